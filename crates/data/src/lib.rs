@@ -1,0 +1,1 @@
+//! From raw text to padded batches: readers, splits, vocabulary, the planted generator.

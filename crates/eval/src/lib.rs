@@ -1,0 +1,1 @@
+//! Metrics, comparisons and reports: predictions in, tables out. Knows no Burn.

@@ -1,0 +1,1 @@
+//! Train Mixture-of-Experts text classifiers whose experts come and go.

@@ -1,0 +1,1 @@
+//! AdamW with per-row steps, weight averaging, schedules and clipping.

@@ -1,0 +1,65 @@
+//! An ablation as data: which cells, with which configs.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Digest, RunConfig};
+
+/// Version of `plan.json`.
+pub const PLAN_FORMAT: u32 = 1;
+
+/// `plan.json`: written before the first cell runs, never changed afterwards.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AblationPlan {
+    /// [`PLAN_FORMAT`].
+    pub format: u32,
+    /// Name of the folder under `runs/`.
+    pub name: String,
+    /// Version of moelt that planned it.
+    pub moelt: String,
+    /// Every cell, arms in the order asked for, seeds ascending.
+    pub cells: Vec<Cell>,
+}
+
+/// One (arm, seed) with everything that determines it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Cell {
+    /// `<arm>-s<seed>-<first digits of the config's hash>`: also its folder's name.
+    pub id: String,
+    /// The arm's name.
+    pub arm: String,
+    /// The seed.
+    pub seed: u64,
+    /// Hash of `config`.
+    pub digest: Digest,
+    /// The resolved config.
+    pub config: RunConfig,
+}
+
+impl Cell {
+    /// The cell of a resolved config, which names arm and seed.
+    pub fn new(config: RunConfig) -> Self {
+        let digest = Digest::of_json(&config);
+        let id = format!("{}-s{}-{}", config.arm, config.seed, digest.short());
+        Self { id, arm: config.arm.clone(), seed: config.seed, digest, config }
+    }
+}
+
+impl AblationPlan {
+    /// Hash of the plan: goes into every report.
+    pub fn digest(&self) -> Digest {
+        Digest::of_json(self)
+    }
+
+    /// The arms, in order of first appearance.
+    pub fn arms(&self) -> Vec<&str> {
+        let mut arms: Vec<&str> = Vec::new();
+        for cell in &self.cells {
+            if !arms.contains(&cell.arm.as_str()) {
+                arms.push(&cell.arm);
+            }
+        }
+        arms
+    }
+}

@@ -1,0 +1,507 @@
+//! How a run is configured. Every field can be set in a TOML file or with `--set key=value`.
+//!
+//! Defaults are the smallest thing that works; recipes live in `configs/`.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Digest, LayerKind, Layout};
+
+/// One run: an arm with a seed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RunConfig {
+    /// The arm's name in tables.
+    pub arm: String,
+    /// Seed of all random streams.
+    pub seed: u64,
+    /// Which texts.
+    pub data: DataConfig,
+    /// How texts become tokens.
+    pub text: TextConfig,
+    /// The network.
+    pub model: ModelConfig,
+    /// Optimizer, schedule, averaging.
+    pub optim: OptimConfig,
+    /// The loop.
+    pub train: TrainConfig,
+}
+
+impl Default for RunConfig {
+    fn default() -> Self {
+        Self {
+            arm: "run".to_owned(),
+            seed: 0,
+            data: DataConfig::default(),
+            text: TextConfig::default(),
+            model: ModelConfig::default(),
+            optim: OptimConfig::default(),
+            train: TrainConfig::default(),
+        }
+    }
+}
+
+impl RunConfig {
+    /// Hash of everything that determines the run.
+    pub fn digest(&self) -> Digest {
+        Digest::of_json(self)
+    }
+
+    /// Values that no run can work with, as `(key, what is wrong)`.
+    pub fn check(&self) -> Result<(), (&'static str, String)> {
+        let fraction = |key, value: f64| {
+            let fine = (0.0..1.0).contains(&value);
+            if fine { Ok(()) } else { Err((key, format!("is {value}; must be at least 0 and below 1"))) }
+        };
+        let positive = |key, value: usize| {
+            if value > 0 { Ok(()) } else { Err((key, "must be at least 1".to_owned())) }
+        };
+        let above_zero = |key, value: f64| {
+            let fine = value > 0.0 && value.is_finite();
+            if fine { Ok(()) } else { Err((key, format!("is {value}; must be a number above 0"))) }
+        };
+        let at_least_zero = |key, value: f64| {
+            let fine = value >= 0.0 && value.is_finite();
+            if fine { Ok(()) } else { Err((key, format!("is {value}; must be a number of at least 0"))) }
+        };
+        positive("model.d_model", self.model.d_model)?;
+        positive("model.d_ff", self.model.d_ff)?;
+        positive("model.n_layers", self.model.n_layers)?;
+        positive("model.n_experts", self.model.n_experts)?;
+        positive("model.top_k", self.model.top_k)?;
+        positive("train.batch_size", self.train.batch_size)?;
+        positive("train.keep_last", self.train.keep_last)?;
+        positive("text.max_tokens", self.text.max_tokens)?;
+        above_zero("train.epochs", self.train.epochs)?;
+        above_zero("optim.lr", self.optim.lr)?;
+        above_zero("optim.eps", self.optim.eps)?;
+        at_least_zero("optim.embedding_lr_scale", self.optim.embedding_lr_scale)?;
+        at_least_zero("optim.weight_decay", self.optim.weight_decay)?;
+        at_least_zero("optim.embedding_weight_decay", self.optim.embedding_weight_decay)?;
+        at_least_zero("optim.clip_norm", self.optim.clip_norm)?;
+        at_least_zero("train.load_balancing_coef", self.train.load_balancing_coef)?;
+        at_least_zero("model.embedding_std", self.model.embedding_std)?;
+        for (key, value) in [
+            ("model.input_dropout", self.model.input_dropout),
+            ("model.output_dropout", self.model.output_dropout),
+            ("model.word_dropout", self.model.word_dropout),
+            ("optim.beta1", self.optim.beta1),
+            ("optim.beta2", self.optim.beta2),
+            ("optim.ema_decay", self.optim.ema_decay),
+            ("optim.warmup", self.optim.warmup),
+            ("data.planted.label_noise", self.data.planted.label_noise),
+            ("data.sst2.selection_fraction", self.data.sst2.selection_fraction),
+            ("data.csv.selection_fraction", self.data.csv.selection_fraction),
+            ("data.csv.verdict_fraction", self.data.csv.verdict_fraction),
+        ] {
+            fraction(key, value)?;
+        }
+        if self.model.conv_width != 0 && self.model.conv_width.is_multiple_of(2) {
+            return Err(("model.conv_width", "must be odd, or 0 for no convolution".to_owned()));
+        }
+        Ok(())
+    }
+}
+
+/// Which texts a run trains on.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DataConfig {
+    /// Which of the sections below counts.
+    pub kind: DatasetKind,
+    /// The generated data set.
+    pub planted: PlantedConfig,
+    /// GLUE SST-2.
+    pub sst2: Sst2Config,
+    /// The user's own CSV or TSV.
+    pub csv: CsvConfig,
+}
+
+/// The data sets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DatasetKind {
+    /// Generated; Bayes accuracy known.
+    #[default]
+    Planted,
+    /// GLUE SST-2.
+    Sst2,
+    /// A CSV or TSV file.
+    Csv,
+}
+
+/// The planted data set: hidden domains that turn the polarity of words around.
+///
+/// A text names its domain by marker words and its label by polar words, whose polarity depends on
+/// the domain; fillers say nothing. The label is then flipped with probability `label_noise`, so the
+/// Bayes accuracy is `1 − label_noise`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PlantedConfig {
+    /// Seed of the data set itself (not of the run: all arms and seeds see the same data).
+    pub seed: u64,
+    /// Hidden domains, K.
+    pub domains: usize,
+    /// Polar words, shared by all domains.
+    pub polar_words: usize,
+    /// Marker words of each domain.
+    pub markers_per_domain: usize,
+    /// Filler words.
+    pub filler_words: usize,
+    /// Marker words in a text.
+    pub markers_per_text: usize,
+    /// Polar words in a text.
+    pub polar_per_text: usize,
+    /// Filler words in a text.
+    pub fillers_per_text: usize,
+    /// Probability that a label is flipped.
+    pub label_noise: f64,
+    /// Training examples.
+    pub train: usize,
+    /// Selection examples.
+    pub selection: usize,
+    /// Verdict examples.
+    pub verdict: usize,
+}
+
+impl Default for PlantedConfig {
+    fn default() -> Self {
+        Self {
+            seed: 1,
+            domains: 4,
+            polar_words: 60,
+            markers_per_domain: 4,
+            filler_words: 40,
+            markers_per_text: 5,
+            polar_per_text: 7,
+            fillers_per_text: 3,
+            label_noise: 0.03,
+            train: 12_000,
+            selection: 4_000,
+            verdict: 20_000,
+        }
+    }
+}
+
+/// GLUE SST-2 as two TSV files, `train.tsv` and `dev.tsv`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Sst2Config {
+    /// Folder of `train.tsv` and `dev.tsv`, from where the command runs.
+    pub dir: String,
+    /// Fraction of the full training sentences held out, with all their phrases, for selection.
+    pub selection_fraction: f64,
+    /// Seed of that choice (not of the run).
+    pub split_seed: u64,
+}
+
+impl Default for Sst2Config {
+    fn default() -> Self {
+        Self { dir: "datasets/sst2".to_owned(), selection_fraction: 0.15, split_seed: 1 }
+    }
+}
+
+/// A CSV (`.csv`) or TSV (any other extension is sniffed from the header) file of the user's own.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct CsvConfig {
+    /// File to train on, from where the command runs.
+    pub train: String,
+    /// File to choose on; without it, a part of `train` is held out.
+    pub selection: Option<String>,
+    /// File to judge on; without it, a part of `train` is held out.
+    pub verdict: Option<String>,
+    /// Header of the text column.
+    pub text_column: String,
+    /// Header of the label column. Labels are names or numbers.
+    pub label_column: String,
+    /// Part of `train` held out for selection, stratified, repeated texts kept on one side.
+    pub selection_fraction: f64,
+    /// Part of `train` held out for the verdict, likewise.
+    pub verdict_fraction: f64,
+    /// Seed of that choice (not of the run).
+    pub split_seed: u64,
+}
+
+impl Default for CsvConfig {
+    fn default() -> Self {
+        Self {
+            train: String::new(),
+            selection: None,
+            verdict: None,
+            text_column: "text".to_owned(),
+            label_column: "label".to_owned(),
+            selection_fraction: 0.1,
+            verdict_fraction: 0.1,
+            split_seed: 1,
+        }
+    }
+}
+
+/// How texts become tokens, and tokens rows of the embedding table.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TextConfig {
+    /// Lower-case first.
+    pub lowercase: bool,
+    /// A word needs this many occurrences in training texts for a row of its own.
+    pub min_count: usize,
+    /// Tokens beyond this are cut off.
+    pub max_tokens: usize,
+    /// Rows for parts of words, added to the word's own.
+    pub subwords: SubwordConfig,
+}
+
+impl Default for TextConfig {
+    fn default() -> Self {
+        Self { lowercase: true, min_count: 1, max_tokens: 256, subwords: SubwordConfig::default() }
+    }
+}
+
+/// Which parts of a word get a row in the embedding table. A part counts when it occurs in at least
+/// `min_words` different training words; it carries words that training saw rarely or never.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SubwordConfig {
+    /// Lengths of prefixes, in characters; a word must be longer than the prefix.
+    pub prefixes: Vec<usize>,
+    /// Length of the suffix, in characters; 0 for none.
+    pub suffix: usize,
+    /// The parts of hyphenated words.
+    pub hyphen_parts: bool,
+    /// Different training words a part must occur in.
+    pub min_words: usize,
+    /// Parts used per word, at most, in the order prefixes (longest first), suffix, hyphen parts.
+    pub max_parts: usize,
+}
+
+impl Default for SubwordConfig {
+    fn default() -> Self {
+        Self { prefixes: Vec::new(), suffix: 0, hyphen_parts: false, min_words: 2, max_parts: 4 }
+    }
+}
+
+/// The network: embedding → convolution → MoE layers → pooling → classifier, or pooling first.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ModelConfig {
+    /// Width of a token's vector.
+    pub d_model: usize,
+    /// Hidden units of one expert. A dense layer has `top_k × d_ff`: the same active parameters.
+    pub d_ff: usize,
+    /// Dense or Mixture of Experts.
+    pub kind: LayerKindConfig,
+    /// Experts per MoE layer, at the start.
+    pub n_experts: usize,
+    /// Experts per row.
+    pub top_k: usize,
+    /// MoE (or dense) layers.
+    pub n_layers: usize,
+    /// What is routed: tokens before pooling, or sequences after it.
+    pub unit: Unit,
+    /// Width of the residual convolution over tokens; odd, or 0 for none.
+    pub conv_width: usize,
+    /// How tokens become one vector.
+    pub pooling: Pooling,
+    /// Standard deviation of initial embeddings.
+    pub embedding_std: f64,
+    /// Dropout on embeddings.
+    pub input_dropout: f64,
+    /// Dropout before the classifier.
+    pub output_dropout: f64,
+    /// Probability that a token of a training text is left out (its vector is zero).
+    pub word_dropout: f64,
+}
+
+impl Default for ModelConfig {
+    fn default() -> Self {
+        Self {
+            d_model: 64,
+            d_ff: 64,
+            kind: LayerKindConfig::Moe,
+            n_experts: 4,
+            top_k: 2,
+            n_layers: 1,
+            unit: Unit::Token,
+            conv_width: 0,
+            pooling: Pooling::Mean,
+            embedding_std: 0.02,
+            input_dropout: 0.0,
+            output_dropout: 0.0,
+            word_dropout: 0.0,
+        }
+    }
+}
+
+impl ModelConfig {
+    /// The experts a run starts with.
+    pub fn initial_layout(&self) -> Layout {
+        let kind = match self.kind {
+            LayerKindConfig::Dense => LayerKind::Dense,
+            LayerKindConfig::Moe => LayerKind::Moe { top_k: self.top_k },
+        };
+        Layout::uniform(self.n_layers, kind, self.n_experts)
+    }
+
+    /// Hidden units of an expert in a layer of this kind.
+    pub fn expert_width(&self, kind: LayerKind) -> usize {
+        match kind {
+            LayerKind::Dense => self.d_ff * self.top_k,
+            LayerKind::Moe { .. } => self.d_ff,
+        }
+    }
+}
+
+/// Kind of the model's expert layers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LayerKindConfig {
+    /// One feed-forward network, no router.
+    Dense,
+    /// Experts behind a router.
+    Moe,
+}
+
+/// What a router decides about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Unit {
+    /// Each token; pooling comes after the experts.
+    Token,
+    /// Each sequence; pooling comes before the experts.
+    Sequence,
+}
+
+/// How the tokens of a sequence become one vector.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Pooling {
+    /// Mean over tokens: `d_model` wide.
+    Mean,
+    /// `[sum / √n ; max]`: `2 · d_model` wide.
+    SumMax,
+}
+
+/// Optimizer, schedule and weight averaging.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct OptimConfig {
+    /// Peak learning rate.
+    pub lr: f64,
+    /// Learning rate of the embedding table, as a multiple of `lr`.
+    pub embedding_lr_scale: f64,
+    /// AdamW's first-moment decay.
+    pub beta1: f64,
+    /// AdamW's second-moment decay.
+    pub beta2: f64,
+    /// AdamW's epsilon.
+    pub eps: f64,
+    /// Decoupled weight decay of matrices; biases, norms and router rows have none.
+    pub weight_decay: f64,
+    /// Decoupled weight decay of the embedding table.
+    pub embedding_weight_decay: f64,
+    /// Whether embedding rows that a batch does not use are left alone (no moment decay, no step).
+    pub embedding_sparse: bool,
+    /// Largest gradient norm outside the embedding table; 0 for no clipping.
+    pub clip_norm: f64,
+    /// Shape of the learning rate after warm-up.
+    pub schedule: ScheduleKind,
+    /// Fraction of all steps that the learning rate rises linearly.
+    pub warmup: f64,
+    /// Decay per step of the averaged weights that are evaluated; 0 for none.
+    pub ema_decay: f64,
+    /// Steps between two updates of the average.
+    pub ema_every: u64,
+}
+
+impl Default for OptimConfig {
+    fn default() -> Self {
+        Self {
+            lr: 2e-3,
+            embedding_lr_scale: 1.0,
+            beta1: 0.9,
+            beta2: 0.999,
+            eps: 1e-8,
+            weight_decay: 0.01,
+            embedding_weight_decay: 0.0,
+            embedding_sparse: false,
+            clip_norm: 1.0,
+            schedule: ScheduleKind::Linear,
+            warmup: 0.06,
+            ema_decay: 0.0,
+            ema_every: 10,
+        }
+    }
+}
+
+/// Shape of the learning rate after warm-up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ScheduleKind {
+    /// Stays.
+    Constant,
+    /// Falls linearly to 0.
+    Linear,
+    /// Falls to 0 as half a cosine.
+    Cosine,
+}
+
+/// The training loop.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TrainConfig {
+    /// Passes over the training split; fractions are fine.
+    pub epochs: f64,
+    /// Examples per step.
+    pub batch_size: usize,
+    /// Weight of the load-balancing loss.
+    pub load_balancing_coef: f64,
+    /// Steps between two evaluations on selection; 0: once an epoch.
+    pub eval_every: u64,
+    /// Steps between two `window` events.
+    pub log_every: u64,
+    /// Steps between two checkpoints, beside those at a new best; 0: none.
+    pub checkpoint_every: u64,
+    /// Checkpoints kept beside the best one.
+    pub keep_last: usize,
+    /// Evaluations without a new best before training stops; 0: never.
+    pub patience: u64,
+}
+
+impl Default for TrainConfig {
+    fn default() -> Self {
+        Self {
+            epochs: 3.0,
+            batch_size: 128,
+            load_balancing_coef: 0.01,
+            eval_every: 0,
+            log_every: 50,
+            checkpoint_every: 500,
+            keep_last: 2,
+            patience: 0,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn defaults_pass_their_own_check() {
+        assert_eq!(RunConfig::default().check(), Ok(()));
+    }
+
+    #[test]
+    fn a_value_out_of_range_is_named() {
+        let mut config = RunConfig::default();
+        config.model.word_dropout = 1.0;
+        assert_eq!(config.check().unwrap_err().0, "model.word_dropout");
+    }
+
+    #[test]
+    fn every_value_counts_in_the_hash() {
+        let config = RunConfig::default();
+        let other = RunConfig { seed: 1, ..config.clone() };
+        assert_ne!(config.digest(), other.digest());
+    }
+}

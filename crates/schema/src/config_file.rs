@@ -1,0 +1,276 @@
+//! Config files: TOML tables laid over one another, with errors that name file, line and key.
+//!
+//! A file may name a `parent` (a path relative to itself) and then holds only what differs. Several
+//! files are laid over one another from left to right; a parent that two of them share counts once.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use serde::Deserialize;
+use toml::{Table, Value, de::DeTable};
+
+use crate::RunConfig;
+
+/// What is wrong with a config.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// A file cannot be read.
+    #[error("{}: {source}{}", path.display(), named_by(parent_of))]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The file that names it as its parent.
+        parent_of: Option<PathBuf>,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A file is not TOML.
+    #[error("{}: {message}", path.display())]
+    Syntax {
+        /// The file.
+        path: PathBuf,
+        /// Line, column and what is wrong there.
+        message: String,
+    },
+    /// A key or value that no config has.
+    #[error("{place}: `{key}`: {message}")]
+    Key {
+        /// Where it was set: file and line, or `--set`.
+        place: String,
+        /// The key.
+        key: String,
+        /// What is wrong, and what is possible.
+        message: String,
+    },
+    /// A `--set` that is not `key=value`.
+    #[error("--set {0}: expected key=value, such as --set optim.lr=0.001")]
+    Set(String),
+    /// Files that name one another as parents.
+    #[error("{}: is its own parent", .0.display())]
+    Cycle(PathBuf),
+}
+
+fn named_by(parent_of: &Option<PathBuf>) -> String {
+    parent_of.as_ref().map_or(String::new(), |child| format!(" (the parent of {})", child.display()))
+}
+
+/// Loads `files`, each over its parent and over the files before it, then `sets` (`key=value`), and
+/// checks the result.
+///
+/// # Errors
+/// When a file cannot be read, is not TOML, or sets something that does not exist or cannot work.
+pub fn load_config(files: &[PathBuf], sets: &[String]) -> Result<RunConfig, ConfigError> {
+    let mut layers = Layers::default();
+    for file in files {
+        layers.add_file(file, None, &mut Vec::new())?;
+    }
+    for set in sets {
+        layers.add_set(set)?;
+    }
+    layers.finish()
+}
+
+/// The config as TOML, every value written out.
+pub fn resolved_toml(config: &RunConfig) -> String {
+    toml::to_string(config).expect("a config is a table of plain values")
+}
+
+/// Tables merged so far, and where each key was last set.
+#[derive(Default)]
+struct Layers {
+    table: Table,
+    places: BTreeMap<String, String>,
+    seen: Vec<PathBuf>,
+}
+
+impl Layers {
+    fn add_file(
+        &mut self,
+        path: &Path,
+        parent_of: Option<&Path>,
+        chain: &mut Vec<PathBuf>,
+    ) -> Result<(), ConfigError> {
+        let read_error =
+            |source| ConfigError::Read { path: path.into(), parent_of: parent_of.map(Into::into), source };
+        let identity = fs::canonicalize(path).map_err(read_error)?;
+        if chain.contains(&identity) {
+            return Err(ConfigError::Cycle(path.into()));
+        }
+        if self.seen.contains(&identity) {
+            return Ok(());
+        }
+        let text = fs::read_to_string(path).map_err(read_error)?;
+        let syntax = |e: toml::de::Error| ConfigError::Syntax { path: path.into(), message: e.to_string() };
+        let mut table: Table = toml::from_str(&text).map_err(syntax)?;
+        if let Some(parent) = table.remove("parent") {
+            let Value::String(parent) = parent else {
+                return Err(ConfigError::Key {
+                    place: path.display().to_string(),
+                    key: "parent".into(),
+                    message: "must be the path of another config file".into(),
+                });
+            };
+            let parent = path.parent().unwrap_or(Path::new("")).join(parent);
+            chain.push(identity.clone());
+            self.add_file(&parent, Some(path), chain)?;
+            chain.pop();
+        }
+        self.seen.push(identity);
+        note_places(&DeTable::parse(&text).map_err(syntax)?.into_inner(), &text, path, "", &mut self.places);
+        merge(&mut self.table, table);
+        Ok(())
+    }
+
+    fn add_set(&mut self, set: &str) -> Result<(), ConfigError> {
+        let malformed = || ConfigError::Set(set.to_owned());
+        let (key, value) = set.split_once('=').ok_or_else(malformed)?;
+        let (key, value) = (key.trim(), value.trim());
+        // A value that is not TOML (a bare word, a path) is a string.
+        let value = toml::from_str::<Table>(&format!("v = {value}"))
+            .ok()
+            .and_then(|mut table| table.remove("v"))
+            .unwrap_or_else(|| Value::String(value.to_owned()));
+        let mut path = key.rsplit('.');
+        let last = path.next().filter(|part| !part.is_empty()).ok_or_else(malformed)?;
+        let mut table = Table::from_iter([(last.to_owned(), value)]);
+        for part in path {
+            table = Table::from_iter([(part.to_owned(), Value::Table(table))]);
+        }
+        self.places.insert(key.to_owned(), format!("--set {set}"));
+        merge(&mut self.table, table);
+        Ok(())
+    }
+
+    fn finish(self) -> Result<RunConfig, ConfigError> {
+        let config: RunConfig = serde_path_to_error::deserialize(Value::Table(self.table.clone()))
+            .map_err(|error| self.key_error(&error.path().to_string(), error.inner().message()))?;
+        config.check().map_err(|(key, message)| self.key_error(key, &message))?;
+        Ok(config)
+    }
+
+    /// An error at `key`, or at the unknown field of table `key` that `message` quotes.
+    fn key_error(&self, key: &str, message: &str) -> ConfigError {
+        let quoted = message.strip_prefix("unknown field `").and_then(|rest| rest.split('`').next());
+        let key = match quoted {
+            Some(field) if key == "." => field.to_owned(),
+            Some(field) if key != field && !key.ends_with(&format!(".{field}")) => format!("{key}.{field}"),
+            _ => key.to_owned(),
+        };
+        let place = self.places.get(&key).cloned().unwrap_or_else(|| "defaults".to_owned());
+        ConfigError::Key { place, key, message: message.to_owned() }
+    }
+}
+
+/// Lays `over` over `base`: tables are merged, everything else replaced.
+fn merge(base: &mut Table, over: Table) {
+    for (key, value) in over {
+        match (base.get_mut(&key), value) {
+            (Some(Value::Table(base)), Value::Table(over)) => merge(base, over),
+            (_, value) => {
+                base.insert(key, value);
+            }
+        }
+    }
+}
+
+/// Records `file:line` for every key of `table`.
+fn note_places(
+    table: &DeTable<'_>,
+    text: &str,
+    file: &Path,
+    prefix: &str,
+    places: &mut BTreeMap<String, String>,
+) {
+    for (key, value) in table.iter() {
+        let line = text[..key.span().start].matches('\n').count() + 1;
+        let path = format!("{prefix}{}", key.get_ref());
+        if let Some(inner) = value.get_ref().as_table() {
+            note_places(inner, text, file, &format!("{path}."), places);
+        }
+        places.insert(path, format!("{}:{line}", file.display()));
+    }
+}
+
+/// Reads a resolved config back, such as `config.toml` of a run folder.
+impl RunConfig {
+    /// Parses a complete TOML text.
+    ///
+    /// # Errors
+    /// When it is not a config; the message names line and key.
+    pub fn from_toml(text: &str) -> Result<Self, String> {
+        let deserializer = toml::Deserializer::parse(text).map_err(|e| e.to_string())?;
+        Self::deserialize(deserializer).map_err(|e| e.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn write(folder: &Path, name: &str, text: &str) -> PathBuf {
+        let path = folder.join(name);
+        fs::write(&path, text).unwrap();
+        path
+    }
+
+    fn message(files: &[PathBuf], sets: &[&str]) -> String {
+        let sets: Vec<String> = sets.iter().map(|s| (*s).to_owned()).collect();
+        load_config(files, &sets).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn layers_lie_over_parents_and_a_shared_parent_counts_once() {
+        let folder = tempfile::tempdir().unwrap();
+        write(folder.path(), "base.toml", "arm = \"base\"\n[model]\nd_model = 8\nd_ff = 9\n");
+        let data = write(folder.path(), "data.toml", "parent = \"base.toml\"\n[model]\nd_model = 32\n");
+        let phase = write(folder.path(), "q1.toml", "parent = \"base.toml\"\narm = \"q1\"\n");
+        let config =
+            load_config(&[data, phase], &["seed=3".into(), "data.csv.train=my file.csv".into()]).unwrap();
+        assert_eq!((config.model.d_model, config.model.d_ff, config.seed), (32, 9, 3));
+        assert_eq!((config.arm.as_str(), config.data.csv.train.as_str()), ("q1", "my file.csv"));
+    }
+
+    #[test]
+    fn errors_name_file_line_key_and_what_is_possible() {
+        let folder = tempfile::tempdir().unwrap();
+        let unknown = write(folder.path(), "a.toml", "seed = 1\n[model]\nn_expert = 3\n");
+        let text = message(std::slice::from_ref(&unknown), &[]);
+        assert!(text.contains("a.toml:3: `model.n_expert`: unknown field"), "{text}");
+        assert!(text.contains("n_experts"), "{text}");
+        let wrong_type = write(folder.path(), "b.toml", "[optim]\nlr = \"fast\"\n");
+        let text = message(&[wrong_type], &[]);
+        assert!(text.contains("b.toml:2: `optim.lr`: invalid type"), "{text}");
+        let range = write(folder.path(), "c.toml", "[model]\n\nword_dropout = 1.5\n");
+        let text = message(&[range], &[]);
+        assert!(text.contains("c.toml:3: `model.word_dropout`: is 1.5"), "{text}");
+        let syntax = write(folder.path(), "d.toml", "seed = = 1\n");
+        assert!(message(&[syntax], &[]).contains("line 1"));
+    }
+
+    #[test]
+    fn sets_are_checked_like_files() {
+        let text = message(&[], &["model.top=1"]);
+        assert!(text.contains("--set model.top=1: `model.top`: unknown field"), "{text}");
+        assert!(message(&[], &["seed"]).contains("expected key=value"));
+    }
+
+    #[test]
+    fn missing_parents_and_cycles_are_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let orphan = write(folder.path(), "orphan.toml", "parent = \"gone.toml\"\n");
+        let text = message(&[orphan], &[]);
+        assert!(text.contains("gone.toml") && text.contains("the parent of"), "{text}");
+        let a = write(folder.path(), "a.toml", "parent = \"b.toml\"\n");
+        write(folder.path(), "b.toml", "parent = \"a.toml\"\n");
+        assert!(message(&[a], &[]).contains("is its own parent"));
+    }
+
+    #[test]
+    fn a_resolved_config_reads_back() {
+        let config = RunConfig { seed: 9, ..RunConfig::default() };
+        assert_eq!(RunConfig::from_toml(&resolved_toml(&config)).unwrap(), config);
+    }
+}

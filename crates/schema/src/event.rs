@@ -1,0 +1,104 @@
+//! What a run writes to `events.jsonl`: one JSON object a line.
+//!
+//! Every line has `step` (optimizer steps done), `event` (the kind), the kind's own fields and
+//! `wall`, the only field that may differ between a run and its repetition.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Digest, Layout, RoutingStats};
+
+/// One line of `events.jsonl`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EventRecord {
+    /// Optimizer steps done when it happened.
+    pub step: u64,
+    /// What happened.
+    #[serde(flatten)]
+    pub event: Event,
+    /// When, and how long it took.
+    pub wall: Wall,
+}
+
+/// Wall-clock facts, kept apart from everything that is reproducible.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Wall {
+    /// Seconds since the Unix epoch.
+    pub unix: f64,
+    /// Training seconds so far, over all sessions of the run.
+    pub seconds: f64,
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Event {
+    /// The first line of a run.
+    Start {
+        /// The arm's name.
+        arm: String,
+        /// The seed.
+        seed: u64,
+        /// Hash of the resolved config.
+        config: Digest,
+        /// Hash of the examples.
+        data: Digest,
+        /// Hash of the vocabulary.
+        vocabulary: Digest,
+        /// The experts at the start.
+        layout: Layout,
+        /// Trainable values.
+        n_params: usize,
+        /// Values that work on one row.
+        n_active_params: usize,
+        /// Steps the run will take unless it stops early.
+        total_steps: u64,
+    },
+    /// Means over the last `steps` steps.
+    Window {
+        /// Steps in the window.
+        steps: u64,
+        /// Mean cross entropy, nats.
+        loss: f64,
+        /// Mean unweighted load-balancing loss over layers; 1 when balanced.
+        load_balancing_loss: f64,
+        /// Mean gradient norm before clipping (of the clipped group).
+        grad_norm: f64,
+        /// Learning rate of the last step.
+        lr: f64,
+        /// What each MoE layer's router did.
+        routing: Vec<RoutingStats>,
+    },
+    /// An evaluation on the selection split, with averaged weights where they are on.
+    Selection {
+        /// Fraction classified right.
+        accuracy: f64,
+        /// Mean cross entropy, nats.
+        loss: f64,
+        /// Whether it is the best so far.
+        best: bool,
+    },
+    /// A scheduled checkpoint was written (one written on Ctrl-C leaves no line, so that a resumed
+    /// run's log equals an uninterrupted one's).
+    Checkpoint {
+        /// Its folder's name.
+        name: String,
+    },
+    /// Training ended.
+    Stop {
+        /// Why.
+        reason: StopReason,
+        /// Step of the checkpoint that was best on selection.
+        best_step: u64,
+    },
+}
+
+/// Why training ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StopReason {
+    /// All steps were taken.
+    Completed,
+    /// Selection accuracy had not improved for `train.patience` evaluations.
+    EarlyStopping,
+}

@@ -1,0 +1,39 @@
+//! Everything that passes between moelt's crates as data or lies on disk.
+//!
+//! This crate holds the words the other crates share and nothing that acts on them: which experts
+//! exist ([`Layout`]), what a router did ([`RoutingStats`]), how a run is configured ([`RunConfig`]),
+//! what it wrote down ([`Event`], [`Manifest`], [`CellResult`]) and what an ablation consists of
+//! ([`AblationPlan`]). It knows no tensor library, so that readers of run folders need none.
+
+mod ablation;
+mod axes;
+mod config;
+mod config_file;
+mod digest;
+mod event;
+mod layout;
+mod manifest;
+mod metrics;
+mod result;
+mod routing;
+mod run_dir;
+mod stream;
+
+pub use ablation::{AblationPlan, Cell, PLAN_FORMAT};
+pub use axes::{ExpertAxes, ExpertAxis, ExpertRole};
+pub use config::{
+    CsvConfig, DataConfig, DatasetKind, LayerKindConfig, ModelConfig, OptimConfig, PlantedConfig, Pooling,
+    RunConfig, ScheduleKind, Sst2Config, SubwordConfig, TextConfig, TrainConfig, Unit,
+};
+pub use config_file::{ConfigError, load_config, resolved_toml};
+pub use digest::{Digest, DigestError};
+pub use event::{Event, EventRecord, StopReason, Wall};
+pub use layout::{ExpertId, LayerId, LayerKind, LayerLayout, Layout};
+pub use manifest::{
+    BestSoFar, CHECKPOINT_FORMAT, EventsPosition, LayerSums, LoopState, Manifest, Probe, WindowState,
+};
+pub use metrics::{DomainAccuracy, Metrics, Prediction};
+pub use result::{CellResult, RESULT_FORMAT, SplitSizes};
+pub use routing::RoutingStats;
+pub use run_dir::{RunDir, write_atomically};
+pub use stream::{Stream, Streams};

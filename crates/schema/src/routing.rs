@@ -1,0 +1,98 @@
+//! What a router did over a window of steps, as plain numbers.
+
+use serde::{Deserialize, Serialize};
+
+use crate::LayerSums;
+
+/// Statistics of one MoE layer over a window. Padding is never counted. Lists are in router order.
+///
+/// *Routing entropy* is of one row's router probabilities, averaged over rows: low when the router
+/// is sure. *Load entropy* is of the utilization: low when few experts do all the work. They tend
+/// to move in opposite directions. Both in nats, at most `ln n_experts`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RoutingStats {
+    /// Rows (tokens or sequences) that reached the layer.
+    pub rows: f64,
+    /// (row, choice) pairs sent to each expert: sums to `rows × top_k`.
+    pub tokens_per_expert: Vec<f64>,
+    /// `tokens_per_expert` as fractions.
+    pub utilization: Vec<f64>,
+    /// Mean entropy of a row's router probabilities, nats.
+    pub routing_entropy: f64,
+    /// Entropy of the utilization, nats.
+    pub load_entropy: f64,
+    /// Positions of experts whose utilization lies under the floor.
+    pub dead_experts: Vec<usize>,
+    /// Mean expert weight over the rows an expert got; 0 for an expert without rows.
+    pub mean_gate: Vec<f64>,
+    /// Mean of expert weight × output norm over the rows an expert got: REAP's saliency
+    /// (Lasby et al. 2025); 0 for an expert without rows.
+    pub gate_norm: Vec<f64>,
+}
+
+impl RoutingStats {
+    /// Utilization below which an expert counts as dead, as a share of the even load `1/n_experts`.
+    pub const DEAD_SHARE: f64 = 0.05;
+
+    /// Turns the sums of a window into statistics.
+    pub fn from_sums(sums: &LayerSums) -> Self {
+        let rows = f64::from(sums.rows);
+        let tokens: Vec<f64> = sums.tokens.iter().copied().map(f64::from).collect();
+        let total: f64 = tokens.iter().sum();
+        let utilization: Vec<f64> = tokens.iter().map(|n| ratio(*n, total)).collect();
+        let floor = Self::DEAD_SHARE / tokens.len().max(1) as f64;
+        let per_token =
+            |sums: &[f32]| sums.iter().zip(&tokens).map(|(sum, n)| ratio(f64::from(*sum), *n)).collect();
+        Self {
+            rows,
+            routing_entropy: ratio(f64::from(sums.entropy), rows),
+            load_entropy: entropy(&utilization),
+            dead_experts: (0..tokens.len()).filter(|e| utilization[*e] < floor).collect(),
+            mean_gate: per_token(&sums.gate),
+            gate_norm: per_token(&sums.gate_norm),
+            tokens_per_expert: tokens,
+            utilization,
+        }
+    }
+}
+
+fn ratio(part: f64, whole: f64) -> f64 {
+    if whole > 0.0 { part / whole } else { 0.0 }
+}
+
+/// Entropy of a distribution, nats, with `0 ln 0 = 0`.
+fn entropy(shares: &[f64]) -> f64 {
+    shares.iter().filter(|p| **p > 0.0).map(|p| -p * p.ln()).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hand_worked_window() {
+        // 4 rows, top-1, loads 3 / 1 / 0.
+        let stats = RoutingStats::from_sums(&LayerSums {
+            rows: 4.0,
+            tokens: vec![3.0, 1.0, 0.0],
+            entropy: 2.0,
+            gate: vec![2.4, 0.5, 0.0],
+            gate_norm: vec![6.0, 0.25, 0.0],
+        });
+        assert_eq!(stats.utilization, [0.75, 0.25, 0.0]);
+        assert_eq!(stats.routing_entropy, 0.5);
+        // -(0.75 ln 0.75 + 0.25 ln 0.25) = 0.5623
+        assert!((stats.load_entropy - 0.562_335_144_618_808).abs() < 1e-12);
+        assert_eq!(stats.dead_experts, [2]);
+        assert!((stats.mean_gate[0] - 0.8).abs() < 1e-6);
+        assert_eq!(stats.gate_norm, [2.0, 0.25, 0.0]);
+    }
+
+    #[test]
+    fn an_empty_window_has_no_nan() {
+        let stats = RoutingStats::from_sums(&LayerSums::zeros(2));
+        assert_eq!(stats.routing_entropy, 0.0);
+        assert_eq!(stats.load_entropy, 0.0);
+    }
+}

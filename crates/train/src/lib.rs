@@ -1,0 +1,1 @@
+//! The training loop, strict checkpoints, bit-exact resume and the run folder.
