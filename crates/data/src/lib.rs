@@ -1,1 +1,36 @@
 //! From raw text to padded batches: readers, splits, vocabulary, the planted generator.
+//!
+//! [`load`] turns a config into a [`Dataset`] of three splits. A [`Vocabulary`] built from the training
+//! texts turns each text into an [`Encoded`] sequence of tokens, and each token into rows of the
+//! embedding table. [`Batches`] cuts the training texts into [`TokenBatch`]es in an order that depends on
+//! seed and step alone; [`in_order`] does it for evaluation. No tensor library is known here.
+
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod batch;
+mod batches;
+mod csv;
+mod dataset;
+mod encoded;
+mod error;
+mod glue;
+mod phrases;
+mod planted;
+mod source;
+mod split;
+mod sst2;
+mod subword;
+mod table;
+mod texts;
+mod tokenizer;
+mod vocabulary;
+
+pub use batch::TokenBatch;
+pub use batches::{Batches, in_order};
+pub use dataset::{Dataset, Example, load};
+pub use encoded::Encoded;
+pub use error::DataError;
+pub use glue::{GlueCounts, verify_glue};
+pub use texts::read_texts;
+pub use tokenizer::tokenize;
+pub use vocabulary::{VOCABULARY_FORMAT, Vocabulary, VocabularyError};

@@ -1,1 +1,33 @@
 //! Text classifier with Mixture-of-Experts layers whose experts lie stacked on one axis.
+//!
+//! Embedding → convolution over tokens (optional) → residual expert layers → pooling → classifier,
+//! or pooling before the expert layers when sequences are routed. Everything up to pooling works on
+//! the real tokens of a batch, laid end to end: padding does not exist where it could be routed,
+//! counted or normalised.
+
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod classifier;
+mod conv;
+mod dispatch;
+mod embedding;
+mod experts;
+mod init;
+mod input;
+mod losses;
+mod mode;
+mod moe;
+mod pooling;
+mod router;
+
+pub use classifier::{Classifier, ClassifierConfig, ModelOutput};
+pub use conv::TokenConv;
+pub use dispatch::Dispatch;
+pub use embedding::TokenEmbedding;
+pub use experts::Experts;
+pub use input::ModelInput;
+pub use losses::load_balancing_loss;
+pub use mode::Mode;
+pub use moe::{MoeLayer, MoeOutput};
+pub use pooling::{pool, pooled_width};
+pub use router::{Routed, Router};

@@ -200,7 +200,9 @@ impl Default for Sst2Config {
     }
 }
 
-/// A CSV (`.csv`) or TSV (any other extension is sniffed from the header) file of the user's own.
+/// A file of the user's own with a header: CSV (`.csv`), TSV (`.tsv`, `.tab`), or, with any other
+/// extension, separated by whichever of tab, comma and semicolon the header has most of. A TSV file has no
+/// quoting: a double quote is a character like any other.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct CsvConfig {

@@ -41,6 +41,8 @@ pub struct Manifest {
     pub events: EventsPosition,
     /// Inputs with the outputs the model gave at save.
     pub probe: Probe,
+    /// Paths of the parameters that have optimizer state: those that ever had a gradient.
+    pub optimized: Vec<String>,
     /// Hash of every other file of the folder.
     pub files: BTreeMap<String, Digest>,
 }
@@ -97,20 +99,20 @@ pub struct WindowState {
     pub layers: Vec<LayerSums>,
 }
 
-/// Routing sums of one MoE layer, gathered in single precision where the model runs.
+/// Routing sums of one MoE layer.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LayerSums {
     /// Rows routed.
-    pub rows: f32,
+    pub rows: f64,
     /// (row, choice) pairs per expert.
-    pub tokens: Vec<f32>,
+    pub tokens: Vec<f64>,
     /// Entropy of each row's router probabilities, nats.
-    pub entropy: f32,
+    pub entropy: f64,
     /// Expert weights per expert.
-    pub gate: Vec<f32>,
+    pub gate: Vec<f64>,
     /// Expert weight × output norm per expert.
-    pub gate_norm: Vec<f32>,
+    pub gate_norm: Vec<f64>,
 }
 
 impl LayerSums {

@@ -37,16 +37,15 @@ impl RoutingStats {
 
     /// Turns the sums of a window into statistics.
     pub fn from_sums(sums: &LayerSums) -> Self {
-        let rows = f64::from(sums.rows);
-        let tokens: Vec<f64> = sums.tokens.iter().copied().map(f64::from).collect();
+        let rows = sums.rows;
+        let tokens: Vec<f64> = sums.tokens.clone();
         let total: f64 = tokens.iter().sum();
         let utilization: Vec<f64> = tokens.iter().map(|n| ratio(*n, total)).collect();
         let floor = Self::DEAD_SHARE / tokens.len().max(1) as f64;
-        let per_token =
-            |sums: &[f32]| sums.iter().zip(&tokens).map(|(sum, n)| ratio(f64::from(*sum), *n)).collect();
+        let per_token = |sums: &[f64]| sums.iter().zip(&tokens).map(|(sum, n)| ratio(*sum, *n)).collect();
         Self {
             rows,
-            routing_entropy: ratio(f64::from(sums.entropy), rows),
+            routing_entropy: ratio(sums.entropy, rows),
             load_entropy: entropy(&utilization),
             dead_experts: (0..tokens.len()).filter(|e| utilization[*e] < floor).collect(),
             mean_gate: per_token(&sums.gate),

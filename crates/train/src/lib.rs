@@ -1,1 +1,28 @@
 //! The training loop, strict checkpoints, bit-exact resume and the run folder.
+//!
+//! [`train`] runs one config to its end in a run folder, or continues the run it finds there.
+//! [`Checkpoint`] is everything a run needs to go on; [`LoadedModel`] is a checkpoint ready to
+//! predict, its probe recomputed.
+
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod checkpoint;
+mod error;
+mod evaluate;
+mod events;
+mod finish;
+mod groups;
+mod prepared;
+mod run;
+mod state;
+
+pub use checkpoint::{
+    Checkpoint, CheckpointError, CheckpointStore, ExpertNames, KeyMismatch, LoadedModel, resolve_checkpoint,
+};
+pub use error::TrainError;
+pub use evaluate::{Split, predict};
+pub use events::EventLog;
+pub use groups::param_groups;
+pub use prepared::Prepared;
+pub use run::{Observer, Outcome, train};
+pub use state::TrainState;

@@ -1,0 +1,210 @@
+//! In which order texts are seen, and which of them share a batch.
+//!
+//! Texts of like length belong together, or most of a batch is padding. For training the order must be
+//! random all the same, so lengths are sorted only inside pools of [`POOL`] batches.
+
+use moelt_schema::{Stream, Streams};
+use rand::seq::SliceRandom;
+
+use crate::{Encoded, TokenBatch};
+
+/// Batches per pool: enough for little padding, few enough that an epoch's order stays random.
+const POOL: usize = 50;
+
+/// The training batches of a run: what step `n` sees depends on the seed and `n` alone.
+///
+/// An epoch shows every example exactly once; its last batch may be smaller, and may come at any place.
+///
+/// ```
+/// use moelt_data::{Batches, Encoded};
+/// use moelt_schema::Streams;
+/// let texts = (1..=5).map(|row| Encoded::from_tokens(&[vec![row]])).collect();
+/// let mut batches = Batches::new(texts, vec![0, 1, 0, 1, 0], 2, Streams::new(7));
+/// assert_eq!(batches.per_epoch(), 3);
+/// let fourth = batches.at(4);
+/// batches.at(0);
+/// assert_eq!(batches.at(4), fourth);
+/// ```
+#[derive(Clone, Debug)]
+pub struct Batches {
+    texts: Vec<Encoded>,
+    labels: Vec<u32>,
+    batch_size: usize,
+    streams: Streams,
+    current: Option<Epoch>,
+}
+
+/// The batches of one epoch, as indices of texts.
+#[derive(Clone, Debug)]
+struct Epoch {
+    number: u64,
+    batches: Vec<Vec<usize>>,
+}
+
+impl Batches {
+    /// Batches of `batch_size` texts in the order of `streams`.
+    ///
+    /// # Panics
+    /// When there are no texts, not as many labels as texts, or `batch_size` is 0.
+    pub fn new(texts: Vec<Encoded>, labels: Vec<u32>, batch_size: usize, streams: Streams) -> Self {
+        check(&texts, &labels, batch_size);
+        assert!(!texts.is_empty(), "training needs at least one text");
+        Self { texts, labels, batch_size, streams, current: None }
+    }
+
+    /// Batches in an epoch.
+    pub fn per_epoch(&self) -> u64 {
+        self.texts.len().div_ceil(self.batch_size) as u64
+    }
+
+    /// The batch of a step, counted from 0 over all epochs. Cheap within an epoch; a step of another
+    /// epoch has that epoch's order drawn first.
+    pub fn at(&mut self, step: u64) -> TokenBatch {
+        let number = step / self.per_epoch();
+        let in_epoch = (step % self.per_epoch()) as usize;
+        let epoch = match self.current.take() {
+            Some(epoch) if epoch.number == number => epoch,
+            _ => Epoch { number, batches: self.order(number) },
+        };
+        let batch = assemble(&epoch.batches[in_epoch], &self.texts, &self.labels);
+        self.current = Some(epoch);
+        batch
+    }
+
+    fn order(&self, epoch: u64) -> Vec<Vec<usize>> {
+        let mut rng = self.streams.rng(Stream::DataOrder, epoch);
+        let mut order: Vec<usize> = (0..self.texts.len()).collect();
+        order.shuffle(&mut rng);
+        let mut batches = cut(order, &self.texts, self.batch_size, POOL * self.batch_size);
+        batches.shuffle(&mut rng);
+        batches
+    }
+}
+
+/// Batches for evaluation: every text once, shortest first. `examples` says which text is where.
+///
+/// ```
+/// use moelt_data::{Encoded, in_order};
+/// let text = |n| Encoded::from_tokens(&vec![vec![1]; n]);
+/// let batches = in_order(&[text(3), text(1), text(2)], &[0, 1, 1], 2);
+/// assert_eq!(batches[0].examples, [1, 2]);
+/// assert_eq!(batches[1].examples, [0]);
+/// ```
+///
+/// # Panics
+/// When there are not as many labels as texts, or `batch_size` is 0.
+pub fn in_order(texts: &[Encoded], labels: &[u32], batch_size: usize) -> Vec<TokenBatch> {
+    check(texts, labels, batch_size);
+    let order = (0..texts.len()).collect();
+    let batches = cut(order, texts, batch_size, texts.len().max(1));
+    batches.iter().map(|batch| assemble(batch, texts, labels)).collect()
+}
+
+fn check(texts: &[Encoded], labels: &[u32], batch_size: usize) {
+    assert_eq!(texts.len(), labels.len(), "every text needs a label");
+    assert!(batch_size > 0, "a batch needs at least one text");
+}
+
+/// Sorts `order` by length inside pools of `pool` texts, ties as they come, and cuts it into batches.
+fn cut(mut order: Vec<usize>, texts: &[Encoded], batch_size: usize, pool: usize) -> Vec<Vec<usize>> {
+    for pool in order.chunks_mut(pool) {
+        pool.sort_by_key(|&i| texts[i].n_tokens());
+    }
+    order.chunks(batch_size).map(<[usize]>::to_vec).collect()
+}
+
+fn assemble(batch: &[usize], texts: &[Encoded], labels: &[u32]) -> TokenBatch {
+    let examples: Vec<_> = batch.iter().map(|&i| (i, &texts[i], labels[i])).collect();
+    TokenBatch::new(&examples)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn texts(lengths: &[usize]) -> Vec<Encoded> {
+        lengths.iter().map(|&n| Encoded::from_tokens(&vec![vec![1]; n])).collect()
+    }
+
+    fn batches(lengths: &[usize], batch_size: usize, seed: u64) -> Batches {
+        let labels = (0..lengths.len() as u32).collect();
+        Batches::new(texts(lengths), labels, batch_size, Streams::new(seed))
+    }
+
+    #[test]
+    fn seeds_and_epochs_differ() {
+        let lengths = vec![1; 40];
+        let seen = |seed, step| batches(&lengths, 40, seed).at(step).examples;
+        assert_eq!(seen(1, 0), seen(1, 0));
+        assert_ne!(seen(1, 0), seen(1, 1));
+        assert_ne!(seen(1, 0), seen(2, 0));
+    }
+
+    #[test]
+    fn pools_keep_padding_low_and_order_random() {
+        let lengths: Vec<usize> = (0..4000).map(|i| 1 + i * 7919 % 40).collect();
+        let mut batches = batches(&lengths, 16, 3);
+        let all: Vec<TokenBatch> = (0..batches.per_epoch()).map(|step| batches.at(step)).collect();
+        let places: usize = all.iter().map(|b| b.batch * b.seq).sum();
+        let tokens: usize = lengths.iter().sum();
+        assert!((places as f64) < 1.1 * tokens as f64, "{places} places for {tokens} tokens");
+        let first: usize = all[..125].iter().map(|b| b.seq).sum();
+        let second: usize = all[125..].iter().map(|b| b.seq).sum();
+        assert!(first.abs_diff(second) < 600, "short and long batches are mixed: {first}, {second}");
+    }
+
+    #[test]
+    fn evaluation_of_nothing_is_nothing() {
+        assert!(in_order(&[], &[], 4).is_empty());
+    }
+
+    proptest! {
+        #[test]
+        fn every_example_once_an_epoch(
+            lengths in prop::collection::vec(1usize..9, 1..60),
+            batch_size in 1usize..9,
+            seed: u64,
+            epoch in 0u64..3,
+        ) {
+            let mut batches = batches(&lengths, batch_size, seed);
+            let n = batches.per_epoch();
+            let mut seen: Vec<usize> = Vec::new();
+            for step in epoch * n..(epoch + 1) * n {
+                let batch = batches.at(step);
+                prop_assert!(batch.batch <= batch_size);
+                prop_assert!(batch.examples.iter().zip(&batch.labels).all(|(&i, &label)| i as u32 == label));
+                seen.extend(batch.examples);
+            }
+            seen.sort_unstable();
+            prop_assert_eq!(seen, (0..lengths.len()).collect::<Vec<_>>());
+        }
+
+        #[test]
+        fn a_batch_depends_on_seed_and_step_alone(
+            lengths in prop::collection::vec(1usize..9, 1..60),
+            seed: u64,
+            steps in prop::collection::vec(0u64..40, 1..12),
+        ) {
+            let mut walked = batches(&lengths, 4, seed);
+            for step in steps {
+                prop_assert_eq!(walked.at(step), batches(&lengths, 4, seed).at(step));
+            }
+        }
+
+        #[test]
+        fn evaluation_sees_every_text_once(
+            lengths in prop::collection::vec(1usize..9, 0..40),
+            batch_size in 1usize..9,
+        ) {
+            let labels = vec![0; lengths.len()];
+            let batches = in_order(&texts(&lengths), &labels, batch_size);
+            let order: Vec<usize> = batches.iter().flat_map(|b| b.examples.clone()).collect();
+            prop_assert!(order.is_sorted_by_key(|&i| lengths[i]));
+            let mut sorted = order;
+            sorted.sort_unstable();
+            prop_assert_eq!(sorted, (0..lengths.len()).collect::<Vec<_>>());
+        }
+    }
+}

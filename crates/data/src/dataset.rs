@@ -1,0 +1,123 @@
+//! What every data set ends as: labelled texts in three splits.
+
+use std::collections::HashMap;
+
+use moelt_schema::{DataConfig, DatasetKind, Digest, SplitSizes};
+use serde::Serialize;
+
+use crate::{DataError, csv, planted, sst2};
+
+/// A text and its class.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Example {
+    /// The text, as it came.
+    pub text: String,
+    /// Index into [`Dataset::classes`].
+    pub label: u32,
+    /// Where the text comes from, when the data set knows it.
+    pub domain: Option<u32>,
+}
+
+/// Labelled texts in three splits. What chooses sees `train` and `selection`; `verdict` is read once.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Dataset {
+    /// Names of the classes, in label order; at least two.
+    pub classes: Vec<String>,
+    /// To train on.
+    pub train: Vec<Example>,
+    /// To choose on.
+    pub selection: Vec<Example>,
+    /// To judge on.
+    pub verdict: Vec<Example>,
+    /// The accuracy no classifier can beat, when it is known.
+    pub bayes_accuracy: Option<f64>,
+    /// What a reader of the run should know: repeated texts, contradictory labels, what was left out.
+    pub notes: Vec<String>,
+}
+
+impl Dataset {
+    /// Hash of classes and examples: two runs with the same hash saw the same data.
+    pub fn digest(&self) -> Digest {
+        Digest::of_json(&(&self.classes, &self.train, &self.selection, &self.verdict))
+    }
+
+    /// Examples per split.
+    pub fn sizes(&self) -> SplitSizes {
+        SplitSizes { train: self.train.len(), selection: self.selection.len(), verdict: self.verdict.len() }
+    }
+}
+
+/// Reads or generates the data set that a config names. No split is empty.
+///
+/// ```
+/// use moelt_schema::{DataConfig, PlantedConfig};
+/// let planted = PlantedConfig { train: 100, selection: 10, verdict: 20, ..PlantedConfig::default() };
+/// let data = moelt_data::load(&DataConfig { planted, ..DataConfig::default() })?;
+/// assert_eq!(data.sizes().verdict, 20);
+/// assert_eq!(data.bayes_accuracy, Some(0.97));
+/// # Ok::<(), moelt_data::DataError>(())
+/// ```
+///
+/// # Errors
+/// When a file is missing or malformed (the message names file, line and mend), or when the config
+/// cannot be met.
+pub fn load(config: &DataConfig) -> Result<Dataset, DataError> {
+    match config.kind {
+        DatasetKind::Planted => planted::generate(&config.planted),
+        DatasetKind::Sst2 => sst2::load(&config.sst2),
+        DatasetKind::Csv => csv::load(&config.csv),
+    }
+}
+
+/// A note about texts that occur more than once, if there are any. They stay.
+pub(crate) fn repeats(examples: &[Example]) -> Vec<String> {
+    // Occurrences, and the label while it is the same in all of them.
+    let mut seen: HashMap<&str, (usize, Option<u32>)> = HashMap::new();
+    for example in examples {
+        let (count, label) = seen.entry(&example.text).or_insert((0, Some(example.label)));
+        *count += 1;
+        *label = label.filter(|&label| label == example.label);
+    }
+    let repeated = seen.values().filter(|(count, _)| *count > 1).count();
+    let contradictory = seen.values().filter(|(_, label)| label.is_none()).count();
+    let note = || format!("{repeated} texts are repeated, {contradictory} of them with different labels");
+    (repeated > 0).then(note).into_iter().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn example(text: &str, label: u32) -> Example {
+        Example { text: text.into(), label, domain: None }
+    }
+
+    fn dataset() -> Dataset {
+        Dataset {
+            classes: vec!["no".into(), "yes".into()],
+            train: vec![example("a", 0), example("b", 1)],
+            selection: vec![example("c", 0)],
+            verdict: vec![example("d", 1)],
+            bayes_accuracy: None,
+            notes: vec![],
+        }
+    }
+
+    #[test]
+    fn the_digest_sees_examples_and_splits_but_no_notes() {
+        let digest = dataset().digest();
+        assert_eq!(digest, Dataset { notes: vec!["x".into()], ..dataset() }.digest());
+        assert_ne!(digest, Dataset { selection: vec![], ..dataset() }.digest());
+        assert_ne!(digest, Dataset { train: vec![example("a", 1), example("b", 1)], ..dataset() }.digest());
+        let sizes = SplitSizes { train: 2, selection: 1, verdict: 1 };
+        assert_eq!(dataset().sizes(), sizes);
+    }
+
+    #[test]
+    fn repeats_are_texts_not_rows() {
+        assert!(repeats(&[example("a", 0), example("b", 0)]).is_empty());
+        let examples = [("a", 0), ("a", 0), ("a", 0), ("b", 1), ("b", 0), ("b", 1), ("c", 1)];
+        let notes = repeats(&examples.map(|(text, label)| example(text, label)));
+        assert_eq!(notes, ["2 texts are repeated, 1 of them with different labels"]);
+    }
+}

@@ -1,0 +1,161 @@
+//! What can be wrong with data, said with the file, the line and the mend.
+
+use std::io;
+
+/// Why a data set cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum DataError {
+    /// A file cannot be read.
+    #[error("{file}: {source}")]
+    Read {
+        /// The file.
+        file: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// A folder without the SST-2 files.
+    #[error("{file}: {source}; to put SST-2 there, run `cargo xtask data sst2 --from PATH`")]
+    NoSst2 {
+        /// The file that is missing.
+        file: String,
+        /// Why it cannot be read.
+        source: io::Error,
+    },
+    /// A file that is not UTF-8.
+    #[error("{file}:{line}: is not UTF-8 text; convert the file, for example with `iconv -t UTF-8`")]
+    NotUtf8 {
+        /// The file.
+        file: String,
+        /// Line of the first bad byte.
+        line: u64,
+    },
+    /// A file without a row of data.
+    #[error("{file}: has no rows; expected a header line and one example a line")]
+    NoRows {
+        /// The file.
+        file: String,
+    },
+    /// A header without a column that is needed.
+    #[error(
+        "{file}:{line}: no column `{column}`; the first line must name the columns, and it names {}. \
+         Add a header, or say which columns hold what (data.csv.text_column, data.csv.label_column)",
+        quoted(columns)
+    )]
+    NoColumn {
+        /// The file.
+        file: String,
+        /// Line of the header.
+        line: u64,
+        /// The column looked for.
+        column: String,
+        /// The columns there are.
+        columns: Vec<String>,
+    },
+    /// A row that does not fit the header.
+    #[error(
+        "{file}:{line}: has {fields} fields where the header has {columns}; \
+         a text with a delimiter in it needs \"double quotes\" around it in CSV, or no tab in TSV"
+    )]
+    RowWidth {
+        /// The file.
+        file: String,
+        /// Line where the row begins.
+        line: u64,
+        /// Fields of the row.
+        fields: usize,
+        /// Fields of the header.
+        columns: usize,
+    },
+    /// A row that a quote left open makes run over the rows that follow.
+    #[error(
+        "{file}:{line}: the double quotes from here on are not in pairs; close the one that is open, \
+         or double it if it is a character of the text"
+    )]
+    OpenQuote {
+        /// The file.
+        file: String,
+        /// Line where the row begins.
+        line: u64,
+    },
+    /// An example without a text or without a label.
+    #[error("{file}:{line}: the {column} is empty; fill it in or remove the row")]
+    EmptyField {
+        /// The file.
+        file: String,
+        /// Line where the row begins.
+        line: u64,
+        /// Header of the column.
+        column: String,
+    },
+    /// A label that is not one of the classes.
+    #[error("{file}:{line}: unknown label `{label}`; the classes are {}", quoted(known))]
+    UnknownLabel {
+        /// The file.
+        file: String,
+        /// Line where the row begins.
+        line: u64,
+        /// The label.
+        label: String,
+        /// The classes.
+        known: Vec<String>,
+    },
+    /// A training file from which nothing can be learned.
+    #[error("{file}:{line}: every row up to here, the last, has the label `{label}`; two classes are needed")]
+    OneClass {
+        /// The file.
+        file: String,
+        /// Line of the last row.
+        line: u64,
+        /// The only label.
+        label: String,
+    },
+    /// A configuration no data set can be made with.
+    #[error("`{key}`: {message}")]
+    Config {
+        /// The key.
+        key: &'static str,
+        /// What is wrong with it, and what is possible.
+        message: String,
+    },
+    /// A file that is not the published one.
+    #[error("{file}: has {found}, the published data set {expected}; fetch it anew")]
+    NotPublished {
+        /// The file.
+        file: String,
+        /// What the published file has.
+        expected: String,
+        /// What this one has.
+        found: String,
+    },
+}
+
+/// `` `a`, `b` ``: the first few, since a file without a header may have any number.
+fn quoted(names: &[String]) -> String {
+    const SHOWN: usize = 20;
+    let mut list: Vec<String> = names.iter().take(SHOWN).map(|name| format!("`{}`", shorten(name))).collect();
+    if names.len() > SHOWN {
+        list.push(format!("… ({} in all)", names.len()));
+    }
+    list.join(", ")
+}
+
+/// A name cut to a length that leaves an error message readable.
+fn shorten(name: &str) -> String {
+    const SHOWN: usize = 40;
+    match name.char_indices().nth(SHOWN) {
+        Some((end, _)) => format!("{}…", &name[..end]),
+        None => name.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_lists_and_long_names_are_cut() {
+        let names: Vec<String> = (0..25).map(|i| i.to_string()).collect();
+        assert!(quoted(&names).ends_with("`19`, … (25 in all)"));
+        assert_eq!(quoted(&["é".repeat(50)]), format!("`{}…`", "é".repeat(40)));
+    }
+}

@@ -1,0 +1,72 @@
+//! A file's text, checked to be text, with the name that errors use.
+
+use std::{fs, io, path::Path};
+
+use crate::DataError;
+
+/// A whole input in memory.
+pub(crate) struct Source {
+    /// The path, or `<stdin>`.
+    pub(crate) name: String,
+    /// Its text, without a byte order mark.
+    pub(crate) text: String,
+}
+
+impl Source {
+    /// Reads a file.
+    pub(crate) fn from_path(path: &Path) -> Result<Self, DataError> {
+        let name = path.display().to_string();
+        match fs::read(path) {
+            Ok(bytes) => Self::from_bytes(bytes, name),
+            Err(source) => Err(DataError::Read { file: name, source }),
+        }
+    }
+
+    /// Reads everything from `input`.
+    pub(crate) fn from_reader(mut input: impl io::Read, name: &str) -> Result<Self, DataError> {
+        let mut bytes = Vec::new();
+        match input.read_to_end(&mut bytes) {
+            Ok(_) => Self::from_bytes(bytes, name.to_owned()),
+            Err(source) => Err(DataError::Read { file: name.to_owned(), source }),
+        }
+    }
+
+    fn from_bytes(bytes: Vec<u8>, name: String) -> Result<Self, DataError> {
+        let mut text = String::from_utf8(bytes).map_err(|error| {
+            let good = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+            DataError::NotUtf8 { file: name.clone(), line: 1 + newlines(good) }
+        })?;
+        if text.starts_with('\u{feff}') {
+            text.drain(..'\u{feff}'.len_utf8());
+        }
+        Ok(Self { name, text })
+    }
+
+    /// What the file's name ends in, lower-cased: `csv`, or nothing.
+    pub(crate) fn extension(&self) -> String {
+        let extension = Path::new(&self.name).extension().unwrap_or_default();
+        extension.to_string_lossy().to_ascii_lowercase()
+    }
+}
+
+/// Line ends in some bytes.
+pub(crate) fn newlines(bytes: &[u8]) -> u64 {
+    bytes.iter().filter(|&&byte| byte == b'\n').count() as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_byte_order_mark_is_no_text() {
+        let source = Source::from_reader("\u{feff}text\n".as_bytes(), "a.csv").unwrap();
+        assert_eq!(source.text, "text\n");
+    }
+
+    #[test]
+    fn bytes_that_are_not_utf8_are_named_by_line() {
+        let error = Source::from_reader(&b"text\nfine\nna\xefve\n"[..], "a.csv").err().unwrap();
+        assert!(error.to_string().starts_with("a.csv:3: is not UTF-8"), "{error}");
+    }
+}

@@ -1,0 +1,276 @@
+//! GLUE SST-2: two TSV files, of which the training file holds sentences and their phrases.
+//!
+//! A phrase in training tells the label of the sentence it comes from, so a random row must not be held
+//! out. The split goes by parent sentence instead. A *full sentence* is a training text whose tokens are
+//! no contiguous part of a longer training text's. Some full sentences are held out; they alone are the
+//! selection split, since the verdict split (GLUE's dev) consists of full sentences, too. Training keeps
+//! the texts that occur in no held-out sentence: their phrases are left out even when another sentence
+//! has them as well.
+
+use std::path::Path;
+
+use moelt_schema::{Sst2Config, Stream, Streams};
+use rand::seq::SliceRandom;
+
+use crate::{
+    DataError, Dataset, Example,
+    dataset::repeats,
+    phrases::Phrases,
+    source::Source,
+    table::{Dialect, Row, read_columns},
+};
+
+/// Reads `train.tsv` and `dev.tsv` and splits the former by sentence.
+pub(crate) fn load(config: &Sst2Config) -> Result<Dataset, DataError> {
+    let dir = Path::new(&config.dir);
+    let examples = read(&dir.join("train.tsv"))?;
+    let verdict = read(&dir.join("dev.tsv"))?;
+    let mut notes = repeats(&examples);
+    let split = SentenceSplit::of(examples, config);
+    for (part, name) in [(&split.selection, "selection"), (&split.train, "training")] {
+        if part.is_empty() {
+            let message = format!("is {} and leaves no {name} examples", config.selection_fraction);
+            return Err(DataError::Config { key: "data.sst2.selection_fraction", message });
+        }
+    }
+    notes.extend(split.notes());
+    let classes = ["negative", "positive"].map(str::to_owned).to_vec();
+    let SentenceSplit { train, selection, .. } = split;
+    Ok(Dataset { classes, train, selection, verdict, bayes_accuracy: None, notes })
+}
+
+/// Reads one of the files. Texts are trimmed: some copies end them with a blank.
+pub(crate) fn read(path: &Path) -> Result<Vec<Example>, DataError> {
+    let source = Source::from_path(path).map_err(|error| match error {
+        DataError::Read { file, source } => DataError::NoSst2 { file, source },
+        other => other,
+    })?;
+    let rows = read_columns(&source, Dialect::TAB, ["sentence", "label"])?;
+    if rows.is_empty() {
+        return Err(DataError::NoRows { file: source.name });
+    }
+    rows.into_iter().map(|row| example(row, &source.name)).collect()
+}
+
+fn example(Row { line, fields: [text, label] }: Row<2>, file: &str) -> Result<Example, DataError> {
+    let text = text.trim().to_owned();
+    if text.is_empty() {
+        return Err(DataError::EmptyField { file: file.to_owned(), line, column: "sentence".to_owned() });
+    }
+    let label = match label.trim() {
+        "0" => 0,
+        "1" => 1,
+        _ => {
+            let known = ["0", "1"].map(str::to_owned).to_vec();
+            return Err(DataError::UnknownLabel { file: file.to_owned(), line, label, known });
+        }
+    };
+    Ok(Example { text, label, domain: None })
+}
+
+/// A training file split by sentence.
+#[derive(Default)]
+struct SentenceSplit {
+    train: Vec<Example>,
+    selection: Vec<Example>,
+    /// Distinct texts of the training file.
+    texts: usize,
+    /// Full sentences among them.
+    sentences: usize,
+    /// Full sentences held out.
+    held: usize,
+    /// Rows left out because they occur in held-out sentences only.
+    held_phrases: usize,
+    /// Rows left out because they occur in held-out sentences and in others.
+    shared_phrases: usize,
+}
+
+impl SentenceSplit {
+    fn of(examples: Vec<Example>, config: &Sst2Config) -> Self {
+        let phrases = Phrases::of(&examples);
+        let mut sentences = phrases.full_sentences();
+        sentences.shuffle(&mut Streams::new(config.split_seed).rng(Stream::Split, 0));
+        let n_held = (sentences.len() as f64 * config.selection_fraction).round() as usize;
+        let (held, kept) = sentences.split_at(n_held.min(sentences.len()));
+        let is_held = phrases.mark(held.iter().copied());
+        let (in_held, in_kept) = (phrases.mark_inside(held), phrases.mark_inside(kept));
+        let (texts, sentences, held) = (phrases.len(), sentences.len(), held.len());
+        let mut split = Self { texts, sentences, held, ..Self::default() };
+        for (example, &phrase) in examples.into_iter().zip(&phrases.of_example) {
+            match (is_held[phrase], in_held[phrase], in_kept[phrase]) {
+                (true, ..) => split.selection.push(example),
+                (_, true, true) => split.shared_phrases += 1,
+                (_, true, false) => split.held_phrases += 1,
+                (_, false, _) => split.train.push(example),
+            }
+        }
+        split
+    }
+
+    fn notes(&self) -> [String; 2] {
+        let Self { texts, sentences, held, held_phrases, shared_phrases, .. } = self;
+        [
+            format!(
+                "{sentences} of {texts} distinct training texts are full sentences; {held} of these are held \
+                 out and make the selection split ({} rows)",
+                self.selection.len()
+            ),
+            format!(
+                "left out of training: {held_phrases} phrases that occur in held-out sentences only and \
+                 {shared_phrases} that occur in others, too"
+            ),
+        ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeSet, fs, path::PathBuf};
+
+    use moelt_schema::{SplitSizes, SubwordConfig, TextConfig};
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::{Vocabulary, tokenize};
+
+    fn examples(texts: &[&str]) -> Vec<Example> {
+        let example = |text: &&str| Example { text: (*text).into(), label: 0, domain: None };
+        texts.iter().map(example).collect()
+    }
+
+    fn config(dir: &Path) -> Sst2Config {
+        Sst2Config { dir: dir.display().to_string(), ..Sst2Config::default() }
+    }
+
+    /// Error of loading a training file with this content.
+    fn error(train: &str) -> String {
+        let dir = TempDir::new().unwrap();
+        fs::write(dir.path().join("train.tsv"), train).unwrap();
+        fs::write(dir.path().join("dev.tsv"), "sentence\tlabel\nfine\t1\n").unwrap();
+        load(&config(dir.path())).unwrap_err().to_string()
+    }
+
+    /// The real files, when they lie beside the project.
+    fn real() -> Option<PathBuf> {
+        let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/datasets/sst2");
+        if dir.join("train.tsv").exists() {
+            return Some(dir);
+        }
+        eprintln!("SKIPPED: no {}", dir.display());
+        None
+    }
+
+    #[test]
+    fn phrases_of_held_out_sentences_are_not_trained_on() {
+        let texts = ["a b c", "a b", "b c", "d b c e", "b c e", "d", "a b c", "f g"];
+        let config = Sst2Config { selection_fraction: 0.34, ..Sst2Config::default() };
+        let mut held = BTreeSet::new();
+        for split_seed in 0..40 {
+            let split = SentenceSplit::of(examples(&texts), &Sst2Config { split_seed, ..config.clone() });
+            let texts =
+                |part: &[Example]| part.iter().map(|example| example.text.clone()).collect::<Vec<_>>();
+            let counts = (split.texts, split.sentences, split.held, split.held_phrases, split.shared_phrases);
+            let train = texts(&split.train);
+            match texts(&split.selection)[0].as_str() {
+                "a b c" => {
+                    assert_eq!(counts, (7, 3, 1, 1, 1));
+                    assert_eq!(train, ["d b c e", "b c e", "d", "f g"]);
+                    assert_eq!(split.selection.len(), 2);
+                }
+                "d b c e" => {
+                    assert_eq!(counts, (7, 3, 1, 2, 1));
+                    assert_eq!(train, ["a b c", "a b", "a b c", "f g"]);
+                }
+                _ => assert_eq!((counts, train.len()), ((7, 3, 1, 0, 0), 7)),
+            }
+            held.insert(texts(&split.selection));
+        }
+        assert_eq!(held.len(), 3);
+    }
+
+    #[test]
+    fn quotes_are_characters_and_texts_are_trimmed() {
+        let dir = TempDir::new().unwrap();
+        let path = dir.path().join("train.tsv");
+        fs::write(&path, "sentence\tlabel\n\" open \t0\r\nit 's \"\t1\n").unwrap();
+        let texts: Vec<(String, u32)> = read(&path).unwrap().into_iter().map(|e| (e.text, e.label)).collect();
+        assert_eq!(texts, [("\" open".to_owned(), 0), ("it 's \"".to_owned(), 1)]);
+    }
+
+    #[test]
+    fn malformed_files_are_named_by_line() {
+        let cases = [
+            ("fine\t1\n", "train.tsv:1: no column `sentence`"),
+            ("sentence\tlabel\na\t0\nb\t2\n", "train.tsv:3: unknown label `2`; the classes are `0`, `1`"),
+            ("sentence\tlabel\n \t0\n", "train.tsv:2: the sentence is empty"),
+            ("sentence\tlabel\na\tb\t0\n", "train.tsv:2: has 3 fields"),
+            ("sentence\tlabel\n", "train.tsv: has no rows"),
+            ("sentence\tlabel\na\t0\n", "`data.sst2.selection_fraction`: is 0.15 and leaves no selection"),
+        ];
+        for (content, expected) in cases {
+            let message = error(content);
+            assert!(message.contains(expected), "{message}");
+        }
+    }
+
+    #[test]
+    fn a_missing_folder_says_how_to_get_it() {
+        let message = load(&config(Path::new("nowhere"))).unwrap_err().to_string();
+        assert!(
+            message.starts_with(&Path::new("nowhere").join("train.tsv").display().to_string()),
+            "{message}"
+        );
+        assert!(message.ends_with("run `cargo xtask data sst2 --from PATH`"), "{message}");
+    }
+
+    #[test]
+    fn the_real_data_has_its_known_counts() {
+        let Some(dir) = real() else { return };
+        let data = load(&config(&dir)).unwrap();
+        assert_eq!(data.sizes(), SplitSizes { train: 56_147, selection: 1_033, verdict: 872 });
+        assert_eq!(
+            data.notes,
+            [
+                "371 texts are repeated, 5 of them with different labels",
+                "6886 of 66978 distinct training texts are full sentences; 1033 of these are held out and \
+                 make the selection split (1033 rows)",
+                "left out of training: 8234 phrases that occur in held-out sentences only and 1935 that occur \
+                 in others, too",
+            ]
+        );
+        assert_eq!(load(&config(&dir)).unwrap().digest(), data.digest());
+        let padded = |example: &Example| format!(" {} ", example.text);
+        let selection: Vec<String> = data.selection.iter().map(padded).collect();
+        let leaks = |example: &&Example| selection.iter().any(|sentence| sentence.contains(&padded(example)));
+        assert_eq!(data.train.iter().step_by(50).find(leaks), None);
+    }
+
+    #[test]
+    fn the_real_texts_pass_the_tokenizer_as_they_stand() {
+        let Some(dir) = real() else { return };
+        let config = TextConfig::default();
+        for Example { text, .. } in read(&dir.join("train.tsv")).unwrap() {
+            assert_eq!(tokenize(&text, &config).join(" "), text);
+        }
+        for Example { text, .. } in read(&dir.join("dev.tsv")).unwrap() {
+            let unescaped = text.replace("-lrb-", "(").replace("-rrb-", ")").replace("\\/", "/");
+            assert_eq!(tokenize(&text, &config).join(" "), unescaped);
+        }
+    }
+
+    #[test]
+    fn the_real_texts_have_their_known_rows() {
+        let Some(dir) = real() else { return };
+        let subwords = SubwordConfig {
+            prefixes: vec![6, 5, 4],
+            suffix: 3,
+            hyphen_parts: true,
+            ..SubwordConfig::default()
+        };
+        let config = TextConfig { subwords, ..TextConfig::default() };
+        let train = read(&dir.join("train.tsv")).unwrap();
+        let vocabulary = Vocabulary::build(train.iter().map(|example| example.text.as_str()), &config);
+        // 14,817 words, 7,646 parts and row 0.
+        assert_eq!(vocabulary.n_rows(), 22_464);
+    }
+}

@@ -1,0 +1,240 @@
+//! Delimited files with a header: the columns asked for, row by row, each with its line.
+
+use csv::{ReaderBuilder, StringRecord};
+
+use crate::{
+    DataError,
+    source::{Source, newlines},
+};
+
+/// How fields are told apart.
+///
+/// Comma- and semicolon-separated fields may be quoted; in tab-separated files a double quote is a
+/// character like any other, as in GLUE.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Dialect {
+    pub(crate) delimiter: u8,
+}
+
+impl Dialect {
+    /// GLUE's.
+    pub(crate) const TAB: Self = Self { delimiter: b'\t' };
+
+    /// By the file's extension, or else by which delimiter its first line has most of.
+    pub(crate) fn of(source: &Source) -> Self {
+        Self::of_extension(source).unwrap_or_else(|| {
+            let header = source.text.lines().next().unwrap_or_default();
+            let count = |delimiter: u8| header.bytes().filter(|&byte| byte == delimiter).count();
+            let most = [b';', b',', b'\t'].into_iter().max_by_key(|&delimiter| count(delimiter));
+            Self { delimiter: most.unwrap_or(b',') }
+        })
+    }
+
+    /// By the file's extension, when that says anything.
+    pub(crate) fn of_extension(source: &Source) -> Option<Self> {
+        match source.extension().as_str() {
+            "tsv" | "tab" => Some(Self::TAB),
+            "csv" => Some(Self { delimiter: b',' }),
+            _ => None,
+        }
+    }
+
+    fn quotes(self) -> bool {
+        self != Self::TAB
+    }
+}
+
+/// The fields of a row in the columns asked for.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Row<const N: usize> {
+    /// Line where the row begins; a quoted field may run over several.
+    pub(crate) line: u64,
+    /// The fields.
+    pub(crate) fields: [String; N],
+}
+
+/// The names in the first line.
+pub(crate) fn header(source: &Source, dialect: Dialect) -> Vec<String> {
+    let mut record = StringRecord::new();
+    reader(source, dialect).read_record(&mut record).unwrap_or(false);
+    record.iter().map(|name| name.trim().to_owned()).collect()
+}
+
+/// Reads the named columns of all rows. Blank lines are no rows.
+///
+/// # Errors
+/// When the header lacks a column, a row is wider or narrower than it, or a quote is left open.
+pub(crate) fn read_columns<const N: usize>(
+    source: &Source,
+    dialect: Dialect,
+    names: [&str; N],
+) -> Result<Vec<Row<N>>, DataError> {
+    let columns = header(source, dialect);
+    let places = find_columns(source, &columns, names)?;
+    let mut reader = reader(source, dialect);
+    let mut lines = Lines::new(source);
+    let (mut record, mut rows) = (StringRecord::new(), Vec::new());
+    // Reading text from memory cannot fail, so that `false` is the end.
+    reader.read_record(&mut record).unwrap_or(false);
+    while reader.read_record(&mut record).unwrap_or(false) {
+        let line = lines.of(record.position().map_or(0, |position| position.byte() as usize));
+        let raw = &source.text[lines.byte..reader.position().byte() as usize];
+        if dialect.quotes() && has_open_quote(raw) {
+            return Err(DataError::OpenQuote { file: source.name.clone(), line });
+        }
+        if record.len() != columns.len() {
+            let (file, fields) = (source.name.clone(), record.len());
+            return Err(DataError::RowWidth { file, line, fields, columns: columns.len() });
+        }
+        rows.push(Row { line, fields: places.map(|place| record[place].to_owned()) });
+    }
+    Ok(rows)
+}
+
+fn reader(source: &Source, dialect: Dialect) -> csv::Reader<&[u8]> {
+    ReaderBuilder::new()
+        .has_headers(false)
+        .flexible(true)
+        .delimiter(dialect.delimiter)
+        .quoting(dialect.quotes())
+        .from_reader(source.text.as_bytes())
+}
+
+fn find_columns<const N: usize>(
+    source: &Source,
+    columns: &[String],
+    names: [&str; N],
+) -> Result<[usize; N], DataError> {
+    if columns.is_empty() {
+        return Err(DataError::NoRows { file: source.name.clone() });
+    }
+    let mut places = [0; N];
+    for (place, name) in places.iter_mut().zip(names) {
+        *place = columns.iter().position(|column| column == name).ok_or_else(|| DataError::NoColumn {
+            file: source.name.clone(),
+            line: Lines::new(source).of(0),
+            column: name.to_owned(),
+            columns: columns.to_vec(),
+        })?;
+    }
+    Ok(places)
+}
+
+/// Whether a record swallowed lines that follow it. Quotes come in pairs, and only a quoted field may
+/// run over several lines; a lone quote within one line is taken as a character.
+fn has_open_quote(record: &str) -> bool {
+    let quotes = record.bytes().filter(|&byte| byte == b'"').count();
+    !quotes.is_multiple_of(2) && record.trim_end().contains('\n')
+}
+
+/// Turns byte positions, asked for in ascending order, into line numbers. The csv crate's own count is
+/// behind by one after a `\r\n`, whose `\n` it leaves to the next record.
+struct Lines<'a> {
+    text: &'a str,
+    byte: usize,
+    line: u64,
+}
+
+impl<'a> Lines<'a> {
+    fn new(source: &'a Source) -> Self {
+        Self { text: &source.text, byte: 0, line: 1 }
+    }
+
+    /// The line of the record that is read from `byte` on.
+    fn of(&mut self, byte: usize) -> u64 {
+        let bytes = self.text.as_bytes();
+        let blank = bytes[byte..].iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
+        self.line += newlines(&bytes[self.byte..byte + blank]);
+        self.byte = byte + blank;
+        self.line
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn source(name: &str, text: &str) -> Source {
+        Source { name: name.into(), text: text.into() }
+    }
+
+    fn rows(name: &str, text: &str) -> Result<Vec<(u64, String)>, String> {
+        let source = source(name, text);
+        let rows =
+            read_columns(&source, Dialect::of(&source), ["text"]).map_err(|error| error.to_string())?;
+        Ok(rows.into_iter().map(|Row { line, fields: [text] }| (line, text)).collect())
+    }
+
+    fn expect(expected: &[(u64, &str)]) -> Result<Vec<(u64, String)>, String> {
+        Ok(expected.iter().map(|&(line, text)| (line, text.to_owned())).collect())
+    }
+
+    #[test]
+    fn the_delimiter_comes_from_the_extension_or_the_header() {
+        let delimiter = |name, text| Dialect::of(&source(name, text)).delimiter;
+        assert_eq!(delimiter("a.tsv", "a,b"), b'\t');
+        assert_eq!(delimiter("a.TAB", "a,b"), b'\t');
+        assert_eq!(delimiter("a.csv", "a\tb"), b',');
+        assert_eq!(delimiter("a.data", "a\tb"), b'\t');
+        assert_eq!(delimiter("a", "a;b;c"), b';');
+        assert_eq!(delimiter("a", "a,b"), b',');
+    }
+
+    #[test]
+    fn lines_are_counted_over_crlf_blank_lines_and_quoted_breaks() {
+        let text = "id,text\r\n1,one\r\n\r\n2,\"two\r\nlines\"\r\n3,\"say \"\"hi\"\", now\"\r\n";
+        let expected = [(2, "one"), (4, "two\r\nlines"), (6, "say \"hi\", now")];
+        assert_eq!(rows("a.csv", text), expect(&expected));
+        assert_eq!(rows("a.csv", "\n\ntext\n\none\n"), expect(&[(5, "one")]));
+    }
+
+    #[test]
+    fn quotes_are_characters_in_tab_separated_files() {
+        assert_eq!(
+            rows("a.tsv", "text\tid\n\"open\t1\nit's 5\"\t2"),
+            expect(&[(2, "\"open"), (3, "it's 5\"")])
+        );
+    }
+
+    #[test]
+    fn a_long_line_is_read_whole() {
+        let long = "word ".repeat(1 << 18);
+        assert_eq!(rows("a.csv", &format!("id,text\n1,{long}\n")), expect(&[(2, &long)]));
+    }
+
+    #[test]
+    fn malformed_tables_are_named_by_line() {
+        let message = |text| rows("a.csv", text).unwrap_err();
+        assert!(message("good film,1\nbad film,0\n").starts_with("a.csv:1: no column `text`"));
+        assert!(message("review,label\n").contains("it names `review`, `label`"));
+        assert!(message("id,text\n1,a\n2,b,c\n").starts_with("a.csv:3: has 3 fields where the header has 2"));
+        assert!(message("id,text\n1,a\n2,\"b\n3,c\n").starts_with("a.csv:3: the double quotes"));
+        assert!(message("id,text\n1,a\n2,\"b\n3,\"c\"\n4,d").starts_with("a.csv:3: the double quotes"));
+        assert!(message("text,id\n\"a,1\nb,2\n").starts_with("a.csv:2: the double quotes"));
+        assert!(message("").starts_with("a.csv: has no rows"));
+        assert!(message("\r\n\nreview,label\n").starts_with("a.csv:3: no column"));
+        assert!(message(" \n").starts_with("a.csv:1: no column"));
+    }
+
+    #[test]
+    fn a_lone_quote_inside_a_field_is_a_character() {
+        assert_eq!(rows("a.csv", "id,text\n1,a 5\" disk\n\n"), expect(&[(2, "a 5\" disk")]));
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_the_reader_panic(bytes: Vec<u8>, name in "a(\\.csv|\\.tsv|)") {
+            if let Ok(source) = Source::from_reader(bytes.as_slice(), &name) {
+                let _ = read_columns(&source, Dialect::of(&source), ["text", "label"]);
+            }
+        }
+
+        #[test]
+        fn no_rows_make_the_reader_panic(rows in "text,label\n([a\",\r\n]{0,12}\n){0,5}[\"\r\n]{0,3}") {
+            let source = source("a.csv", &rows);
+            let _ = read_columns(&source, Dialect::of(&source), ["text", "label"]);
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! A report for people: as a terminal table and as Markdown.
+
+use comfy_table::{CellAlignment, Table, TableStyle, presets};
+
+use crate::{ArmReport, ArmResults, CLOSE_TO_BEST_PP, DataFacts, Report, Sweep, Unfinished};
+
+const HEADER: [&str; 11] = [
+    "arm",
+    "cells",
+    "verdict %",
+    "selection %",
+    "macro-F1",
+    "ECE",
+    "to Bayes",
+    "params",
+    "active",
+    "experts",
+    "s/cell",
+];
+
+impl Report {
+    /// For the terminal: a table, then sentences.
+    pub fn to_terminal(&self) -> String {
+        let mut parts = vec![self.table(presets::UTF8_FULL_CONDENSED)];
+        parts.extend(self.data.as_ref().map(data_sentence));
+        parts.extend(self.sweep.as_ref().map(sweep_sentences));
+        parts.extend(self.unfinished.iter().map(|cell| {
+            let log: String = cell.log_tail.iter().map(|line| format!("\n    {line}")).collect();
+            unfinished_sentence(cell) + &log
+        }));
+        parts.join("\n") + "\n"
+    }
+
+    /// `report.md`.
+    pub fn to_markdown(&self) -> String {
+        let mut parts = vec![
+            format!("# {}", self.name),
+            self.table(presets::ASCII_MARKDOWN),
+            "Mean ± standard deviation over seeds. Accuracy, macro-F1 and calibration error (ECE) in \
+             percent, on the verdict split unless the column says selection; *to Bayes* is the distance \
+             to the best possible accuracy in percentage points; *s/cell* is training time."
+                .to_owned(),
+        ];
+        parts.extend(self.data.as_ref().map(data_sentence));
+        if let Some(sweep) = &self.sweep {
+            parts.extend(["## Frozen sweep".to_owned(), sweep_sentences(sweep)]);
+        }
+        if !self.unfinished.is_empty() {
+            parts.push("## Cells without a result".to_owned());
+            parts.extend(self.unfinished.iter().map(unfinished_markdown));
+        }
+        parts.push(format!("Planned by moelt {}; plan `{}`.", self.moelt, self.plan));
+        parts.join("\n\n") + "\n"
+    }
+
+    fn table(&self, style: TableStyle) -> String {
+        let mut table = Table::new();
+        table.load_style(style).set_header(HEADER);
+        table.column_iter_mut().skip(1).for_each(|column| column.set_cell_alignment(CellAlignment::Right));
+        table.add_rows(self.arms.iter().map(row));
+        table.to_string()
+    }
+}
+
+fn row(arm: &ArmReport) -> Vec<String> {
+    let mut row = vec![arm.arm.clone(), format!("{}/{}", arm.finished, arm.planned)];
+    row.extend(arm.results.as_ref().map_or_else(|| vec!["–".to_owned(); HEADER.len() - 2], numbers));
+    row
+}
+
+/// The columns after `cells`.
+fn numbers(results: &ArmResults) -> Vec<String> {
+    vec![
+        results.verdict_accuracy.percent().to_string(),
+        results.selection_accuracy.percent().to_string(),
+        format!("{:.2}", results.macro_f1.percent().mean),
+        format!("{:.2}", results.ece.percent().mean),
+        results.gap_to_bayes.map_or("–".to_owned(), |gap| format!("{:.2}", 100.0 * gap)),
+        format!("{:.0}", results.n_params.mean),
+        format!("{:.0}", results.n_active_params.mean),
+        at_most_one_decimal(results.n_experts.mean),
+        format!("{:.1}", results.seconds.mean),
+    ]
+}
+
+/// `4`, and `4.5` where the seeds differ.
+fn at_most_one_decimal(value: f64) -> String {
+    if value.fract() == 0.0 { format!("{value}") } else { format!("{value:.1}") }
+}
+
+fn data_sentence(data: &DataFacts) -> String {
+    let splits = data.splits;
+    let bayes = data.bayes_accuracy.map_or(String::new(), |bayes| {
+        format!(" No classifier can beat {:.2} % (Bayes accuracy).", 100.0 * bayes)
+    });
+    format!(
+        "Data {}: {} training, {} selection and {} verdict examples.{bayes}",
+        data.digest.short(),
+        splits.train,
+        splits.selection,
+        splits.verdict
+    )
+}
+
+fn sweep_sentences(sweep: &Sweep) -> String {
+    let verdict_of = |n: usize| {
+        let point = sweep.points.iter().find(|point| point.n_experts == n);
+        point.map_or(String::new(), |point| format!(" ({} % on verdict)", point.verdict.percent()))
+    };
+    let one = sweep
+        .one_expert_gap_pp
+        .map_or(String::new(), |gap| format!(" One expert lies {gap:.2} pp below the best."));
+    format!(
+        "Selection chooses N = {}{}; best on verdict is N = {}{}; the smallest N within \
+         {CLOSE_TO_BEST_PP} pp of it is {}.{one}",
+        sweep.chosen_on_selection,
+        verdict_of(sweep.chosen_on_selection),
+        sweep.best_on_verdict,
+        verdict_of(sweep.best_on_verdict),
+        sweep.smallest_close,
+    )
+}
+
+fn unfinished_sentence(cell: &Unfinished) -> String {
+    match &cell.failure {
+        Some(reason) => format!("FAILED  {}: {reason}", cell.cell),
+        None => format!("missing {}: has not run to its end", cell.cell),
+    }
+}
+
+fn unfinished_markdown(cell: &Unfinished) -> String {
+    let sentence = match &cell.failure {
+        Some(reason) => format!("- **failed** `{}`: {reason}", cell.cell),
+        None => format!("- missing `{}`: has not run to its end", cell.cell),
+    };
+    if cell.log_tail.is_empty() {
+        return sentence;
+    }
+    // An indented block needs no fence that the log could break out of.
+    let log: String = cell.log_tail.iter().map(|line| format!("\n      {line}")).collect();
+    format!("{sentence}\n{log}")
+}
+
+#[cfg(test)]
+mod tests {
+    use moelt_schema::AblationPlan;
+
+    use crate::{
+        Outcome, Report,
+        report::tests::{finished, plan},
+    };
+
+    fn report() -> Report {
+        let mut plan: AblationPlan = plan(&["q1", "q2", "frozen-1", "frozen-4"], 2);
+        for (index, cell) in plan.cells.iter_mut().enumerate() {
+            cell.id = format!("{}-s{}-{index}", cell.arm, cell.seed);
+        }
+        let mut outcomes = finished(&plan, &[0.8, 0.84, 0.9, 0.9, 0.7, 0.71, 0.9, 0.91]);
+        let log_tail = vec!["step 40".to_owned(), "Error: the loss is NaN".to_owned()];
+        outcomes.insert("q1-s1-1".into(), Outcome::Failed { reason: "exit code 1".into(), log_tail });
+        outcomes.remove("q2-s0-2");
+        outcomes.remove("q2-s1-3");
+        Report { plan: moelt_schema::Digest::of_bytes(b"plan"), ..Report::new(&plan, &outcomes).unwrap() }
+    }
+
+    #[test]
+    fn the_terminal_form_shows_everything() {
+        insta::assert_snapshot!(report().to_terminal());
+    }
+
+    #[test]
+    fn the_markdown_form_shows_everything() {
+        insta::assert_snapshot!(report().to_markdown());
+    }
+}

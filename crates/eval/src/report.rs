@@ -1,0 +1,308 @@
+//! An ablation's numbers: one line an arm, with what is missing said aloud.
+
+use std::collections::BTreeMap;
+
+use moelt_schema::{AblationPlan, Cell, CellResult, Digest, SplitSizes};
+use serde::{Deserialize, Serialize};
+
+use crate::{EvalError, Summary, Sweep};
+
+/// Version of `report.json`.
+pub const REPORT_FORMAT: u32 = 1;
+
+/// What became of a planned cell.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Outcome {
+    /// It left a complete result.
+    Finished(Box<CellResult>),
+    /// It ran and failed.
+    Failed {
+        /// How it ended.
+        reason: String,
+        /// The last lines it printed.
+        log_tail: Vec<String>,
+    },
+    /// It has not run to an end yet.
+    Missing,
+}
+
+/// `report.json`: what the finished cells of a plan say. Accuracies are fractions.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Report {
+    /// [`REPORT_FORMAT`].
+    pub format: u32,
+    /// The ablation's name.
+    pub name: String,
+    /// Version of moelt that planned it.
+    pub moelt: String,
+    /// Hash of the plan.
+    pub plan: Digest,
+    /// The data all finished cells saw; none while no cell is finished.
+    pub data: Option<DataFacts>,
+    /// The arms, in the plan's order.
+    pub arms: Vec<ArmReport>,
+    /// What the frozen sweep says, when the plan has one and some of it is finished.
+    pub sweep: Option<Sweep>,
+    /// Planned cells without a result.
+    pub unfinished: Vec<Unfinished>,
+}
+
+/// What was learned from, chosen on and judged on.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DataFacts {
+    /// Hash of the examples.
+    pub digest: Digest,
+    /// Sizes of the splits.
+    pub splits: SplitSizes,
+    /// The accuracy no classifier can beat, when the data set knows it.
+    pub bayes_accuracy: Option<f64>,
+}
+
+/// One arm.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ArmReport {
+    /// Its name.
+    pub arm: String,
+    /// Cells with a result.
+    pub finished: usize,
+    /// Cells planned.
+    pub planned: usize,
+    /// Its numbers; none while no cell is finished.
+    pub results: Option<ArmResults>,
+}
+
+/// One arm's numbers over its finished cells.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ArmResults {
+    /// Accuracy on the verdict split.
+    pub verdict_accuracy: Summary,
+    /// Accuracy on the selection split.
+    pub selection_accuracy: Summary,
+    /// Macro-F1 on the verdict split.
+    pub macro_f1: Summary,
+    /// Expected calibration error on the verdict split.
+    pub ece: Summary,
+    /// Bayes accuracy − mean verdict accuracy, when the former is known.
+    pub gap_to_bayes: Option<f64>,
+    /// Trainable values.
+    pub n_params: Summary,
+    /// Values that work on one row.
+    pub n_active_params: Summary,
+    /// Experts at the end, over all layers.
+    pub n_experts: Summary,
+    /// Wall-clock seconds of training a cell.
+    pub seconds: Summary,
+}
+
+/// A planned cell without a result.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Unfinished {
+    /// Its id.
+    pub cell: String,
+    /// How it failed; none when it has not run to an end.
+    pub failure: Option<String>,
+    /// The last lines it printed, when it failed.
+    pub log_tail: Vec<String>,
+}
+
+impl Report {
+    /// Gathers `outcomes`, keyed by cell id; a cell that is not among them is missing.
+    ///
+    /// # Errors
+    /// When finished cells were not run on the same data.
+    pub fn new(plan: &AblationPlan, outcomes: &BTreeMap<String, Outcome>) -> Result<Self, EvalError> {
+        let finished: Vec<(&Cell, &CellResult)> = plan
+            .cells
+            .iter()
+            .filter_map(|cell| match outcomes.get(&cell.id) {
+                Some(Outcome::Finished(result)) => Some((cell, &**result)),
+                _ => None,
+            })
+            .collect();
+        let arms: Vec<ArmReport> =
+            plan.arms().into_iter().map(|arm| arm_report(plan, arm, &finished)).collect();
+        Ok(Self {
+            format: REPORT_FORMAT,
+            name: plan.name.clone(),
+            moelt: plan.moelt.clone(),
+            plan: plan.digest(),
+            data: common_data(&finished)?,
+            sweep: Sweep::of(&arms),
+            arms,
+            unfinished: plan.cells.iter().filter_map(|cell| unfinished(cell, outcomes)).collect(),
+        })
+    }
+
+    /// Cells that failed (and are not merely missing).
+    pub fn failed(&self) -> impl Iterator<Item = &Unfinished> {
+        self.unfinished.iter().filter(|cell| cell.failure.is_some())
+    }
+}
+
+fn facts(result: &CellResult) -> DataFacts {
+    DataFacts { digest: result.data, splits: result.splits, bayes_accuracy: result.bayes_accuracy }
+}
+
+/// The data of all finished cells, which must be the same.
+fn common_data(finished: &[(&Cell, &CellResult)]) -> Result<Option<DataFacts>, EvalError> {
+    let Some(((first, result), others)) = finished.split_first() else {
+        return Ok(None);
+    };
+    let common = facts(result);
+    match others.iter().find(|(_, result)| facts(result) != common) {
+        Some((other, _)) => Err(EvalError::MixedData { first: first.id.clone(), other: other.id.clone() }),
+        None => Ok(Some(common)),
+    }
+}
+
+fn arm_report(plan: &AblationPlan, arm: &str, finished: &[(&Cell, &CellResult)]) -> ArmReport {
+    let results: Vec<&CellResult> =
+        finished.iter().filter(|(cell, _)| cell.arm == arm).map(|(_, result)| *result).collect();
+    ArmReport {
+        arm: arm.to_owned(),
+        finished: results.len(),
+        planned: plan.cells.iter().filter(|cell| cell.arm == arm).count(),
+        results: arm_results(&results),
+    }
+}
+
+fn arm_results(results: &[&CellResult]) -> Option<ArmResults> {
+    let over_seeds =
+        |number: fn(&CellResult) -> f64| Summary::of(results.iter().map(|result| number(result)));
+    let verdict_accuracy = over_seeds(|r| r.verdict.accuracy)?;
+    let bayes_accuracy = results.first()?.bayes_accuracy;
+    Some(ArmResults {
+        verdict_accuracy,
+        selection_accuracy: over_seeds(|r| r.selection.accuracy)?,
+        macro_f1: over_seeds(|r| r.verdict.macro_f1)?,
+        ece: over_seeds(|r| r.verdict.ece)?,
+        gap_to_bayes: bayes_accuracy.map(|bayes| bayes - verdict_accuracy.mean),
+        n_params: over_seeds(|r| r.n_params as f64)?,
+        n_active_params: over_seeds(|r| r.n_active_params as f64)?,
+        n_experts: over_seeds(|r| r.layout.n_experts() as f64)?,
+        seconds: over_seeds(|r| r.seconds)?,
+    })
+}
+
+fn unfinished(cell: &Cell, outcomes: &BTreeMap<String, Outcome>) -> Option<Unfinished> {
+    let (failure, log_tail) = match outcomes.get(&cell.id) {
+        Some(Outcome::Finished(_)) => return None,
+        Some(Outcome::Failed { reason, log_tail }) => (Some(reason.clone()), log_tail.clone()),
+        Some(Outcome::Missing) | None => (None, Vec::new()),
+    };
+    Some(Unfinished { cell: cell.id.clone(), failure, log_tail })
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use moelt_schema::{LayerKindConfig, Metrics, PLAN_FORMAT, RESULT_FORMAT, RunConfig};
+
+    use super::*;
+
+    /// A plan over `arms` (`frozen-N` has N experts) with `seeds` seeds each.
+    pub(crate) fn plan(arms: &[&str], seeds: u64) -> AblationPlan {
+        let cell = |arm: &str, seed| {
+            let mut config = RunConfig { arm: arm.to_owned(), seed, ..RunConfig::default() };
+            match arm.strip_prefix("frozen-") {
+                Some(n) => config.model.n_experts = n.parse().unwrap(),
+                None => config.model.kind = LayerKindConfig::Dense,
+            }
+            Cell::new(config)
+        };
+        let cells = arms.iter().flat_map(|arm| (0..seeds).map(move |seed| cell(arm, seed))).collect();
+        AblationPlan { format: PLAN_FORMAT, name: "test".into(), moelt: "0.0.0".into(), cells }
+    }
+
+    /// A finished cell with this accuracy on verdict, and 0.01 less on selection.
+    pub(crate) fn result(cell: &Cell, accuracy: f64) -> CellResult {
+        let metrics = |accuracy| Metrics {
+            n: 100,
+            accuracy,
+            macro_f1: accuracy - 0.001,
+            loss: 0.3,
+            ece: 0.02,
+            confusion: vec![vec![0; 2]; 2],
+            per_class_accuracy: vec![Some(accuracy); 2],
+            per_domain: Vec::new(),
+        };
+        CellResult {
+            format: RESULT_FORMAT,
+            moelt: "0.0.0".into(),
+            arm: cell.arm.clone(),
+            seed: cell.seed,
+            config: cell.digest,
+            data: Digest::of_bytes(b"data"),
+            layout: cell.config.model.initial_layout(),
+            n_params: 12_345,
+            n_active_params: 2_345,
+            steps: 100,
+            best_step: 90,
+            splits: SplitSizes { train: 1_000, selection: 200, verdict: 100 },
+            selection: metrics(accuracy - 0.01),
+            verdict: metrics(accuracy),
+            bayes_accuracy: Some(0.97),
+            seconds: 12.5,
+            files: BTreeMap::new(),
+        }
+    }
+
+    /// Every cell finished, with the accuracy of its position in the plan.
+    pub(crate) fn finished(plan: &AblationPlan, accuracies: &[f64]) -> BTreeMap<String, Outcome> {
+        assert_eq!(plan.cells.len(), accuracies.len());
+        let outcome = |(cell, &accuracy): (&Cell, &f64)| {
+            (cell.id.clone(), Outcome::Finished(Box::new(result(cell, accuracy))))
+        };
+        plan.cells.iter().zip(accuracies).map(outcome).collect()
+    }
+
+    #[test]
+    fn numbers_are_taken_over_the_finished_seeds() {
+        let plan = plan(&["q1", "q2"], 2);
+        let mut outcomes = finished(&plan, &[0.80, 0.84, 0.9, 0.9]);
+        outcomes.remove(&plan.cells[2].id);
+        let report = Report::new(&plan, &outcomes).unwrap();
+        let q1 = report.arms[0].results.as_ref().unwrap();
+        assert!((q1.verdict_accuracy.mean - 0.82).abs() < 1e-12);
+        assert!((q1.gap_to_bayes.unwrap() - 0.15).abs() < 1e-12);
+        assert_eq!((report.arms[1].finished, report.arms[1].planned), (1, 2));
+        assert_eq!(report.arms[1].results.as_ref().unwrap().verdict_accuracy.sd, None);
+        assert_eq!(report.unfinished[0].cell, plan.cells[2].id);
+        assert_eq!(report.failed().count(), 0);
+        assert!(report.sweep.is_none());
+    }
+
+    #[test]
+    fn cells_on_other_data_are_refused() {
+        let plan = plan(&["q1"], 2);
+        let mut outcomes = finished(&plan, &[0.8, 0.8]);
+        let mut stale = result(&plan.cells[1], 0.8);
+        stale.data = Digest::of_bytes(b"other data");
+        outcomes.insert(plan.cells[1].id.clone(), Outcome::Finished(Box::new(stale)));
+        let message = Report::new(&plan, &outcomes).unwrap_err().to_string();
+        assert!(message.contains(&plan.cells[0].id) && message.contains(&plan.cells[1].id), "{message}");
+    }
+
+    #[test]
+    fn nothing_finished_is_a_report_too() {
+        let plan = plan(&["q1", "frozen-2"], 1);
+        let report = Report::new(&plan, &BTreeMap::new()).unwrap();
+        assert_eq!((report.data, report.sweep.as_ref()), (None, None));
+        assert_eq!(report.unfinished.len(), 2);
+    }
+
+    #[test]
+    fn the_json_reads_back() {
+        let plan = plan(&["q1", "frozen-1", "frozen-4"], 2);
+        let mut outcomes = finished(&plan, &[0.8, 0.81, 0.7, 0.71, 0.9, 0.91]);
+        let failure = Outcome::Failed { reason: "exit code 1".into(), log_tail: vec!["boom".into()] };
+        outcomes.insert(plan.cells[0].id.clone(), failure);
+        let report = Report::new(&plan, &outcomes).unwrap();
+        let json = serde_json::to_string_pretty(&report).unwrap();
+        assert_eq!(serde_json::from_str::<Report>(&json).unwrap(), report);
+    }
+}

@@ -1,0 +1,174 @@
+//! The whole network.
+
+use burn::{
+    module::Module,
+    nn::{LayerNorm, LayerNormConfig, Linear},
+    tensor::{Device, Tensor},
+};
+use moelt_schema::{
+    ExpertAxes, ExpertAxis, ExpertRole, LayerId, LayerSums, Layout, ModelConfig, Pooling, Streams, Unit,
+};
+
+use crate::{
+    Mode, ModelInput, MoeLayer, TokenConv, TokenEmbedding,
+    init::{SharedPart, param, shared_rng, uniform},
+    pool, pooled_width,
+};
+
+/// Everything that determines the shape of a [`Classifier`].
+#[derive(Clone, Debug)]
+pub struct ClassifierConfig {
+    /// Sizes and rates.
+    pub model: ModelConfig,
+    /// The experts, which may differ from the config's initial ones.
+    pub layout: Layout,
+    /// Rows of the embedding table.
+    pub n_rows: usize,
+    /// Classes.
+    pub n_classes: usize,
+}
+
+/// A text classifier with expert layers.
+#[derive(Module, Debug)]
+pub struct Classifier {
+    embedding: TokenEmbedding,
+    input_norm: LayerNorm,
+    conv: Option<TokenConv>,
+    layers: Vec<MoeLayer>,
+    output_norm: LayerNorm,
+    head: Linear,
+    #[module(skip)]
+    rates: Rates,
+}
+
+/// The parts of the config that a forward pass needs.
+#[derive(Clone, Debug)]
+struct Rates {
+    unit: Unit,
+    pooling: Pooling,
+    input_dropout: f64,
+    output_dropout: f64,
+    word_dropout: f64,
+}
+
+/// What a forward pass gives back. Losses are returned, unweighted, never kept.
+#[derive(Debug)]
+pub struct ModelOutput {
+    /// `[batch, n_classes]`
+    pub logits: Tensor<2>,
+    /// Mean unweighted load-balancing loss over MoE layers, `[1]`; none in a dense model.
+    pub load_balancing_loss: Option<Tensor<1>>,
+    /// Routing sums of each MoE layer; padding is never counted.
+    pub routing: Vec<LayerSums>,
+}
+
+impl ClassifierConfig {
+    /// A network with initial weights.
+    pub fn init(&self, streams: &Streams, device: &Device) -> Classifier {
+        let model = &self.model;
+        let width = pooled_width(model.pooling, model.d_model);
+        let layer_width = match model.unit {
+            Unit::Token => model.d_model,
+            Unit::Sequence => width,
+        };
+        let layer = |(index, layout): (usize, &moelt_schema::LayerLayout)| {
+            let d_ff = model.expert_width(layout.kind);
+            MoeLayer::new(LayerId(index as u32), layout, layer_width, d_ff, streams, device)
+        };
+        Classifier {
+            embedding: TokenEmbedding::new(self.n_rows, model.d_model, model.embedding_std, streams, device),
+            input_norm: LayerNormConfig::new(model.d_model).init(device),
+            conv: (model.conv_width > 0)
+                .then(|| TokenConv::new(model.conv_width, model.d_model, streams, device)),
+            layers: self.layout.layers().iter().enumerate().map(layer).collect(),
+            output_norm: LayerNormConfig::new(width).init(device),
+            head: linear(width, self.n_classes, streams, device),
+            rates: Rates {
+                unit: model.unit,
+                pooling: model.pooling,
+                input_dropout: model.input_dropout,
+                output_dropout: model.output_dropout,
+                word_dropout: model.word_dropout,
+            },
+        }
+    }
+}
+
+/// A linear map from `U(±1/√d_input)`.
+fn linear(d_input: usize, d_output: usize, streams: &Streams, device: &Device) -> Linear {
+    let mut rng = shared_rng(streams, SharedPart::Head);
+    Linear {
+        weight: param(uniform(d_input, d_input * d_output, &mut rng), [d_input, d_output], device),
+        bias: Some(param(uniform(d_input, d_output, &mut rng), [d_output], device)),
+    }
+}
+
+impl Classifier {
+    /// # Shapes
+    /// - logits: `[input.batch(), n_classes]`
+    pub fn forward(&self, input: &ModelInput, mut mode: Mode<'_>) -> ModelOutput {
+        let x = self.encode(input, &mut mode);
+        let (x, routing) = match self.rates.unit {
+            Unit::Token => {
+                let (x, routing) = self.expert_layers(x);
+                (pool(x, input.lengths(), self.rates.pooling), routing)
+            }
+            Unit::Sequence => self.expert_layers(pool(x, input.lengths(), self.rates.pooling)),
+        };
+        let x = mode.dropout(self.output_norm.forward(x), self.rates.output_dropout);
+        let (losses, routing): (Vec<_>, Vec<_>) = routing.into_iter().unzip();
+        let load_balancing_loss = (!losses.is_empty()).then(|| Tensor::cat(losses, 0).mean());
+        ModelOutput { logits: self.head.forward(x), load_balancing_loss, routing }
+    }
+
+    /// Tokens in context, `[n_tokens, d_model]`.
+    fn encode(&self, input: &ModelInput, mode: &mut Mode<'_>) -> Tensor<2> {
+        let x = mode.drop_rows(self.embedding.forward(input), self.rates.word_dropout);
+        let x = mode.dropout(self.input_norm.forward(x), self.rates.input_dropout);
+        match &self.conv {
+            Some(conv) => conv.forward(x, input.lengths()),
+            None => x,
+        }
+    }
+
+    fn expert_layers(&self, mut x: Tensor<2>) -> (Tensor<2>, Vec<(Tensor<1>, LayerSums)>) {
+        let mut routing = Vec::new();
+        for layer in &self.layers {
+            let out = layer.forward(x);
+            x = out.x;
+            routing.extend(out.routing);
+        }
+        (x, routing)
+    }
+
+    /// Values that take part in the arithmetic for one row: everything but the embedding table (a
+    /// look-up) and the experts that the row is not sent to.
+    pub fn n_active_params(&self, layout: &Layout) -> usize {
+        let idle = |(layer, layout): (&MoeLayer, &moelt_schema::LayerLayout)| {
+            let n_experts = layout.n_experts();
+            layer.experts.num_params() / n_experts * (n_experts - layout.effective_top_k())
+        };
+        let idle: usize = self.layers.iter().zip(layout.layers()).map(idle).sum();
+        self.num_params() - self.embedding.num_params() - idle
+    }
+}
+
+impl ExpertAxes for Classifier {
+    fn expert_axes(&self) -> Vec<ExpertAxis> {
+        let mut axes = Vec::new();
+        for (index, layer) in self.layers.iter().enumerate() {
+            let mut push = |param: &str, role| {
+                let param = format!("layers.{index}.{param}");
+                axes.push(ExpertAxis { param, layer: LayerId(index as u32), axis: 0, role });
+            };
+            if layer.router.is_some() {
+                push("router.weight", ExpertRole::Router);
+            }
+            push("experts.w_in", ExpertRole::Input);
+            push("experts.b_in", ExpertRole::Input);
+            push("experts.w_out", ExpertRole::Output);
+            push("experts.b_out", ExpertRole::Output);
+        }
+        axes
+    }
+}

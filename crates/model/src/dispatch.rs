@@ -1,0 +1,122 @@
+//! Which rows go to which experts: planned on the host, a plain value.
+
+/// The routing decision of a batch, in both directions. It is discrete and carries no gradient;
+/// the expert weights do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dispatch {
+    top_k: usize,
+    /// `[rows · top_k]`: chosen experts of each row, best first.
+    experts: Vec<u32>,
+    /// `[rows · top_k]`: place of the pair in its expert's queue.
+    places: Vec<u32>,
+    /// Rows queued at each expert.
+    loads: Vec<u32>,
+}
+
+impl Dispatch {
+    /// The `top_k` experts with the largest score in each row; the lower position wins a tie.
+    ///
+    /// # Shapes
+    /// - scores: `[rows, n_experts]`, row-major
+    ///
+    /// # Panics
+    /// When `top_k` exceeds `n_experts`.
+    pub fn top_k(scores: &[f32], n_experts: usize, top_k: usize) -> Self {
+        assert!((1..=n_experts).contains(&top_k), "top_k {top_k} of {n_experts} experts");
+        let n_pairs = scores.len() / n_experts * top_k;
+        let mut experts: Vec<u32> = Vec::with_capacity(n_pairs);
+        for row in scores.chunks_exact(n_experts) {
+            let first = experts.len();
+            for _ in 0..top_k {
+                experts.push(best_expert(row, &experts[first..]));
+            }
+        }
+        Self::queue(experts, n_experts, top_k)
+    }
+
+    /// Queues each pair at its expert, in row order.
+    fn queue(experts: Vec<u32>, n_experts: usize, top_k: usize) -> Self {
+        let mut loads = vec![0; n_experts];
+        let places = experts
+            .iter()
+            .map(|expert| {
+                let load = &mut loads[*expert as usize];
+                *load += 1;
+                *load - 1
+            })
+            .collect();
+        Self { top_k, experts, places, loads }
+    }
+
+    /// Experts per row.
+    pub fn k(&self) -> usize {
+        self.top_k
+    }
+
+    /// (row, choice) pairs: `rows · top_k`.
+    pub fn n_pairs(&self) -> usize {
+        self.experts.len()
+    }
+
+    /// Chosen experts, `[rows · top_k]`, best first within a row.
+    pub fn experts(&self) -> &[u32] {
+        &self.experts
+    }
+
+    /// Pairs at each expert.
+    pub fn loads(&self) -> &[u32] {
+        &self.loads
+    }
+
+    /// Longest queue.
+    pub fn capacity(&self) -> usize {
+        self.loads.iter().copied().max().unwrap_or(0) as usize
+    }
+
+    /// For every place of a `[n_experts, capacity]` grid the row that stands there. Places behind the
+    /// end of a queue name row 0; nothing reads what an expert makes of them.
+    pub fn queued_rows(&self) -> Vec<u32> {
+        let capacity = self.capacity();
+        let mut rows = vec![0; self.loads.len() * capacity];
+        for (pair, at) in self.grid_places().enumerate() {
+            rows[at as usize] = (pair / self.top_k) as u32;
+        }
+        rows
+    }
+
+    /// For every pair its place in the `[n_experts, capacity]` grid, flat.
+    pub fn grid_places(&self) -> impl Iterator<Item = u32> + '_ {
+        let capacity = self.capacity() as u32;
+        self.experts.iter().zip(&self.places).map(move |(expert, place)| expert * capacity + place)
+    }
+}
+
+/// Position of the largest score that is not taken yet. A NaN is never larger than anything, so a
+/// row of NaNs still has a best expert and the loss, not the routing, reports the NaN.
+fn best_expert(scores: &[f32], taken: &[u32]) -> u32 {
+    let free = (0..scores.len() as u32).filter(|expert| !taken.contains(expert));
+    let better = |best: u32, expert: u32| {
+        if scores[expert as usize] > scores[best as usize] { expert } else { best }
+    };
+    free.reduce(better).expect("top_k is at most n_experts")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hand_worked_top_2_of_3() {
+        let dispatch = Dispatch::top_k(&[0.1, 0.6, 0.3, 0.4, 0.4, 0.2], 3, 2);
+        assert_eq!(dispatch.experts(), [1, 2, 0, 1]);
+        assert_eq!(dispatch.loads(), [1, 2, 1]);
+        assert_eq!(dispatch.capacity(), 2);
+        assert_eq!(dispatch.queued_rows(), [1, 0, 0, 1, 0, 0]);
+        assert_eq!(dispatch.grid_places().collect::<Vec<_>>(), [2, 4, 0, 3]);
+    }
+
+    #[test]
+    fn nan_scores_are_dispatched_all_the_same() {
+        assert_eq!(Dispatch::top_k(&[f32::NAN; 3], 3, 2).experts(), [0, 1]);
+    }
+}

@@ -1,0 +1,72 @@
+//! Token embedding: the sum of a token's rows.
+
+use burn::{
+    module::{Module, Param},
+    tensor::{Device, IndexingUpdateOp, Int, Tensor, TensorData},
+};
+use moelt_schema::Streams;
+
+use crate::{
+    ModelInput,
+    init::{SharedPart, normal, param, shared_rng},
+};
+
+/// A table of vectors; a token is the sum of its rows (its word's, and those of its subwords:
+/// Bojanowski et al. 2017). Row 0 is never used and never trained.
+#[derive(Module, Debug)]
+pub struct TokenEmbedding {
+    /// `[n_rows, d_model]`
+    pub table: Param<Tensor<2>>,
+}
+
+impl TokenEmbedding {
+    /// A table with rows from `N(0, std)`.
+    pub fn new(n_rows: usize, d_model: usize, std: f64, streams: &Streams, device: &Device) -> Self {
+        let mut values = normal(std, n_rows * d_model, &mut shared_rng(streams, SharedPart::Embedding));
+        values[..d_model].fill(0.0);
+        Self { table: param(values, [n_rows, d_model], device) }
+    }
+
+    /// # Shapes
+    /// - output: `[n_tokens, d_model]`, the real tokens end to end
+    ///
+    /// # Panics
+    /// When a row is not in the table.
+    pub fn forward(&self, input: &ModelInput) -> Tensor<2> {
+        let table = self.table.val();
+        let [n_rows, d_model] = table.dims();
+        let device = table.device();
+        assert!(
+            input.bag_rows.iter().all(|row| (*row as usize) < n_rows),
+            "a token's row lies outside the table of {n_rows} rows: another vocabulary?"
+        );
+        let sums = Tensor::zeros([input.n_tokens(), d_model], &device);
+        if input.bag_rows.is_empty() {
+            return sums;
+        }
+        let vectors = table.select(0, indices(&input.bag_rows, &device));
+        sums.select_assign(0, indices(&input.bag_tokens, &device), vectors, IndexingUpdateOp::Add)
+    }
+}
+
+/// Host indices as a tensor.
+pub(crate) fn indices(values: &[u32], device: &Device) -> Tensor<1, Int> {
+    let values: Vec<i64> = values.iter().map(|v| i64::from(*v)).collect();
+    let n = values.len();
+    Tensor::from_data(TensorData::new(values, [n]), device)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_the_sum_of_its_rows() {
+        let device = Device::flex();
+        let table = vec![0.0, 0.0, 1.0, 2.0, 10.0, 20.0];
+        let embedding = TokenEmbedding { table: param(table, [3, 2], &device) };
+        let input = ModelInput::new(&[1, 2, 2, 0, 0, 0], 3, 2, &[3]);
+        let out = embedding.forward(&input).try_into_vec_as::<f32>().unwrap();
+        assert_eq!(out, [11.0, 22.0, 10.0, 20.0, 0.0, 0.0]);
+    }
+}

@@ -1,0 +1,80 @@
+//! The experts of a layer: feed-forward networks stacked on a leading axis.
+
+use burn::{
+    module::{Module, Param},
+    tensor::{Device, Tensor, activation::relu, assert_shape},
+};
+use moelt_schema::{ExpertId, LayerId, Streams};
+
+use crate::{
+    Dispatch,
+    embedding::indices,
+    init::{ExpertPart, expert_rng, param, uniform},
+};
+
+/// `FFNₑ(x) = ReLU(x W_in,ₑ + b_in,ₑ) W_out,ₑ + b_out,ₑ` for each expert e. One contiguous parameter a
+/// kind, experts on the leading axis: what batched matrix products want.
+#[derive(Module, Debug)]
+pub struct Experts {
+    /// `[n_experts, d_model, d_ff]`
+    pub w_in: Param<Tensor<3>>,
+    /// `[n_experts, d_ff]`
+    pub b_in: Param<Tensor<2>>,
+    /// `[n_experts, d_ff, d_model]`
+    pub w_out: Param<Tensor<3>>,
+    /// `[n_experts, d_model]`
+    pub b_out: Param<Tensor<2>>,
+}
+
+impl Experts {
+    /// Each expert from its own streams, `U(±1/√fan_in)`.
+    pub fn new(
+        layer: LayerId,
+        experts: &[ExpertId],
+        d_model: usize,
+        d_ff: usize,
+        streams: &Streams,
+        device: &Device,
+    ) -> Self {
+        let stack = |part, fan_in, n| -> Vec<f32> {
+            let one = |id: &ExpertId| uniform(fan_in, n, &mut expert_rng(streams, layer, *id, part));
+            experts.iter().flat_map(one).collect()
+        };
+        let e = experts.len();
+        Self {
+            w_in: param(stack(ExpertPart::WIn, d_model, d_model * d_ff), [e, d_model, d_ff], device),
+            b_in: param(stack(ExpertPart::BIn, d_model, d_ff), [e, d_ff], device),
+            w_out: param(stack(ExpertPart::WOut, d_ff, d_ff * d_model), [e, d_ff, d_model], device),
+            b_out: param(stack(ExpertPart::BOut, d_ff, d_model), [e, d_model], device),
+        }
+    }
+
+    /// Sends every row through every expert.
+    ///
+    /// # Shapes
+    /// - x: `[n_experts, rows, d_model]`
+    /// - output: the same
+    pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
+        let w_in = self.w_in.val();
+        let [n_experts, d_model, _] = w_in.dims();
+        assert_shape!(x, [n_experts, .., d_model]);
+        let hidden = relu(x.matmul(w_in) + self.b_in.val().unsqueeze_dim(1));
+        hidden.matmul(self.w_out.val()) + self.b_out.val().unsqueeze_dim(1)
+    }
+
+    /// Sends each row to its chosen experts only: rows are gathered into one queue per expert (as long
+    /// as the longest), so the cost follows `top_k`, not `n_experts`, as far as the load is even.
+    ///
+    /// # Shapes
+    /// - x: `[rows, d_model]`
+    /// - output: `[rows · top_k, d_model]`, the chosen experts' outputs for each row, unweighted
+    pub fn forward_sparse(&self, x: Tensor<2>, dispatch: &Dispatch) -> Tensor<2> {
+        let [rows, d_model] = x.dims();
+        assert_eq!(rows * dispatch.k(), dispatch.n_pairs(), "a dispatch of another batch");
+        let (device, n_experts) = (x.device(), dispatch.loads().len());
+        let queues = x.select(0, indices(&dispatch.queued_rows(), &device));
+        let y = self.forward(queues.reshape([n_experts, dispatch.capacity(), d_model]));
+        let places: Vec<u32> = dispatch.grid_places().collect();
+        y.reshape([n_experts * dispatch.capacity(), d_model]).select(0, indices(&places, &device))
+    }
+}

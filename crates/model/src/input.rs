@@ -1,0 +1,75 @@
+//! A batch as the model sees it: token ids and lengths, on the host.
+
+/// A batch of token sequences. Each token is a bag of rows of the embedding table; row 0 is no row.
+///
+/// Padding tokens may be present in `rows` and are skipped: everything up to pooling works on the
+/// real tokens of all sequences, laid end to end.
+#[derive(Clone, Debug)]
+pub struct ModelInput {
+    lengths: Vec<usize>,
+    /// Table rows of all real tokens.
+    pub(crate) bag_rows: Vec<u32>,
+    /// For each of `bag_rows`, the token it belongs to.
+    pub(crate) bag_tokens: Vec<u32>,
+}
+
+impl ModelInput {
+    /// From padded ids.
+    ///
+    /// # Shapes
+    /// - rows: `[lengths.len(), seq, rows_per_token]`, row-major; 0 where a token has fewer rows
+    /// - lengths: tokens of each sequence, at least 1 and at most `seq`
+    ///
+    /// # Panics
+    /// When the shapes do not fit.
+    pub fn new(rows: &[u32], seq: usize, rows_per_token: usize, lengths: &[usize]) -> Self {
+        let stride = seq * rows_per_token;
+        assert_eq!(
+            rows.len(),
+            lengths.len() * stride,
+            "rows must be [{}, {seq}, {rows_per_token}]",
+            lengths.len()
+        );
+        assert!(lengths.iter().all(|n| (1..=seq).contains(n)), "lengths must lie in 1..={seq}");
+        let (mut bag_rows, mut bag_tokens, mut token) = (Vec::new(), Vec::new(), 0);
+        for (sequence, length) in rows.chunks_exact(stride).zip(lengths) {
+            for bag in sequence.chunks_exact(rows_per_token).take(*length) {
+                for row in bag.iter().filter(|row| **row != 0) {
+                    bag_rows.push(*row);
+                    bag_tokens.push(token);
+                }
+                token += 1;
+            }
+        }
+        Self { lengths: lengths.to_vec(), bag_rows, bag_tokens }
+    }
+
+    /// Sequences.
+    pub fn batch(&self) -> usize {
+        self.lengths.len()
+    }
+
+    /// Tokens of each sequence.
+    pub fn lengths(&self) -> &[usize] {
+        &self.lengths
+    }
+
+    /// Real tokens in all sequences.
+    pub fn n_tokens(&self) -> usize {
+        self.lengths.iter().sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn padding_and_empty_places_vanish() {
+        let rows = [5, 0, 6, 7, /**/ 8, 9, 0, 0];
+        let input = ModelInput::new(&rows, 2, 2, &[2, 1]);
+        assert_eq!(input.bag_rows, [5, 6, 7, 8, 9]);
+        assert_eq!(input.bag_tokens, [0, 1, 1, 2, 2]);
+        assert_eq!((input.batch(), input.n_tokens()), (2, 3));
+    }
+}

@@ -1,0 +1,85 @@
+//! Training or evaluation, and the noise that only training has.
+
+use burn::tensor::{Tensor, TensorData};
+use rand::Rng;
+
+/// How a forward pass runs. Noise comes from the caller's generator, never from a global one, so
+/// that a step can be repeated exactly.
+pub enum Mode<'a> {
+    /// No noise.
+    Eval,
+    /// Dropout masks are drawn from this generator, in the order of the forward pass.
+    Train(&'a mut dyn Rng),
+}
+
+impl Mode<'_> {
+    /// Zeroes each value with probability `rate` and scales the rest by `1/(1 − rate)`
+    /// (Srivastava et al. 2014); the identity in evaluation.
+    pub fn dropout<const D: usize>(&mut self, x: Tensor<D>, rate: f64) -> Tensor<D> {
+        let shape = x.dims();
+        match self.mask(rate, shape.iter().product()) {
+            Some(mask) => x.clone() * Tensor::from_data(TensorData::new(mask, shape), &x.device()),
+            None => x,
+        }
+    }
+
+    /// Zeroes whole rows of `x: [rows, width]` with probability `rate`; the rest is not scaled.
+    pub fn drop_rows(&mut self, x: Tensor<2>, rate: f64) -> Tensor<2> {
+        let [rows, _] = x.dims();
+        match self.mask(rate, rows) {
+            Some(mut mask) => {
+                mask.iter_mut().for_each(|m| *m = f32::from(*m > 0.0));
+                x.clone() * Tensor::from_data(TensorData::new(mask, [rows, 1]), &x.device())
+            }
+            None => x,
+        }
+    }
+
+    /// `n` values that are 0 with probability `rate` (to 1/65536) and `1/(1 − rate)` otherwise.
+    fn mask(&mut self, rate: f64, n: usize) -> Option<Vec<f32>> {
+        let threshold = (rate * 65536.0).round();
+        match self {
+            Self::Train(rng) if threshold > 0.0 => {
+                let mut bytes = vec![0u8; 2 * n];
+                rng.fill_bytes(&mut bytes);
+                let keep = (65536.0 / (65536.0 - threshold)) as f32;
+                let value = |pair: &[u8]| {
+                    let drawn = u16::from_le_bytes([pair[0], pair[1]]);
+                    if f64::from(drawn) < threshold { 0.0 } else { keep }
+                };
+                Some(bytes.chunks_exact(2).map(value).collect())
+            }
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::Device;
+    use moelt_schema::{Stream, Streams};
+
+    use super::*;
+
+    #[test]
+    fn dropout_keeps_the_mean_and_repeats_from_the_same_generator() {
+        let device = Device::flex();
+        let drop = || {
+            let mut rng = Streams::new(1).rng(Stream::Dropout, 0);
+            let x = Tensor::<2>::ones([100, 100], &device);
+            Mode::Train(&mut rng).dropout(x, 0.25).try_into_vec_as::<f32>().unwrap()
+        };
+        let values = drop();
+        let mean = values.iter().sum::<f32>() / 1e4;
+        assert!((mean - 1.0).abs() < 0.03, "{mean}");
+        assert!(values.iter().all(|v| *v == 0.0 || (*v - 4.0 / 3.0).abs() < 1e-6));
+        assert_eq!(values, drop());
+    }
+
+    #[test]
+    fn evaluation_has_no_noise() {
+        let x = Tensor::<2>::ones([3, 4], &Device::flex());
+        let y = Mode::Eval.dropout(Mode::Eval.drop_rows(x, 0.5), 0.5);
+        assert_eq!(y.sum().into_scalar::<f32>(), 12.0);
+    }
+}

@@ -1,0 +1,83 @@
+//! Exponential moving average of the weights: what is evaluated.
+
+use std::collections::BTreeMap;
+
+use burn::module::Module;
+
+use crate::{HostTensor, ImportError, export, import};
+
+/// `a ← d a + (1 − d) w`, with `d = decay^every` each `every` steps. So that early averages do not
+/// cling to the initial weights, the decay per step is at most `(1 + t) / (10 + t)` at step t.
+#[derive(Clone, Debug)]
+pub struct WeightAverage {
+    decay: f64,
+    every: u64,
+    weights: BTreeMap<String, HostTensor>,
+}
+
+impl WeightAverage {
+    /// An average that starts at the module's weights.
+    pub fn new<M: Module>(module: &M, decay: f64, every: u64) -> Self {
+        Self::with_weights(export(module), decay, every)
+    }
+
+    /// Continues from saved weights.
+    pub fn with_weights(weights: BTreeMap<String, HostTensor>, decay: f64, every: u64) -> Self {
+        Self { decay, every: every.max(1), weights }
+    }
+
+    /// The averaged weights, by path.
+    pub fn weights(&self) -> &BTreeMap<String, HostTensor> {
+        &self.weights
+    }
+
+    /// Takes the weights after step `step` (from 1) into the average, every `every` steps.
+    ///
+    /// # Panics
+    /// When the module's parameters are not those of the average: an edit that forgot it.
+    pub fn update<M: Module>(&mut self, module: &M, step: u64) {
+        if !step.is_multiple_of(self.every) {
+            return;
+        }
+        let t = step as f64;
+        let keep = self.decay.min((1.0 + t) / (10.0 + t)).powi(self.every.min(1 << 20) as i32) as f32;
+        for (path, new) in export(module) {
+            let average = self.weights.get_mut(&path).unwrap_or_else(|| panic!("no average of `{path}`"));
+            assert_eq!(average.shape, new.shape, "average of `{path}` is that of another shape");
+            average.data.iter_mut().zip(&new.data).for_each(|(a, w)| *a = keep * *a + (1.0 - keep) * w);
+        }
+    }
+
+    /// `module` with the averaged weights.
+    ///
+    /// # Errors
+    /// When the module's parameters are not those of the average.
+    pub fn apply<M: Module>(&self, module: M) -> Result<M, ImportError> {
+        import(module, self.weights.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::{nn::LinearConfig, tensor::Device};
+
+    use super::*;
+    use crate::host::map_params;
+
+    #[test]
+    fn hand_worked_average() {
+        let device = Device::flex();
+        let fill = |value: f32| {
+            map_params(LinearConfig::new(1, 1).init(&device), |_, _, data| {
+                data.as_mut_slice::<f32>().unwrap().fill(value);
+            })
+        };
+        let mut average = WeightAverage::new(&fill(1.0), 0.9, 2);
+        average.update(&fill(100.0), 1); // not its turn
+        average.update(&fill(3.0), 2); // (1 + 2) / (10 + 2) = ¼, squared: 1/16
+        let value = average.weights()["weight"].data[0];
+        assert!((value - (1.0 / 16.0 + 3.0 * 15.0 / 16.0)).abs() < 1e-6, "{value}");
+        average.update(&fill(value), 1000); // 0.9² once the ramp has passed it
+        assert_eq!(export(&average.apply(fill(0.0)).unwrap())["weight"].data, [value]);
+    }
+}

@@ -1,0 +1,151 @@
+//! The files of one checkpoint folder, written once and read strictly.
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, File},
+    io::Write,
+    path::Path,
+};
+
+use moelt_schema::{CHECKPOINT_FORMAT, Digest, Manifest, RunConfig, resolved_toml};
+
+use super::{
+    CheckpointError,
+    tensors::{StoredTensors, from_bytes, to_bytes},
+};
+
+const MANIFEST: &str = "manifest.json";
+const MANIFEST_HASH: &str = "manifest.blake3";
+const CONFIG: &str = "config.toml";
+const VOCABULARY: &str = "vocabulary.json";
+pub(crate) const MODEL: &str = "model.safetensors";
+pub(crate) const AVERAGE: &str = "average.safetensors";
+pub(crate) const OPTIMIZER: &str = "optimizer.safetensors";
+
+/// Everything a run needs to go on, or a model to predict. Tensors have their names on disk.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Checkpoint {
+    /// What the checkpoint says about itself.
+    pub manifest: Manifest,
+    /// The run's config.
+    pub config: RunConfig,
+    /// The vocabulary, as JSON.
+    pub vocabulary: String,
+    pub(crate) model: StoredTensors,
+    pub(crate) average: Option<StoredTensors>,
+    pub(crate) optimizer: StoredTensors,
+}
+
+impl Checkpoint {
+    /// Writes all files into `folder`, which exists and is empty, and syncs them. Fills in the
+    /// manifest's file hashes. Returns the hash of the manifest.
+    pub(crate) fn write(&mut self, folder: &Path) -> Result<Digest, CheckpointError> {
+        let mut files: Vec<(&str, Vec<u8>)> = vec![
+            (CONFIG, resolved_toml(&self.config).into_bytes()),
+            (VOCABULARY, self.vocabulary.clone().into_bytes()),
+            (MODEL, to_bytes(&self.model)),
+            (OPTIMIZER, to_bytes(&self.optimizer)),
+        ];
+        files.extend(self.average.as_ref().map(|average| (AVERAGE, to_bytes(average))));
+        self.manifest.files =
+            files.iter().map(|(name, bytes)| ((*name).to_owned(), Digest::of_bytes(bytes))).collect();
+        let manifest = serde_json::to_vec_pretty(&self.manifest).expect("manifests always serialise");
+        let digest = Digest::of_bytes(&manifest);
+        files.push((MANIFEST, manifest));
+        files.push((MANIFEST_HASH, hash_line(&digest).into_bytes()));
+        for (name, bytes) in files {
+            let path = folder.join(name);
+            File::create(&path)
+                .and_then(|mut file| file.write_all(&bytes).and_then(|()| file.sync_all()))
+                .map_err(CheckpointError::io(&path))?;
+        }
+        Ok(digest)
+    }
+
+    /// Reads the checkpoint in `folder`, verifying every hash.
+    ///
+    /// # Errors
+    /// When a file is missing or not exactly what was saved, or the format is another.
+    pub fn read(folder: &Path) -> Result<Self, CheckpointError> {
+        let manifest = read_manifest(folder)?;
+        let read = |name: &str| read_hashed(folder, name, &manifest.files);
+        let text = |name: &str| {
+            let message = "is not UTF-8 text".to_owned();
+            String::from_utf8(read(name)?).map_err(|_| malformed(folder, name, message))
+        };
+        let tensors = |name: &str| from_bytes(&read(name)?, &folder.join(name));
+        let config = RunConfig::from_toml(&text(CONFIG)?).map_err(|e| malformed(folder, CONFIG, e))?;
+        if config.digest() != manifest.config {
+            return Err(CheckpointError::OtherRun {
+                path: folder.join(CONFIG),
+                what: "config",
+                expected: manifest.config,
+                found: config.digest(),
+            });
+        }
+        let averaged = manifest.files.contains_key(AVERAGE);
+        Ok(Self {
+            config,
+            vocabulary: text(VOCABULARY)?,
+            model: tensors(MODEL)?,
+            average: averaged.then(|| tensors(AVERAGE)).transpose()?,
+            optimizer: tensors(OPTIMIZER)?,
+            manifest,
+        })
+    }
+}
+
+/// Reads `manifest.json`, verified against `manifest.blake3`.
+fn read_manifest(folder: &Path) -> Result<Manifest, CheckpointError> {
+    let path = folder.join(MANIFEST);
+    if !path.exists() {
+        return Err(CheckpointError::NotFound(folder.into()));
+    }
+    let bytes = fs::read(&path).map_err(CheckpointError::io(&path))?;
+    let found = Digest::of_bytes(&bytes);
+    let hash_path = folder.join(MANIFEST_HASH);
+    let expected = fs::read(&hash_path).map_err(CheckpointError::io(&hash_path))?;
+    if expected != hash_line(&found).into_bytes() {
+        let expected = String::from_utf8_lossy(&expected).trim().to_owned();
+        return Err(CheckpointError::Hash { path, expected, found });
+    }
+    let value: serde_json::Value =
+        serde_json::from_slice(&bytes).map_err(|e| malformed(folder, MANIFEST, e.to_string()))?;
+    let format = value.get("format").and_then(serde_json::Value::as_u64).unwrap_or(0);
+    if format != u64::from(CHECKPOINT_FORMAT) {
+        return Err(CheckpointError::Format { path, found: format });
+    }
+    serde_json::from_slice(&bytes).map_err(|e| malformed(folder, MANIFEST, e.to_string()))
+}
+
+/// Hash of the manifest of the checkpoint in `folder`, as its hash file has it.
+pub(crate) fn manifest_digest(folder: &Path) -> Result<Digest, CheckpointError> {
+    let path = folder.join(MANIFEST);
+    Digest::of_file(&path).map_err(CheckpointError::io(&path))
+}
+
+fn read_hashed(
+    folder: &Path,
+    name: &str,
+    files: &BTreeMap<String, Digest>,
+) -> Result<Vec<u8>, CheckpointError> {
+    let expected =
+        files.get(name).ok_or_else(|| malformed(folder, MANIFEST, format!("names no file `{name}`")))?;
+    let path = folder.join(name);
+    let bytes = fs::read(&path).map_err(CheckpointError::io(&path))?;
+    let found = Digest::of_bytes(&bytes);
+    if found == *expected {
+        Ok(bytes)
+    } else {
+        Err(CheckpointError::Hash { path, expected: expected.to_string(), found })
+    }
+}
+
+fn malformed(folder: &Path, name: &str, message: String) -> CheckpointError {
+    CheckpointError::Malformed { path: folder.join(name), message }
+}
+
+/// What `b3sum manifest.json` prints.
+fn hash_line(digest: &Digest) -> String {
+    format!("{digest}  {MANIFEST}\n")
+}

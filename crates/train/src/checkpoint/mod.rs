@@ -1,0 +1,20 @@
+//! Checkpoints: strict, hashed, atomic, and probed at every load.
+//!
+//! A checkpoint is a folder. `manifest.json` names the hash of every other file and holds a probe;
+//! `manifest.blake3` holds the hash of the manifest; the pointer files `latest` and `best` name a
+//! checkpoint with the hash of its manifest. So no byte of it can change unnoticed.
+
+mod error;
+mod files;
+mod model;
+mod names;
+mod probe;
+mod store;
+mod tensors;
+
+pub use error::{CheckpointError, KeyMismatch};
+pub use files::Checkpoint;
+pub use model::{LoadedModel, resolve_checkpoint};
+pub use names::ExpertNames;
+pub(crate) use probe::{make_probe, probe_inputs};
+pub use store::CheckpointStore;

@@ -1,0 +1,150 @@
+//! A checkpoint as a model that can be trusted.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+use burn::tensor::Device;
+use moelt_data::Vocabulary;
+use moelt_model::{Classifier, ClassifierConfig};
+use moelt_optim::{HostTensor, ParamState, export, import};
+use moelt_schema::{ExpertAxes, RunDir, Streams};
+
+use super::{
+    Checkpoint, CheckpointError, CheckpointStore, ExpertNames,
+    files::{AVERAGE, MODEL, OPTIMIZER},
+    probe::check_probe,
+    tensors::{StoredTensors, check_keys},
+};
+
+/// The model of a checkpoint, filled strictly and probed.
+pub struct LoadedModel {
+    /// Where it came from.
+    pub path: PathBuf,
+    /// The checkpoint itself.
+    pub checkpoint: Checkpoint,
+    /// The vocabulary of the weights.
+    pub vocabulary: Vocabulary,
+    /// The weights under training.
+    pub trained: Classifier,
+    /// The averaged weights by path, when averaging is on.
+    pub average: Option<BTreeMap<String, HostTensor>>,
+    /// The optimizer's state by path.
+    pub optimizer: BTreeMap<String, ParamState>,
+}
+
+impl LoadedModel {
+    /// Loads the checkpoint in `path` onto `device`: the model is built from the layout, then filled;
+    /// every tensor must be there, none may be left over; the probe is recomputed.
+    ///
+    /// # Errors
+    /// When anything is not exactly what was saved.
+    pub fn load(path: &Path, device: &Device) -> Result<Self, CheckpointError> {
+        let checkpoint = Checkpoint::read(path)?;
+        let vocabulary = vocabulary(&checkpoint, path)?;
+        let empty = build(&checkpoint, &vocabulary, device);
+        let names = ExpertNames::new(&empty.expert_axes(), &checkpoint.manifest.layout);
+        let shapes = export(&empty);
+        let expected = names.split(&shapes);
+        let read = |stored: &StoredTensors, file: &str| {
+            check_keys(stored, &expected, &path.join(file))?;
+            tracing::info!("{} tensors of {} from {}", stored.len(), file, path.display());
+            Ok(names.join(stored, shapes.keys()))
+        };
+        let fill = |tensors| import(empty.clone(), tensors).expect("keys and shapes were checked");
+        let trained = fill(read(&checkpoint.model, MODEL)?);
+        let average = checkpoint.average.as_ref().map(|stored| read(stored, AVERAGE)).transpose()?;
+        let probe = &checkpoint.manifest.probe;
+        check_probe(&trained, &probe.inputs, &probe.logits, "trained", path)?;
+        if let Some(average) = &average {
+            let saved = probe.ema_logits.as_deref().unwrap_or_default();
+            check_probe(&fill(average.clone()), &probe.inputs, saved, "averaged", path)?;
+        }
+        let optimizer = optimizer(&checkpoint, &names, &shapes, path)?;
+        Ok(Self { path: path.into(), vocabulary, trained, average, optimizer, checkpoint })
+    }
+
+    /// The model that is evaluated: averaged weights when averaging is on.
+    pub fn evaluated(&self) -> Classifier {
+        match &self.average {
+            Some(average) => {
+                import(self.trained.clone(), average.clone()).expect("keys and shapes were checked")
+            }
+            None => self.trained.clone(),
+        }
+    }
+}
+
+fn vocabulary(checkpoint: &Checkpoint, path: &Path) -> Result<Vocabulary, CheckpointError> {
+    let vocabulary = Vocabulary::from_json(&checkpoint.vocabulary).map_err(|e| {
+        CheckpointError::Malformed { path: path.join("vocabulary.json"), message: e.to_string() }
+    })?;
+    let (expected, found) = (checkpoint.manifest.vocabulary, vocabulary.digest());
+    if expected == found {
+        Ok(vocabulary)
+    } else {
+        Err(CheckpointError::Vocabulary { path: path.into(), expected, found })
+    }
+}
+
+fn build(checkpoint: &Checkpoint, vocabulary: &Vocabulary, device: &Device) -> Classifier {
+    let config = ClassifierConfig {
+        model: checkpoint.config.model.clone(),
+        layout: checkpoint.manifest.layout.clone(),
+        n_rows: vocabulary.n_rows(),
+        n_classes: checkpoint.manifest.classes.len(),
+    };
+    config.init(&Streams::new(checkpoint.manifest.seed), device)
+}
+
+/// The optimizer's state, which must cover exactly the parameters that the manifest lists.
+fn optimizer(
+    checkpoint: &Checkpoint,
+    names: &ExpertNames,
+    shapes: &BTreeMap<String, HostTensor>,
+    path: &Path,
+) -> Result<BTreeMap<String, ParamState>, CheckpointError> {
+    let groups = |path: &str, tensor: &HostTensor| {
+        let sparse = checkpoint.config.optim.embedding_sparse && path == "embedding.table";
+        if sparse || names.has_axis(path) { tensor.shape[0] } else { 1 }
+    };
+    let optimized = &checkpoint.manifest.optimized;
+    let empty = |(path, tensor): (&String, &HostTensor)| {
+        let state = ParamState::new(&tensor.shape, groups(path, tensor));
+        optimized.contains(path).then(|| (path.clone(), state))
+    };
+    let expected: BTreeMap<String, ParamState> = shapes.iter().filter_map(empty).collect();
+    check_keys(&checkpoint.optimizer, &names.split_state(&expected), &path.join(OPTIMIZER))?;
+    Ok(names.join_state(&checkpoint.optimizer, expected.keys()))
+}
+
+/// The checkpoint folder that a user's path means: the folder itself, the best checkpoint of a run
+/// folder, or the one a pointer file names.
+///
+/// # Errors
+/// When there is none.
+pub fn resolve_checkpoint(path: &Path) -> Result<PathBuf, CheckpointError> {
+    if path.join("manifest.json").exists() {
+        return Ok(path.to_owned());
+    }
+    let not_found = || CheckpointError::NotFound(path.into());
+    if path.is_file() {
+        let (folder, pointer) =
+            (path.parent().ok_or_else(not_found)?, path.file_name().ok_or_else(not_found)?);
+        return pointed(folder, &pointer.to_string_lossy())?.ok_or_else(not_found);
+    }
+    let run = RunDir::new(path).checkpoints();
+    let folder = if run.is_dir() { run } else { path.to_owned() };
+    if !folder.is_dir() {
+        return Err(not_found());
+    }
+    match pointed(&folder, "best")? {
+        Some(best) => Ok(best),
+        None => pointed(&folder, "latest")?.ok_or_else(not_found),
+    }
+}
+
+fn pointed(folder: &Path, pointer: &str) -> Result<Option<PathBuf>, CheckpointError> {
+    CheckpointStore::at(folder).pointed(pointer)
+}

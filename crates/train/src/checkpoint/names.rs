@@ -1,0 +1,179 @@
+//! Tensor names on disk: a tensor with an expert axis is stored one expert a tensor, by id.
+
+use std::collections::BTreeMap;
+
+use moelt_optim::{HostTensor, ParamState, Rows};
+use moelt_schema::{ExpertAxis, ExpertId, Layout};
+
+use super::tensors::{Stored, StoredTensors};
+
+/// Which parameters have an expert axis, and which experts lie on it.
+///
+/// `layers.0.experts.w_in` of experts 0 and 7 becomes `layers.0.experts.w_in.expert.0` and `….expert.7`,
+/// so that a file says by itself whose weights it holds, in whatever order they lie in memory.
+#[derive(Clone, Debug)]
+pub struct ExpertNames {
+    axes: BTreeMap<String, (usize, Vec<ExpertId>)>,
+}
+
+impl ExpertNames {
+    /// The names of a module's expert axes under a layout.
+    ///
+    /// # Panics
+    /// When an axis names a layer that the layout does not have.
+    pub fn new(axes: &[ExpertAxis], layout: &Layout) -> Self {
+        let with_experts = |axis: &ExpertAxis| {
+            let layer = layout.layer(axis.layer).expect("an expert axis of a layer outside the layout");
+            (axis.param.clone(), (axis.axis, layer.experts.clone()))
+        };
+        Self { axes: axes.iter().map(with_experts).collect() }
+    }
+
+    /// Whether the parameter at `path` has an expert axis.
+    pub(crate) fn has_axis(&self, path: &str) -> bool {
+        self.axes.contains_key(path)
+    }
+
+    /// Parameters as they are stored.
+    pub(crate) fn split(&self, tensors: &BTreeMap<String, HostTensor>) -> StoredTensors {
+        let parts = |(path, tensor): (&String, &HostTensor)| self.split_one(path, tensor);
+        tensors.iter().flat_map(parts).map(|(name, tensor)| (name, Stored::F32(tensor))).collect()
+    }
+
+    /// Inverse of [`Self::split`] for the parameters at `paths`, whose names were checked.
+    pub(crate) fn join<'a>(
+        &self,
+        stored: &StoredTensors,
+        paths: impl IntoIterator<Item = &'a String>,
+    ) -> BTreeMap<String, HostTensor> {
+        paths.into_iter().map(|path| (path.clone(), self.join_one("", path, stored))).collect()
+    }
+
+    /// Optimizer state as it is stored: `moment_1.…`, `moment_2.…` and `steps.…`.
+    pub(crate) fn split_state(&self, state: &BTreeMap<String, ParamState>) -> StoredTensors {
+        let mut stored = StoredTensors::new();
+        for (path, state) in state {
+            for (kind, data) in [("moment_1", &state.moment_1), ("moment_2", &state.moment_2)] {
+                let tensor = HostTensor { shape: state.shape.clone(), data: data.clone() };
+                let parts = self.split_one(path, &tensor);
+                stored.extend(parts.into_iter().map(|(name, t)| (format!("{kind}.{name}"), Stored::F32(t))));
+            }
+            match self.axes.get(path) {
+                Some((_, experts)) => stored.extend(experts.iter().zip(&state.steps).map(|(id, steps)| {
+                    (format!("steps.{}", expert_name(path, *id)), Stored::U64(vec![*steps]))
+                })),
+                None => {
+                    stored.insert(format!("steps.{path}"), Stored::U64(state.steps.clone()));
+                }
+            }
+        }
+        stored
+    }
+
+    /// Inverse of [`Self::split_state`] for the parameters at `paths`, whose names were checked.
+    pub(crate) fn join_state<'a>(
+        &self,
+        stored: &StoredTensors,
+        paths: impl IntoIterator<Item = &'a String>,
+    ) -> BTreeMap<String, ParamState> {
+        let one = |path: &String| {
+            let moment_1 = self.join_one("moment_1.", path, stored);
+            let moment_2 = self.join_one("moment_2.", path, stored);
+            let names: Vec<String> = match self.axes.get(path) {
+                Some((_, experts)) => experts.iter().map(|id| expert_name(path, *id)).collect(),
+                None => vec![path.clone()],
+            };
+            let steps = names.iter().flat_map(|name| match &stored[&format!("steps.{name}")] {
+                Stored::U64(steps) => steps.clone(),
+                Stored::F32(_) => unreachable!("types were checked"),
+            });
+            ParamState {
+                shape: moment_1.shape,
+                moment_1: moment_1.data,
+                moment_2: moment_2.data,
+                steps: steps.collect(),
+            }
+        };
+        paths.into_iter().map(|path| (path.clone(), one(path))).collect()
+    }
+
+    fn split_one(&self, path: &str, tensor: &HostTensor) -> Vec<(String, HostTensor)> {
+        let Some((axis, experts)) = self.axes.get(path) else {
+            return vec![(path.to_owned(), tensor.clone())];
+        };
+        let rows = Rows::new(&tensor.shape, *axis);
+        let mut shape = tensor.shape.clone();
+        shape.remove(*axis);
+        let row = |(position, id): (usize, &ExpertId)| {
+            let data = rows.stretches(position).flat_map(|stretch| tensor.data[stretch].iter().copied());
+            (expert_name(path, *id), HostTensor { shape: shape.clone(), data: data.collect() })
+        };
+        experts.iter().enumerate().map(row).collect()
+    }
+
+    fn join_one(&self, prefix: &str, path: &str, stored: &StoredTensors) -> HostTensor {
+        let get = |name: &str| match &stored[&format!("{prefix}{name}")] {
+            Stored::F32(tensor) => tensor,
+            Stored::U64(_) => unreachable!("types were checked"),
+        };
+        let Some((axis, experts)) = self.axes.get(path) else {
+            return get(path).clone();
+        };
+        let parts: Vec<&HostTensor> = experts.iter().map(|id| get(&expert_name(path, *id))).collect();
+        let mut shape = parts[0].shape.clone();
+        shape.insert(*axis, parts.len());
+        let rows = Rows::new(&shape, *axis);
+        let mut data = vec![0.0; shape.iter().product()];
+        for (position, part) in parts.iter().enumerate() {
+            let mut rest = part.data.as_slice();
+            for stretch in rows.stretches(position) {
+                let (now, later) = rest.split_at(stretch.len());
+                data[stretch].copy_from_slice(now);
+                rest = later;
+            }
+        }
+        HostTensor { shape, data }
+    }
+}
+
+fn expert_name(path: &str, id: ExpertId) -> String {
+    format!("{path}.expert.{}", id.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use moelt_schema::{ExpertRole, LayerId, LayerKind};
+
+    use super::*;
+
+    fn names(axis: usize) -> ExpertNames {
+        let axis = ExpertAxis { param: "w".into(), layer: LayerId(0), axis, role: ExpertRole::Input };
+        ExpertNames::new(&[axis], &Layout::uniform(1, LayerKind::Moe { top_k: 1 }, 3))
+    }
+
+    #[test]
+    fn experts_are_stored_by_id_along_any_axis() {
+        let tensor = HostTensor { shape: vec![2, 3], data: vec![0.0, 1.0, 2.0, 3.0, 4.0, 5.0] };
+        let tensors = BTreeMap::from([("w".to_owned(), tensor)]);
+        let names = names(1);
+        let stored = names.split(&tensors);
+        let expected = HostTensor { shape: vec![2], data: vec![1.0, 4.0] };
+        assert_eq!(stored["w.expert.1"], Stored::F32(expected));
+        assert_eq!(names.join(&stored, tensors.keys()), tensors);
+    }
+
+    #[test]
+    fn optimizer_state_keeps_a_step_count_per_expert() {
+        let state = ParamState {
+            shape: vec![3, 1],
+            moment_1: vec![1.0, 2.0, 3.0],
+            moment_2: vec![4.0, 5.0, 6.0],
+            steps: vec![7, 0, 9],
+        };
+        let state = BTreeMap::from([("w".to_owned(), state)]);
+        let names = names(0);
+        let stored = names.split_state(&state);
+        assert_eq!(stored["steps.w.expert.2"], Stored::U64(vec![9]));
+        assert_eq!(names.join_state(&stored, state.keys()), state);
+    }
+}

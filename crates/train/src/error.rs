@@ -1,0 +1,98 @@
+//! What can stop a run.
+
+use std::{io, path::PathBuf};
+
+use moelt_data::DataError;
+use moelt_optim::ImportError;
+
+use crate::CheckpointError;
+
+/// Why a run did not end as planned.
+#[derive(Debug, thiserror::Error)]
+pub enum TrainError {
+    /// The data set cannot be had.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// A checkpoint cannot be written, read or trusted.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    /// The run folder cannot be read or written.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The folder holds a run of another config.
+    #[error(
+        "{}: holds a run of another config ({differences}); choose another --out, or delete the folder to start anew",
+        path.display()
+    )]
+    OtherConfig {
+        /// The run folder.
+        path: PathBuf,
+        /// The lines that differ.
+        differences: String,
+    },
+    /// A file of the run folder is not what it should be.
+    #[error("{}: {message}", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        message: String,
+    },
+    /// The loss or a gradient is not a number.
+    #[error(
+        "arm {arm}, seed {seed}, step {step}: the {what} is {value}; training stopped. {}. \
+         Lower optim.lr or set optim.clip_norm",
+        last_good(checkpoint)
+    )]
+    NotFinite {
+        /// The arm's name.
+        arm: String,
+        /// The seed.
+        seed: u64,
+        /// The step, from 1.
+        step: u64,
+        /// Loss or gradient norm.
+        what: &'static str,
+        /// NaN or infinite.
+        value: f64,
+        /// The last good checkpoint.
+        checkpoint: Option<PathBuf>,
+    },
+    /// A checkpoint evaluates to something else than it did when it was saved.
+    #[error(
+        "{}: selection accuracy was {saved} when saved and is {now} now: \
+         these are not the weights, the data or the program of then",
+        path.display()
+    )]
+    Reevaluation {
+        /// The checkpoint.
+        path: PathBuf,
+        /// Accuracy in its manifest.
+        saved: f64,
+        /// Accuracy recomputed.
+        now: f64,
+    },
+    /// Averaged weights that do not fit the model: a bug.
+    #[error("averaged weights do not fit the model: {0}")]
+    Average(#[from] ImportError),
+}
+
+impl TrainError {
+    /// For `map_err` on file operations at `path`.
+    pub(crate) fn io(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::Io { path, source }
+    }
+}
+
+fn last_good(checkpoint: &Option<PathBuf>) -> String {
+    match checkpoint {
+        Some(path) => format!("The last good checkpoint is {}", path.display()),
+        None => "No checkpoint had been written".to_owned(),
+    }
+}

@@ -1,0 +1,45 @@
+//! Predictions of a model on a split.
+
+use burn::tensor::activation::softmax;
+use moelt_data::{Encoded, TokenBatch, in_order};
+use moelt_model::{Classifier, Mode, ModelInput};
+use moelt_schema::Prediction;
+
+/// Encoded texts with what is known about them.
+#[derive(Clone, Debug, Default)]
+pub struct Split {
+    /// The texts.
+    pub texts: Vec<Encoded>,
+    /// Class of each.
+    pub labels: Vec<u32>,
+    /// Domain of each, where the data set has domains.
+    pub domains: Vec<Option<u32>>,
+}
+
+/// Texts per batch in evaluation: only memory depends on it.
+const BATCH: usize = 256;
+
+/// What `model` says of every text of `split`, in the split's order. Batches are cut by length and do
+/// not depend on anything but the split, so the same weights give the same bits.
+pub fn predict(model: &Classifier, split: &Split) -> Vec<Prediction> {
+    let mut predictions: Vec<Option<Prediction>> = vec![None; split.texts.len()];
+    for batch in in_order(&split.texts, &split.labels, BATCH) {
+        let logits = model.forward(&model_input(&batch), Mode::Eval).logits;
+        let [_, n_classes] = logits.dims();
+        let probabilities: Vec<f32> =
+            softmax(logits, 1).try_into_vec_as().expect("logits are f32 on every backend");
+        for (example, row) in batch.examples.iter().zip(probabilities.chunks_exact(n_classes)) {
+            predictions[*example] = Some(Prediction {
+                label: split.labels[*example],
+                domain: split.domains[*example],
+                probabilities: row.to_vec(),
+            });
+        }
+    }
+    predictions.into_iter().map(|p| p.expect("every example is in one batch")).collect()
+}
+
+/// The model's view of a batch.
+pub(crate) fn model_input(batch: &TokenBatch) -> ModelInput {
+    ModelInput::new(&batch.rows, batch.seq, batch.rows_per_token, &batch.lengths)
+}

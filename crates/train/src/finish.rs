@@ -1,0 +1,88 @@
+//! The end of a run: the best checkpoint is loaded, re-evaluated, and judged once.
+
+use std::{collections::BTreeMap, fs, path::Path};
+
+use burn::{module::Module, tensor::Device};
+use moelt_eval::{metrics, predictions_to_csv};
+use moelt_schema::{CellResult, Digest, Metrics, RESULT_FORMAT, RunConfig, RunDir, write_atomically};
+
+use crate::{CheckpointStore, LoadedModel, Prepared, Split, TrainError, TrainState, predict};
+
+/// The result of a finished run, when there is one and its files are what they were.
+pub(crate) fn finished(config: &RunConfig, run: &RunDir) -> Result<Option<CellResult>, TrainError> {
+    let path = run.result();
+    if !path.exists() {
+        return Ok(None);
+    }
+    let damaged = |path: &Path, message: String| TrainError::Damaged { path: path.into(), message };
+    let text = fs::read_to_string(&path).map_err(TrainError::io(&path))?;
+    let result: CellResult = serde_json::from_str(&text).map_err(|e| damaged(&path, e.to_string()))?;
+    if result.config != config.digest() {
+        return Err(damaged(&path, format!("is the result of config {}", result.config)));
+    }
+    for (name, expected) in &result.files {
+        let file = run.path().join(name);
+        let found = Digest::of_file(&file).map_err(TrainError::io(&file))?;
+        if found != *expected {
+            return Err(damaged(&file, format!("has hash {found}; the result was written with {expected}")));
+        }
+    }
+    Ok(Some(result))
+}
+
+/// Evaluates the best checkpoint on selection, where it must repeat what was saved, and on the verdict
+/// split; writes predictions and, last, `result.json`.
+pub(crate) fn finish(
+    config: &RunConfig,
+    run: &RunDir,
+    prepared: &Prepared,
+    store: &CheckpointStore,
+    state: &TrainState,
+    device: &Device,
+) -> Result<CellResult, TrainError> {
+    let path = match store.pointed("best")? {
+        Some(best) => best,
+        None => store.path(state.step),
+    };
+    let best = LoadedModel::load(&path, device)?;
+    let model = best.evaluated();
+    let mut files = BTreeMap::new();
+    let mut judge = |name: &str, split: &Split| -> Result<Metrics, TrainError> {
+        let predictions = predict(&model, split);
+        let (name, csv) = (RunDir::predictions_name(name), predictions_to_csv(&predictions));
+        let file = run.path().join(&name);
+        write_atomically(&file, csv.as_bytes()).map_err(TrainError::io(file))?;
+        files.insert(name, Digest::of_bytes(csv.as_bytes()));
+        Ok(metrics(&predictions, prepared.classes.len()))
+    };
+    let selection = judge("selection", &prepared.selection)?;
+    if let Some(saved) = &best.checkpoint.manifest.selection
+        && saved.accuracy != selection.accuracy
+    {
+        return Err(TrainError::Reevaluation { path, saved: saved.accuracy, now: selection.accuracy });
+    }
+    let verdict = judge("verdict", &prepared.verdict)?;
+    let layout = best.checkpoint.manifest.layout.clone();
+    let result = CellResult {
+        format: RESULT_FORMAT,
+        moelt: env!("CARGO_PKG_VERSION").to_owned(),
+        arm: config.arm.clone(),
+        seed: config.seed,
+        config: config.digest(),
+        data: prepared.digest,
+        n_params: model.num_params(),
+        n_active_params: model.n_active_params(&layout),
+        layout,
+        steps: state.step,
+        best_step: best.checkpoint.manifest.step,
+        splits: prepared.sizes,
+        selection,
+        verdict,
+        bayes_accuracy: prepared.bayes_accuracy,
+        seconds: state.progress.seconds,
+        files,
+    };
+    let json = serde_json::to_vec_pretty(&result).expect("results always serialise");
+    write_atomically(&run.result(), &json).map_err(TrainError::io(run.result()))?;
+    Ok(result)
+}

@@ -1,0 +1,280 @@
+//! One run from its config to its result, or on from where it stopped.
+
+use std::{
+    fs,
+    path::Path,
+    sync::atomic::{AtomicBool, Ordering},
+    time::Instant,
+};
+
+use burn::{module::Module, tensor::Device};
+use moelt_eval::metrics;
+use moelt_schema::{
+    BestSoFar, CellResult, Digest, Event, EventRecord, EventsPosition, Metrics, RoutingStats, RunConfig,
+    RunDir, StopReason, WindowState, resolved_toml, write_atomically,
+};
+
+use crate::{
+    CheckpointError, CheckpointStore, EventLog, LoadedModel, Prepared, TrainError, TrainState, finish,
+    predict,
+    state::{StepReport, schedule},
+};
+
+/// Is told how a run goes: a progress bar, a test, nothing (`()`).
+pub trait Observer {
+    /// The data is ready; `done` of `total` steps are taken already.
+    fn started(&mut self, _prepared: &Prepared, _done: u64, _total: u64) {}
+    /// A step was taken.
+    fn stepped(&mut self, _step: u64, _loss: f64) {}
+    /// A line was written to the event log.
+    fn logged(&mut self, _record: &EventRecord) {}
+}
+
+impl Observer for () {}
+
+/// How a run ended.
+#[derive(Debug)]
+pub enum Outcome {
+    /// To the end; `result.json` is written.
+    Finished(Box<CellResult>),
+    /// By the interrupt flag, after this step; a checkpoint is written and the same call goes on from it.
+    Interrupted {
+        /// Steps done.
+        step: u64,
+    },
+}
+
+/// Runs `config` in the folder `run`, or continues the run it finds there, until it ends or
+/// `interrupt` is set. A finished run is returned as it is.
+///
+/// Resuming is bit-exact: weights, optimizer state and event log (wall-clock fields aside) are those of
+/// a run that was never stopped.
+///
+/// # Errors
+/// When data, folder or checkpoints cannot be read, written or trusted, the folder holds another run,
+/// or the loss stops being a number.
+pub fn train(
+    config: &RunConfig,
+    run: &RunDir,
+    device: &Device,
+    interrupt: &AtomicBool,
+    observer: &mut dyn Observer,
+) -> Result<Outcome, TrainError> {
+    claim_folder(config, run)?;
+    if let Some(result) = finish::finished(config, run)? {
+        return Ok(Outcome::Finished(Box::new(result)));
+    }
+    let prepared = Prepared::new(config)?;
+    let store = CheckpointStore::open(run.checkpoints(), config.train.keep_last)?;
+    let mut session = Session::open(config, run, prepared, store, device, observer)?;
+    session.observer.started(&session.prepared, session.state.step, session.total);
+    match session.run(interrupt)? {
+        Some(step) => Ok(Outcome::Interrupted { step }),
+        None => {
+            let Session { config, prepared, store, state, total: _, .. } = session;
+            let result = finish::finish(config, run, &prepared, &store, &state, device)?;
+            Ok(Outcome::Finished(Box::new(result)))
+        }
+    }
+}
+
+/// Makes sure that the folder is this config's, writing `config.toml` if it is new.
+fn claim_folder(config: &RunConfig, run: &RunDir) -> Result<(), TrainError> {
+    let (path, ours) = (run.config(), resolved_toml(config));
+    if !path.exists() {
+        return write_atomically(&path, ours.as_bytes()).map_err(TrainError::io(path));
+    }
+    let theirs = fs::read_to_string(&path).map_err(TrainError::io(&path))?;
+    if ours == theirs {
+        return Ok(());
+    }
+    let differs =
+        |(ours, theirs): (&str, &str)| (ours != theirs).then(|| format!("`{theirs}` there, `{ours}` here"));
+    let differences: Vec<String> = ours.lines().zip(theirs.lines()).filter_map(differs).take(3).collect();
+    Err(TrainError::OtherConfig { path: run.path().into(), differences: differences.join("; ") })
+}
+
+/// A run under way.
+struct Session<'a> {
+    config: &'a RunConfig,
+    prepared: Prepared,
+    store: CheckpointStore,
+    events: EventLog,
+    state: TrainState,
+    total: u64,
+    observer: &'a mut dyn Observer,
+}
+
+impl<'a> Session<'a> {
+    /// Opens the run at its latest checkpoint, or anew.
+    fn open(
+        config: &'a RunConfig,
+        run: &RunDir,
+        prepared: Prepared,
+        store: CheckpointStore,
+        device: &Device,
+        observer: &'a mut dyn Observer,
+    ) -> Result<Self, TrainError> {
+        let total = ((prepared.train.per_epoch() as f64 * config.train.epochs).round() as u64).max(1);
+        let Some(path) = store.pointed("latest")? else {
+            let events = EventLog::open(&run.events(), EventsPosition::default())?;
+            let state = TrainState::new(config, &prepared, device);
+            let mut session = Self { config, prepared, store, events, state, total, observer };
+            session.log_start()?;
+            return Ok(session);
+        };
+        let loaded = LoadedModel::load(&path, &device.clone().autodiff())?;
+        let manifest = &loaded.checkpoint.manifest;
+        same_run("config", config.digest(), manifest.config, &path)?;
+        same_run("data", prepared.digest, manifest.data, &path)?;
+        same_run("vocabulary", prepared.vocabulary.digest(), manifest.vocabulary, &path)?;
+        let events = EventLog::open(&run.events(), manifest.events)?;
+        tracing::info!("resuming at step {} of {total} from {}", manifest.step, path.display());
+        let state = TrainState::restore(loaded);
+        Ok(Self { config, prepared, store, events, state, total, observer })
+    }
+
+    /// Trains to the end; a step when interrupted.
+    fn run(&mut self, interrupt: &AtomicBool) -> Result<Option<u64>, TrainError> {
+        let mut clock = Instant::now();
+        let reason = loop {
+            if self.out_of_patience() {
+                break StopReason::EarlyStopping;
+            }
+            if self.state.step >= self.total {
+                break StopReason::Completed;
+            }
+            if interrupt.load(Ordering::Relaxed) {
+                self.save(None, false)?;
+                return Ok(Some(self.state.step));
+            }
+            self.step()?;
+            self.state.progress.seconds += clock.elapsed().as_secs_f64();
+            clock = Instant::now();
+            self.after_step()?;
+        };
+        let best_step = self.state.progress.best.map_or(self.state.step, |best| best.step);
+        self.log(Event::Stop { reason, best_step })?;
+        self.events.sync()?;
+        Ok(None)
+    }
+
+    fn step(&mut self) -> Result<(), TrainError> {
+        let batch = self.prepared.train.at(self.state.step);
+        let before = self.state.step;
+        let report = self.state.train_step(&batch, self.config, self.total);
+        if self.state.step == before {
+            return Err(self.not_finite(report)?);
+        }
+        self.observer.stepped(self.state.step, report.loss);
+        Ok(())
+    }
+
+    /// Whatever is due after a step: window, evaluation, checkpoint; all of it before the next step, so
+    /// that a checkpoint never stands between two of them.
+    fn after_step(&mut self) -> Result<(), TrainError> {
+        let (step, train) = (self.state.step, &self.config.train);
+        let last = step == self.total;
+        let due = |every: u64| every > 0 && step.is_multiple_of(every);
+        let eval_every =
+            if train.eval_every > 0 { train.eval_every } else { self.prepared.train.per_epoch() };
+        if due(train.log_every) || last {
+            self.log_window()?;
+        }
+        let selection = if due(eval_every) || last { Some(self.evaluate()?) } else { None };
+        let best = selection.is_some() && self.state.progress.evaluations_since_best == 0;
+        if best || last || due(train.checkpoint_every) || self.out_of_patience() {
+            self.log(Event::Checkpoint { name: CheckpointStore::name(step) })?;
+            self.save(selection, best)?;
+        }
+        Ok(())
+    }
+
+    fn out_of_patience(&self) -> bool {
+        let patience = self.config.train.patience;
+        patience > 0 && self.state.progress.evaluations_since_best >= patience
+    }
+
+    /// Evaluates on selection; higher accuracy is better, lower loss decides a tie.
+    fn evaluate(&mut self) -> Result<Metrics, TrainError> {
+        let clock = Instant::now();
+        let predictions = predict(&self.state.evaluated()?, &self.prepared.selection);
+        let metrics = metrics(&predictions, self.prepared.classes.len());
+        let progress = &mut self.state.progress;
+        progress.seconds += clock.elapsed().as_secs_f64();
+        let key = |accuracy: f64, loss: f64| (accuracy, -loss);
+        let now = key(metrics.accuracy, metrics.loss);
+        let best = progress.best.is_none_or(|best| now > key(best.accuracy, best.loss));
+        if best {
+            let (accuracy, loss) = (metrics.accuracy, metrics.loss);
+            progress.best = Some(BestSoFar { step: self.state.step, accuracy, loss });
+            progress.evaluations_since_best = 0;
+        } else {
+            progress.evaluations_since_best += 1;
+        }
+        self.log(Event::Selection { accuracy: metrics.accuracy, loss: metrics.loss, best })?;
+        Ok(metrics)
+    }
+
+    fn save(&mut self, selection: Option<Metrics>, best: bool) -> Result<(), TrainError> {
+        let position = self.events.sync()?;
+        let mut checkpoint = self.state.checkpoint(self.config, &self.prepared, selection, position)?;
+        self.store.save(&mut checkpoint, best)?;
+        Ok(())
+    }
+
+    fn log(&mut self, event: Event) -> Result<(), TrainError> {
+        let record = self.events.append(self.state.step, self.state.progress.seconds, event)?;
+        self.observer.logged(&record);
+        Ok(())
+    }
+
+    fn log_start(&mut self) -> Result<(), TrainError> {
+        let (config, prepared, state) = (self.config, &self.prepared, &self.state);
+        self.log(Event::Start {
+            arm: config.arm.clone(),
+            seed: config.seed,
+            config: config.digest(),
+            data: prepared.digest,
+            vocabulary: prepared.vocabulary.digest(),
+            layout: state.layout.clone(),
+            n_params: state.model.num_params(),
+            n_active_params: state.model.n_active_params(&state.layout),
+            total_steps: self.total,
+        })
+    }
+
+    fn log_window(&mut self) -> Result<(), TrainError> {
+        let window: WindowState = std::mem::take(&mut self.state.progress.window);
+        let mean = |sum: f64| sum / window.steps.max(1) as f64;
+        self.log(Event::Window {
+            steps: window.steps,
+            loss: mean(window.loss),
+            load_balancing_loss: mean(window.load_balancing_loss),
+            grad_norm: mean(window.grad_norm),
+            lr: schedule(self.config, self.total).at(self.state.step),
+            routing: window.layers.iter().map(RoutingStats::from_sums).collect(),
+        })
+    }
+
+    fn not_finite(&self, report: StepReport) -> Result<TrainError, TrainError> {
+        let (what, value) =
+            if report.loss.is_finite() { ("gradient norm", report.grad_norm) } else { ("loss", report.loss) };
+        Ok(TrainError::NotFinite {
+            arm: self.config.arm.clone(),
+            seed: self.config.seed,
+            step: self.state.step + 1,
+            what,
+            value,
+            checkpoint: self.store.pointed("latest")?,
+        })
+    }
+}
+
+fn same_run(what: &'static str, expected: Digest, found: Digest, path: &Path) -> Result<(), CheckpointError> {
+    if expected == found {
+        Ok(())
+    } else {
+        Err(CheckpointError::OtherRun { path: path.into(), what, expected, found })
+    }
+}

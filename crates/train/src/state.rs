@@ -1,0 +1,214 @@
+//! Everything that changes while a run trains, and one step of it.
+
+use std::collections::BTreeMap;
+
+use burn::{
+    module::Module,
+    nn::loss::CrossEntropyLossConfig,
+    tensor::{Device, Int, Tensor, TensorData},
+};
+use moelt_data::TokenBatch;
+use moelt_model::{Classifier, ClassifierConfig, Mode};
+use moelt_optim::{AdamW, Optimizer, ParamGroup, Schedule, WeightAverage, export, take_gradients};
+use moelt_schema::{
+    CHECKPOINT_FORMAT, EventsPosition, ExpertAxes, Layout, LoopState, Manifest, Metrics, RunConfig, Stream,
+    Streams, WindowState,
+};
+
+use crate::{
+    Checkpoint, ExpertNames, LoadedModel, Prepared, TrainError,
+    checkpoint::{make_probe, probe_inputs},
+    evaluate::model_input,
+    param_groups,
+};
+
+/// Model, optimizer, average and loop state, after `step` steps.
+pub struct TrainState {
+    /// Steps done.
+    pub step: u64,
+    /// The experts.
+    pub layout: Layout,
+    /// The weights under training, on an autodiff device.
+    pub model: Classifier,
+    /// Its optimizer.
+    pub optimizer: Optimizer,
+    /// The averaged weights, when averaging is on.
+    pub average: Option<WeightAverage>,
+    /// Best evaluation, window sums, seconds.
+    pub progress: LoopState,
+    groups: BTreeMap<String, ParamGroup>,
+    streams: Streams,
+}
+
+/// What one step tells the loop.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct StepReport {
+    pub loss: f64,
+    pub grad_norm: f64,
+}
+
+impl TrainState {
+    /// The state before the first step.
+    pub fn new(config: &RunConfig, prepared: &Prepared, device: &Device) -> Self {
+        let (streams, layout) = (Streams::new(config.seed), config.model.initial_layout());
+        let classifier = ClassifierConfig {
+            model: config.model.clone(),
+            layout: layout.clone(),
+            n_rows: prepared.vocabulary.n_rows(),
+            n_classes: prepared.classes.len(),
+        };
+        let model = classifier.init(&streams, &device.clone().autodiff());
+        let optim = &config.optim;
+        let average =
+            (optim.ema_decay > 0.0).then(|| WeightAverage::new(&model, optim.ema_decay, optim.ema_every));
+        Self {
+            step: 0,
+            groups: param_groups(&model, optim),
+            optimizer: new_optimizer(config),
+            progress: LoopState::default(),
+            layout,
+            model,
+            average,
+            streams,
+        }
+    }
+
+    /// The state that a checkpoint holds.
+    pub fn restore(loaded: LoadedModel) -> Self {
+        let (config, manifest) = (&loaded.checkpoint.config, &loaded.checkpoint.manifest);
+        let optim = &config.optim;
+        let model = loaded.trained.train();
+        Self {
+            step: manifest.step,
+            layout: manifest.layout.clone(),
+            optimizer: new_optimizer(config).with_state(loaded.optimizer),
+            average: loaded.average.map(|w| WeightAverage::with_weights(w, optim.ema_decay, optim.ema_every)),
+            progress: manifest.state.clone(),
+            groups: param_groups(&model, optim),
+            streams: Streams::new(manifest.seed),
+            model,
+        }
+    }
+
+    /// The model that is evaluated: averaged weights when averaging is on, without autodiff.
+    ///
+    /// # Errors
+    /// When the average does not fit the model.
+    pub fn evaluated(&self) -> Result<Classifier, TrainError> {
+        let model = self.model.valid();
+        Ok(match &self.average {
+            Some(average) => average.apply(model)?,
+            None => model,
+        })
+    }
+
+    /// Takes one optimizer step on `batch` and adds it to the window. A loss or gradient that is not
+    /// finite leaves the weights as they were; the report says so.
+    pub(crate) fn train_step(&mut self, batch: &TokenBatch, config: &RunConfig, total: u64) -> StepReport {
+        let mut rng = self.streams.rng(Stream::Dropout, self.step);
+        let output = self.model.forward(&model_input(batch), Mode::Train(&mut rng));
+        let labels: Vec<i64> = batch.labels.iter().map(|label| i64::from(*label)).collect();
+        let device = output.logits.device();
+        let labels = Tensor::<1, Int>::from_data(TensorData::new(labels, [batch.batch]), &device);
+        let task = CrossEntropyLossConfig::new().init(&device).forward(output.logits, labels);
+        let loss = scalar(&task);
+        let (objective, balance) = match output.load_balancing_loss {
+            Some(aux) => {
+                let value = scalar(&aux);
+                (task + aux * config.train.load_balancing_coef, value)
+            }
+            None => (task, 0.0),
+        };
+        let gradients = take_gradients(&self.model, objective.backward());
+        drop(objective);
+        let norm = gradients.norm(|path| self.groups[path].clip);
+        let report = StepReport { loss, grad_norm: norm };
+        if !(loss.is_finite() && norm.is_finite()) {
+            return report;
+        }
+        let lr = schedule(config, total).at(self.step + 1);
+        let groups = &self.groups;
+        self.optimizer.step(&mut self.model, &gradients, lr, |path| groups[path]);
+        self.step += 1;
+        if let Some(average) = &mut self.average {
+            average.update(&self.model, self.step);
+        }
+        add_to_window(&mut self.progress.window, report, balance, output.routing);
+        report
+    }
+
+    /// Everything as a checkpoint.
+    ///
+    /// # Errors
+    /// When the average does not fit the model.
+    pub fn checkpoint(
+        &self,
+        config: &RunConfig,
+        prepared: &Prepared,
+        selection: Option<Metrics>,
+        events: EventsPosition,
+    ) -> Result<Checkpoint, TrainError> {
+        let names = ExpertNames::new(&self.model.expert_axes(), &self.layout);
+        let averaged = self.average.is_some().then(|| self.evaluated()).transpose()?;
+        let probe =
+            make_probe(probe_inputs(&prepared.selection.texts), &self.model.valid(), averaged.as_ref());
+        let manifest = Manifest {
+            format: CHECKPOINT_FORMAT,
+            moelt: env!("CARGO_PKG_VERSION").to_owned(),
+            arm: config.arm.clone(),
+            seed: config.seed,
+            step: self.step,
+            config: config.digest(),
+            data: prepared.digest,
+            vocabulary: prepared.vocabulary.digest(),
+            classes: prepared.classes.clone(),
+            layout: self.layout.clone(),
+            state: self.progress.clone(),
+            selection,
+            events,
+            probe,
+            optimized: self.optimizer.state().keys().cloned().collect(),
+            files: BTreeMap::new(),
+        };
+        Ok(Checkpoint {
+            manifest,
+            config: config.clone(),
+            vocabulary: prepared.vocabulary.to_json(),
+            model: names.split(&export(&self.model)),
+            average: self.average.as_ref().map(|average| names.split(average.weights())),
+            optimizer: names.split_state(self.optimizer.state()),
+        })
+    }
+}
+
+/// The learning-rate schedule of a run of `total` steps.
+pub(crate) fn schedule(config: &RunConfig, total: u64) -> Schedule {
+    let optim = &config.optim;
+    Schedule { kind: optim.schedule, lr: optim.lr, warmup: optim.warmup, total }
+}
+
+fn new_optimizer(config: &RunConfig) -> Optimizer {
+    let optim = &config.optim;
+    Optimizer::new(AdamW { beta1: optim.beta1, beta2: optim.beta2, eps: optim.eps }, optim.clip_norm)
+}
+
+fn add_to_window(
+    window: &mut WindowState,
+    report: StepReport,
+    balance: f64,
+    routing: Vec<moelt_schema::LayerSums>,
+) {
+    window.steps += 1;
+    window.loss += report.loss;
+    window.grad_norm += report.grad_norm;
+    window.load_balancing_loss += balance;
+    if window.layers.is_empty() {
+        window.layers = routing;
+    } else {
+        window.layers.iter_mut().zip(&routing).for_each(|(sums, batch)| sums.add(batch));
+    }
+}
+
+fn scalar(x: &Tensor<1>) -> f64 {
+    f64::from(x.clone().inner().into_scalar::<f32>())
+}

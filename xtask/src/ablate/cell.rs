@@ -1,0 +1,112 @@
+//! One cell as one process.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    os::unix::process::ExitStatusExt,
+    path::Path,
+    process::{Child, Command, ExitStatus, Stdio},
+    thread,
+    time::Duration,
+};
+
+use anyhow::{Context, Result, anyhow};
+use moelt_schema::{Cell, CellResult, resolved_toml, write_atomically};
+
+use super::{
+    folder::CellFiles,
+    progress::CellBar,
+    tail::EventTail,
+};
+use crate::interrupt::INTERRUPTED;
+
+/// How often a running cell is looked at.
+const POLL: Duration = Duration::from_millis(100);
+
+/// SIGINT.
+const SIGINT: i32 = 2;
+
+/// How a cell ended.
+pub(super) enum Ended {
+    /// With a complete result.
+    Finished(Box<CellResult>),
+    /// By Ctrl-C, with a checkpoint to go on from.
+    Interrupted,
+    /// In any other way.
+    Failed(String),
+}
+
+/// Runs a cell to its end, resuming what an earlier process left.
+///
+/// # Errors
+/// When it cannot be started, or another process is running it.
+pub(super) fn run(
+    command: &mut Command,
+    files: &CellFiles,
+    cell: &Cell,
+    bar: &mut CellBar,
+) -> Result<Ended> {
+    let log = locked_log(&files.log)?;
+    // It need not be there.
+    let _ = fs::remove_file(&files.failed);
+    write_atomically(&files.config, resolved_toml(&cell.config).as_bytes())
+        .with_context(|| files.config.display().to_string())?;
+    let child = train(command, files, &log).spawn().with_context(|| format!("starting {command:?}"))?;
+    let status = watch(child, EventTail::new(files.run.events()), bar)?;
+    let ended = judge(status, files, cell);
+    if let Ended::Failed(reason) = &ended {
+        fs::write(&files.failed, reason).with_context(|| files.failed.display().to_string())?;
+    }
+    Ok(ended)
+}
+
+/// The emptied log of a cell. It stays locked as long as this process or the child has it open, so
+/// that no cell is run by two processes at a time, even when an earlier xtask died before its child.
+fn locked_log(path: &Path) -> Result<File> {
+    let shown = || path.display().to_string();
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder).with_context(shown)?;
+    }
+    let log = OpenOptions::new().create(true).append(true).open(path).with_context(shown)?;
+    log.try_lock().map_err(|error| anyhow!("another process seems to be running this cell: {error}"))?;
+    log.set_len(0).with_context(shown)?;
+    Ok(log)
+}
+
+/// `moelt train` for this cell; it says everything into the log.
+fn train<'a>(command: &'a mut Command, files: &CellFiles, log: &File) -> &'a mut Command {
+    let into_log = || log.try_clone().map_or_else(|_| Stdio::null(), Stdio::from);
+    command
+        .arg("train")
+        .arg(&files.config)
+        .arg("--out")
+        .arg(files.run.path())
+        .args(["--threads", "1", "--quiet"])
+        .stdin(Stdio::null())
+        .stdout(into_log())
+        .stderr(into_log())
+}
+
+/// Waits for the child and shows how far it is.
+fn watch(mut child: Child, mut tail: EventTail, bar: &mut CellBar) -> Result<ExitStatus> {
+    loop {
+        if let Some(status) = child.try_wait().context("waiting for a cell")? {
+            return Ok(status);
+        }
+        bar.show(tail.poll());
+        thread::sleep(POLL);
+    }
+}
+
+fn judge(status: ExitStatus, files: &CellFiles, cell: &Cell) -> Ended {
+    if status.code() == Some(INTERRUPTED.into()) || status.signal() == Some(SIGINT) {
+        return Ended::Interrupted;
+    }
+    if !status.success() {
+        return Ended::Failed(status.to_string());
+    }
+    match files.result(cell) {
+        Ok(Some(result)) => Ended::Finished(Box::new(result)),
+        Ok(None) => Ended::Failed("exited with 0, but left no result.json".to_owned()),
+        Err(error) => Ended::Failed(format!("exited with 0, but {error:#}")),
+    }
+}

@@ -1,0 +1,145 @@
+//! From what was asked for to a plan: every cell with its config.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, bail, ensure};
+use moelt_schema::{AblationPlan, Cell, DataConfig, DatasetKind, Digest, PLAN_FORMAT, RunConfig, load_config};
+use serde::{Deserialize, Serialize};
+
+use super::{PlanArgs, spec};
+use crate::workspace::Workspace;
+
+/// What distinguishes ablations of one data set.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Settings {
+    /// The arms, in order.
+    pub(crate) phases: Vec<String>,
+    /// Seeds 0 to `seeds − 1` per phase.
+    pub(crate) seeds: u64,
+    /// `key=value` in every cell.
+    pub(crate) sets: Vec<String>,
+}
+
+/// An ablation before its configs are loaded.
+pub(crate) struct Design {
+    /// Folder below `runs/`.
+    pub(crate) name: String,
+    /// File of `configs/datasets`.
+    pub(crate) dataset: String,
+    /// Everything else.
+    pub(crate) settings: Settings,
+}
+
+impl Settings {
+    /// Those of a preset.
+    ///
+    /// # Errors
+    /// When there is no such data set or preset.
+    pub(crate) fn of_preset(workspace: &Workspace, dataset: &str, preset: &str) -> Result<Self> {
+        let (phases, preset) = spec::preset(workspace, dataset, preset)?;
+        Ok(Self { phases, seeds: preset.seeds, sets: preset.sets })
+    }
+}
+
+impl Design {
+    /// The preset, with what the command line changes. Without `--name` the name tells data set and
+    /// preset, and by a hash what deviates from it.
+    pub(super) fn from_args(workspace: &Workspace, args: &PlanArgs) -> Result<Self> {
+        let preset = Settings::of_preset(workspace, &args.dataset, &args.preset)?;
+        let settings = Settings {
+            phases: args.phases.clone().unwrap_or_else(|| preset.phases.clone()),
+            seeds: args.seeds.unwrap_or(preset.seeds),
+            sets: preset.sets.iter().chain(&args.sets).cloned().collect(),
+        };
+        let default_name = || {
+            let plain = format!("{}-{}", args.dataset, args.preset);
+            if settings == preset { plain } else { format!("{plain}-{}", Digest::of_json(&settings).short()) }
+        };
+        let name = args.name.clone().unwrap_or_else(default_name);
+        Ok(Self { name, dataset: args.dataset.clone(), settings })
+    }
+
+    /// Loads the config of every cell.
+    ///
+    /// # Errors
+    /// On an unknown or repeated phase, a config that cannot work, or a data set that is not there.
+    pub(crate) fn plan(&self, workspace: &Workspace) -> Result<AblationPlan> {
+        self.check_sets()?;
+        let mut cells: Vec<Cell> = Vec::new();
+        for phase in &self.settings.phases {
+            ensure!(cells.iter().all(|cell| cell.arm != *phase), "phase `{phase}` is named twice");
+            for seed in 0..self.settings.seeds {
+                cells.push(Cell::new(self.config(workspace, phase, seed)?));
+            }
+        }
+        let Some(first) = cells.first() else { bail!("no phases: nothing to run") };
+        check_data(workspace, &first.config.data)?;
+        Ok(AblationPlan {
+            format: PLAN_FORMAT,
+            name: self.name.clone(),
+            moelt: env!("CARGO_PKG_VERSION").to_owned(),
+            cells,
+        })
+    }
+
+    /// Arm and seed are what tells cells apart, so they are not to be set for all of them.
+    fn check_sets(&self) -> Result<()> {
+        for set in &self.settings.sets {
+            let key = set.split('=').next().unwrap_or_default().trim();
+            ensure!(!["arm", "seed"].contains(&key), "--set {set}: choose with --phases and --seeds instead");
+        }
+        Ok(())
+    }
+
+    fn config(&self, workspace: &Workspace, phase: &str, seed: u64) -> Result<RunConfig> {
+        let (file, mut arm_sets) = phase_file(workspace, phase)?;
+        arm_sets.extend([format!("seed={seed}"), format!("arm=\"{phase}\"")]);
+        let dataset = workspace.config(&format!("datasets/{}.toml", self.dataset));
+        let sets: Vec<String> = self.settings.sets.iter().cloned().chain(arm_sets).collect();
+        Ok(load_config(&[dataset, file], &sets)?)
+    }
+}
+
+/// The file of a phase, and what the arm sets on top of it: `frozen-N` is `frozen` with N experts.
+fn phase_file(workspace: &Workspace, phase: &str) -> Result<(PathBuf, Vec<String>)> {
+    let frozen = phase.strip_prefix("frozen-").and_then(|n| n.parse::<usize>().ok());
+    let (stem, sets) = match frozen {
+        Some(n) => ("frozen", vec![format!("model.n_experts={n}")]),
+        None => (phase, Vec::new()),
+    };
+    let known = spec::toml_names(workspace, "phases")?;
+    if phase == "frozen" || !known.iter().any(|name| name == stem) {
+        let shown = known.iter().map(|name| if name == "frozen" { "frozen-N" } else { name });
+        bail!("no phase `{phase}` in configs/phases; there are: {}", shown.collect::<Vec<_>>().join(", "));
+    }
+    Ok((workspace.config(&format!("phases/{stem}.toml")), sets))
+}
+
+/// Whether the files that every cell is going to read are there: better told now than by each cell.
+fn check_data(workspace: &Workspace, data: &DataConfig) -> Result<()> {
+    let there = |file: &Path| workspace.root().join(file).is_file();
+    match data.kind {
+        DatasetKind::Planted => {}
+        DatasetKind::Sst2 => {
+            let dir = Path::new(&data.sst2.dir);
+            let complete = there(&dir.join("train.tsv")) && there(&dir.join("dev.tsv"));
+            ensure!(
+                complete,
+                "{} has no train.tsv and dev.tsv; get them with: cargo xtask data sst2",
+                dir.display()
+            );
+        }
+        DatasetKind::Csv => {
+            let files = [Some(&data.csv.train), data.csv.selection.as_ref(), data.csv.verdict.as_ref()];
+            for file in files.into_iter().flatten() {
+                ensure!(
+                    there(Path::new(file)),
+                    "data.csv: no file `{file}` (paths count from the workspace's root); \
+                     give one with --set data.csv.train=FILE"
+                );
+            }
+        }
+    }
+    Ok(())
+}

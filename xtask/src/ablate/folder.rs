@@ -1,0 +1,139 @@
+//! The folder of an ablation, and what became of each cell in it.
+//!
+//! ```text
+//! runs/<name>/plan.json            written before the first cell, never changed
+//!             cells/<id>.toml      the cell's config
+//!             cells/<id>/          its run folder
+//!             cells/<id>.log       what it printed
+//!             cells/<id>.failed    how it failed; gone when it runs again
+//!             report.json, report.md
+//! ```
+
+use std::{
+    fs,
+    io::ErrorKind,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result, bail, ensure};
+use moelt_eval::Outcome;
+use moelt_schema::{AblationPlan, Cell, CellResult, Digest, RESULT_FORMAT, RunDir};
+
+use crate::workspace::Workspace;
+
+/// Lines of a failed cell's log that are shown.
+const TAIL_LINES: usize = 12;
+
+/// `runs/<name>`.
+pub(crate) struct AblationFolder(PathBuf);
+
+impl AblationFolder {
+    /// The folder called `name`, which need not exist yet.
+    ///
+    /// # Errors
+    /// When `name` is not one plain folder name.
+    pub(crate) fn named(workspace: &Workspace, name: &str) -> Result<Self> {
+        let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+        ensure!(
+            !name.is_empty() && !name.starts_with('.') && name.chars().all(plain),
+            "`{name}` cannot name an ablation: use letters, digits, `-`, `_` and `.`"
+        );
+        Ok(Self(workspace.runs(name)))
+    }
+
+    pub(crate) fn plan(&self) -> PathBuf {
+        self.0.join("plan.json")
+    }
+
+    pub(crate) fn report(&self, extension: &str) -> PathBuf {
+        self.0.join(format!("report.{extension}"))
+    }
+
+    /// The files of a cell.
+    pub(crate) fn cell(&self, id: &str) -> CellFiles {
+        let cells = self.0.join("cells");
+        CellFiles {
+            run: RunDir::new(cells.join(id)),
+            config: cells.join(format!("{id}.toml")),
+            log: cells.join(format!("{id}.log")),
+            failed: cells.join(format!("{id}.failed")),
+        }
+    }
+
+    /// Removes the folder with everything in it.
+    ///
+    /// # Errors
+    /// When something in it cannot be removed.
+    pub(crate) fn remove(&self) -> Result<()> {
+        match fs::remove_dir_all(&self.0) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                Err(error).with_context(|| format!("removing {}", self.0.display()))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The cells of `plan` with these ids; all of them when none is named.
+///
+/// # Errors
+/// On an id that the plan has not.
+pub(crate) fn select<'a>(plan: &'a AblationPlan, ids: &[String]) -> Result<Vec<&'a Cell>> {
+    if let Some(unknown) = ids.iter().find(|id| plan.cells.iter().all(|cell| cell.id != **id)) {
+        let known: Vec<&str> = plan.cells.iter().map(|cell| cell.id.as_str()).collect();
+        bail!("{} has no cell `{unknown}`; there are: {}", plan.name, known.join(", "));
+    }
+    Ok(plan.cells.iter().filter(|cell| ids.is_empty() || ids.contains(&cell.id)).collect())
+}
+
+/// Where one cell's files lie.
+pub(crate) struct CellFiles {
+    pub(crate) run: RunDir,
+    pub(crate) config: PathBuf,
+    pub(crate) log: PathBuf,
+    pub(crate) failed: PathBuf,
+}
+
+impl CellFiles {
+    /// The result of a finished cell, none of one that is not: its `result.json` parses, is of this
+    /// config, and the files it lists have the hashes it lists.
+    ///
+    /// # Errors
+    /// When there is a `result.json` that does not count; the message says why.
+    pub(crate) fn result(&self, cell: &Cell) -> Result<Option<CellResult>> {
+        let path = self.run.result();
+        let text = match fs::read_to_string(&path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            text => text.context("result.json")?,
+        };
+        let result: CellResult = serde_json::from_str(&text).context("result.json")?;
+        ensure!(result.format == RESULT_FORMAT, "result.json has format {}, not {RESULT_FORMAT}", result.format);
+        ensure!(result.config == cell.digest, "result.json is of another config ({})", result.config.short());
+        for (name, expected) in &result.files {
+            let found = Digest::of_file(&self.run.path().join(name)).with_context(|| name.clone())?;
+            ensure!(found == *expected, "{name} is not the file that was written (its hash differs)");
+        }
+        Ok(Some(result))
+    }
+
+    /// What became of the cell so far.
+    pub(crate) fn outcome(&self, cell: &Cell) -> Outcome {
+        let failed = |reason| Outcome::Failed { reason, log_tail: self.log_tail() };
+        match (self.result(cell), fs::read_to_string(&self.failed)) {
+            (Ok(Some(result)), _) => Outcome::Finished(Box::new(result)),
+            (_, Ok(reason)) => failed(reason.trim().to_owned()),
+            (Err(error), _) => failed(format!("{error:#}")),
+            (Ok(None), Err(_)) => Outcome::Missing,
+        }
+    }
+
+    /// The last lines the cell printed.
+    pub(crate) fn log_tail(&self) -> Vec<String> {
+        let lines = |path: &Path| -> Option<Vec<String>> {
+            let bytes = fs::read(path).ok()?;
+            Some(String::from_utf8_lossy(&bytes).lines().map(str::to_owned).collect())
+        };
+        let mut lines = lines(&self.log).unwrap_or_default();
+        lines.split_off(lines.len().saturating_sub(TAIL_LINES))
+    }
+}

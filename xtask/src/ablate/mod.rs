@@ -1,0 +1,192 @@
+//! `ablate`: plan cells, run them as processes, report what is finished.
+
+mod cell;
+mod collect;
+mod design;
+mod engine;
+mod folder;
+mod plan_file;
+mod progress;
+mod spec;
+mod tail;
+
+use std::{
+    num::NonZeroUsize,
+    process::{self, ExitCode},
+};
+
+use anyhow::Result;
+use clap::{Args, Subcommand};
+use moelt_schema::AblationPlan;
+
+pub(crate) use collect::collect;
+pub(crate) use design::{Design, Settings};
+pub(crate) use engine::{Engine, Tally};
+pub(crate) use folder::AblationFolder;
+
+use crate::{
+    interrupt::{INTERRUPTED, Interrupt},
+    workspace::Workspace,
+};
+
+const EXAMPLES: &str = "\
+Examples:
+  cargo xtask ablate
+  cargo xtask ablate --preset smoke
+  cargo xtask ablate --dataset sst2 --phases q1,q2 --seeds 5
+  cargo xtask ablate --phases q2 --set optim.lr=0.001 --name slower
+  cargo xtask ablate collect --name planted-standard
+
+Finished cells are never run twice: after an interruption or a failure, give the same command again.";
+
+/// Compare phases over several seeds: plan, run, report.
+#[derive(Args)]
+#[command(after_help = EXAMPLES, args_conflicts_with_subcommands = true)]
+pub(crate) struct AblateArgs {
+    #[command(flatten)]
+    plan: PlanArgs,
+    #[command(flatten)]
+    jobs: JobsArgs,
+    #[command(subcommand)]
+    step: Option<Step>,
+}
+
+#[derive(Subcommand)]
+enum Step {
+    /// Write runs/NAME/plan.json: every cell with its config.
+    #[command(after_help = "Example:\n  cargo xtask ablate plan --preset full --name night")]
+    Plan(PlanArgs),
+    /// Run the cells of a plan that are not finished.
+    #[command(after_help = "Example:\n  cargo xtask ablate run --name night --jobs 2")]
+    Run {
+        /// Only these cells (ids as in plan.json).
+        cells: Vec<String>,
+        #[command(flatten)]
+        name: NameArgs,
+        #[command(flatten)]
+        jobs: JobsArgs,
+    },
+    /// Report from whatever is finished: table, report.md, report.json.
+    #[command(after_help = "Example:\n  cargo xtask ablate collect --name night")]
+    Collect(NameArgs),
+}
+
+/// What to plan.
+#[derive(Args)]
+pub(crate) struct PlanArgs {
+    /// Data set: a file of configs/datasets that also has one in configs/ablations.
+    #[arg(long, default_value = "planted")]
+    dataset: String,
+    /// Preset of configs/ablations/DATASET.toml, such as smoke, standard, full.
+    #[arg(long, default_value = "standard")]
+    preset: String,
+    /// Phases: files of configs/phases, and frozen-N for N frozen experts [default: the preset's].
+    #[arg(long, value_delimiter = ',', value_name = "A,B")]
+    phases: Option<Vec<String>>,
+    /// Seeds 0 to N−1 per phase [default: the preset's].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    seeds: Option<u64>,
+    /// Folder below runs/ [default: DATASET-PRESET, and a hash of what deviates from the preset].
+    #[arg(long)]
+    name: Option<String>,
+    /// Set a config key in every cell; may be repeated.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    sets: Vec<String>,
+}
+
+#[derive(Args)]
+struct NameArgs {
+    /// The ablation: a folder below runs/.
+    #[arg(long, default_value = "planted-standard")]
+    name: String,
+}
+
+/// How many at a time.
+#[derive(Args)]
+pub(crate) struct JobsArgs {
+    /// Cells that run at the same time, one thread each.
+    #[arg(long, default_value = "2", value_name = "N")]
+    pub(crate) jobs: NonZeroUsize,
+}
+
+pub(crate) fn run(workspace: &Workspace, args: AblateArgs) -> Result<ExitCode> {
+    match args.step {
+        None => {
+            let (folder, plan) = plan(workspace, &args.plan)?;
+            run_and_collect(workspace, &folder, &plan, &[], &args.jobs)
+        }
+        Some(Step::Plan(args)) => {
+            let (folder, plan) = plan(workspace, &args)?;
+            for cell in &plan.cells {
+                println!("{}", cell.id);
+            }
+            let shown = workspace.shown(&folder.plan());
+            eprintln!("{} cells in {shown}; next: cargo xtask ablate run --name {}", plan.cells.len(), plan.name);
+            Ok(ExitCode::SUCCESS)
+        }
+        Some(Step::Run { cells, name, jobs }) => {
+            let folder = AblationFolder::named(workspace, &name.name)?;
+            run_and_collect(workspace, &folder, &plan_file::read(&folder)?, &cells, &jobs)
+        }
+        Some(Step::Collect(name)) => {
+            let folder = AblationFolder::named(workspace, &name.name)?;
+            let report = collect(workspace, &folder, &plan_file::read(&folder)?)?;
+            Ok(ExitCode::from(u8::from(report.failed().count() > 0)))
+        }
+    }
+}
+
+fn plan(workspace: &Workspace, args: &PlanArgs) -> Result<(AblationFolder, AblationPlan)> {
+    let plan = Design::from_args(workspace, args)?.plan(workspace)?;
+    let folder = AblationFolder::named(workspace, &plan.name)?;
+    plan_file::settle(workspace, &folder, &plan)?;
+    Ok((folder, plan))
+}
+
+fn run_and_collect(
+    workspace: &Workspace,
+    folder: &AblationFolder,
+    plan: &AblationPlan,
+    only: &[String],
+    jobs: &JobsArgs,
+) -> Result<ExitCode> {
+    let cells = folder::select(plan, only)?;
+    let interrupt = Interrupt::on_ctrl_c()?;
+    let tally = Engine::build(workspace, interrupt)?.run(folder, &cells, jobs.jobs);
+    if tally.interrupted {
+        return Ok(interrupted(&plan.name));
+    }
+    let report = collect(workspace, folder, plan)?;
+    let failed = tally.failed > 0 || report.failed().count() > 0;
+    Ok(ExitCode::from(u8::from(failed)))
+}
+
+/// Says how to go on after Ctrl-C.
+fn interrupted(name: &str) -> ExitCode {
+    eprintln!(
+        "interrupted; checkpoints are kept. Go on with the same command, or with:\n  \
+         cargo xtask ablate run --name {name}"
+    );
+    ExitCode::from(INTERRUPTED)
+}
+
+/// Plans in a fresh folder, whatever an earlier run left there, and runs every cell.
+///
+/// # Errors
+/// When the plan cannot be made or the binary cannot be built. Ctrl-C ends the process.
+pub(crate) fn run_afresh(
+    workspace: &Workspace,
+    plan: &AblationPlan,
+    jobs: NonZeroUsize,
+) -> Result<(AblationFolder, Tally)> {
+    let folder = AblationFolder::named(workspace, &plan.name)?;
+    folder.remove()?;
+    plan_file::settle(workspace, &folder, plan)?;
+    let engine = Engine::build(workspace, Interrupt::on_ctrl_c()?)?;
+    let tally = engine.run(&folder, &folder::select(plan, &[])?, jobs);
+    if tally.interrupted {
+        eprintln!("interrupted");
+        process::exit(INTERRUPTED.into());
+    }
+    Ok((folder, tally))
+}

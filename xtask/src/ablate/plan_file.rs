@@ -1,0 +1,133 @@
+//! `plan.json`: written once; an ablation is what it was planned to be.
+
+use std::{collections::BTreeMap, fs};
+
+use anyhow::{Context, Result, bail, ensure};
+use moelt_schema::{AblationPlan, Cell, PLAN_FORMAT, write_atomically};
+use serde_json::Value;
+
+use super::AblationFolder;
+use crate::workspace::Workspace;
+
+/// Reads the plan of a folder.
+///
+/// # Errors
+/// When there is none, or none of this version.
+pub(super) fn read(folder: &AblationFolder) -> Result<AblationPlan> {
+    let path = folder.plan();
+    let text = fs::read_to_string(&path)
+        .with_context(|| format!("{} (make a plan first: cargo xtask ablate plan)", path.display()))?;
+    let plan: AblationPlan = serde_json::from_str(&text).with_context(|| path.display().to_string())?;
+    ensure!(plan.format == PLAN_FORMAT, "{} has format {}, not {PLAN_FORMAT}", path.display(), plan.format);
+    Ok(plan)
+}
+
+/// Writes the plan, or finds that the same one is there.
+///
+/// # Errors
+/// When another plan is there; the message says what differs.
+pub(super) fn settle(workspace: &Workspace, folder: &AblationFolder, plan: &AblationPlan) -> Result<()> {
+    let path = folder.plan();
+    if !path.exists() {
+        let json = serde_json::to_vec_pretty(plan)?;
+        return write_atomically(&path, &json).with_context(|| path.display().to_string());
+    }
+    if let Some(difference) = difference(&read(folder)?, plan) {
+        bail!(
+            "{} is another plan: {difference}. A plan never changes; choose another --name, or remove {}",
+            workspace.shown(&path),
+            workspace.shown(path.parent().unwrap_or(&path))
+        );
+    }
+    Ok(())
+}
+
+/// What distinguishes the plan that is there from the one asked for; none when nothing does.
+fn difference(there: &AblationPlan, asked: &AblationPlan) -> Option<String> {
+    if there == asked {
+        return None;
+    }
+    if there.moelt != asked.moelt {
+        return Some(format!("it was made by moelt {}, this is {}", there.moelt, asked.moelt));
+    }
+    let missing = |from: &AblationPlan, other: &AblationPlan| {
+        let lacks = |cell: &&Cell| find(other, cell).is_none();
+        from.cells.iter().find(lacks).map(|cell| format!("{} seed {}", cell.arm, cell.seed))
+    };
+    if let Some(cell) = missing(there, asked) {
+        return Some(format!("it has {cell}, which is not asked for now"));
+    }
+    if let Some(cell) = missing(asked, there) {
+        return Some(format!("it lacks {cell}"));
+    }
+    let configs = there.cells.iter().filter_map(|cell| config_difference(cell, find(asked, cell)?)).next();
+    Some(configs.unwrap_or_else(|| "its cells are in another order".to_owned()))
+}
+
+/// The cell of the same arm and seed.
+fn find<'a>(plan: &'a AblationPlan, cell: &Cell) -> Option<&'a Cell> {
+    plan.cells.iter().find(|other| (&other.arm, other.seed) == (&cell.arm, cell.seed))
+}
+
+/// The first key that two configs set differently.
+fn config_difference(there: &Cell, asked: &Cell) -> Option<String> {
+    let (there_keys, asked_keys) = (keys(there), keys(asked));
+    let (key, value) = there_keys.iter().find(|(key, value)| asked_keys.get(*key) != Some(*value))?;
+    let now = asked_keys.get(key).map_or("nothing".to_owned(), Value::to_string);
+    Some(format!("{} seed {} has {key} = {value} there and {now} now", there.arm, there.seed))
+}
+
+/// A config as dotted keys with their values.
+fn keys(cell: &Cell) -> BTreeMap<String, Value> {
+    fn flatten(prefix: &str, value: Value, keys: &mut BTreeMap<String, Value>) {
+        match value {
+            Value::Object(fields) => {
+                fields.into_iter().for_each(|(name, value)| flatten(&format!("{prefix}.{name}"), value, keys));
+            }
+            value => {
+                keys.insert(prefix.trim_start_matches('.').to_owned(), value);
+            }
+        }
+    }
+    let mut keys = BTreeMap::new();
+    flatten("", serde_json::to_value(&cell.config).unwrap_or_default(), &mut keys);
+    keys
+}
+
+#[cfg(test)]
+mod tests {
+    use moelt_schema::RunConfig;
+
+    use super::*;
+
+    fn plan(cells: &[(&str, u64, usize)]) -> AblationPlan {
+        let cell = |&(arm, seed, d_ff): &(&str, u64, usize)| {
+            let mut config = RunConfig { arm: arm.to_owned(), seed, ..RunConfig::default() };
+            config.model.d_ff = d_ff;
+            Cell::new(config)
+        };
+        AblationPlan {
+            format: PLAN_FORMAT,
+            name: "test".into(),
+            moelt: "0.1.0".into(),
+            cells: cells.iter().map(cell).collect(),
+        }
+    }
+
+    #[test]
+    fn the_difference_is_named() {
+        let there = plan(&[("q1", 0, 8), ("q2", 0, 8)]);
+        let difference = |asked: &AblationPlan| difference(&there, asked);
+        assert_eq!(difference(&there.clone()), None);
+        let cases = [
+            (plan(&[("q1", 0, 8), ("q2", 0, 9)]), "q2 seed 0 has model.d_ff = 8 there and 9 now"),
+            (plan(&[("q1", 0, 8)]), "it has q2 seed 0, which is not asked for now"),
+            (plan(&[("q1", 0, 8), ("q2", 0, 8), ("q2", 1, 8)]), "it lacks q2 seed 1"),
+            (plan(&[("q2", 0, 8), ("q1", 0, 8)]), "its cells are in another order"),
+            (AblationPlan { moelt: "0.2.0".into(), ..there.clone() }, "it was made by moelt 0.1.0, this is 0.2.0"),
+        ];
+        for (asked, expected) in cases {
+            assert_eq!(difference(&asked).as_deref(), Some(expected));
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! `validate`: everything that must hold before a change is shared, cheapest first.
+
+use std::process::{Command, ExitCode};
+
+use anyhow::{Context, Result, bail};
+
+use crate::{tidy, workspace::Workspace};
+
+/// Check format, tidiness, lints, docs and tests, cheapest first; stop at the first failure.
+///
+/// Everything is built in one profile (release), so that Burn is compiled once.
+#[derive(clap::Args)]
+#[command(after_help = "Example:\n  cargo xtask validate")]
+pub(crate) struct ValidateArgs {}
+
+/// What a step does.
+enum Check {
+    /// A cargo command, with warnings of rustdoc as errors.
+    Cargo(&'static [&'static str]),
+    /// `cargo xtask tidy`, in this process.
+    Tidy,
+}
+
+const STEPS: [Check; 5] = [
+    Check::Cargo(&["fmt", "--all", "--check"]),
+    Check::Tidy,
+    Check::Cargo(&["clippy", "--release", "--workspace", "--all-targets", "--", "-D", "warnings"]),
+    Check::Cargo(&["doc", "--release", "--workspace", "--no-deps"]),
+    Check::Cargo(&["test", "--release", "--workspace"]),
+];
+
+impl Check {
+    /// The command, as one would type it.
+    fn name(&self) -> String {
+        match self {
+            Self::Cargo(args) => format!("cargo {}", args.join(" ")),
+            Self::Tidy => "cargo xtask tidy".to_owned(),
+        }
+    }
+
+    fn run(&self, workspace: &Workspace) -> Result<()> {
+        match self {
+            Self::Cargo(args) => succeed(workspace.cargo().args(*args).env("RUSTDOCFLAGS", "-D warnings")),
+            Self::Tidy => tidy::check(workspace),
+        }
+    }
+}
+
+pub(crate) fn run(workspace: &Workspace, _: ValidateArgs) -> Result<ExitCode> {
+    for (index, step) in STEPS.iter().enumerate() {
+        eprintln!("[{}/{}] {}", index + 1, STEPS.len(), step.name());
+        step.run(workspace).with_context(|| format!("validate stopped at `{}`", step.name()))?;
+    }
+    eprintln!("validate: all {} steps passed", STEPS.len());
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Runs a command that shares this terminal.
+pub(crate) fn succeed(command: &mut Command) -> Result<()> {
+    let status = command.status().with_context(|| format!("starting {command:?}"))?;
+    if !status.success() {
+        bail!("{status}");
+    }
+    Ok(())
+}
