@@ -51,6 +51,22 @@ pub(crate) fn load(config: &CsvConfig) -> Result<Dataset, DataError> {
     Ok(Dataset { classes, train, selection, verdict, bayes_accuracy: None, notes })
 }
 
+/// Reads the labelled texts of another file for a model that knows `classes`. Labels are class names
+/// or, when no class is named by a number, positions in `classes` from 0 (GLUE's `0` and `1`).
+///
+/// # Errors
+/// When the file cannot be read, lacks a column, or has a label that is none of the classes.
+pub fn read_examples(file: &str, classes: &[String], config: &CsvConfig) -> Result<Vec<Example>, DataError> {
+    examples(file, read_rows(file, config)?, classes, config)
+}
+
+/// The class that a label names, by name or else by position.
+fn class_of(label: &str, classes: &[String]) -> Option<usize> {
+    let by_name = classes.iter().position(|class| class == label);
+    let numbered = || classes.iter().any(|class| class.parse::<u64>().is_ok());
+    by_name.or_else(|| label.parse().ok().filter(|position| *position < classes.len() && !numbered()))
+}
+
 fn nothing_held_out(key: &'static str, file: &str) -> DataError {
     let message = format!("holds no example of {file} out; raise it, or name a file of its own");
     DataError::Config { key, message }
@@ -95,7 +111,7 @@ fn examples(
         if label.is_empty() {
             return Err(empty(line, &config.label_column));
         }
-        match classes.iter().position(|class| *class == label) {
+        match class_of(&label, classes) {
             Some(label) => Ok(Example { text, label: label as u32, domain: None }),
             None => {
                 let (file, known) = (file.to_owned(), classes.to_vec());
@@ -121,6 +137,16 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
+
+    #[test]
+    fn labels_name_a_class_or_its_position() {
+        let classes = |names: [&str; 2]| names.map(str::to_owned);
+        assert_eq!(class_of("positive", &classes(["negative", "positive"])), Some(1));
+        assert_eq!(class_of("1", &classes(["negative", "positive"])), Some(1));
+        assert_eq!(class_of("2", &classes(["negative", "positive"])), None);
+        assert_eq!(class_of("1", &classes(["1", "2"])), Some(0));
+        assert_eq!(class_of("0", &classes(["1", "2"])), None);
+    }
 
     struct Folder(TempDir);
 

@@ -27,6 +27,7 @@ mod vocabulary;
 
 pub use batch::TokenBatch;
 pub use batches::{Batches, in_order};
+pub use csv::read_examples;
 pub use dataset::{Dataset, Example, load};
 pub use encoded::Encoded;
 pub use error::DataError;

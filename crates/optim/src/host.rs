@@ -75,13 +75,12 @@ pub fn export<M: Module>(module: &M) -> BTreeMap<String, HostTensor> {
 ///
 /// # Errors
 /// When the paths and shapes are not exactly the module's; the error lists every difference.
-pub fn import<M: Module>(mut module: M, mut tensors: BTreeMap<String, HostTensor>) -> Result<M, ImportError> {
+pub fn import<M: Module>(module: M, mut tensors: BTreeMap<String, HostTensor>) -> Result<M, ImportError> {
     check(&module, &tensors)?;
-    map_params(&mut module, |path, _, data| {
+    Ok(map_params(module, |path, _, data| {
         let given = tensors.remove(path).expect("checked above");
         *data = TensorData::new(given.data, given.shape);
-    });
-    Ok(module)
+    }))
 }
 
 /// Whether `tensors` are exactly the parameters of `module`.

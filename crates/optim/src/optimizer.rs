@@ -58,29 +58,29 @@ impl Optimizer {
         Self { state, ..self }
     }
 
-    /// Updates `module` and returns the gradient norm before clipping (over the groups that are
-    /// clipped). A parameter without a gradient is not touched.
+    /// Updates `module` in place and returns it with the gradient norm before clipping (over the
+    /// groups that are clipped). A parameter without a gradient is not touched.
     ///
     /// # Panics
     /// When a parameter's shape is not the one its state was made for: an edit that forgot the
     /// optimizer.
     pub fn step<M: Module>(
         &mut self,
-        module: &mut M,
+        module: M,
         gradients: &NamedGradients,
         lr: f64,
         group: impl Fn(&str) -> ParamGroup,
-    ) -> f64 {
+    ) -> (M, f64) {
         let norm = gradients.norm(|path| group(path).clip);
         let clip = if self.clip_norm > 0.0 && norm > self.clip_norm { self.clip_norm / norm } else { 1.0 };
-        map_params(module, |path, shape, weights| {
+        let module = map_params(module, |path, shape, weights| {
             let Some(gradient) = gradients.0.get(path) else { return };
             let group = group(path);
             let scale = if group.clip { clip as f32 } else { 1.0 };
             let weights = weights.as_mut_slice().expect("moelt trains in f32");
             self.update(path, shape, &group, weights, values(gradient), lr, scale);
         });
-        norm
+        (module, norm)
     }
 
     #[allow(clippy::too_many_arguments)] // the one place where everything about a parameter meets
@@ -154,10 +154,10 @@ mod tests {
     }
 
     /// A step on a loss whose gradient is 3 and 4 for the first and last value of expert `row`.
-    fn step(toy: &mut Toy, optimizer: &mut Optimizer, row: usize) -> f64 {
+    fn step(toy: Toy, optimizer: &mut Optimizer, row: usize) -> (Toy, f64) {
         let expert = toy.experts.val().narrow(0, row, 1);
         let scale = Tensor::<2>::from_data([[3.0, 0.0, 4.0]], &expert.device());
-        let gradients = take_gradients(toy, (expert * scale).sum().backward());
+        let gradients = take_gradients(&toy, (expert * scale).sum().backward());
         optimizer.step(toy, &gradients, 0.01, group)
     }
 
@@ -166,7 +166,7 @@ mod tests {
         let mut optimizer = Optimizer::new(AdamW::default(), 0.0);
         let mut toy = toy(&Device::flex().autodiff());
         for row in [0, 0, 1] {
-            step(&mut toy, &mut optimizer, row);
+            toy = step(toy, &mut optimizer, row).0;
         }
         let state = &optimizer.state()["experts"];
         assert_eq!(state.steps, [2, 1]);
@@ -180,8 +180,7 @@ mod tests {
     #[test]
     fn a_parameter_without_gradient_has_no_state_and_does_not_move() {
         let mut optimizer = Optimizer::new(AdamW::default(), 0.0);
-        let mut toy = toy(&Device::flex().autodiff());
-        step(&mut toy, &mut optimizer, 0);
+        let (toy, _) = step(toy(&Device::flex().autodiff()), &mut optimizer, 0);
         assert!(!optimizer.state().contains_key("idle"));
         assert_eq!(export(&toy)["idle"].data, [1.0, 1.0]);
     }
@@ -189,7 +188,7 @@ mod tests {
     #[test]
     fn clipping_scales_the_moments_and_reports_the_norm_before() {
         let mut optimizer = Optimizer::new(AdamW::default(), 1.0);
-        let norm = step(&mut toy(&Device::flex().autodiff()), &mut optimizer, 0);
+        let (_, norm) = step(toy(&Device::flex().autodiff()), &mut optimizer, 0);
         assert!((norm - 5.0).abs() < 1e-6);
         let moment = optimizer.state()["experts"].moment_1[0];
         assert!((moment - 0.1 * 3.0 / 5.0).abs() < 1e-6, "{moment}");
@@ -201,6 +200,6 @@ mod tests {
         let mut optimizer = Optimizer::new(AdamW::default(), 0.0);
         let state = ParamState::new(&[4, 3], 4);
         optimizer = optimizer.with_state(BTreeMap::from([("experts".to_owned(), state)]));
-        step(&mut toy(&Device::flex().autodiff()), &mut optimizer, 0);
+        step(toy(&Device::flex().autodiff()), &mut optimizer, 0);
     }
 }

@@ -66,12 +66,13 @@ pub fn train(
     }
     let prepared = Prepared::new(config)?;
     let store = CheckpointStore::open(run.checkpoints(), config.train.keep_last)?;
-    let mut session = Session::open(config, run, prepared, store, device, observer)?;
+    let session = Session::open(config, run, prepared, store, device, observer)?;
     session.observer.started(&session.prepared, session.state.step, session.total);
-    match session.run(interrupt)? {
-        Some(step) => Ok(Outcome::Interrupted { step }),
-        None => {
-            let Session { config, prepared, store, state, total: _, .. } = session;
+    let (session, end) = session.run(interrupt)?;
+    let Session { prepared, store, state, .. } = session;
+    match end {
+        End::Interrupted => Ok(Outcome::Interrupted { step: state.step }),
+        End::Trained => {
             let result = finish::finish(config, run, &prepared, &store, &state, device)?;
             Ok(Outcome::Finished(Box::new(result)))
         }
@@ -92,6 +93,12 @@ fn claim_folder(config: &RunConfig, run: &RunDir) -> Result<(), TrainError> {
         |(ours, theirs): (&str, &str)| (ours != theirs).then(|| format!("`{theirs}` there, `{ours}` here"));
     let differences: Vec<String> = ours.lines().zip(theirs.lines()).filter_map(differs).take(3).collect();
     Err(TrainError::OtherConfig { path: run.path().into(), differences: differences.join("; ") })
+}
+
+/// Why the loop was left.
+enum End {
+    Trained,
+    Interrupted,
 }
 
 /// A run under way.
@@ -134,8 +141,8 @@ impl<'a> Session<'a> {
         Ok(Self { config, prepared, store, events, state, total, observer })
     }
 
-    /// Trains to the end; a step when interrupted.
-    fn run(&mut self, interrupt: &AtomicBool) -> Result<Option<u64>, TrainError> {
+    /// Trains until the end or an interrupt; says which.
+    fn run(mut self, interrupt: &AtomicBool) -> Result<(Self, End), TrainError> {
         let mut clock = Instant::now();
         let reason = loop {
             if self.out_of_patience() {
@@ -146,9 +153,15 @@ impl<'a> Session<'a> {
             }
             if interrupt.load(Ordering::Relaxed) {
                 self.save(None, false)?;
-                return Ok(Some(self.state.step));
+                return Ok((self, End::Interrupted));
             }
-            self.step()?;
+            let batch = self.prepared.train.at(self.state.step);
+            let report;
+            (self.state, report) = self.state.train_step(&batch, self.config, self.total);
+            if !report.is_finite() {
+                return Err(self.not_finite(report)?);
+            }
+            self.observer.stepped(self.state.step, report.loss);
             self.state.progress.seconds += clock.elapsed().as_secs_f64();
             clock = Instant::now();
             self.after_step()?;
@@ -156,18 +169,7 @@ impl<'a> Session<'a> {
         let best_step = self.state.progress.best.map_or(self.state.step, |best| best.step);
         self.log(Event::Stop { reason, best_step })?;
         self.events.sync()?;
-        Ok(None)
-    }
-
-    fn step(&mut self) -> Result<(), TrainError> {
-        let batch = self.prepared.train.at(self.state.step);
-        let before = self.state.step;
-        let report = self.state.train_step(&batch, self.config, self.total);
-        if self.state.step == before {
-            return Err(self.not_finite(report)?);
-        }
-        self.observer.stepped(self.state.step, report.loss);
-        Ok(())
+        Ok((self, End::Trained))
     }
 
     /// Whatever is due after a step: window, evaluation, checkpoint; all of it before the next step, so

@@ -47,6 +47,13 @@ pub(crate) struct StepReport {
     pub grad_norm: f64,
 }
 
+impl StepReport {
+    /// Whether the step was taken.
+    pub(crate) fn is_finite(&self) -> bool {
+        self.loss.is_finite() && self.grad_norm.is_finite()
+    }
+}
+
 impl TrainState {
     /// The state before the first step.
     pub fn new(config: &RunConfig, prepared: &Prepared, device: &Device) -> Self {
@@ -104,7 +111,12 @@ impl TrainState {
 
     /// Takes one optimizer step on `batch` and adds it to the window. A loss or gradient that is not
     /// finite leaves the weights as they were; the report says so.
-    pub(crate) fn train_step(&mut self, batch: &TokenBatch, config: &RunConfig, total: u64) -> StepReport {
+    pub(crate) fn train_step(
+        mut self,
+        batch: &TokenBatch,
+        config: &RunConfig,
+        total: u64,
+    ) -> (Self, StepReport) {
         let mut rng = self.streams.rng(Stream::Dropout, self.step);
         let output = self.model.forward(&model_input(batch), Mode::Train(&mut rng));
         let labels: Vec<i64> = batch.labels.iter().map(|label| i64::from(*label)).collect();
@@ -123,18 +135,18 @@ impl TrainState {
         drop(objective);
         let norm = gradients.norm(|path| self.groups[path].clip);
         let report = StepReport { loss, grad_norm: norm };
-        if !(loss.is_finite() && norm.is_finite()) {
-            return report;
+        if !report.is_finite() {
+            return (self, report);
         }
         let lr = schedule(config, total).at(self.step + 1);
         let groups = &self.groups;
-        self.optimizer.step(&mut self.model, &gradients, lr, |path| groups[path]);
+        (self.model, _) = self.optimizer.step(self.model, &gradients, lr, |path| groups[path]);
         self.step += 1;
         if let Some(average) = &mut self.average {
             average.update(&self.model, self.step);
         }
         add_to_window(&mut self.progress.window, report, balance, output.routing);
-        report
+        (self, report)
     }
 
     /// Everything as a checkpoint.

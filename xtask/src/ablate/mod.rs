@@ -10,19 +10,17 @@ mod progress;
 mod spec;
 mod tail;
 
-use std::{
-    num::NonZeroUsize,
-    process::{self, ExitCode},
-};
+use std::{num::NonZeroUsize, process::ExitCode};
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
+use moelt_eval::Report;
 use moelt_schema::AblationPlan;
 
-pub(crate) use collect::collect;
+use collect::collect;
 pub(crate) use design::{Design, Settings};
-pub(crate) use engine::{Engine, Tally};
-pub(crate) use folder::AblationFolder;
+use engine::Engine;
+use folder::AblationFolder;
 
 use crate::{
     interrupt::{INTERRUPTED, Interrupt},
@@ -106,7 +104,7 @@ struct NameArgs {
 pub(crate) struct JobsArgs {
     /// Cells that run at the same time, one thread each.
     #[arg(long, default_value = "2", value_name = "N")]
-    pub(crate) jobs: NonZeroUsize,
+    jobs: NonZeroUsize,
 }
 
 pub(crate) fn run(workspace: &Workspace, args: AblateArgs) -> Result<ExitCode> {
@@ -170,23 +168,23 @@ fn interrupted(name: &str) -> ExitCode {
     ExitCode::from(INTERRUPTED)
 }
 
-/// Plans in a fresh folder, whatever an earlier run left there, and runs every cell.
+/// Plans in a fresh folder, whatever an earlier run left there, runs every cell and reports. None
+/// after Ctrl-C.
 ///
 /// # Errors
-/// When the plan cannot be made or the binary cannot be built. Ctrl-C ends the process.
+/// When the plan cannot be made, the binary cannot be built or the report cannot be written.
 pub(crate) fn run_afresh(
     workspace: &Workspace,
     plan: &AblationPlan,
-    jobs: NonZeroUsize,
-) -> Result<(AblationFolder, Tally)> {
+    jobs: &JobsArgs,
+) -> Result<Option<Report>> {
     let folder = AblationFolder::named(workspace, &plan.name)?;
     folder.remove()?;
     plan_file::settle(workspace, &folder, plan)?;
     let engine = Engine::build(workspace, Interrupt::on_ctrl_c()?)?;
-    let tally = engine.run(&folder, &folder::select(plan, &[])?, jobs);
+    let tally = engine.run(&folder, &folder::select(plan, &[])?, jobs.jobs);
     if tally.interrupted {
-        eprintln!("interrupted");
-        process::exit(INTERRUPTED.into());
+        return Ok(None);
     }
-    Ok((folder, tally))
+    collect(workspace, &folder, plan).map(Some)
 }

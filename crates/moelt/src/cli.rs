@@ -1,0 +1,136 @@
+//! What can be typed.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::backend::Backend;
+
+/// Train and use Mixture-of-Experts text classifiers.
+#[derive(Debug, Parser)]
+#[command(name = "moelt", version, propagate_version = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+    /// Say what is loaded from where, and more.
+    #[arg(long, short, global = true)]
+    pub(crate) verbose: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Train from config files, or go on with the run in --out.
+    #[command(after_help = "Examples:\n  \
+        moelt train configs/datasets/planted.toml configs/phases/q2.toml --out runs/first\n  \
+        moelt train configs/datasets/sst2.toml --set seed=3 --set train.epochs=2 --out runs/sst2\n  \
+        moelt train configs/datasets/csv.toml --set data.csv.train=reviews.csv --out runs/mine\n\n\
+        Ctrl-C writes a checkpoint; the same command goes on from it.")]
+    Train(TrainArgs),
+    /// Evaluate a checkpoint on a split of its data set or on a labelled file.
+    #[command(after_help = "Examples:\n  \
+        moelt eval runs/first                       selection split, best checkpoint\n  \
+        moelt eval runs/first --split verdict --json\n  \
+        moelt eval runs/sst2 --file more.tsv --text-column sentence")]
+    Eval(EvalArgs),
+    /// Predict the classes of texts: a CSV or TSV file, or one text a line.
+    #[command(after_help = "Examples:\n  \
+        moelt predict runs/sst2 reviews.csv --text-column review > predictions.csv\n  \
+        echo 'a gorgeous , witty film' | moelt predict runs/sst2\n\n\
+        Writes CSV with the header `label,probability`, one line a text, in order.")]
+    Predict(PredictArgs),
+    /// Show what is in a checkpoint: experts, sizes, metrics, tensors.
+    #[command(after_help = "Examples:\n  \
+        moelt inspect runs/first\n  \
+        moelt inspect runs/first/checkpoints/latest --json")]
+    Inspect(InspectArgs),
+}
+
+/// Where a command computes.
+#[derive(Args, Debug)]
+pub(crate) struct DeviceArgs {
+    /// Backend; only those compiled in can be chosen.
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) device: Backend,
+    /// CPU threads; results do not depend on it. Default: all cores.
+    #[arg(long, value_name = "N")]
+    pub(crate) threads: Option<usize>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct TrainArgs {
+    /// Config files, each laid over the ones before it.
+    #[arg(required = true, value_name = "CONFIG")]
+    pub(crate) configs: Vec<PathBuf>,
+    /// Run folder; an unfinished run of the same config in it is continued.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: PathBuf,
+    /// Set one config value, such as optim.lr=0.001. Repeatable.
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(crate) set: Vec<String>,
+    /// No progress bar and no summary.
+    #[arg(long, short)]
+    pub(crate) quiet: bool,
+    #[command(flatten)]
+    pub(crate) device: DeviceArgs,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct EvalArgs {
+    /// Run folder (its best checkpoint), checkpoint folder, or pointer file.
+    pub(crate) checkpoint: PathBuf,
+    /// Split of the data set the model was trained on.
+    #[arg(long, value_enum, default_value_t, conflicts_with = "file")]
+    pub(crate) split: SplitName,
+    /// A labelled CSV or TSV file instead.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
+    /// Header of the text column of --file.
+    #[arg(long, default_value = "text", requires = "file")]
+    pub(crate) text_column: String,
+    /// Header of the label column of --file.
+    #[arg(long, default_value = "label", requires = "file")]
+    pub(crate) label_column: String,
+    /// Machine-readable output.
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) device: DeviceArgs,
+}
+
+/// The splits that can be evaluated.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum SplitName {
+    /// What was chosen on; must repeat the saved accuracy.
+    #[default]
+    Selection,
+    /// What is judged on.
+    Verdict,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct PredictArgs {
+    /// Run folder (its best checkpoint), checkpoint folder, or pointer file.
+    pub(crate) checkpoint: PathBuf,
+    /// Texts: CSV or TSV with a header, or one text a line. `-` is standard input.
+    #[arg(default_value = "-")]
+    pub(crate) file: PathBuf,
+    /// Header of the text column; default: `text` or `sentence`.
+    #[arg(long)]
+    pub(crate) text_column: Option<String>,
+    /// Write here instead of to standard output.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) device: DeviceArgs,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct InspectArgs {
+    /// Run folder (its best checkpoint), checkpoint folder, or pointer file.
+    pub(crate) checkpoint: PathBuf,
+    /// Machine-readable output.
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) device: DeviceArgs,
+}

@@ -1,0 +1,86 @@
+//! `moelt eval`
+
+use anyhow::bail;
+use moelt_data::{Example, read_examples};
+use moelt_eval::metrics;
+use moelt_schema::{CsvConfig, Metrics};
+use moelt_train::{LoadedModel, Prepared, Split, predict};
+
+use super::load;
+use crate::cli::{EvalArgs, SplitName};
+
+pub(crate) fn run(args: &EvalArgs) -> anyhow::Result<()> {
+    let device = args.device.open()?;
+    let loaded = load(&args.checkpoint, &device)?;
+    let split = match &args.file {
+        Some(file) => file_split(args, &file.display().to_string(), &loaded)?,
+        None => data_split(args.split, &loaded)?,
+    };
+    let classes = &loaded.checkpoint.manifest.classes;
+    let metrics = metrics(&predict(&loaded.evaluated(), &split), classes.len());
+    let saved = &loaded.checkpoint.manifest.selection;
+    if let (None, SplitName::Selection, Some(saved)) = (&args.file, args.split, saved)
+        && saved.accuracy != metrics.accuracy
+    {
+        bail!(
+            "{}: selection accuracy was {} when saved and is {} now",
+            loaded.path.display(),
+            saved.accuracy,
+            metrics.accuracy
+        );
+    }
+    if args.json {
+        println!("{}", serde_json::to_string_pretty(&metrics)?);
+    } else {
+        print_metrics(&metrics, classes);
+    }
+    Ok(())
+}
+
+fn file_split(args: &EvalArgs, file: &str, loaded: &LoadedModel) -> anyhow::Result<Split> {
+    let columns = CsvConfig {
+        text_column: args.text_column.clone(),
+        label_column: args.label_column.clone(),
+        ..CsvConfig::default()
+    };
+    let examples = read_examples(file, &loaded.checkpoint.manifest.classes, &columns)?;
+    let encode = |example: &Example| loaded.vocabulary.encode(&example.text);
+    Ok(Split {
+        texts: examples.iter().map(encode).collect(),
+        labels: examples.iter().map(|example| example.label).collect(),
+        domains: examples.iter().map(|example| example.domain).collect(),
+    })
+}
+
+fn data_split(split: SplitName, loaded: &LoadedModel) -> anyhow::Result<Split> {
+    let prepared = Prepared::new(&loaded.checkpoint.config)?;
+    let (expected, found) = (loaded.checkpoint.manifest.data, prepared.digest);
+    if expected != found {
+        bail!("{}: was trained on data {expected}; the data set here is {found}", loaded.path.display());
+    }
+    Ok(match split {
+        SplitName::Selection => prepared.selection,
+        SplitName::Verdict => prepared.verdict,
+    })
+}
+
+fn print_metrics(metrics: &Metrics, classes: &[String]) {
+    println!("accuracy  {:.2} % (n = {})", 100.0 * metrics.accuracy, metrics.n);
+    println!("macro-F1  {:.4}", metrics.macro_f1);
+    println!("loss      {:.4} nats", metrics.loss);
+    println!("ECE       {:.4}", metrics.ece);
+    let mut table = comfy_table::Table::new();
+    table.load_style(comfy_table::presets::UTF8_HORIZONTAL_ONLY);
+    let predicted = classes.iter().map(|class| format!("said {class}"));
+    table.set_header(["true class".to_owned()].into_iter().chain(predicted).chain(["right".to_owned()]));
+    for (class, row) in metrics.confusion.iter().enumerate() {
+        let right =
+            metrics.per_class_accuracy[class].map_or("–".to_owned(), |a| format!("{:.2} %", 100.0 * a));
+        let counts = row.iter().map(usize::to_string);
+        table.add_row([classes[class].clone()].into_iter().chain(counts).chain([right]));
+    }
+    println!("{table}");
+    for domain in &metrics.per_domain {
+        println!("domain {}: {:.2} % (n = {})", domain.domain, 100.0 * domain.accuracy, domain.n);
+    }
+}

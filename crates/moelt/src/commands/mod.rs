@@ -1,0 +1,16 @@
+//! One file a command.
+
+pub(crate) mod eval;
+pub(crate) mod inspect;
+pub(crate) mod predict;
+pub(crate) mod train;
+
+use std::path::Path;
+
+use burn::tensor::Device;
+use moelt_train::{LoadedModel, resolve_checkpoint};
+
+/// The checkpoint that a path means, loaded.
+fn load(path: &Path, device: &Device) -> anyhow::Result<LoadedModel> {
+    Ok(LoadedModel::load(&resolve_checkpoint(path)?, device)?)
+}

@@ -1,0 +1,140 @@
+//! `regress`: fails when an accuracy has clearly fallen below its baseline, and only then.
+
+mod baseline;
+
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail, ensure};
+use clap::Args;
+use moelt_eval::{Comparison, RegressionVerdict, Report, Summary, compare_to_baseline};
+
+use baseline::{Baseline, Entry};
+
+use crate::{
+    ablate::{self, Design, JobsArgs, Settings},
+    interrupt::INTERRUPTED,
+    workspace::Workspace,
+};
+
+/// Preset of configs/ablations/<dataset>.toml that a new baseline is made with.
+const PRESET: &str = "regress";
+
+const HELP: &str = "\
+The arms, seeds and settings that the baseline was made with run again, into runs/regress-DATASET.
+Same seeds, so that unchanged code gives the very same numbers and never fails by chance. An arm fails
+when the whole 95 % interval (Welch) of its mean accuracy minus the baseline's lies below -margin; when
+only a part of it does, that is a warning.
+
+Examples:
+  cargo xtask regress
+  cargo xtask regress --update --reason \"wider experts\"";
+
+/// Compare accuracies with configs/baselines/DATASET.json.
+#[derive(Args)]
+#[command(after_help = HELP)]
+pub(crate) struct RegressArgs {
+    /// Data set.
+    #[arg(long, default_value = "planted")]
+    dataset: String,
+    /// Make what is measured now the baseline, with the settings of the preset `regress`.
+    #[arg(long, requires = "reason")]
+    update: bool,
+    /// Why the baseline changes.
+    #[arg(long, requires = "update", value_name = "WHY")]
+    reason: Option<String>,
+    #[command(flatten)]
+    jobs: JobsArgs,
+}
+
+pub(crate) fn run(workspace: &Workspace, args: RegressArgs) -> Result<ExitCode> {
+    let path = workspace.config(&format!("baselines/{}.json", args.dataset));
+    let old = Baseline::read(&path)?;
+    let settings = match (&old, args.update) {
+        (_, true) => Settings::of_preset(workspace, &args.dataset, PRESET)?,
+        (Some(baseline), false) => baseline.current.settings.clone(),
+        (None, false) => bail!(
+            "there is no {}; make one with: cargo xtask regress --dataset {} --update --reason \"first\"",
+            workspace.shown(&path),
+            args.dataset
+        ),
+    };
+    let Some(report) = measure(workspace, &args, &settings)? else {
+        eprintln!("interrupted");
+        return Ok(ExitCode::from(INTERRUPTED));
+    };
+    match (old, args.reason) {
+        (old, Some(reason)) => {
+            Baseline::replacing(old, entry(&report, settings, reason)?).write(&path)?;
+            println!("Baseline: {}", workspace.shown(&path));
+            Ok(ExitCode::SUCCESS)
+        }
+        (Some(baseline), None) => compare(&report, &baseline),
+        (None, None) => bail!("no baseline to compare with"),
+    }
+}
+
+/// Runs every cell anew: results of an earlier version of the code say nothing of this one.
+fn measure(workspace: &Workspace, args: &RegressArgs, settings: &Settings) -> Result<Option<Report>> {
+    ensure!(settings.seeds >= 2, "a comparison needs at least 2 seeds, not {}", settings.seeds);
+    let name = format!("regress-{}", args.dataset);
+    let design = Design { name, dataset: args.dataset.clone(), settings: settings.clone() };
+    let report = ablate::run_afresh(workspace, &design.plan(workspace)?, &args.jobs)?;
+    if let Some(report) = &report {
+        ensure!(report.unfinished.is_empty(), "{} cell(s) failed: nothing to compare", report.unfinished.len());
+    }
+    Ok(report)
+}
+
+fn entry(report: &Report, settings: Settings, reason: String) -> Result<Entry> {
+    let arms = settings.phases.iter().map(|arm| Ok((arm.clone(), accuracy(report, arm)?)));
+    Ok(Entry {
+        date: jiff::Timestamp::now().strftime("%Y-%m-%d").to_string(),
+        moelt: env!("CARGO_PKG_VERSION").to_owned(),
+        reason,
+        arms: arms.collect::<Result<_>>()?,
+        settings,
+    })
+}
+
+/// The verdict accuracy of an arm.
+fn accuracy(report: &Report, arm: &str) -> Result<Summary> {
+    let results = report.arms.iter().find(|line| line.arm == arm).and_then(|line| line.results.as_ref());
+    results.map(|results| results.verdict_accuracy).with_context(|| format!("arm {arm} has no result"))
+}
+
+/// Prints one line an arm; fails when one is clearly worse.
+fn compare(report: &Report, baseline: &Baseline) -> Result<ExitCode> {
+    let mut worse = Vec::new();
+    for (arm, then) in &baseline.current.arms {
+        let now = accuracy(report, arm)?;
+        let comparison = compare_to_baseline(&now, then, baseline.margin)?;
+        println!("{arm}: {}", sentence(&now, then, &comparison));
+        if comparison.verdict == RegressionVerdict::Worse {
+            worse.push(arm.as_str());
+        }
+    }
+    if !worse.is_empty() {
+        let (date, moelt) = (&baseline.current.date, &baseline.current.moelt);
+        bail!("clearly worse than the baseline of {date} (moelt {moelt}): {}", worse.join(", "));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn sentence(now: &Summary, then: &Summary, comparison: &Comparison) -> String {
+    let [difference, lower, upper, detectable] =
+        [comparison.difference, comparison.lower, comparison.upper, comparison.detectable]
+            .map(|fraction| 100.0 * fraction);
+    let verdict = match comparison.verdict {
+        RegressionVerdict::Worse => "CLEARLY WORSE".to_owned(),
+        RegressionVerdict::Fine => "fine".to_owned(),
+        RegressionVerdict::Inconclusive => format!(
+            "WARNING: inconclusive; with these seeds a fall of {detectable:.2} pp would have been seen \
+             with probability 0.8"
+        ),
+    };
+    format!(
+        "{} % now, {} % in the baseline: {difference:+.2} pp (95 % interval {lower:+.2} to {upper:+.2}): {verdict}",
+        now.percent(),
+        then.percent()
+    )
+}
