@@ -25,7 +25,7 @@ impl Interrupt {
         let raised = interrupt.clone();
         ctrlc::set_handler(move || {
             raised.raise();
-            eprintln!("\nstopping: the running cells write their checkpoints first");
+            eprintln!("\nstopping; cells that are running write a checkpoint first");
         })
         .context("handling Ctrl-C")?;
         Ok(interrupt)

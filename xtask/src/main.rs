@@ -30,7 +30,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    Ablate(ablate::AblateArgs),
+    Ablate(Box<ablate::AblateArgs>),
     Data(data::DataArgs),
     Regress(regress::RegressArgs),
     Validate(validate::ValidateArgs),
@@ -47,7 +47,7 @@ fn main() -> ExitCode {
 fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let workspace = Workspace::find(cli.root)?;
     match cli.command {
-        Command::Ablate(args) => ablate::run(&workspace, args),
+        Command::Ablate(args) => ablate::run(&workspace, *args),
         Command::Data(args) => data::run(&workspace, args),
         Command::Regress(args) => regress::run(&workspace, args),
         Command::Validate(args) => validate::run(&workspace, args),

@@ -18,9 +18,7 @@ impl Workspace {
     /// build time; else the current folder.
     pub(crate) fn find(root: Option<PathBuf>) -> Result<Self> {
         let root = match root {
-            Some(root) => {
-                root.canonicalize().with_context(|| format!("the workspace {}", root.display()))?
-            }
+            Some(root) => root.canonicalize().with_context(|| format!("the workspace {}", root.display()))?,
             None => Self::above_manifest().map_or_else(env::current_dir, Ok)?,
         };
         ensure!(

@@ -5,10 +5,12 @@ use moelt_schema::SubwordConfig;
 /// The parts of a word, in the order they are used: prefixes (longest first), suffix, hyphen parts.
 ///
 /// A part is written with its kind, `prefix un`, so that it is never taken for the word `un`, which
-/// has no blank. Prefixes and suffix are shorter than the word. A part that occurs twice is given once.
+/// has no blank. A prefix may be the whole word, so
+/// that `good` shares a row with `goodness`; a suffix is shorter than the word. A part that occurs twice is given once.
 pub(crate) fn parts(word: &str, config: &SubwordConfig) -> Vec<String> {
     let n_chars = word.chars().count();
-    let mut lengths: Vec<usize> = config.prefixes.iter().copied().filter(|&n| 0 < n && n < n_chars).collect();
+    let mut lengths: Vec<usize> =
+        config.prefixes.iter().copied().filter(|&n| 0 < n && n <= n_chars).collect();
     lengths.sort_unstable_by(|a, b| b.cmp(a));
     let mut parts: Vec<String> =
         lengths.iter().map(|&n| format!("prefix {}", &word[..byte_at(word, n)])).collect();
@@ -44,20 +46,20 @@ mod tests {
             ["prefix wonder", "prefix wonde", "prefix wond", "suffix ful"]
         );
         assert_eq!(parts("so-so", &config()), ["prefix so-s", "suffix -so", "part so"]);
-        assert_eq!(parts("anti-", &config()), ["prefix anti", "suffix ti-", "part anti"]);
+        assert_eq!(parts("anti-", &config()), ["prefix anti-", "prefix anti", "suffix ti-", "part anti"]);
     }
 
     #[test]
-    fn a_part_is_shorter_than_the_word() {
-        assert_eq!(parts("good", &config()), ["suffix ood"]);
+    fn a_prefix_may_be_the_whole_word_a_suffix_may_not() {
+        assert_eq!(parts("good", &config()), ["prefix good", "suffix ood"]);
         assert!(parts("bad", &config()).is_empty());
         assert!(parts("--", &config()).is_empty());
     }
 
     #[test]
     fn lengths_are_characters() {
-        assert_eq!(parts("éééé", &config()), ["suffix ééé"]);
-        assert_eq!(parts("ééééé", &config()), ["prefix éééé", "suffix ééé"]);
+        assert_eq!(parts("éééé", &config()), ["prefix éééé", "suffix ééé"]);
+        assert_eq!(parts("ééééé", &config()), ["prefix ééééé", "prefix éééé", "suffix ééé"]);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! A report for people: as a terminal table and as Markdown.
 
-use comfy_table::{CellAlignment, Table, TableStyle, presets};
+use comfy_table::{CellAlignment, ContentArrangement, Table, TableStyle, presets};
 
 use crate::{ArmReport, ArmResults, CLOSE_TO_BEST_PP, DataFacts, Report, Sweep, Unfinished};
 
@@ -19,9 +19,9 @@ const HEADER: [&str; 11] = [
 ];
 
 impl Report {
-    /// For the terminal: a table, then sentences.
+    /// For the terminal: a table, then sentences. Cells wrap when standard output is a narrow terminal.
     pub fn to_terminal(&self) -> String {
-        let mut parts = vec![self.table(presets::UTF8_FULL_CONDENSED)];
+        let mut parts = vec![self.table(presets::UTF8_FULL_CONDENSED, ContentArrangement::Dynamic)];
         parts.extend(self.data.as_ref().map(data_sentence));
         parts.extend(self.sweep.as_ref().map(sweep_sentences));
         parts.extend(self.unfinished.iter().map(|cell| {
@@ -35,7 +35,7 @@ impl Report {
     pub fn to_markdown(&self) -> String {
         let mut parts = vec![
             format!("# {}", self.name),
-            self.table(presets::ASCII_MARKDOWN),
+            self.table(presets::ASCII_MARKDOWN, ContentArrangement::Disabled),
             "Mean ± standard deviation over seeds. Accuracy, macro-F1 and calibration error (ECE) in \
              percent, on the verdict split unless the column says selection; *to Bayes* is the distance \
              to the best possible accuracy in percentage points; *s/cell* is training time."
@@ -53,9 +53,9 @@ impl Report {
         parts.join("\n\n") + "\n"
     }
 
-    fn table(&self, style: TableStyle) -> String {
+    fn table(&self, style: TableStyle, arrangement: ContentArrangement) -> String {
         let mut table = Table::new();
-        table.load_style(style).set_header(HEADER);
+        table.load_style(style).set_content_arrangement(arrangement).set_header(HEADER);
         table.column_iter_mut().skip(1).for_each(|column| column.set_cell_alignment(CellAlignment::Right));
         table.add_rows(self.arms.iter().map(row));
         table.to_string()

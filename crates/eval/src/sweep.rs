@@ -7,6 +7,9 @@ use crate::{ArmReport, Summary};
 /// A size counts as good as the best when its mean is within this many percentage points.
 pub const CLOSE_TO_BEST_PP: f64 = 0.5;
 
+/// Slack for a difference that is [`CLOSE_TO_BEST_PP`] on paper and not quite in floating point.
+const ROUNDING_PP: f64 = 1e-9;
+
 /// The finished arms `frozen-N`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -43,7 +46,7 @@ impl Sweep {
         let chosen = smallest_best(&points, |point| point.selection.mean)?;
         let best = smallest_best(&points, |point| point.verdict.mean)?;
         let below_best = |point: &SweepPoint| 100.0 * (best.verdict.mean - point.verdict.mean);
-        let close = points.iter().find(|point| below_best(point) <= CLOSE_TO_BEST_PP)?;
+        let close = points.iter().find(|point| below_best(point) <= CLOSE_TO_BEST_PP + ROUNDING_PP)?;
         let one = points.iter().find(|point| point.n_experts == 1);
         Some(Self {
             chosen_on_selection: chosen.n_experts,
@@ -76,7 +79,7 @@ mod tests {
     #[test]
     fn finds_the_knee() {
         let plan = plan(&["q2", "frozen-8", "frozen-1", "frozen-4", "frozen-2"], 1);
-        let report = Report::new(&plan, &finished(&plan, &[0.99, 0.95, 0.70, 0.946, 0.81])).unwrap();
+        let report = Report::new(&plan, &finished(&plan, &[0.99, 0.95, 0.70, 0.945, 0.81])).unwrap();
         let sweep = report.sweep.unwrap();
         let sizes: Vec<usize> = sweep.points.iter().map(|point| point.n_experts).collect();
         assert_eq!(sizes, [1, 2, 4, 8]);

@@ -10,8 +10,9 @@ use moelt_schema::{
 };
 
 use crate::{
-    Mode, ModelInput, MoeLayer, TokenConv, TokenEmbedding,
+    Mode, ModelInput, MoeLayer, MoeLayerConfig, TokenConv, TokenEmbedding,
     init::{SharedPart, param, shared_rng, uniform},
+    moe::normalise,
     pool, pooled_width,
 };
 
@@ -32,10 +33,10 @@ pub struct ClassifierConfig {
 #[derive(Module, Debug)]
 pub struct Classifier {
     embedding: TokenEmbedding,
-    input_norm: LayerNorm,
+    input_norm: Option<LayerNorm>,
     conv: Option<TokenConv>,
     layers: Vec<MoeLayer>,
-    output_norm: LayerNorm,
+    output_norm: Option<LayerNorm>,
     head: Linear,
     #[module(skip)]
     rates: Rates,
@@ -72,16 +73,21 @@ impl ClassifierConfig {
             Unit::Sequence => width,
         };
         let layer = |(index, layout): (usize, &moelt_schema::LayerLayout)| {
-            let d_ff = model.expert_width(layout.kind);
-            MoeLayer::new(LayerId(index as u32), layout, layer_width, d_ff, streams, device)
+            let sizes = MoeLayerConfig {
+                d_model: layer_width,
+                d_ff: model.expert_width(layout.kind),
+                layer_norm: model.layer_norm,
+            };
+            MoeLayer::new(LayerId(index as u32), layout, &sizes, streams, device)
         };
+        let norm = |width| model.layer_norm.then(|| LayerNormConfig::new(width).init(device));
         Classifier {
             embedding: TokenEmbedding::new(self.n_rows, model.d_model, model.embedding_std, streams, device),
-            input_norm: LayerNormConfig::new(model.d_model).init(device),
+            input_norm: norm(model.d_model),
             conv: (model.conv_width > 0)
                 .then(|| TokenConv::new(model.conv_width, model.d_model, streams, device)),
             layers: self.layout.layers().iter().enumerate().map(layer).collect(),
-            output_norm: LayerNormConfig::new(width).init(device),
+            output_norm: norm(width),
             head: linear(width, self.n_classes, streams, device),
             rates: Rates {
                 unit: model.unit,
@@ -115,7 +121,7 @@ impl Classifier {
             }
             Unit::Sequence => self.expert_layers(pool(x, input.lengths(), self.rates.pooling)),
         };
-        let x = mode.dropout(self.output_norm.forward(x), self.rates.output_dropout);
+        let x = mode.dropout(normalise(&self.output_norm, x), self.rates.output_dropout);
         let (losses, routing): (Vec<_>, Vec<_>) = routing.into_iter().unzip();
         let load_balancing_loss = (!losses.is_empty()).then(|| Tensor::cat(losses, 0).mean());
         ModelOutput { logits: self.head.forward(x), load_balancing_loss, routing }
@@ -124,7 +130,7 @@ impl Classifier {
     /// Tokens in context, `[n_tokens, d_model]`.
     fn encode(&self, input: &ModelInput, mode: &mut Mode<'_>) -> Tensor<2> {
         let x = mode.drop_rows(self.embedding.forward(input), self.rates.word_dropout);
-        let x = mode.dropout(self.input_norm.forward(x), self.rates.input_dropout);
+        let x = mode.dropout(normalise(&self.input_norm, x), self.rates.input_dropout);
         match &self.conv {
             Some(conv) => conv.forward(x, input.lengths()),
             None => x,

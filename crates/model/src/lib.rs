@@ -28,6 +28,6 @@ pub use experts::Experts;
 pub use input::ModelInput;
 pub use losses::load_balancing_loss;
 pub use mode::Mode;
-pub use moe::{MoeLayer, MoeOutput};
+pub use moe::{MoeLayer, MoeLayerConfig, MoeOutput};
 pub use pooling::{pool, pooled_width};
 pub use router::{Routed, Router};

@@ -10,17 +10,29 @@ use moelt_schema::{LayerId, LayerKind, LayerLayout, LayerSums, Streams};
 use crate::{Experts, Router, load_balancing_loss, router::Routed};
 
 /// A pre-norm residual expert layer: `x + Σⱼ gateⱼ FFNⱼ(LayerNorm(x))` over the chosen experts, or
-/// `x + FFN(LayerNorm(x))` when dense. A dense layer is the same layer without a router.
+/// `x + FFN(LayerNorm(x))` when dense. A dense layer is the same layer without a router; LayerNorm may
+/// be left out.
 #[derive(Module, Debug)]
 pub struct MoeLayer {
     /// Before router and experts.
-    pub norm: LayerNorm,
+    pub norm: Option<LayerNorm>,
     /// None: dense.
     pub router: Option<Router>,
     /// The experts.
     pub experts: Experts,
     #[module(skip)]
     top_k: usize,
+}
+
+/// Sizes of a [`MoeLayer`].
+#[derive(Clone, Copy, Debug)]
+pub struct MoeLayerConfig {
+    /// Width of a row.
+    pub d_model: usize,
+    /// Hidden units of an expert.
+    pub d_ff: usize,
+    /// Whether rows are normalised before router and experts.
+    pub layer_norm: bool,
 }
 
 /// What a layer gives back.
@@ -37,17 +49,17 @@ impl MoeLayer {
     pub fn new(
         id: LayerId,
         layout: &LayerLayout,
-        d_model: usize,
-        d_ff: usize,
+        config: &MoeLayerConfig,
         streams: &Streams,
         device: &Device,
     ) -> Self {
+        let MoeLayerConfig { d_model, d_ff, layer_norm } = *config;
         let router = match layout.kind {
             LayerKind::Dense => None,
             LayerKind::Moe { .. } => Some(Router::new(id, &layout.experts, d_model, streams, device)),
         };
         Self {
-            norm: LayerNormConfig::new(d_model).init(device),
+            norm: layer_norm.then(|| LayerNormConfig::new(d_model).init(device)),
             router,
             experts: Experts::new(id, &layout.experts, d_model, d_ff, streams, device),
             top_k: layout.effective_top_k(),
@@ -59,7 +71,7 @@ impl MoeLayer {
     /// - output: the same
     pub fn forward(&self, x: Tensor<2>) -> MoeOutput {
         let [rows, d_model] = x.dims();
-        let y = self.norm.forward(x.clone());
+        let y = normalise(&self.norm, x.clone());
         let Some(router) = &self.router else {
             let y = self.experts.forward(y.unsqueeze()).reshape([rows, d_model]);
             return MoeOutput { x: x + y, routing: None };
@@ -72,6 +84,14 @@ impl MoeLayer {
         let y = (outputs.reshape([rows, top_k, d_model]) * gates).sum_dim(1).reshape([rows, d_model]);
         let loss = load_balancing_loss(routed.router_probs, &routed.dispatch);
         MoeOutput { x: x + y, routing: Some((loss, sums)) }
+    }
+}
+
+/// `x`, normalised if there is a norm.
+pub(crate) fn normalise(norm: &Option<LayerNorm>, x: Tensor<2>) -> Tensor<2> {
+    match norm {
+        Some(norm) => norm.forward(x),
+        None => x,
     }
 }
 

@@ -88,7 +88,6 @@ impl RunConfig {
             ("optim.beta2", self.optim.beta2),
             ("optim.ema_decay", self.optim.ema_decay),
             ("optim.warmup", self.optim.warmup),
-            ("data.planted.label_noise", self.data.planted.label_noise),
             ("data.sst2.selection_fraction", self.data.sst2.selection_fraction),
             ("data.csv.selection_fraction", self.data.csv.selection_fraction),
             ("data.csv.verdict_fraction", self.data.csv.verdict_fraction),
@@ -132,8 +131,9 @@ pub enum DatasetKind {
 /// The planted data set: hidden domains that turn the polarity of words around.
 ///
 /// A text names its domain by marker words and its label by polar words, whose polarity depends on
-/// the domain; fillers say nothing. The label is then flipped with probability `label_noise`, so the
-/// Bayes accuracy is `1 − label_noise`.
+/// the domain (each is positive in half of them); a polar word agrees with the clean label with
+/// probability `polar_agreement`. Fillers say nothing. The label is flipped with probability
+/// `label_noise`. Bayes accuracy follows from the three numbers.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct PlantedConfig {
@@ -153,6 +153,8 @@ pub struct PlantedConfig {
     pub polar_per_text: usize,
     /// Filler words in a text.
     pub fillers_per_text: usize,
+    /// Probability that a polar word agrees with the clean label.
+    pub polar_agreement: f64,
     /// Probability that a label is flipped.
     pub label_noise: f64,
     /// Training examples.
@@ -174,8 +176,9 @@ impl Default for PlantedConfig {
             markers_per_text: 5,
             polar_per_text: 7,
             fillers_per_text: 3,
-            label_noise: 0.03,
-            train: 12_000,
+            polar_agreement: 0.85,
+            label_noise: 0.02,
+            train: 20_000,
             selection: 4_000,
             verdict: 20_000,
         }
@@ -264,7 +267,7 @@ impl Default for TextConfig {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct SubwordConfig {
-    /// Lengths of prefixes, in characters; a word must be longer than the prefix.
+    /// Lengths of prefixes, in characters. A prefix may be the whole word.
     pub prefixes: Vec<usize>,
     /// Length of the suffix, in characters; 0 for none.
     pub suffix: usize,
@@ -272,7 +275,7 @@ pub struct SubwordConfig {
     pub hyphen_parts: bool,
     /// Different training words a part must occur in.
     pub min_words: usize,
-    /// Parts used per word, at most, in the order prefixes (longest first), suffix, hyphen parts.
+    /// Parts with a row used per word, at most, in the order prefixes (longest first), suffix, hyphen parts.
     pub max_parts: usize,
 }
 
@@ -304,6 +307,9 @@ pub struct ModelConfig {
     pub conv_width: usize,
     /// How tokens become one vector.
     pub pooling: Pooling,
+    /// LayerNorm on embeddings, before expert layers and before the classifier. Without it the network
+    /// around the experts is linear in the pooled vector, so that only experts can tell domains apart.
+    pub layer_norm: bool,
     /// Standard deviation of initial embeddings.
     pub embedding_std: f64,
     /// Dropout on embeddings.
@@ -326,6 +332,7 @@ impl Default for ModelConfig {
             unit: Unit::Token,
             conv_width: 0,
             pooling: Pooling::Mean,
+            layer_norm: true,
             embedding_std: 0.02,
             input_dropout: 0.0,
             output_dropout: 0.0,

@@ -12,11 +12,7 @@ use std::{
 use anyhow::{Context, Result, anyhow};
 use moelt_schema::{Cell, CellResult, resolved_toml, write_atomically};
 
-use super::{
-    folder::CellFiles,
-    progress::CellBar,
-    tail::EventTail,
-};
+use super::{folder::CellFiles, progress::CellBar, tail::EventTail};
 use crate::interrupt::INTERRUPTED;
 
 /// How often a running cell is looked at.
@@ -39,12 +35,7 @@ pub(super) enum Ended {
 ///
 /// # Errors
 /// When it cannot be started, or another process is running it.
-pub(super) fn run(
-    command: &mut Command,
-    files: &CellFiles,
-    cell: &Cell,
-    bar: &mut CellBar,
-) -> Result<Ended> {
+pub(super) fn run(command: &mut Command, files: &CellFiles, cell: &Cell, bar: &mut CellBar) -> Result<Ended> {
     let log = locked_log(&files.log)?;
     // It need not be there.
     let _ = fs::remove_file(&files.failed);
@@ -108,5 +99,20 @@ fn judge(status: ExitStatus, files: &CellFiles, cell: &Cell) -> Ended {
         Ok(Some(result)) => Ended::Finished(Box::new(result)),
         Ok(None) => Ended::Failed("exited with 0, but left no result.json".to_owned()),
         Err(error) => Ended::Failed(format!("exited with 0, but {error:#}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cell_is_run_by_one_process_at_a_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("cells/q1.log");
+        let log = locked_log(&path).unwrap();
+        assert!(locked_log(&path).unwrap_err().to_string().contains("another process"));
+        drop(log);
+        locked_log(&path).unwrap();
     }
 }

@@ -13,16 +13,9 @@ use crate::workspace::Workspace;
 ///
 /// # Errors
 /// When cells saw different data, or a report cannot be written.
-pub(crate) fn collect(
-    workspace: &Workspace,
-    folder: &AblationFolder,
-    plan: &AblationPlan,
-) -> Result<Report> {
-    let outcomes: BTreeMap<String, Outcome> = plan
-        .cells
-        .iter()
-        .map(|cell| (cell.id.clone(), folder.cell(&cell.id).outcome(cell)))
-        .collect();
+pub(crate) fn collect(workspace: &Workspace, folder: &AblationFolder, plan: &AblationPlan) -> Result<Report> {
+    let outcomes: BTreeMap<String, Outcome> =
+        plan.cells.iter().map(|cell| (cell.id.clone(), folder.cell(&cell.id).outcome(cell))).collect();
     let report = Report::new(plan, &outcomes)?;
     write(&folder.report("json"), &(serde_json::to_string_pretty(&report)? + "\n"))?;
     write(&folder.report("md"), &report.to_markdown())?;

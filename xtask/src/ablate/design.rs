@@ -3,7 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail, ensure};
-use moelt_schema::{AblationPlan, Cell, DataConfig, DatasetKind, Digest, PLAN_FORMAT, RunConfig, load_config};
+use moelt_schema::{
+    AblationPlan, Cell, DataConfig, DatasetKind, Digest, PLAN_FORMAT, RunConfig, load_config,
+};
 use serde::{Deserialize, Serialize};
 
 use super::{PlanArgs, spec};

@@ -1,13 +1,6 @@
 //! The local engine: cells as processes, a few at a time.
 
-use std::{
-    env, fs,
-    num::NonZeroUsize,
-    path::PathBuf,
-    process::Command,
-    sync::Mutex,
-    thread,
-};
+use std::{env, fs, num::NonZeroUsize, path::PathBuf, process::Command, sync::Mutex, thread};
 
 use anyhow::{Context, Result, ensure};
 use moelt_schema::{Cell, CellResult};
@@ -37,8 +30,6 @@ pub(crate) struct Tally {
     ended: usize,
     /// Cells that failed.
     pub(crate) failed: usize,
-    /// Whether Ctrl-C kept cells from ending.
-    pub(crate) interrupted: bool,
 }
 
 impl<'a> Engine<'a> {
@@ -76,8 +67,7 @@ impl<'a> Engine<'a> {
             }
         });
         progress.clear();
-        let tally = tally.into_inner().unwrap_or_default();
-        Tally { interrupted: tally.interrupted || self.interrupt.is_raised(), ..tally }
+        tally.into_inner().unwrap_or_default()
     }
 
     /// The next cell to run; none after Ctrl-C.
@@ -97,14 +87,26 @@ impl<'a> Engine<'a> {
             .unwrap_or_else(|error| Ended::Failed(format!("{error:#}")));
         bar.end();
         if matches!(ended, Ended::Interrupted) {
-            // The terminal's Ctrl-C may reach the child before it reaches xtask.
+            // The terminal's Ctrl-C may reach the child before it reaches xtask; then it is known now.
             self.interrupt.raise();
             return;
         }
         let Ok(mut tally) = tally.lock() else { return };
         tally.ended += 1;
         tally.failed += usize::from(matches!(ended, Ended::Failed(_)));
-        progress.ended(tally.ended, &message(cell, &files, &ended));
+        progress.ended(tally.ended, &self.message(cell, &files, &ended));
+    }
+
+    /// One line about a cell that has ended; of a failed one also what it printed last.
+    fn message(&self, cell: &Cell, files: &CellFiles, ended: &Ended) -> String {
+        match ended {
+            Ended::Finished(result) => format!("{} finished: {}", cell.id, numbers(result)),
+            Ended::Interrupted => format!("{} interrupted", cell.id),
+            Ended::Failed(reason) => {
+                let log: String = files.log_tail().iter().map(|line| format!("\n    {line}")).collect();
+                format!("{} FAILED: {reason}{log}\n    ({})", cell.id, self.workspace.shown(&files.log))
+            }
+        }
     }
 }
 
@@ -129,18 +131,6 @@ fn is_pending(folder: &AblationFolder, cell: &Cell) -> bool {
             // If it cannot be removed, moelt will say so.
             let _ = fs::remove_file(files.run.result());
             true
-        }
-    }
-}
-
-/// One line about a finished cell; of a failed one also what it printed last.
-fn message(cell: &Cell, files: &CellFiles, ended: &Ended) -> String {
-    match ended {
-        Ended::Finished(result) => format!("{} finished: {}", cell.id, numbers(result)),
-        Ended::Interrupted => format!("{} interrupted", cell.id),
-        Ended::Failed(reason) => {
-            let log: String = files.log_tail().iter().map(|line| format!("\n    {line}")).collect();
-            format!("{} FAILED: {reason}{log}\n    ({})", cell.id, files.log.display())
         }
     }
 }

@@ -107,7 +107,11 @@ impl CellFiles {
             text => text.context("result.json")?,
         };
         let result: CellResult = serde_json::from_str(&text).context("result.json")?;
-        ensure!(result.format == RESULT_FORMAT, "result.json has format {}, not {RESULT_FORMAT}", result.format);
+        ensure!(
+            result.format == RESULT_FORMAT,
+            "result.json has format {}, not {RESULT_FORMAT}",
+            result.format
+        );
         ensure!(result.config == cell.digest, "result.json is of another config ({})", result.config.short());
         for (name, expected) in &result.files {
             let found = Digest::of_file(&self.run.path().join(name)).with_context(|| name.clone())?;

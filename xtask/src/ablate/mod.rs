@@ -15,11 +15,11 @@ use std::{num::NonZeroUsize, process::ExitCode};
 use anyhow::Result;
 use clap::{Args, Subcommand};
 use moelt_eval::Report;
-use moelt_schema::AblationPlan;
+use moelt_schema::{AblationPlan, Cell};
 
 use collect::collect;
 pub(crate) use design::{Design, Settings};
-use engine::Engine;
+use engine::{Engine, Tally};
 use folder::AblationFolder;
 
 use crate::{
@@ -119,7 +119,11 @@ pub(crate) fn run(workspace: &Workspace, args: AblateArgs) -> Result<ExitCode> {
                 println!("{}", cell.id);
             }
             let shown = workspace.shown(&folder.plan());
-            eprintln!("{} cells in {shown}; next: cargo xtask ablate run --name {}", plan.cells.len(), plan.name);
+            eprintln!(
+                "{} cells in {shown}; next: cargo xtask ablate run --name {}",
+                plan.cells.len(),
+                plan.name
+            );
             Ok(ExitCode::SUCCESS)
         }
         Some(Step::Run { cells, name, jobs }) => {
@@ -149,11 +153,9 @@ fn run_and_collect(
     jobs: &JobsArgs,
 ) -> Result<ExitCode> {
     let cells = folder::select(plan, only)?;
-    let interrupt = Interrupt::on_ctrl_c()?;
-    let tally = Engine::build(workspace, interrupt)?.run(folder, &cells, jobs.jobs);
-    if tally.interrupted {
+    let Some(tally) = run_cells(workspace, folder, &cells, jobs)? else {
         return Ok(interrupted(&plan.name));
-    }
+    };
     let report = collect(workspace, folder, plan)?;
     let failed = tally.failed > 0 || report.failed().count() > 0;
     Ok(ExitCode::from(u8::from(failed)))
@@ -181,10 +183,22 @@ pub(crate) fn run_afresh(
     let folder = AblationFolder::named(workspace, &plan.name)?;
     folder.remove()?;
     plan_file::settle(workspace, &folder, plan)?;
-    let engine = Engine::build(workspace, Interrupt::on_ctrl_c()?)?;
-    let tally = engine.run(&folder, &folder::select(plan, &[])?, jobs.jobs);
-    if tally.interrupted {
-        return Ok(None);
-    }
-    collect(workspace, &folder, plan).map(Some)
+    let tally = run_cells(workspace, &folder, &folder::select(plan, &[])?, jobs)?;
+    tally.map(|_| collect(workspace, &folder, plan)).transpose()
+}
+
+/// Builds the binary and runs the cells. None after Ctrl-C.
+fn run_cells(
+    workspace: &Workspace,
+    folder: &AblationFolder,
+    cells: &[&Cell],
+    jobs: &JobsArgs,
+) -> Result<Option<Tally>> {
+    let interrupt = Interrupt::on_ctrl_c()?;
+    let engine = match Engine::build(workspace, interrupt.clone()) {
+        Err(_) if interrupt.is_raised() => return Ok(None),
+        engine => engine?,
+    };
+    let tally = engine.run(folder, cells, jobs.jobs);
+    Ok((!interrupt.is_raised()).then_some(tally))
 }

@@ -82,7 +82,9 @@ fn keys(cell: &Cell) -> BTreeMap<String, Value> {
     fn flatten(prefix: &str, value: Value, keys: &mut BTreeMap<String, Value>) {
         match value {
             Value::Object(fields) => {
-                fields.into_iter().for_each(|(name, value)| flatten(&format!("{prefix}.{name}"), value, keys));
+                fields
+                    .into_iter()
+                    .for_each(|(name, value)| flatten(&format!("{prefix}.{name}"), value, keys));
             }
             value => {
                 keys.insert(prefix.trim_start_matches('.').to_owned(), value);
@@ -124,7 +126,10 @@ mod tests {
             (plan(&[("q1", 0, 8)]), "it has q2 seed 0, which is not asked for now"),
             (plan(&[("q1", 0, 8), ("q2", 0, 8), ("q2", 1, 8)]), "it lacks q2 seed 1"),
             (plan(&[("q2", 0, 8), ("q1", 0, 8)]), "its cells are in another order"),
-            (AblationPlan { moelt: "0.2.0".into(), ..there.clone() }, "it was made by moelt 0.1.0, this is 0.2.0"),
+            (
+                AblationPlan { moelt: "0.2.0".into(), ..there.clone() },
+                "it was made by moelt 0.1.0, this is 0.2.0",
+            ),
         ];
         for (asked, expected) in cases {
             assert_eq!(difference(&asked).as_deref(), Some(expected));

@@ -52,7 +52,8 @@ fn stream(url: &str, file: &mut File) -> Result<String> {
 
 fn bar(length: Option<u64>) -> ProgressBar {
     let style = ProgressStyle::with_template("{wide_bar} {bytes}/{total_bytes}, {eta} left");
-    length.map_or_else(ProgressBar::no_length, ProgressBar::new)
+    length
+        .map_or_else(ProgressBar::no_length, ProgressBar::new)
         .with_style(style.expect("the template is well-formed"))
 }
 

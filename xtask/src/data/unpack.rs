@@ -1,10 +1,6 @@
 //! Files out of a folder or a zip, wherever in it they lie.
 
-use std::{
-    fs::{self, File},
-    io,
-    path::Path,
-};
+use std::{fs::File, io, path::Path};
 
 use anyhow::{Context, Result, anyhow};
 use zip::ZipArchive;
@@ -25,7 +21,7 @@ fn from_folder(source: &Path, files: &[&str], target: &Path) -> Result<()> {
     for file in files {
         let mut places = INNER.iter().map(|inner| source.join(inner).join(file));
         let found = places.find(|path| path.is_file()).ok_or_else(|| missing(file))?;
-        fs::copy(found, target.join(file))?;
+        store(&mut File::open(found)?, &target.join(file))?;
     }
     Ok(())
 }
@@ -35,10 +31,14 @@ fn from_zip(source: &Path, files: &[&str], target: &Path) -> Result<()> {
     for file in files {
         let mut places = INNER.iter().map(|inner| format!("{inner}{file}"));
         let found = places.find_map(|path| zip.index_for_name(&path)).ok_or_else(|| missing(file))?;
-        let mut entry = zip.by_index(found)?;
-        io::copy(&mut entry, &mut File::create(target.join(file))?)?;
+        store(&mut zip.by_index(found)?, &target.join(file))?;
     }
     Ok(())
+}
+
+/// Content without permissions: a read-only source makes no read-only copy.
+fn store(content: &mut impl io::Read, path: &Path) -> io::Result<()> {
+    io::copy(content, &mut File::create(path)?).map(|_| ())
 }
 
 fn missing(file: &str) -> anyhow::Error {
@@ -47,7 +47,7 @@ fn missing(file: &str) -> anyhow::Error {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
+    use std::{fs, io::Write};
 
     use zip::{ZipWriter, write::SimpleFileOptions};
 

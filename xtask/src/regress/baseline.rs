@@ -55,7 +55,8 @@ impl Baseline {
             return Ok(None);
         }
         let shown = || path.display().to_string();
-        let baseline: Self = serde_json::from_str(&fs::read_to_string(path).with_context(shown)?).with_context(shown)?;
+        let baseline: Self =
+            serde_json::from_str(&fs::read_to_string(path).with_context(shown)?).with_context(shown)?;
         ensure!(baseline.format == FORMAT, "{}: has format {}, not {FORMAT}", shown(), baseline.format);
         Ok(Some(baseline))
     }

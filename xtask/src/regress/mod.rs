@@ -16,7 +16,7 @@ use crate::{
     workspace::Workspace,
 };
 
-/// Preset of configs/ablations/<dataset>.toml that a new baseline is made with.
+/// Preset of configs/ablations/DATASET.toml that a new baseline is made with.
 const PRESET: &str = "regress";
 
 const HELP: &str = "\
@@ -80,7 +80,11 @@ fn measure(workspace: &Workspace, args: &RegressArgs, settings: &Settings) -> Re
     let design = Design { name, dataset: args.dataset.clone(), settings: settings.clone() };
     let report = ablate::run_afresh(workspace, &design.plan(workspace)?, &args.jobs)?;
     if let Some(report) = &report {
-        ensure!(report.unfinished.is_empty(), "{} cell(s) failed: nothing to compare", report.unfinished.len());
+        ensure!(
+            report.unfinished.is_empty(),
+            "{} cell(s) failed: nothing to compare",
+            report.unfinished.len()
+        );
     }
     Ok(report)
 }

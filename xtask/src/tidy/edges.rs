@@ -84,7 +84,8 @@ fn burn_in_burn_free(package: &Package) -> Vec<String> {
         return Vec::new();
     }
     let burn = package.dependencies.iter().filter(|dependency| is_burns(&dependency.name));
-    burn.map(|dependency| format!("{name}: must not depend on {} (it knows no Burn)", dependency.name)).collect()
+    burn.map(|dependency| format!("{name}: must not depend on {} (it knows no Burn)", dependency.name))
+        .collect()
 }
 
 fn is_burns(name: &str) -> bool {
@@ -100,7 +101,10 @@ fn backends_named(package: &Package) -> Vec<String> {
     let shipped = package.dependencies.iter().filter(|dependency| dependency.kind.as_deref() != Some("dev"));
     let by_dependency = shipped.flat_map(backends_of);
     let by_feature = package.features.values().flatten().filter_map(|item| backend_of_feature(item));
-    by_dependency.chain(by_feature).map(|backend| format!("{name}: must not name a backend ({backend})")).collect()
+    by_dependency
+        .chain(by_feature)
+        .map(|backend| format!("{name}: must not name a backend ({backend})"))
+        .collect()
 }
 
 /// The backends that a dependency is or turns on.
@@ -125,62 +129,71 @@ fn backend_of_feature(item: &str) -> Option<String> {
 mod tests {
     use super::*;
 
-    /// Metadata of packages, each with its dependencies as `(name, kind, features)`.
-    fn metadata(packages: &[(&str, &[(&str, Option<&str>, &[&str])])]) -> Metadata {
-        let dependency = |&(name, kind, features): &(&str, Option<&str>, &[&str])| Dependency {
-            name: name.to_owned(),
-            kind: kind.map(str::to_owned),
-            features: features.iter().map(|&feature| feature.to_owned()).collect(),
-        };
-        let package = |&(name, dependencies): &(&str, &[(&str, Option<&str>, &[&str])])| Package {
-            name: name.to_owned(),
-            dependencies: dependencies.iter().map(dependency).collect(),
-            features: Default::default(),
-        };
-        Metadata { packages: packages.iter().map(package).collect(), target_directory: "target".into() }
+    fn metadata(packages: &[Package]) -> Metadata {
+        Metadata { packages: packages.to_vec(), target_directory: "target".into() }
+    }
+
+    fn package(name: &str, dependencies: &[Dependency]) -> Package {
+        let dependencies = dependencies.to_vec();
+        Package { name: name.to_owned(), dependencies, features: Default::default() }
+    }
+
+    /// A normal dependency with these features of it.
+    fn needs(name: &str, features: &[&str]) -> Dependency {
+        let features = features.iter().map(|&feature| feature.to_owned()).collect();
+        Dependency { name: name.to_owned(), kind: None, features }
+    }
+
+    fn for_tests(dependency: Dependency) -> Dependency {
+        Dependency { kind: Some("dev".to_owned()), ..dependency }
     }
 
     #[test]
     fn allowed_edges_pass() {
+        let burn = [needs("burn", &["std"]), for_tests(needs("burn", &["flex"]))];
         let fine = metadata(&[
-            ("moelt-schema", &[("serde", None, &[])]),
-            ("moelt-model", &[("moelt-schema", None, &[]), ("burn", None, &["std"]), ("burn", Some("dev"), &["flex"])]),
-            ("moelt", &[("moelt-model", None, &[]), ("burn-cuda", None, &[])]),
+            package("moelt-schema", &[needs("serde", &[])]),
+            package("moelt-model", &[&burn[..], &[needs("moelt-schema", &[])]].concat()),
+            package("moelt", &[needs("moelt-model", &[]), needs("burn-cuda", &[])]),
         ]);
         assert_eq!(violations(&fine), [""; 0]);
     }
 
     #[test]
     fn a_forbidden_edge_fails() {
-        let schema: (&str, &[_]) = ("moelt-schema", &[]);
-        let optim: (&str, &[_]) = ("moelt-optim", &[]);
-        let model = metadata(&[schema, optim, ("moelt-model", &[("moelt-optim", None, &[])])]);
-        assert_eq!(violations(&model), ["moelt-model: must not know moelt-optim"]);
-        let for_tests = metadata(&[schema, optim, ("moelt-model", &[("moelt-optim", Some("dev"), &[])])]);
-        assert_eq!(violations(&for_tests).len(), 1);
-        let upwards = metadata(&[optim, ("moelt-schema", &[("moelt-optim", None, &[])])]);
-        assert_eq!(violations(&upwards), ["moelt-schema: must not know moelt-optim"]);
+        let edge = |from: &str, dependency: Dependency| {
+            let to = package(&dependency.name, &[]);
+            violations(&metadata(&[to, package(from, &[dependency])]))
+        };
+        let optim = || needs("moelt-optim", &[]);
+        assert_eq!(edge("moelt-model", optim()), ["moelt-model: must not know moelt-optim"]);
+        assert_eq!(edge("moelt-schema", optim()), ["moelt-schema: must not know moelt-optim"]);
+        assert_eq!(edge("moelt-model", for_tests(optim())), ["moelt-model: must not know moelt-optim"]);
+        assert_eq!(edge("xtask", needs("moelt", &[])), ["xtask: must not know moelt"]);
     }
 
     #[test]
     fn an_unknown_crate_fails() {
-        assert!(violations(&metadata(&[("moelt-new", &[])]))[0].contains("not in the table"));
+        assert!(violations(&metadata(&[package("moelt-new", &[])]))[0].contains("not in the table"));
     }
 
     #[test]
     fn burn_in_a_burn_free_crate_fails() {
-        let found = violations(&metadata(&[("xtask", &[("burn", Some("dev"), &[]), ("burnish", None, &[])])]));
+        let found =
+            burn_in_burn_free(&package("xtask", &[for_tests(needs("burn", &[])), needs("burnish", &[])]));
         assert_eq!(found, ["xtask: must not depend on burn (it knows no Burn)"]);
     }
 
     #[test]
     fn a_backend_in_a_library_fails() {
-        let by_crate = metadata(&[("moelt-train", &[("burn-wgpu", None, &[])])]);
-        assert_eq!(violations(&by_crate), ["moelt-train: must not name a backend (burn-wgpu)"]);
-        let by_feature = metadata(&[("moelt-train", &[("burn", None, &["std", "cuda"])])]);
-        assert_eq!(violations(&by_feature), ["moelt-train: must not name a backend (burn/cuda)"]);
-        let mut by_list = metadata(&[("moelt-train", &[("burn", None, &[])])]);
-        by_list.packages[0].features.insert("gpu".into(), vec!["burn?/wgpu".into()]);
-        assert_eq!(violations(&by_list), ["moelt-train: must not name a backend (burn?/wgpu)"]);
+        let named = |dependency| backends_named(&package("moelt-train", &[dependency]));
+        assert_eq!(named(needs("burn-wgpu", &[])), ["moelt-train: must not name a backend (burn-wgpu)"]);
+        assert_eq!(
+            named(needs("burn", &["std", "cuda"])),
+            ["moelt-train: must not name a backend (burn/cuda)"]
+        );
+        let mut by_list = package("moelt-train", &[needs("burn", &[])]);
+        by_list.features.insert("gpu".into(), vec!["burn?/wgpu".into()]);
+        assert_eq!(backends_named(&by_list), ["moelt-train: must not name a backend (burn?/wgpu)"]);
     }
 }

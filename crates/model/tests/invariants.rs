@@ -1,0 +1,211 @@
+//! What must hold whatever the weights are: padding does not matter, the order of experts does not
+//! matter, the router learns from the task.
+
+use burn::{
+    module::{Module, Param},
+    nn::loss::CrossEntropyLossConfig,
+    tensor::{Device, Int, Tensor},
+};
+use moelt_model::{Classifier, ClassifierConfig, Mode, ModelInput, MoeLayer, MoeLayerConfig};
+use moelt_schema::{
+    LayerId, LayerKind, LayerKindConfig, LayerSums, Layout, ModelConfig, Pooling, RoutingStats, Stream,
+    Streams, Unit,
+};
+use rand::{Rng, RngExt};
+
+const ROWS: usize = 50;
+
+fn config(model: ModelConfig) -> ClassifierConfig {
+    ClassifierConfig { layout: model.initial_layout(), model, n_rows: ROWS, n_classes: 3 }
+}
+
+fn small(unit: Unit, top_k: usize) -> ModelConfig {
+    ModelConfig {
+        d_model: 8,
+        d_ff: 6,
+        n_experts: 4,
+        top_k,
+        unit,
+        conv_width: 3,
+        pooling: Pooling::SumMax,
+        embedding_std: 1.0,
+        ..ModelConfig::default()
+    }
+}
+
+fn model(model: ModelConfig, device: &Device) -> Classifier {
+    config(model).init(&Streams::new(3), device)
+}
+
+/// Sequences of different length, two rows a token, padded to `extra` more than the longest.
+fn batch(extra: usize) -> (Vec<Vec<[u32; 2]>>, ModelInput) {
+    let mut rng = Streams::new(5).rng(Stream::Split, 0);
+    let lengths = [7, 1, 4, 3];
+    let sequences: Vec<Vec<[u32; 2]>> = lengths
+        .map(|n| {
+            (0..n).map(|_| [rng.random_range(1..ROWS as u32), rng.random_range(0..ROWS as u32)]).collect()
+        })
+        .to_vec();
+    let seq = 7 + extra;
+    let pad =
+        |s: &Vec<[u32; 2]>| s.iter().copied().chain(std::iter::repeat([0; 2])).take(seq).flatten().collect();
+    let rows: Vec<u32> = sequences.iter().flat_map(|s| -> Vec<u32> { pad(s) }).collect();
+    let input = ModelInput::new(&rows, seq, 2, &lengths);
+    (sequences, input)
+}
+
+fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
+    tensor.try_into_vec_as().unwrap()
+}
+
+fn assert_close(a: &[f32], b: &[f32], relative: f32) {
+    assert_eq!(a.len(), b.len());
+    for (a, b) in a.iter().zip(b) {
+        assert!((a - b).abs() <= relative * (1.0 + a.abs()), "{a} and {b}");
+    }
+}
+
+#[test]
+fn padding_changes_neither_logits_nor_statistics() {
+    for unit in [Unit::Token, Unit::Sequence] {
+        for top_k in [1, 2] {
+            let model = model(small(unit, top_k), &Device::flex());
+            let (sequences, padded) = batch(5);
+            let together = model.forward(&padded, Mode::Eval);
+            let mut alone = Vec::new();
+            let mut sums = LayerSums::zeros(4);
+            for sequence in &sequences {
+                let input = ModelInput::new(&sequence.concat(), sequence.len(), 2, &[sequence.len()]);
+                let output = model.forward(&input, Mode::Eval);
+                alone.extend(values(output.logits));
+                sums.add(&output.routing[0]);
+            }
+            assert_close(&values(together.logits), &alone, 1e-6);
+            let (a, b) = (RoutingStats::from_sums(&together.routing[0]), RoutingStats::from_sums(&sums));
+            let rows = if unit == Unit::Token { 15.0 } else { 4.0 };
+            assert_eq!(a.rows, rows, "padding is not counted");
+            assert_eq!(a.tokens_per_expert, b.tokens_per_expert);
+            assert!((a.routing_entropy - b.routing_entropy).abs() < 1e-6);
+            assert!(a.gate_norm.iter().zip(&b.gate_norm).all(|(a, b)| (a - b).abs() < 1e-5));
+        }
+    }
+}
+
+#[test]
+fn permuting_experts_with_their_router_rows_changes_nothing() {
+    let device = Device::flex();
+    let layout = Layout::uniform(1, LayerKind::Moe { top_k: 2 }, 4);
+    let sizes = MoeLayerConfig { d_model: 8, d_ff: 6, layer_norm: true };
+    let layer = MoeLayer::new(LayerId(0), &layout.layers()[0], &sizes, &Streams::new(1), &device);
+    let order = [2, 0, 3, 1];
+    let permuted = permute(layer.clone(), &order, &device);
+    let x = random([20, 8], &device);
+    let (a, b) = (layer.forward(x.clone()), permuted.forward(x));
+    assert_close(&values(a.x), &values(b.x), 1e-6);
+    let ((loss_a, a), (loss_b, b)) = (a.routing.unwrap(), b.routing.unwrap());
+    assert_close(&values(loss_a), &values(loss_b), 1e-6);
+    for (new, old) in order.iter().enumerate() {
+        assert_eq!(b.tokens[new], a.tokens[*old as usize]);
+        assert!((b.gate_norm[new] - a.gate_norm[*old as usize]).abs() < 1e-5);
+    }
+}
+
+fn permute(mut layer: MoeLayer, order: &[i64], device: &Device) -> MoeLayer {
+    fn select<const D: usize>(param: Param<Tensor<D>>, order: &Tensor<1, Int>) -> Param<Tensor<D>> {
+        param.map(|tensor| tensor.select(0, order.clone()))
+    }
+    let order = Tensor::<1, Int>::from_data(order, device);
+    let router = layer.router.as_mut().unwrap();
+    router.weight = select(router.weight.clone(), &order);
+    let experts = &mut layer.experts;
+    experts.w_in = select(experts.w_in.clone(), &order);
+    experts.b_in = select(experts.b_in.clone(), &order);
+    experts.w_out = select(experts.w_out.clone(), &order);
+    experts.b_out = select(experts.b_out.clone(), &order);
+    layer
+}
+
+fn random(shape: [usize; 2], device: &Device) -> Tensor<2> {
+    let mut rng = Streams::new(9).rng(Stream::Split, 1);
+    let values: Vec<f32> = (0..shape[0] * shape[1]).map(|_| rng.random_range(-1.0..1.0)).collect();
+    Tensor::from_data(burn::tensor::TensorData::new(values, shape), device)
+}
+
+#[test]
+fn the_router_learns_from_the_task_loss_alone() {
+    let device = Device::flex().autodiff();
+    for top_k in [1, 2] {
+        let layout = Layout::uniform(1, LayerKind::Moe { top_k }, 4);
+        let sizes = MoeLayerConfig { d_model: 8, d_ff: 6, layer_norm: true };
+        let layer = MoeLayer::new(LayerId(0), &layout.layers()[0], &sizes, &Streams::new(1), &device);
+        let y = layer.forward(random([20, 8], &device)).x;
+        let labels = Tensor::<1, Int>::from_data([0i64, 1, 2, 3].repeat(5).as_slice(), &device);
+        let loss = CrossEntropyLossConfig::new().init(&device).forward(y, labels);
+        let gradient = layer.router.unwrap().weight.val().grad(&loss.backward()).unwrap();
+        let largest = values(gradient.abs()).into_iter().fold(0.0, f32::max);
+        assert!(largest > 1e-4, "top-{top_k}: {largest}");
+    }
+}
+
+#[test]
+fn an_expert_without_a_token_has_a_gradient_of_exactly_zero() {
+    let device = Device::flex().autodiff();
+    let layout = Layout::uniform(1, LayerKind::Moe { top_k: 1 }, 3);
+    let sizes = MoeLayerConfig { d_model: 8, d_ff: 6, layer_norm: false };
+    let mut layer = MoeLayer::new(LayerId(0), &layout.layers()[0], &sizes, &Streams::new(1), &device);
+    // Expert 2's router row makes it the worst for every row of ones.
+    let router = layer.router.as_mut().unwrap();
+    router.weight = router.weight.clone().map(|w| {
+        let worst = Tensor::<2>::full([1, 8], -9.0, &device);
+        Tensor::cat(vec![w.slice([0..2]), worst], 0).detach().require_grad()
+    });
+    let output = layer.forward(Tensor::ones([5, 8], &device));
+    assert_eq!(output.routing.unwrap().1.tokens[2], 0.0);
+    let gradients = output.x.sum().backward();
+    let w_in = values(layer.experts.w_in.val().grad(&gradients).unwrap());
+    let b_out = values(layer.experts.b_out.val().grad(&gradients).unwrap());
+    assert!(w_in[2 * 48..].iter().chain(&b_out[2 * 8..]).all(|g| *g == 0.0));
+    assert!(b_out[..16].iter().any(|g| *g != 0.0));
+}
+
+#[test]
+fn layers_of_different_size_share_what_they_have_in_common() {
+    let device = Device::flex();
+    let layer = |n| {
+        let layout = Layout::uniform(1, LayerKind::Moe { top_k: 2 }, n);
+        let sizes = MoeLayerConfig { d_model: 8, d_ff: 6, layer_norm: true };
+        MoeLayer::new(LayerId(0), &layout.layers()[0], &sizes, &Streams::new(1), &device)
+    };
+    let (four, eight) = (layer(4), layer(8));
+    assert_eq!(values(four.experts.w_in.val()), values(eight.experts.w_in.val())[..4 * 48]);
+    let (four, eight) = (four.router.unwrap(), eight.router.unwrap());
+    assert_eq!(values(four.weight.val()), values(eight.weight.val())[..4 * 8]);
+}
+
+#[test]
+fn dense_and_moe_have_the_same_active_parameters_but_for_the_router() {
+    let device = Device::flex();
+    let active = |kind| {
+        let config = config(ModelConfig { kind, ..small(Unit::Token, 2) });
+        config.init(&Streams::new(1), &device).n_active_params(&config.layout)
+    };
+    let (dense, moe) = (active(LayerKindConfig::Dense), active(LayerKindConfig::Moe));
+    // Router 4 × 8, and one output bias more, since two experts are active.
+    assert_eq!(moe - dense, 4 * 8 + 8);
+}
+
+#[test]
+fn dropout_repeats_with_its_stream_and_differs_between_steps() {
+    let device = Device::flex();
+    let mut config = small(Unit::Token, 2);
+    (config.input_dropout, config.output_dropout, config.word_dropout) = (0.3, 0.3, 0.3);
+    let model = model(config, &device);
+    let (_, input) = batch(0);
+    let logits = |step| {
+        let mut rng = Streams::new(1).rng(Stream::Dropout, step);
+        values(model.forward(&input, Mode::Train(&mut rng as &mut dyn Rng)).logits)
+    };
+    assert_eq!(logits(1), logits(1));
+    assert_ne!(logits(1), logits(2));
+    assert!(model.num_params() > 0);
+}

@@ -1,0 +1,208 @@
+//! `cargo xtask ablate`.
+
+use std::{fs, os::unix::process::CommandExt, process::Command, thread, time::Duration};
+
+use crate::support::TestWorkspace;
+use moelt_eval::Report;
+
+const TWO_CELLS: [&str; 4] = ["--phases", "q1,q2", "--seeds", "1"];
+
+fn report(workspace: &TestWorkspace, name: &str) -> Report {
+    let json = fs::read_to_string(workspace.path(&format!("runs/{name}/report.json"))).unwrap();
+    serde_json::from_str(&json).unwrap()
+}
+
+#[test]
+fn every_preset_of_every_data_set_can_be_planned() {
+    let workspace = TestWorkspace::new();
+    fs::create_dir_all(workspace.path("datasets/sst2")).unwrap();
+    for file in ["datasets/sst2/train.tsv", "datasets/sst2/dev.tsv", "my.csv"] {
+        fs::write(workspace.path(file), "").unwrap();
+    }
+    for dataset in ["planted", "sst2", "csv"] {
+        for preset in ["smoke", "standard", "full"] {
+            let args = ["--dataset", dataset, "--preset", preset, "--set", "data.csv.train=my.csv"];
+            let plan = workspace.plan(&format!("{dataset}-{preset}"), &args);
+            assert!(plan.arms().starts_with(&["q1", "q2"]), "{:?}", plan.arms());
+        }
+    }
+    let planted = workspace.plan("standard", &[]);
+    assert_eq!(planted.cells.len(), 8 * 5);
+    let frozen = planted.cells.iter().find(|cell| cell.arm == "frozen-12").unwrap();
+    assert_eq!(frozen.config.model.n_experts, 12);
+}
+
+#[test]
+fn a_whole_ablation_is_reported_and_never_run_twice() {
+    let workspace = TestWorkspace::new();
+    let plan = workspace.plan("test", &["--phases", "q1,frozen-1,frozen-4", "--seeds", "2"]);
+    let rights = [80, 84, 70, 72, 90, 92];
+    plan.cells.iter().zip(rights).for_each(|(cell, right)| workspace.prepare(cell, right));
+    let args = ["ablate", "--name", "test", "--phases", "q1,frozen-1,frozen-4", "--seeds", "2"];
+    let text = workspace.xtask(&args, 0);
+    assert!(text.contains("82.00 ± 2.83"), "{text}");
+    assert!(text.contains("[6/6] "), "{text}");
+    assert!(text.contains("the smallest N within 0.5 pp of it is 4"), "{text}");
+    let markdown = fs::read_to_string(workspace.path("runs/test/report.md")).unwrap();
+    assert!(markdown.contains("82.00 ± 2.83") && markdown.contains("97.00 % (Bayes accuracy)"), "{markdown}");
+    assert_eq!(report(&workspace, "test").sweep.unwrap().chosen_on_selection, 4);
+    assert_eq!(workspace.calls().len(), 6);
+    let text = workspace.xtask(&args, 0);
+    assert!(text.contains("6 of 6 cells are finished already"), "{text}");
+    assert_eq!(workspace.calls().len(), 6);
+}
+
+#[test]
+fn a_failed_cell_is_shown_and_the_others_go_on() {
+    let workspace = TestWorkspace::new();
+    let plan = workspace.plan("test", &TWO_CELLS);
+    workspace.prepare(&plan.cells[1], 90);
+    let text = workspace.xtask(&["ablate", "run", "--name", "test", "--jobs", "1"], 1);
+    let failed = &plan.cells[0].id;
+    assert!(text.contains(&format!("{failed} FAILED: exit status: 1")), "{text}");
+    assert!(text.contains("    Error: the loss is NaN at step 7"), "{text}");
+    assert!(text.contains("90.00"), "{text}");
+    for kind in ["md", "json"] {
+        let report = fs::read_to_string(workspace.path(&format!("runs/test/report.{kind}"))).unwrap();
+        assert!(report.contains(failed) && report.contains("the loss is NaN"), "{report}");
+    }
+    let text = workspace.xtask(&["ablate", "collect", "--name", "test"], 1);
+    assert!(text.contains(&format!("FAILED  {failed}")), "{text}");
+    workspace.prepare(&plan.cells[0], 80);
+    workspace.xtask(&["ablate", "run", "--name", "test"], 0);
+    assert_eq!(report(&workspace, "test").unfinished, []);
+    assert_eq!(workspace.calls().len(), 3);
+}
+
+#[test]
+fn partial_results_are_collected_and_what_is_missing_is_named() {
+    let workspace = TestWorkspace::new();
+    let plan = workspace.plan("test", &TWO_CELLS);
+    plan.cells.iter().for_each(|cell| workspace.prepare(cell, 90));
+    let first = plan.cells[0].id.as_str();
+    workspace.xtask(&["ablate", "run", "--name", "test", first], 0);
+    assert_eq!(workspace.calls(), [first]);
+    let text = workspace.xtask(&["ablate", "collect", "--name", "test"], 0);
+    assert!(text.contains("90.00") && text.contains(&format!("missing {}", plan.cells[1].id)), "{text}");
+    let text = workspace.xtask(&["ablate", "run", "--name", "test", "q9-s0"], 1);
+    assert!(text.contains("no cell `q9-s0`") && text.contains(first), "{text}");
+}
+
+#[test]
+fn a_damaged_result_does_not_count() {
+    let workspace = TestWorkspace::new();
+    let plan = workspace.plan("test", &TWO_CELLS);
+    plan.cells.iter().for_each(|cell| workspace.prepare(cell, 90));
+    workspace.xtask(&["ablate", "run", "--name", "test"], 0);
+    let cell = plan.cells[0].id.as_str();
+    let predictions = workspace.path(&format!("runs/test/cells/{cell}/predictions/verdict.csv"));
+    fs::write(&predictions, "tampered").unwrap();
+    let text = workspace.xtask(&["ablate", "collect", "--name", "test"], 1);
+    assert!(text.contains("its hash differs"), "{text}");
+    let text = workspace.xtask(&["ablate", "run", "--name", "test"], 0);
+    assert!(text.contains(&format!("{cell}: predictions/verdict.csv is not the file")), "{text}");
+    assert_eq!(workspace.calls().len(), 3);
+}
+
+#[test]
+fn a_changed_config_is_refused() {
+    let workspace = TestWorkspace::new();
+    workspace.plan("test", &TWO_CELLS);
+    let phase = workspace.path("configs/phases/q2.toml");
+    let text = fs::read_to_string(&phase).unwrap() + "\n[model]\nd_ff = 7\n";
+    fs::write(&phase, text).unwrap();
+    let text = workspace.xtask(&[&["ablate", "--name", "test"][..], &TWO_CELLS].concat(), 1);
+    assert!(text.contains("q2 seed 0 has model.d_ff = 2 there and 7 now"), "{text}");
+    assert!(text.contains("choose another --name"), "{text}");
+    assert!(workspace.calls().is_empty());
+}
+
+#[test]
+fn what_cannot_be_planned_is_said_with_what_can() {
+    let workspace = TestWorkspace::new();
+    let fails = |args: &[&str]| workspace.xtask(&[&["ablate", "plan"], args].concat(), 1);
+    let cases: [(&[&str], &str); 8] = [
+        (&["--phases", "q1,q9"], "no phase `q9` in configs/phases; there are: frozen-N, q1, q2"),
+        (&["--phases", "q1,q1"], "phase `q1` is named twice"),
+        (&["--preset", "huge"], "no preset `huge`; there are: full, regress, smoke, standard"),
+        (&["--dataset", "imdb"], "configs/ablations/imdb.toml is missing; there are: csv, planted, sst2"),
+        (&["--dataset", "sst2"], "get them with: cargo xtask data sst2"),
+        (&["--set", "seed=3"], "choose with --phases and --seeds"),
+        (&["--set", "model.d_fff=3"], "--set model.d_fff=3: `model.d_fff`: unknown field"),
+        (&["--name", "../elsewhere"], "cannot name an ablation"),
+    ];
+    for (args, expected) in cases {
+        let text = fails(args);
+        assert!(text.contains(expected), "{args:?}\n{text}");
+    }
+    let spec = workspace.path("configs/ablations/planted.toml");
+    fs::write(&spec, "phases = []\n[presets.standard]\nseed = 5\n").unwrap();
+    let text = fails(&[]);
+    assert!(text.contains("configs/ablations/planted.toml: ") && text.contains("line 3"), "{text}");
+    assert!(text.contains("unknown field `seed`"), "{text}");
+}
+
+#[test]
+fn the_default_name_tells_what_deviates_from_the_preset() {
+    let workspace = TestWorkspace::new();
+    workspace.xtask(&["ablate", "plan"], 0);
+    workspace.xtask(&["ablate", "plan", "--seeds", "5"], 0);
+    workspace.xtask(&["ablate", "plan", "--seeds", "1"], 0);
+    let mut names: Vec<String> = fs::read_dir(workspace.path("runs"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    assert_eq!(names.len(), 2, "{names:?}");
+    assert_eq!(names[0], "planted-standard");
+    assert!(names[1].starts_with("planted-standard-"), "{names:?}");
+}
+
+#[test]
+fn ctrl_c_starts_no_new_cell_and_says_how_to_go_on() {
+    let workspace = TestWorkspace::new();
+    let plan = workspace.plan("test", &["--phases", "q1", "--seeds", "3"]);
+    plan.cells.iter().for_each(|cell| workspace.prepare_to_wait(cell));
+    let log = fs::File::create(workspace.path("stderr")).unwrap();
+    let mut xtask = workspace.command(&["ablate", "run", "--name", "test"]);
+    // A process group of its own, as a terminal would give it.
+    let mut xtask = xtask.process_group(0).stderr(log).spawn().unwrap();
+    let waiting =
+        |cell: usize| workspace.path(&format!("runs/test/cells/{}/wait", plan.cells[cell].id)).exists();
+    for _ in 0..600 {
+        if waiting(0) && waiting(1) {
+            break;
+        }
+        thread::sleep(Duration::from_millis(50));
+    }
+    // Time for the stand-in to set its trap after the copy.
+    thread::sleep(Duration::from_millis(300));
+    let interrupt = Command::new("sh").arg("-c").arg(format!("kill -INT -{}", xtask.id())).status().unwrap();
+    assert!(interrupt.success());
+    assert_eq!(xtask.wait().unwrap().code(), Some(130));
+    assert_eq!(workspace.calls().len(), 2);
+    let text = fs::read_to_string(workspace.path("stderr")).unwrap();
+    assert!(text.contains("cargo xtask ablate run --name test"), "{text}");
+    let text = workspace.xtask(&["ablate", "collect", "--name", "test"], 0);
+    assert!(text.contains(&format!("missing {}", plan.cells[0].id)), "{text}");
+}
+
+#[test]
+fn every_command_has_help_with_an_example() {
+    let workspace = TestWorkspace::new();
+    let commands: [&[&str]; 9] = [
+        &["ablate"],
+        &["ablate", "plan"],
+        &["ablate", "run"],
+        &["ablate", "collect"],
+        &["data"],
+        &["data", "sst2"],
+        &["regress"],
+        &["validate"],
+        &["tidy"],
+    ];
+    for command in commands {
+        let text = workspace.xtask(&[command, &["--help"]].concat(), 0);
+        assert!(text.contains("Example") && text.contains("  cargo xtask "), "{command:?}\n{text}");
+    }
+}

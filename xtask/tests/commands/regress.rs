@@ -1,0 +1,44 @@
+//! `cargo xtask regress`.
+
+use std::fs;
+
+use crate::support::TestWorkspace;
+
+/// Prepares both arms, three seeds each, around these accuracies.
+fn prepare(workspace: &TestWorkspace, q1: usize, q2: usize) {
+    let plan = workspace.plan("any", &["--preset", "regress"]);
+    for cell in &plan.cells {
+        let right = if cell.arm == "q1" { q1 } else { q2 };
+        workspace.prepare(cell, right + cell.seed as usize);
+    }
+}
+
+#[test]
+fn only_a_clear_fall_fails() {
+    let workspace = TestWorkspace::new();
+    let text = workspace.xtask(&["regress"], 1);
+    assert!(text.contains("no configs/baselines/planted.json") && text.contains("--update"), "{text}");
+    prepare(&workspace, 80, 90);
+    workspace.xtask(&["regress", "--update", "--reason", "first"], 0);
+    let text = workspace.xtask(&["regress"], 0);
+    assert!(text.contains("q1: 81.00 ± 1.00 % now, 81.00 ± 1.00 % in the baseline: +0.00 pp"), "{text}");
+    assert!(text.contains("WARNING: inconclusive; with these seeds a fall of"), "{text}");
+    assert_eq!(workspace.calls().len(), 12, "results of an earlier run were taken for this one's");
+    prepare(&workspace, 80, 70);
+    let text = workspace.xtask(&["regress"], 1);
+    assert!(text.contains("CLEARLY WORSE") && text.contains("(moelt 0.1.0): q2"), "{text}");
+    workspace.xtask(&["regress", "--update", "--reason", "known loss"], 0);
+    workspace.xtask(&["regress"], 0);
+    let baseline = fs::read_to_string(workspace.path("configs/baselines/planted.json")).unwrap();
+    assert!(baseline.contains("\"first\"") && baseline.contains("\"known loss\""), "{baseline}");
+}
+
+#[test]
+fn a_failed_cell_is_no_comparison() {
+    let workspace = TestWorkspace::new();
+    prepare(&workspace, 80, 90);
+    workspace.xtask(&["regress", "--update", "--reason", "first"], 0);
+    fs::remove_dir_all(workspace.path("moelt.cells")).unwrap();
+    let text = workspace.xtask(&["regress"], 1);
+    assert!(text.contains("6 cell(s) failed: nothing to compare"), "{text}");
+}

@@ -1,0 +1,157 @@
+//! A workspace in a temporary folder with the real configs, and a stand-in for the moelt binary.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+};
+
+use moelt_eval::{metrics, predictions_to_csv};
+use moelt_schema::{AblationPlan, Cell, CellResult, Digest, Prediction, RESULT_FORMAT, RunDir, SplitSizes};
+use tempfile::TempDir;
+
+/// Called as `moelt train CONFIG --out FOLDER --threads 1 --quiet`: notes the call and copies what the
+/// test has prepared for the cell. A cell that is not prepared fails; one with a file `wait` in it
+/// runs until Ctrl-C.
+const STAND_IN: &str = r#"#!/bin/sh
+id=$(basename "$4")
+echo "$id" >> "$0.calls"
+[ "$*" = "train $2 --out $4 --threads 1 --quiet" ] && grep -q '^seed = ' "$2" || exit 9
+if [ ! -d "$0.cells/$id" ]; then
+    echo "first line"
+    echo "Error: the loss is NaN at step 7" >&2
+    exit 1
+fi
+mkdir -p "$4" && cp -R "$0.cells/$id/." "$4/"
+if [ -f "$4/wait" ]; then
+    trap 'exit 130' INT
+    while :; do sleep 0.1; done
+fi
+"#;
+
+/// The workspace; removed when dropped.
+pub(crate) struct TestWorkspace {
+    folder: TempDir,
+}
+
+impl TestWorkspace {
+    /// Real configs, no runs, no data.
+    pub(crate) fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let configs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../configs");
+        copy(&configs, &folder.path().join("configs"));
+        let _ = fs::remove_dir_all(folder.path().join("configs/baselines"));
+        let workspace = Self { folder };
+        fs::write(workspace.stand_in(), STAND_IN).unwrap();
+        fs::set_permissions(workspace.stand_in(), fs::Permissions::from_mode(0o755)).unwrap();
+        workspace
+    }
+
+    /// A file below the root.
+    pub(crate) fn path(&self, path: &str) -> PathBuf {
+        self.folder.path().join(path)
+    }
+
+    fn stand_in(&self) -> PathBuf {
+        self.path("moelt")
+    }
+
+    /// `cargo xtask ARGS` here, with the stand-in.
+    pub(crate) fn command(&self, args: &[&str]) -> std::process::Command {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_xtask"));
+        command.arg("--root").arg(self.folder.path()).args(args).env("MOELT_BIN", self.stand_in());
+        command
+    }
+
+    /// Runs `cargo xtask ARGS` and expects this exit code; gives what it printed, stdout before stderr.
+    pub(crate) fn xtask(&self, args: &[&str], code: i32) -> String {
+        let assert = assert_cmd::Command::from_std(self.command(args)).assert().code(code);
+        let output = assert.get_output();
+        String::from_utf8_lossy(&[&output.stdout[..], &output.stderr[..]].concat()).into_owned()
+    }
+
+    /// Plans and gives the plan.
+    pub(crate) fn plan(&self, name: &str, args: &[&str]) -> AblationPlan {
+        self.xtask(&[&["ablate", "plan", "--name", name], args].concat(), 0);
+        let json = fs::read_to_string(self.path(&format!("runs/{name}/plan.json"))).unwrap();
+        serde_json::from_str(&json).unwrap()
+    }
+
+    /// Makes the stand-in finish this cell, with `right` of 100 verdict examples right.
+    pub(crate) fn prepare(&self, cell: &Cell, right: usize) {
+        let run = RunDir::new(self.prepared(cell));
+        let predictions = predictions(right);
+        let csv = predictions_to_csv(&predictions);
+        let name = RunDir::predictions_name("verdict");
+        fs::create_dir_all(run.path().join("predictions")).unwrap();
+        fs::write(run.path().join(&name), &csv).unwrap();
+        fs::write(run.events(), "{\"step\":0,\"event\":\"start\",\"total_steps\":9}\n{\"step\":9}\n")
+            .unwrap();
+        let files = BTreeMap::from([(name, Digest::of_bytes(csv.as_bytes()))]);
+        fs::write(run.result(), serde_json::to_vec(&result(cell, &predictions, files)).unwrap()).unwrap();
+    }
+
+    /// Makes the stand-in run this cell until Ctrl-C.
+    pub(crate) fn prepare_to_wait(&self, cell: &Cell) {
+        fs::create_dir_all(self.prepared(cell)).unwrap();
+        fs::write(self.prepared(cell).join("wait"), "").unwrap();
+    }
+
+    fn prepared(&self, cell: &Cell) -> PathBuf {
+        self.path("moelt.cells").join(&cell.id)
+    }
+
+    /// The cells that the stand-in was started for, sorted.
+    pub(crate) fn calls(&self) -> Vec<String> {
+        let text = fs::read_to_string(self.path("moelt.calls")).unwrap_or_default();
+        let mut calls: Vec<String> = text.lines().map(str::to_owned).collect();
+        calls.sort();
+        calls
+    }
+}
+
+/// A hundred predictions of which `right` are right.
+fn predictions(right: usize) -> Vec<Prediction> {
+    let prediction = |example: usize| Prediction {
+        label: u32::from(example >= right),
+        domain: None,
+        probabilities: vec![0.75, 0.25],
+    };
+    (0..100).map(prediction).collect()
+}
+
+fn result(cell: &Cell, predictions: &[Prediction], files: BTreeMap<String, Digest>) -> CellResult {
+    CellResult {
+        format: RESULT_FORMAT,
+        moelt: "0.1.0".into(),
+        arm: cell.arm.clone(),
+        seed: cell.seed,
+        config: cell.digest,
+        data: Digest::of_bytes(b"data"),
+        layout: cell.config.model.initial_layout(),
+        n_params: 1_000,
+        n_active_params: 100,
+        steps: 9,
+        best_step: 9,
+        splits: SplitSizes { train: 1_000, selection: 100, verdict: 100 },
+        selection: metrics(predictions, 2),
+        verdict: metrics(predictions, 2),
+        bayes_accuracy: Some(0.97),
+        seconds: 1.5,
+        files,
+    }
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
