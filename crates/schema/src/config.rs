@@ -70,6 +70,7 @@ impl RunConfig {
         positive("model.top_k", self.model.top_k)?;
         positive("train.batch_size", self.train.batch_size)?;
         positive("train.keep_last", self.train.keep_last)?;
+        positive("data.sst2.sentence_repeats", self.data.sst2.sentence_repeats)?;
         positive("text.max_tokens", self.text.max_tokens)?;
         above_zero("train.epochs", self.train.epochs)?;
         above_zero("optim.lr", self.optim.lr)?;
@@ -195,11 +196,14 @@ pub struct Sst2Config {
     pub selection_fraction: f64,
     /// Seed of that choice (not of the run).
     pub split_seed: u64,
+    /// Times each full training sentence is trained on per epoch. Nine of ten training texts are phrases,
+    /// but what is judged are full sentences.
+    pub sentence_repeats: usize,
 }
 
 impl Default for Sst2Config {
     fn default() -> Self {
-        Self { dir: "datasets/sst2".to_owned(), selection_fraction: 0.15, split_seed: 1 }
+        Self { dir: "datasets/sst2".to_owned(), selection_fraction: 0.15, split_seed: 1, sentence_repeats: 1 }
     }
 }
 

@@ -109,6 +109,8 @@ struct Session<'a> {
     events: EventLog,
     state: TrainState,
     total: u64,
+    /// Step of the checkpoint that `latest` points at.
+    saved: Option<u64>,
     observer: &'a mut dyn Observer,
 }
 
@@ -124,9 +126,10 @@ impl<'a> Session<'a> {
     ) -> Result<Self, TrainError> {
         let total = ((prepared.train.per_epoch() as f64 * config.train.epochs).round() as u64).max(1);
         let Some(path) = store.pointed("latest")? else {
+            store.forget_after(None)?;
             let events = EventLog::open(&run.events(), EventsPosition::default())?;
             let state = TrainState::new(config, &prepared, device);
-            let mut session = Self { config, prepared, store, events, state, total, observer };
+            let mut session = Self { config, prepared, store, events, state, total, saved: None, observer };
             session.log_start()?;
             return Ok(session);
         };
@@ -138,7 +141,12 @@ impl<'a> Session<'a> {
         let events = EventLog::open(&run.events(), manifest.events)?;
         tracing::info!("resuming at step {} of {total} from {}", manifest.step, path.display());
         let state = TrainState::restore(loaded);
-        Ok(Self { config, prepared, store, events, state, total, observer })
+        store.forget_after(Some(state.step))?;
+        if state.progress.best.is_some_and(|best| best.step == state.step) {
+            // The run may have been killed between pointing `latest` and pointing `best` at it.
+            store.mark_best(state.step)?;
+        }
+        Ok(Self { config, prepared, store, events, total, saved: Some(state.step), state, observer })
     }
 
     /// Trains until the end or an interrupt; says which.
@@ -152,7 +160,9 @@ impl<'a> Session<'a> {
                 break StopReason::Completed;
             }
             if interrupt.load(Ordering::Relaxed) {
-                self.save(None, false)?;
+                if self.saved != Some(self.state.step) {
+                    self.save(None, false)?;
+                }
                 return Ok((self, End::Interrupted));
             }
             let batch = self.prepared.train.at(self.state.step);
@@ -222,6 +232,7 @@ impl<'a> Session<'a> {
         let position = self.events.sync()?;
         let mut checkpoint = self.state.checkpoint(self.config, &self.prepared, selection, position)?;
         self.store.save(&mut checkpoint, best)?;
+        self.saved = Some(self.state.step);
         Ok(())
     }
 

@@ -1,5 +1,7 @@
 //! `moelt eval`
 
+use std::io::Write;
+
 use anyhow::bail;
 use moelt_data::{Example, read_examples};
 use moelt_eval::metrics;
@@ -29,12 +31,12 @@ pub(crate) fn run(args: &EvalArgs) -> anyhow::Result<()> {
             metrics.accuracy
         );
     }
-    if args.json {
-        println!("{}", serde_json::to_string_pretty(&metrics)?);
+    let text = if args.json {
+        serde_json::to_string_pretty(&metrics)? + "\n"
     } else {
-        print_metrics(&metrics, classes);
-    }
-    Ok(())
+        describe(&metrics, classes)
+    };
+    Ok(std::io::stdout().write_all(text.as_bytes())?)
 }
 
 fn file_split(args: &EvalArgs, file: &str, loaded: &LoadedModel) -> anyhow::Result<Split> {
@@ -64,11 +66,13 @@ fn data_split(split: SplitName, loaded: &LoadedModel) -> anyhow::Result<Split> {
     })
 }
 
-fn print_metrics(metrics: &Metrics, classes: &[String]) {
-    println!("accuracy  {:.2} % (n = {})", 100.0 * metrics.accuracy, metrics.n);
-    println!("macro-F1  {:.4}", metrics.macro_f1);
-    println!("loss      {:.4} nats", metrics.loss);
-    println!("ECE       {:.4}", metrics.ece);
+fn describe(metrics: &Metrics, classes: &[String]) -> String {
+    let mut lines = vec![
+        format!("accuracy  {:.2} % (n = {})", 100.0 * metrics.accuracy, metrics.n),
+        format!("macro-F1  {:.4}", metrics.macro_f1),
+        format!("loss      {:.4} nats", metrics.loss),
+        format!("ECE       {:.4}", metrics.ece),
+    ];
     let mut table = comfy_table::Table::new();
     table.load_style(comfy_table::presets::UTF8_HORIZONTAL_ONLY);
     let predicted = classes.iter().map(|class| format!("said {class}"));
@@ -79,8 +83,9 @@ fn print_metrics(metrics: &Metrics, classes: &[String]) {
         let counts = row.iter().map(usize::to_string);
         table.add_row([classes[class].clone()].into_iter().chain(counts).chain([right]));
     }
-    println!("{table}");
-    for domain in &metrics.per_domain {
-        println!("domain {}: {:.2} % (n = {})", domain.domain, 100.0 * domain.accuracy, domain.n);
-    }
+    lines.push(table.to_string());
+    lines.extend(metrics.per_domain.iter().map(|domain| {
+        format!("domain {}: {:.2} % (n = {})", domain.domain, 100.0 * domain.accuracy, domain.n)
+    }));
+    lines.join("\n") + "\n"
 }

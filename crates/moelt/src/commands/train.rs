@@ -1,6 +1,7 @@
 //! `moelt train`
 
 use std::{
+    io::{Write, stdout},
     process::ExitCode,
     sync::{
         Arc,
@@ -33,7 +34,7 @@ pub(crate) fn run(args: &TrainArgs) -> anyhow::Result<ExitCode> {
     match train(&config, &run, &device, &interrupt, observer)? {
         Outcome::Finished(result) => {
             if !args.quiet {
-                print_summary(&result, &run);
+                stdout().write_all(summary(&result, &run).as_bytes())?;
             }
             Ok(ExitCode::SUCCESS)
         }
@@ -57,9 +58,9 @@ fn on_interrupt() -> anyhow::Result<Arc<AtomicBool>> {
     Ok(flag)
 }
 
-fn print_summary(result: &CellResult, run: &RunDir) {
-    println!(
-        "{} seed {}: verdict {:.2} % (n = {}), selection {:.2} % (n = {}), {} parameters ({} active), {:.0} s → {}",
+fn summary(result: &CellResult, run: &RunDir) -> String {
+    format!(
+        "{} seed {}: verdict {:.2} % (n = {}), selection {:.2} % (n = {}), {} parameters ({} active), {:.0} s → {}\n",
         result.arm,
         result.seed,
         100.0 * result.verdict.accuracy,
@@ -70,5 +71,5 @@ fn print_summary(result: &CellResult, run: &RunDir) {
         result.n_active_params,
         result.seconds,
         run.path().display()
-    );
+    )
 }

@@ -49,7 +49,7 @@ impl CheckpointStore {
 
     /// Writes a checkpoint whole or not at all and points `latest`, and `best` if asked, at it. Then
     /// forgets the oldest beyond `keep_last`, never the best. A checkpoint of this step that is there
-    /// already (the run was interrupted right after it) is replaced.
+    /// already is replaced.
     ///
     /// # Errors
     /// When the disk refuses; the earlier checkpoints and pointers are then untouched.
@@ -62,18 +62,35 @@ impl CheckpointStore {
         let digest = checkpoint.write(&temporary)?;
         sync_folder(&temporary)?;
         if target.exists() {
-            let old = self.folder.join(format!(".{name}.old.tmp"));
-            self.remove(&old)?;
-            fs::rename(&target, &old).map_err(CheckpointError::io(&target))?;
+            self.discard(&name)?;
         }
         fs::rename(&temporary, &target).map_err(CheckpointError::io(&target))?;
         sync_folder(&self.folder)?;
         self.point("latest", &name, &digest)?;
         if best {
-            self.point("best", &name, &digest)?;
+            self.mark_best(checkpoint.manifest.step)?;
         }
         self.forget_old()?;
         Ok(target)
+    }
+
+    /// Points `best` at the checkpoint of a step.
+    ///
+    /// # Errors
+    /// When there is none, or the disk refuses.
+    pub fn mark_best(&self, step: u64) -> Result<(), CheckpointError> {
+        self.point("best", &Self::name(step), &manifest_digest(&self.path(step))?)
+    }
+
+    /// Removes checkpoints beyond a step (all of them without one): a run that was killed after it had
+    /// written one and before it pointed at it goes on from the one before.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn forget_after(&self, step: Option<u64>) -> Result<(), CheckpointError> {
+        let last = step.map(Self::name);
+        let beyond = |name: &String| last.as_ref().is_none_or(|last| name > last);
+        self.step_names()?.iter().filter(|name| beyond(name)).try_for_each(|name| self.discard(name))
     }
 
     /// The checkpoint that `latest` or `best` points at; none when there is no such pointer.
@@ -110,24 +127,19 @@ impl CheckpointStore {
     }
 
     fn forget_old(&self) -> Result<(), CheckpointError> {
-        let mut kept: Vec<String> =
-            self.names()?.into_iter().filter(|name| name.starts_with("step-")).collect();
-        kept.sort();
+        let names = self.step_names()?;
         let best = self.pointed("best")?;
-        let surplus = kept.len().saturating_sub(self.keep_last);
-        for name in kept.into_iter().take(surplus) {
-            let path = self.folder.join(&name);
-            if Some(&path) != best.as_ref() {
-                // Renamed first, so that a half-removed folder is never taken for a checkpoint.
-                let trash = self.folder.join(format!(".{name}.old.tmp"));
-                self.remove(&trash)?;
-                fs::rename(&path, &trash).map_err(CheckpointError::io(&path))?;
-            }
-        }
-        for name in self.names()?.into_iter().filter(|name| name.ends_with(".old.tmp")) {
-            self.remove(&self.folder.join(name))?;
-        }
-        Ok(())
+        let surplus = names.len().saturating_sub(self.keep_last);
+        let is_best = |name: &String| Some(self.folder.join(name)) == best;
+        names[..surplus].iter().filter(|name| !is_best(name)).try_for_each(|name| self.discard(name))
+    }
+
+    /// Removes a checkpoint. It is renamed first, so that a half-removed folder is never taken for one.
+    fn discard(&self, name: &str) -> Result<(), CheckpointError> {
+        let (path, trash) = (self.folder.join(name), self.folder.join(format!(".{name}.old.tmp")));
+        self.remove(&trash)?;
+        fs::rename(&path, &trash).map_err(CheckpointError::io(&path))?;
+        self.remove(&trash)
     }
 
     fn remove(&self, path: &Path) -> Result<(), CheckpointError> {
@@ -135,6 +147,14 @@ impl CheckpointStore {
             fs::remove_dir_all(path).map_err(CheckpointError::io(path))?;
         }
         Ok(())
+    }
+
+    /// Names of the checkpoints, oldest first.
+    fn step_names(&self) -> Result<Vec<String>, CheckpointError> {
+        let mut names = self.names()?;
+        names.retain(|name| name.starts_with("step-"));
+        names.sort();
+        Ok(names)
     }
 
     fn names(&self) -> Result<Vec<String>, CheckpointError> {
