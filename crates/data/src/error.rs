@@ -6,20 +6,20 @@ use std::io;
 #[derive(Debug, thiserror::Error)]
 pub enum DataError {
     /// A file cannot be read.
-    #[error("{file}: {source}")]
+    #[error("{file}: {cause}")]
     Read {
         /// The file.
         file: String,
         /// Why.
-        source: io::Error,
+        cause: io::Error,
     },
     /// A folder without the SST-2 files.
-    #[error("{file}: {source}; to put SST-2 there, run `cargo xtask data sst2 --from PATH`")]
+    #[error("{file}: {cause}; to put SST-2 there, run `cargo xtask data sst2 --from PATH`")]
     NoSst2 {
         /// The file that is missing.
         file: String,
         /// Why it cannot be read.
-        source: io::Error,
+        cause: io::Error,
     },
     /// A file that is not UTF-8.
     #[error("{file}:{line}: is not UTF-8 text; convert the file, for example with `iconv -t UTF-8`")]

@@ -18,7 +18,7 @@ impl Source {
         let name = path.display().to_string();
         match fs::read(path) {
             Ok(bytes) => Self::from_bytes(bytes, name),
-            Err(source) => Err(DataError::Read { file: name, source }),
+            Err(cause) => Err(DataError::Read { file: name, cause }),
         }
     }
 
@@ -27,7 +27,7 @@ impl Source {
         let mut bytes = Vec::new();
         match input.read_to_end(&mut bytes) {
             Ok(_) => Self::from_bytes(bytes, name.to_owned()),
-            Err(source) => Err(DataError::Read { file: name.to_owned(), source }),
+            Err(cause) => Err(DataError::Read { file: name.to_owned(), cause }),
         }
     }
 

@@ -42,7 +42,7 @@ pub(crate) fn load(config: &Sst2Config) -> Result<Dataset, DataError> {
 /// Reads one of the files. Texts are trimmed: some copies end them with a blank.
 pub(crate) fn read(path: &Path) -> Result<Vec<Example>, DataError> {
     let source = Source::from_path(path).map_err(|error| match error {
-        DataError::Read { file, source } => DataError::NoSst2 { file, source },
+        DataError::Read { file, cause } => DataError::NoSst2 { file, cause },
         other => other,
     })?;
     let rows = read_columns(&source, Dialect::TAB, ["sentence", "label"])?;

@@ -93,8 +93,9 @@ fn data_sentence(data: &DataFacts) -> String {
     let bayes = data.bayes_accuracy.map_or(String::new(), |bayes| {
         format!(" No classifier can beat {:.2} % (Bayes accuracy).", 100.0 * bayes)
     });
+    let notes: String = data.notes.iter().map(|note| format!(" Note: {note}.")).collect();
     format!(
-        "Data {}: {} training, {} selection and {} verdict examples.{bayes}",
+        "Data {}: {} training, {} selection and {} verdict examples.{bayes}{notes}",
         data.digest.short(),
         splits.train,
         splits.selection,

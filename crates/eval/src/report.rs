@@ -49,7 +49,7 @@ pub struct Report {
 }
 
 /// What was learned from, chosen on and judged on.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DataFacts {
     /// Hash of the examples.
@@ -58,6 +58,8 @@ pub struct DataFacts {
     pub splits: SplitSizes,
     /// The accuracy no classifier can beat, when the data set knows it.
     pub bayes_accuracy: Option<f64>,
+    /// What a reader should know about the data: repeats, contradictions, what was held out.
+    pub notes: Vec<String>,
 }
 
 /// One arm.
@@ -145,7 +147,12 @@ impl Report {
 }
 
 fn facts(result: &CellResult) -> DataFacts {
-    DataFacts { digest: result.data, splits: result.splits, bayes_accuracy: result.bayes_accuracy }
+    DataFacts {
+        digest: result.data,
+        splits: result.splits,
+        bayes_accuracy: result.bayes_accuracy,
+        notes: result.notes.clone(),
+    }
 }
 
 /// The data of all finished cells, which must be the same.
@@ -243,6 +250,7 @@ pub(crate) mod tests {
             steps: 100,
             best_step: 90,
             splits: SplitSizes { train: 1_000, selection: 200, verdict: 100 },
+            notes: vec!["7 texts are repeated".into()],
             selection: metrics(accuracy - 0.01),
             verdict: metrics(accuracy),
             bayes_accuracy: Some(0.97),

@@ -12,7 +12,7 @@ use crate::backend::Backend;
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
-    /// Say what is loaded from where, and more.
+    /// Say more on standard error.
     #[arg(long, short, global = true)]
     pub(crate) verbose: bool,
 }

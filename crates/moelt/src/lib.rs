@@ -1,4 +1,4 @@
-//! moelt: Mixture-of-Experts text classifiers whose experts come and go while they train.
+//! moelt: train, evaluate and use Mixture-of-Experts text classifiers.
 //!
 //! A thin facade over the crates that do the work; the `moelt` binary is built on it. This crate alone
 //! chooses the backend, by its features `flex` (default), `wgpu` and `cuda`.

@@ -6,8 +6,9 @@ use burn::module::Module;
 
 use crate::{HostTensor, ImportError, export, import};
 
-/// `a ← d a + (1 − d) w`, with `d = decay^every` each `every` steps. So that early averages do not
-/// cling to the initial weights, the decay per step is at most `(1 + t) / (10 + t)` at step t.
+/// Every `every` steps `a ← (d (1 − dⁿ⁻¹) a + (1 − d) w) / (1 − dⁿ)`, with `d = decay^every` at the n-th
+/// update: the bias-corrected average (as Adam's moments are), kept normalised. It is a weighted mean of
+/// the weights seen so far and owes nothing to the initial ones.
 #[derive(Clone, Debug)]
 pub struct WeightAverage {
     decay: f64,
@@ -39,8 +40,9 @@ impl WeightAverage {
         if !step.is_multiple_of(self.every) {
             return;
         }
-        let t = step as f64;
-        let keep = self.decay.min((1.0 + t) / (10.0 + t)).powi(self.every.min(1 << 20) as i32) as f32;
+        let decay = self.decay.powf(self.every as f64);
+        let n = (step / self.every) as f64;
+        let keep = (decay * (1.0 - decay.powf(n - 1.0)) / (1.0 - decay.powf(n))) as f32;
         for (path, new) in export(module) {
             let average = self.weights.get_mut(&path).unwrap_or_else(|| panic!("no average of `{path}`"));
             assert_eq!(average.shape, new.shape, "average of `{path}` is that of another shape");
@@ -72,12 +74,15 @@ mod tests {
                 data.as_mut_slice::<f32>().unwrap().fill(value);
             })
         };
-        let mut average = WeightAverage::new(&fill(1.0), 0.9, 2);
-        average.update(&fill(100.0), 1); // not its turn
-        average.update(&fill(3.0), 2); // (1 + 2) / (10 + 2) = ¼, squared: 1/16
-        let value = average.weights()["weight"].data[0];
-        assert!((value - (1.0 / 16.0 + 3.0 * 15.0 / 16.0)).abs() < 1e-6, "{value}");
-        average.update(&fill(value), 1000); // 0.9² once the ramp has passed it
-        assert_eq!(export(&average.apply(fill(0.0)).unwrap())["weight"].data, [value]);
+        let mut average = WeightAverage::new(&fill(100.0), 0.5f64.sqrt(), 2);
+        let value = |average: &WeightAverage| average.weights()["weight"].data[0];
+        average.update(&fill(1.0), 1); // not its turn
+        average.update(&fill(3.0), 2); // the first takes all
+        assert_eq!(value(&average), 3.0);
+        average.update(&fill(6.0), 4); // d = ½: weights ⅓ and ⅔
+        assert!((value(&average) - 5.0).abs() < 1e-6);
+        average.update(&fill(12.0), 6); // weights 1/7, 2/7, 4/7
+        assert!((value(&average) - 9.0).abs() < 1e-6);
+        assert_eq!(export(&average.apply(fill(0.0)).unwrap())["weight"].data, [value(&average)]);
     }
 }

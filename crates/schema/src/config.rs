@@ -192,7 +192,7 @@ impl Default for PlantedConfig {
 pub struct Sst2Config {
     /// Folder of `train.tsv` and `dev.tsv`, from where the command runs.
     pub dir: String,
-    /// Fraction of the full training sentences held out, with all their phrases, for selection.
+    /// Fraction of the full training sentences held out for selection; their phrases are not trained on.
     pub selection_fraction: f64,
     /// Seed of that choice (not of the run).
     pub split_seed: u64,

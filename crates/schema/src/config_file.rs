@@ -4,7 +4,7 @@
 //! files are laid over one another from left to right; a parent that two of them share counts once.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
 };
@@ -18,14 +18,14 @@ use crate::RunConfig;
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// A file cannot be read.
-    #[error("{}: {source}{}", path.display(), named_by(parent_of))]
+    #[error("{}: {cause}{}", path.display(), named_by(parent_of))]
     Read {
         /// The file.
         path: PathBuf,
         /// The file that names it as its parent.
         parent_of: Option<PathBuf>,
         /// Why.
-        source: std::io::Error,
+        cause: std::io::Error,
     },
     /// A file is not TOML.
     #[error("{}: {message}", path.display())]
@@ -78,6 +78,37 @@ pub fn resolved_toml(config: &RunConfig) -> String {
     toml::to_string(config).expect("a config is a table of plain values")
 }
 
+/// Where `theirs`, a resolved config as TOML, differs from `ours`: `` `optim.lr` is 0.1 there, 0.2 here ``.
+///
+/// # Errors
+/// When it is not TOML; the message names the line.
+pub fn config_differences(ours: &RunConfig, theirs: &str) -> Result<Vec<String>, String> {
+    let values = |text: &str| -> Result<BTreeMap<String, String>, String> {
+        let (mut values, table) = (BTreeMap::new(), toml::from_str(text).map_err(|e| e.to_string())?);
+        flatten(&table, "", &mut values);
+        Ok(values)
+    };
+    let (ours, theirs) = (values(&resolved_toml(ours))?, values(theirs)?);
+    let keys: BTreeSet<&String> = ours.keys().chain(theirs.keys()).collect();
+    let difference = |key: &String| {
+        let [there, here] = [&theirs, &ours].map(|values| values.get(key).map_or("unset", String::as_str));
+        (there != here).then(|| format!("`{key}` is {there} there, {here} here"))
+    };
+    Ok(keys.into_iter().filter_map(difference).collect())
+}
+
+/// Every value of a table as TOML, by dotted key.
+fn flatten(table: &Table, prefix: &str, values: &mut BTreeMap<String, String>) {
+    for (key, value) in table {
+        match value {
+            Value::Table(inner) => flatten(inner, &format!("{prefix}{key}."), values),
+            value => {
+                values.insert(format!("{prefix}{key}"), value.to_string());
+            }
+        }
+    }
+}
+
 /// Tables merged so far, and where each key was last set.
 #[derive(Default)]
 struct Layers {
@@ -94,7 +125,7 @@ impl Layers {
         chain: &mut Vec<PathBuf>,
     ) -> Result<(), ConfigError> {
         let read_error =
-            |source| ConfigError::Read { path: path.into(), parent_of: parent_of.map(Into::into), source };
+            |cause| ConfigError::Read { path: path.into(), parent_of: parent_of.map(Into::into), cause };
         let identity = fs::canonicalize(path).map_err(read_error)?;
         if chain.contains(&identity) {
             return Err(ConfigError::Cycle(path.into()));
@@ -266,6 +297,18 @@ mod tests {
         let a = write(folder.path(), "a.toml", "parent = \"b.toml\"\n");
         write(folder.path(), "b.toml", "parent = \"a.toml\"\n");
         assert!(message(&[a], &[]).contains("is its own parent"));
+    }
+
+    #[test]
+    fn differences_are_named_by_key_even_where_one_side_has_none() {
+        let mut other = RunConfig::default();
+        other.optim.lr = 0.5;
+        other.data.csv.selection = Some("mine.csv".into());
+        let differences = config_differences(&RunConfig::default(), &resolved_toml(&other)).unwrap();
+        let expected =
+            ["`data.csv.selection` is \"mine.csv\" there, unset here", "`optim.lr` is 0.5 there, 0.002 here"];
+        assert_eq!(differences, expected);
+        assert!(config_differences(&other, "seed = = 1").unwrap_err().contains("line 1"));
     }
 
     #[test]

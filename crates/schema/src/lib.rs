@@ -25,7 +25,7 @@ pub use config::{
     CsvConfig, DataConfig, DatasetKind, LayerKindConfig, ModelConfig, OptimConfig, PlantedConfig, Pooling,
     RunConfig, ScheduleKind, Sst2Config, SubwordConfig, TextConfig, TrainConfig, Unit,
 };
-pub use config_file::{ConfigError, load_config, resolved_toml};
+pub use config_file::{ConfigError, config_differences, load_config, resolved_toml};
 pub use digest::{Digest, DigestError};
 pub use event::{Event, EventRecord, StopReason, Wall};
 pub use layout::{ExpertId, LayerId, LayerKind, LayerLayout, Layout};

@@ -99,6 +99,17 @@ pub struct WindowState {
     pub layers: Vec<LayerSums>,
 }
 
+impl WindowState {
+    /// All sums.
+    pub fn values(&self) -> impl Iterator<Item = f64> {
+        let layers = self.layers.iter().flat_map(|layer| {
+            let per_expert = [&layer.tokens, &layer.gate, &layer.gate_norm].into_iter().flatten();
+            [layer.rows, layer.entropy].into_iter().chain(per_expert.copied())
+        });
+        [self.loss, self.load_balancing_loss, self.grad_norm].into_iter().chain(layers)
+    }
+}
+
 /// Routing sums of one MoE layer.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -37,6 +37,8 @@ pub struct CellResult {
     pub best_step: u64,
     /// Sizes of the splits.
     pub splits: SplitSizes,
+    /// What a reader should know about the data: repeats, contradictions, what was held out.
+    pub notes: Vec<String>,
     /// Metrics on the selection split.
     pub selection: Metrics,
     /// Metrics on the verdict split, read once, here.

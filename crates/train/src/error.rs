@@ -17,12 +17,12 @@ pub enum TrainError {
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
     /// The run folder cannot be read or written.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {cause}", path.display())]
     Io {
         /// The file or folder.
         path: PathBuf,
         /// Why.
-        source: io::Error,
+        cause: io::Error,
     },
     /// The folder holds a run of another config.
     #[error(
@@ -43,7 +43,7 @@ pub enum TrainError {
         /// What is wrong.
         message: String,
     },
-    /// The loss or a gradient is not a number.
+    /// The loss, a gradient or something that a checkpoint would hold is not a number.
     #[error(
         "arm {arm}, seed {seed}, step {step}: the {what} is {value}; training stopped. {}. \
          Lower optim.lr or set optim.clip_norm",
@@ -56,7 +56,7 @@ pub enum TrainError {
         seed: u64,
         /// The step, from 1.
         step: u64,
-        /// Loss or gradient norm.
+        /// Loss, gradient norm, weights, ….
         what: &'static str,
         /// NaN or infinite.
         value: f64,
@@ -86,7 +86,7 @@ impl TrainError {
     /// For `map_err` on file operations at `path`.
     pub(crate) fn io(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
         let path = path.into();
-        move |source| Self::Io { path, source }
+        move |cause| Self::Io { path, cause }
     }
 }
 

@@ -76,6 +76,7 @@ pub(crate) fn finish(
         steps: state.step,
         best_step: best.checkpoint.manifest.step,
         splits: prepared.sizes,
+        notes: prepared.notes.clone(),
         selection,
         verdict,
         bayes_accuracy: prepared.bayes_accuracy,

@@ -11,13 +11,12 @@ use burn::{module::Module, tensor::Device};
 use moelt_eval::metrics;
 use moelt_schema::{
     BestSoFar, CellResult, Digest, Event, EventRecord, EventsPosition, Metrics, RoutingStats, RunConfig,
-    RunDir, StopReason, WindowState, resolved_toml, write_atomically,
+    RunDir, StopReason, WindowState, config_differences, resolved_toml, write_atomically,
 };
 
 use crate::{
     CheckpointError, CheckpointStore, EventLog, LoadedModel, Prepared, TrainError, TrainState, finish,
-    predict,
-    state::{StepReport, schedule},
+    predict, state::schedule,
 };
 
 /// Is told how a run goes: a progress bar, a test, nothing (`()`).
@@ -60,11 +59,12 @@ pub fn train(
     interrupt: &AtomicBool,
     observer: &mut dyn Observer,
 ) -> Result<Outcome, TrainError> {
-    claim_folder(config, run)?;
+    check_folder(config, run)?;
     if let Some(result) = finish::finished(config, run)? {
         return Ok(Outcome::Finished(Box::new(result)));
     }
     let prepared = Prepared::new(config)?;
+    claim_folder(config, run)?;
     let store = CheckpointStore::open(run.checkpoints(), config.train.keep_last)?;
     let session = Session::open(config, run, prepared, store, device, observer)?;
     session.observer.started(&session.prepared, session.state.step, session.total);
@@ -79,20 +79,31 @@ pub fn train(
     }
 }
 
-/// Makes sure that the folder is this config's, writing `config.toml` if it is new.
-fn claim_folder(config: &RunConfig, run: &RunDir) -> Result<(), TrainError> {
-    let (path, ours) = (run.config(), resolved_toml(config));
+/// Makes sure that the folder does not hold the run of another config.
+fn check_folder(config: &RunConfig, run: &RunDir) -> Result<(), TrainError> {
+    const SHOWN: usize = 3;
+    let path = run.config();
     if !path.exists() {
-        return write_atomically(&path, ours.as_bytes()).map_err(TrainError::io(path));
-    }
-    let theirs = fs::read_to_string(&path).map_err(TrainError::io(&path))?;
-    if ours == theirs {
         return Ok(());
     }
-    let differs =
-        |(ours, theirs): (&str, &str)| (ours != theirs).then(|| format!("`{theirs}` there, `{ours}` here"));
-    let differences: Vec<String> = ours.lines().zip(theirs.lines()).filter_map(differs).take(3).collect();
-    Err(TrainError::OtherConfig { path: run.path().into(), differences: differences.join("; ") })
+    let theirs = fs::read(&path).map_err(TrainError::io(&path))?;
+    let differences = config_differences(config, &String::from_utf8_lossy(&theirs))
+        .map_err(|message| TrainError::Damaged { path, message })?;
+    if differences.is_empty() {
+        return Ok(());
+    }
+    let shown = differences[..differences.len().min(SHOWN)].join("; ");
+    Err(TrainError::OtherConfig { path: run.path().into(), differences: shown })
+}
+
+/// Writes `config.toml` into a new folder. Not before the data could be read: whoever mends a config whose
+/// data could not has no run to keep.
+fn claim_folder(config: &RunConfig, run: &RunDir) -> Result<(), TrainError> {
+    let path = run.config();
+    if path.exists() {
+        return Ok(());
+    }
+    write_atomically(&path, resolved_toml(config).as_bytes()).map_err(TrainError::io(path))
 }
 
 /// Why the loop was left.
@@ -125,8 +136,7 @@ impl<'a> Session<'a> {
         observer: &'a mut dyn Observer,
     ) -> Result<Self, TrainError> {
         let total = ((prepared.train.per_epoch() as f64 * config.train.epochs).round() as u64).max(1);
-        let Some(path) = store.pointed("latest")? else {
-            store.forget_after(None)?;
+        let Some(path) = store.newest()? else {
             let events = EventLog::open(&run.events(), EventsPosition::default())?;
             let state = TrainState::new(config, &prepared, device);
             let mut session = Self { config, prepared, store, events, state, total, saved: None, observer };
@@ -138,14 +148,13 @@ impl<'a> Session<'a> {
         same_run("config", config.digest(), manifest.config, &path)?;
         same_run("data", prepared.digest, manifest.data, &path)?;
         same_run("vocabulary", prepared.vocabulary.digest(), manifest.vocabulary, &path)?;
+        if let Some(best) = manifest.state.best {
+            check_best(&store, best.step, manifest.step, device)?;
+        }
         let events = EventLog::open(&run.events(), manifest.events)?;
         tracing::info!("resuming at step {} of {total} from {}", manifest.step, path.display());
         let state = TrainState::restore(loaded);
-        store.forget_after(Some(state.step))?;
-        if state.progress.best.is_some_and(|best| best.step == state.step) {
-            // The run may have been killed between pointing `latest` and pointing `best` at it.
-            store.mark_best(state.step)?;
-        }
+        store.forget_after(state.step)?;
         Ok(Self { config, prepared, store, events, total, saved: Some(state.step), state, observer })
     }
 
@@ -153,11 +162,11 @@ impl<'a> Session<'a> {
     fn run(mut self, interrupt: &AtomicBool) -> Result<(Self, End), TrainError> {
         let mut clock = Instant::now();
         let reason = loop {
-            if self.out_of_patience() {
-                break StopReason::EarlyStopping;
-            }
             if self.state.step >= self.total {
                 break StopReason::Completed;
+            }
+            if self.out_of_patience() {
+                break StopReason::EarlyStopping;
             }
             if interrupt.load(Ordering::Relaxed) {
                 if self.saved != Some(self.state.step) {
@@ -169,7 +178,8 @@ impl<'a> Session<'a> {
             let report;
             (self.state, report) = self.state.train_step(&batch, self.config, self.total);
             if !report.is_finite() {
-                return Err(self.not_finite(report)?);
+                let (what, value) = report.not_finite();
+                return Err(self.not_finite(self.state.step + 1, what, value)?);
             }
             self.observer.stepped(self.state.step, report.loss);
             self.state.progress.seconds += clock.elapsed().as_secs_f64();
@@ -209,11 +219,9 @@ impl<'a> Session<'a> {
 
     /// Evaluates on selection; higher accuracy is better, lower loss decides a tie.
     fn evaluate(&mut self) -> Result<Metrics, TrainError> {
-        let clock = Instant::now();
         let predictions = predict(&self.state.evaluated()?, &self.prepared.selection);
         let metrics = metrics(&predictions, self.prepared.classes.len());
         let progress = &mut self.state.progress;
-        progress.seconds += clock.elapsed().as_secs_f64();
         let key = |accuracy: f64, loss: f64| (accuracy, -loss);
         let now = key(metrics.accuracy, metrics.loss);
         let best = progress.best.is_none_or(|best| now > key(best.accuracy, best.loss));
@@ -231,6 +239,9 @@ impl<'a> Session<'a> {
     fn save(&mut self, selection: Option<Metrics>, best: bool) -> Result<(), TrainError> {
         let position = self.events.sync()?;
         let mut checkpoint = self.state.checkpoint(self.config, &self.prepared, selection, position)?;
+        if let Some((what, value)) = checkpoint.not_finite() {
+            return Err(self.not_finite(self.state.step, what, value)?);
+        }
         self.store.save(&mut checkpoint, best)?;
         self.saved = Some(self.state.step);
         Ok(())
@@ -254,6 +265,7 @@ impl<'a> Session<'a> {
             n_params: state.model.num_params(),
             n_active_params: state.model.n_active_params(&state.layout),
             total_steps: self.total,
+            notes: prepared.notes.clone(),
         })
     }
 
@@ -270,18 +282,31 @@ impl<'a> Session<'a> {
         })
     }
 
-    fn not_finite(&self, report: StepReport) -> Result<TrainError, TrainError> {
-        let (what, value) =
-            if report.loss.is_finite() { ("gradient norm", report.grad_norm) } else { ("loss", report.loss) };
+    fn not_finite(&self, step: u64, what: &'static str, value: f64) -> Result<TrainError, TrainError> {
         Ok(TrainError::NotFinite {
             arm: self.config.arm.clone(),
             seed: self.config.seed,
-            step: self.state.step + 1,
+            step,
             what,
             value,
             checkpoint: self.store.pointed("latest")?,
         })
     }
+}
+
+/// Makes sure that the best checkpoint so far, of step `best`, is whole and pointed at: the run at step
+/// `latest` will end with its judgement.
+fn check_best(store: &CheckpointStore, best: u64, latest: u64, device: &Device) -> Result<(), TrainError> {
+    let pointed = store.pointed("best")?;
+    if pointed.as_ref() == Some(&store.path(best)) {
+        return Ok(LoadedModel::load(&store.path(best), device).map(drop)?);
+    }
+    if best == latest {
+        // The run was killed between pointing `latest` and pointing `best` at it.
+        return Ok(store.mark_best(best)?);
+    }
+    let message = format!("does not name {}, where the best evaluation was", CheckpointStore::name(best));
+    Err(CheckpointError::Pointer { path: store.pointer("best"), message }.into())
 }
 
 fn same_run(what: &'static str, expected: Digest, found: Digest, path: &Path) -> Result<(), CheckpointError> {

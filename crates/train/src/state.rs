@@ -52,6 +52,11 @@ impl StepReport {
     pub(crate) fn is_finite(&self) -> bool {
         self.loss.is_finite() && self.grad_norm.is_finite()
     }
+
+    /// What is not finite, when something is not.
+    pub(crate) fn not_finite(&self) -> (&'static str, f64) {
+        if self.loss.is_finite() { ("gradient norm", self.grad_norm) } else { ("loss", self.loss) }
+    }
 }
 
 impl TrainState {

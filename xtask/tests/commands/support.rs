@@ -135,6 +135,7 @@ fn result(cell: &Cell, predictions: &[Prediction], files: BTreeMap<String, Diges
         steps: 9,
         best_step: 9,
         splits: SplitSizes { train: 1_000, selection: 100, verdict: 100 },
+        notes: Vec::new(),
         selection: metrics(predictions, 2),
         verdict: metrics(predictions, 2),
         bayes_accuracy: Some(0.97),

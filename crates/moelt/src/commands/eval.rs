@@ -31,11 +31,8 @@ pub(crate) fn run(args: &EvalArgs) -> anyhow::Result<()> {
             metrics.accuracy
         );
     }
-    let text = if args.json {
-        serde_json::to_string_pretty(&metrics)? + "\n"
-    } else {
-        describe(&metrics, classes)
-    };
+    let text =
+        if args.json { serde_json::to_string_pretty(&metrics)? + "\n" } else { describe(&metrics, classes) };
     Ok(std::io::stdout().write_all(text.as_bytes())?)
 }
 

@@ -11,7 +11,7 @@ use moelt_schema::{CHECKPOINT_FORMAT, Digest, Manifest, RunConfig, resolved_toml
 
 use super::{
     CheckpointError,
-    tensors::{StoredTensors, from_bytes, to_bytes},
+    tensors::{Stored, StoredTensors, from_bytes, to_bytes},
 };
 
 const MANIFEST: &str = "manifest.json";
@@ -62,6 +62,24 @@ impl Checkpoint {
         Ok(digest)
     }
 
+    /// The first number in it that is not finite, and where: nothing could go on from there.
+    pub(crate) fn not_finite(&self) -> Option<(&'static str, f64)> {
+        let Manifest { state, selection, probe, .. } = &self.manifest;
+        let tensors = [
+            ("largest weight", Some(&self.model)),
+            ("largest averaged weight", self.average.as_ref()),
+            ("optimizer state", Some(&self.optimizer)),
+        ];
+        let in_tensors =
+            tensors.into_iter().find_map(|(what, tensors)| Some((what, not_finite_tensor(tensors?)?)));
+        let logits = probe.logits.iter().chain(probe.ema_logits.iter().flatten()).flatten();
+        let losses = state.best.iter().map(|best| best.loss).chain(selection.iter().map(|m| m.loss));
+        in_tensors
+            .or_else(|| Some(("model's output", logits.map(|v| f64::from(*v)).find(not_finite)?)))
+            .or_else(|| Some(("selection loss", losses.into_iter().find(not_finite)?)))
+            .or_else(|| Some(("routing statistic", state.window.values().find(not_finite)?)))
+    }
+
     /// Reads the checkpoint in `folder`, verifying every hash.
     ///
     /// # Errors
@@ -75,14 +93,6 @@ impl Checkpoint {
         };
         let tensors = |name: &str| from_bytes(&read(name)?, &folder.join(name));
         let config = RunConfig::from_toml(&text(CONFIG)?).map_err(|e| malformed(folder, CONFIG, e))?;
-        if config.digest() != manifest.config {
-            return Err(CheckpointError::OtherRun {
-                path: folder.join(CONFIG),
-                what: "config",
-                expected: manifest.config,
-                found: config.digest(),
-            });
-        }
         let averaged = manifest.files.contains_key(AVERAGE);
         Ok(Self {
             config,
@@ -143,6 +153,15 @@ fn read_hashed(
 
 fn malformed(folder: &Path, name: &str, message: String) -> CheckpointError {
     CheckpointError::Malformed { path: folder.join(name), message }
+}
+
+fn not_finite(value: &f64) -> bool {
+    !value.is_finite()
+}
+
+fn not_finite_tensor(tensors: &StoredTensors) -> Option<f64> {
+    let values = tensors.values().filter_map(Stored::values).flatten();
+    values.map(|value| f64::from(*value)).find(not_finite)
 }
 
 /// What `b3sum manifest.json` prints.

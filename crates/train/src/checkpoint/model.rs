@@ -49,7 +49,6 @@ impl LoadedModel {
         let expected = names.split(&shapes);
         let read = |stored: &StoredTensors, file: &str| {
             check_keys(stored, &expected, &path.join(file))?;
-            tracing::info!("{} tensors of {} from {}", stored.len(), file, path.display());
             Ok(names.join(stored, shapes.keys()))
         };
         let fill = |tensors| import(empty.clone(), tensors).expect("keys and shapes were checked");
@@ -62,6 +61,16 @@ impl LoadedModel {
             check_probe(&fill(average.clone()), &probe.inputs, saved, "averaged", path)?;
         }
         let optimizer = optimizer(&checkpoint, &names, &shapes, path)?;
+        tracing::info!(
+            "loaded {} (arm {}, seed {}, step {}): {} model, {} averaged and {} optimizer tensors; probe repeated",
+            path.display(),
+            checkpoint.manifest.arm,
+            checkpoint.manifest.seed,
+            checkpoint.manifest.step,
+            checkpoint.model.len(),
+            checkpoint.average.as_ref().map_or(0, BTreeMap::len),
+            checkpoint.optimizer.len()
+        );
         Ok(Self { path: path.into(), vocabulary, trained, average, optimizer, checkpoint })
     }
 
@@ -105,13 +114,14 @@ fn optimizer(
     shapes: &BTreeMap<String, HostTensor>,
     path: &Path,
 ) -> Result<BTreeMap<String, ParamState>, CheckpointError> {
-    let groups = |path: &str, tensor: &HostTensor| {
+    let rows = |path: &str, tensor: &HostTensor| {
         let sparse = checkpoint.config.optim.embedding_sparse && path == "embedding.table";
-        if sparse || names.has_axis(path) { tensor.shape[0] } else { 1 }
+        let axis = if sparse { Some(0) } else { names.axis(path) };
+        axis.map_or(1, |axis| tensor.shape[axis])
     };
     let optimized = &checkpoint.manifest.optimized;
     let empty = |(path, tensor): (&String, &HostTensor)| {
-        let state = ParamState::new(&tensor.shape, groups(path, tensor));
+        let state = ParamState::new(&tensor.shape, rows(path, tensor));
         optimized.contains(path).then(|| (path.clone(), state))
     };
     let expected: BTreeMap<String, ParamState> = shapes.iter().filter_map(empty).collect();

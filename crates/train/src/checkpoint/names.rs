@@ -29,9 +29,9 @@ impl ExpertNames {
         Self { axes: axes.iter().map(with_experts).collect() }
     }
 
-    /// Whether the parameter at `path` has an expert axis.
-    pub(crate) fn has_axis(&self, path: &str) -> bool {
-        self.axes.contains_key(path)
+    /// Axis of the experts of the parameter at `path`, if it has one.
+    pub(crate) fn axis(&self, path: &str) -> Option<usize> {
+        self.axes.get(path).map(|(axis, _)| *axis)
     }
 
     /// Parameters as they are stored.

@@ -82,14 +82,31 @@ impl CheckpointStore {
         self.point("best", &Self::name(step), &manifest_digest(&self.path(step))?)
     }
 
-    /// Removes checkpoints beyond a step (all of them without one): a run that was killed after it had
-    /// written one and before it pointed at it goes on from the one before.
+    /// The checkpoint to go on from: the one `latest` points at or, when a run was killed before it had
+    /// pointed at its first, the last one there is.
+    ///
+    /// # Errors
+    /// When `latest` does not name a checkpoint whose manifest has the hash it gives.
+    pub fn newest(&self) -> Result<Option<PathBuf>, CheckpointError> {
+        match self.pointed("latest")? {
+            Some(path) => Ok(Some(path)),
+            None => Ok(self.step_names()?.last().map(|name| self.folder.join(name))),
+        }
+    }
+
+    /// The file of a pointer, `latest` or `best`.
+    pub(crate) fn pointer(&self, pointer: &str) -> PathBuf {
+        self.folder.join(pointer)
+    }
+
+    /// Removes checkpoints beyond a step: a run that was killed after it had written one and before it
+    /// pointed at it goes on from the one before.
     ///
     /// # Errors
     /// When the disk refuses.
-    pub fn forget_after(&self, step: Option<u64>) -> Result<(), CheckpointError> {
-        let last = step.map(Self::name);
-        let beyond = |name: &String| last.as_ref().is_none_or(|last| name > last);
+    pub fn forget_after(&self, step: u64) -> Result<(), CheckpointError> {
+        let last = Self::name(step);
+        let beyond = |name: &String| *name > last;
         self.step_names()?.iter().filter(|name| beyond(name)).try_for_each(|name| self.discard(name))
     }
 
@@ -98,7 +115,7 @@ impl CheckpointStore {
     /// # Errors
     /// When the pointer does not name a checkpoint whose manifest has the hash it gives.
     pub fn pointed(&self, pointer: &str) -> Result<Option<PathBuf>, CheckpointError> {
-        let path = self.folder.join(pointer);
+        let path = self.pointer(pointer);
         if !path.exists() {
             return Ok(None);
         }
@@ -110,6 +127,9 @@ impl CheckpointStore {
             .and_then(|line| line.split_once(' '))
             .ok_or_else(|| wrong(format!("reads `{}`", text.trim())))?;
         let expected: Digest = hash.parse().map_err(|e| wrong(format!("{e}")))?;
+        if text != pointer_line(name, &expected) {
+            return Err(wrong(format!("reads `{}`", text.trim())));
+        }
         let target = self.folder.join(name);
         if !name.starts_with("step-") || !target.is_dir() {
             return Err(wrong(format!("names `{name}`, which is not here")));
@@ -122,8 +142,8 @@ impl CheckpointStore {
     }
 
     fn point(&self, pointer: &str, name: &str, digest: &Digest) -> Result<(), CheckpointError> {
-        let path = self.folder.join(pointer);
-        write_atomically(&path, format!("{name} {digest}\n").as_bytes()).map_err(CheckpointError::io(path))
+        let path = self.pointer(pointer);
+        write_atomically(&path, pointer_line(name, digest).as_bytes()).map_err(CheckpointError::io(path))
     }
 
     fn forget_old(&self) -> Result<(), CheckpointError> {
@@ -163,6 +183,11 @@ impl CheckpointStore {
             entries.map(|entry| entry.map(|e| e.file_name().to_string_lossy().into_owned())).collect();
         names.map_err(CheckpointError::io(&self.folder))
     }
+}
+
+/// What a pointer file holds.
+fn pointer_line(name: &str, digest: &Digest) -> String {
+    format!("{name} {digest}\n")
 }
 
 fn sync_folder(path: &Path) -> Result<(), CheckpointError> {

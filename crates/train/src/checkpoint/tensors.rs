@@ -26,6 +26,14 @@ impl Stored {
         }
     }
 
+    /// The values of weights and moments.
+    pub(crate) fn values(&self) -> Option<&[f32]> {
+        match self {
+            Self::F32(tensor) => Some(&tensor.data),
+            Self::U64(_) => None,
+        }
+    }
+
     fn to_bytes(&self) -> Vec<u8> {
         match self {
             Self::F32(tensor) => tensor.data.iter().flat_map(|v| v.to_le_bytes()).collect(),
