@@ -2,6 +2,8 @@
 //!
 //! Defaults are the smallest thing that works; recipes live in `configs/`.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{Digest, LayerKind, Layout};
@@ -46,59 +48,91 @@ impl RunConfig {
         Digest::of_json(self)
     }
 
-    /// Values that no run can work with, as `(key, what is wrong)`.
+    /// Refuses values that no run can work with.
+    ///
+    /// # Errors
+    /// The key and what is wrong with its value.
     pub fn check(&self) -> Result<(), (&'static str, String)> {
-        let fraction = |key, value: f64| {
-            let fine = (0.0..1.0).contains(&value);
-            if fine { Ok(()) } else { Err((key, format!("is {value}; must be at least 0 and below 1"))) }
-        };
-        let positive = |key, value: usize| {
-            if value > 0 { Ok(()) } else { Err((key, "must be at least 1".to_owned())) }
-        };
-        let above_zero = |key, value: f64| {
-            let fine = value > 0.0 && value.is_finite();
-            if fine { Ok(()) } else { Err((key, format!("is {value}; must be a number above 0"))) }
-        };
-        let at_least_zero = |key, value: f64| {
-            let fine = value >= 0.0 && value.is_finite();
-            if fine { Ok(()) } else { Err((key, format!("is {value}; must be a number of at least 0"))) }
-        };
-        positive("model.d_model", self.model.d_model)?;
-        positive("model.d_ff", self.model.d_ff)?;
-        positive("model.n_layers", self.model.n_layers)?;
-        positive("model.n_experts", self.model.n_experts)?;
-        positive("model.top_k", self.model.top_k)?;
-        positive("train.batch_size", self.train.batch_size)?;
-        positive("train.keep_last", self.train.keep_last)?;
-        positive("data.sst2.sentence_repeats", self.data.sst2.sentence_repeats)?;
-        positive("text.max_tokens", self.text.max_tokens)?;
-        above_zero("train.epochs", self.train.epochs)?;
-        above_zero("optim.lr", self.optim.lr)?;
-        above_zero("optim.eps", self.optim.eps)?;
-        at_least_zero("optim.embedding_lr_scale", self.optim.embedding_lr_scale)?;
-        at_least_zero("optim.weight_decay", self.optim.weight_decay)?;
-        at_least_zero("optim.embedding_weight_decay", self.optim.embedding_weight_decay)?;
-        at_least_zero("optim.clip_norm", self.optim.clip_norm)?;
-        at_least_zero("train.load_balancing_coef", self.train.load_balancing_coef)?;
-        at_least_zero("model.embedding_std", self.model.embedding_std)?;
-        for (key, value) in [
-            ("model.input_dropout", self.model.input_dropout),
-            ("model.output_dropout", self.model.output_dropout),
-            ("model.word_dropout", self.model.word_dropout),
-            ("optim.beta1", self.optim.beta1),
-            ("optim.beta2", self.optim.beta2),
-            ("optim.ema_decay", self.optim.ema_decay),
-            ("optim.warmup", self.optim.warmup),
-            ("data.sst2.selection_fraction", self.data.sst2.selection_fraction),
-            ("data.csv.selection_fraction", self.data.csv.selection_fraction),
-            ("data.csv.verdict_fraction", self.data.csv.verdict_fraction),
-        ] {
-            fraction(key, value)?;
+        if let Some((key, _)) = self.counts().into_iter().find(|(_, count)| *count == 0) {
+            return Err((key, "must be at least 1".to_owned()));
+        }
+        if let Some((key, value, bound)) = self.numbers().into_iter().find(|(_, v, bound)| !bound.holds(*v)) {
+            return Err((key, format!("is {value}; must be {bound}")));
         }
         if self.model.conv_width != 0 && self.model.conv_width.is_multiple_of(2) {
             return Err(("model.conv_width", "must be odd, or 0 for no convolution".to_owned()));
         }
         Ok(())
+    }
+
+    /// Whole numbers of which there must be at least one.
+    fn counts(&self) -> [(&'static str, usize); 9] {
+        [
+            ("data.sst2.sentence_repeats", self.data.sst2.sentence_repeats),
+            ("text.max_tokens", self.text.max_tokens),
+            ("model.d_model", self.model.d_model),
+            ("model.d_ff", self.model.d_ff),
+            ("model.n_layers", self.model.n_layers),
+            ("model.n_experts", self.model.n_experts),
+            ("model.top_k", self.model.top_k),
+            ("train.batch_size", self.train.batch_size),
+            ("train.keep_last", self.train.keep_last),
+        ]
+    }
+
+    /// Numbers with their bounds.
+    fn numbers(&self) -> [(&'static str, f64, Bound); 19] {
+        use Bound::{AtLeastZero, Fraction, Positive};
+        let Self { data, model, optim, train, .. } = self;
+        [
+            ("data.sst2.selection_fraction", data.sst2.selection_fraction, Fraction),
+            ("data.csv.selection_fraction", data.csv.selection_fraction, Fraction),
+            ("data.csv.verdict_fraction", data.csv.verdict_fraction, Fraction),
+            ("model.embedding_std", model.embedding_std, AtLeastZero),
+            ("model.input_dropout", model.input_dropout, Fraction),
+            ("model.output_dropout", model.output_dropout, Fraction),
+            ("model.word_dropout", model.word_dropout, Fraction),
+            ("optim.lr", optim.lr, Positive),
+            ("optim.embedding_lr_scale", optim.embedding_lr_scale, AtLeastZero),
+            ("optim.beta1", optim.beta1, Fraction),
+            ("optim.beta2", optim.beta2, Fraction),
+            ("optim.eps", optim.eps, Positive),
+            ("optim.weight_decay", optim.weight_decay, AtLeastZero),
+            ("optim.embedding_weight_decay", optim.embedding_weight_decay, AtLeastZero),
+            ("optim.clip_norm", optim.clip_norm, AtLeastZero),
+            ("optim.warmup", optim.warmup, Fraction),
+            ("optim.ema_decay", optim.ema_decay, Fraction),
+            ("train.epochs", train.epochs, Positive),
+            ("train.load_balancing_coef", train.load_balancing_coef, AtLeastZero),
+        ]
+    }
+}
+
+/// What a number must be.
+#[derive(Clone, Copy)]
+enum Bound {
+    Positive,
+    AtLeastZero,
+    Fraction,
+}
+
+impl Bound {
+    fn holds(self, value: f64) -> bool {
+        match self {
+            Self::Positive => value > 0.0 && value.is_finite(),
+            Self::AtLeastZero => value >= 0.0 && value.is_finite(),
+            Self::Fraction => (0.0..1.0).contains(&value),
+        }
+    }
+}
+
+impl fmt::Display for Bound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Positive => "a number above 0",
+            Self::AtLeastZero => "a number of at least 0",
+            Self::Fraction => "at least 0 and below 1",
+        })
     }
 }
 

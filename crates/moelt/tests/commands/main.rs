@@ -1,0 +1,11 @@
+//! Whole-program tests: the `moelt` binary, run as a user runs it.
+//!
+//! One test target with a module a topic, so that the binary's dependencies are linked once.
+
+#![allow(clippy::unwrap_used)]
+
+mod damage;
+mod inputs;
+mod resume;
+mod support;
+mod usage;
