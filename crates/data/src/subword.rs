@@ -45,7 +45,7 @@ mod tests {
             parts("wonderful", &config()),
             ["prefix wonder", "prefix wonde", "prefix wond", "suffix ful"]
         );
-        assert_eq!(parts("so-so", &config()), ["prefix so-s", "suffix -so", "part so"]);
+        assert_eq!(parts("so-so", &config()), ["prefix so-so", "prefix so-s", "suffix -so", "part so"]);
         assert_eq!(parts("anti-", &config()), ["prefix anti-", "prefix anti", "suffix ti-", "part anti"]);
     }
 

@@ -66,9 +66,8 @@ impl RunConfig {
     }
 
     /// Whole numbers of which there must be at least one.
-    fn counts(&self) -> [(&'static str, usize); 9] {
+    fn counts(&self) -> [(&'static str, usize); 8] {
         [
-            ("data.sst2.sentence_repeats", self.data.sst2.sentence_repeats),
             ("text.max_tokens", self.text.max_tokens),
             ("model.d_model", self.model.d_model),
             ("model.d_ff", self.model.d_ff),
@@ -230,14 +229,11 @@ pub struct Sst2Config {
     pub selection_fraction: f64,
     /// Seed of that choice (not of the run).
     pub split_seed: u64,
-    /// Times each full training sentence is trained on per epoch. Nine of ten training texts are phrases,
-    /// but what is judged are full sentences.
-    pub sentence_repeats: usize,
 }
 
 impl Default for Sst2Config {
     fn default() -> Self {
-        Self { dir: "datasets/sst2".to_owned(), selection_fraction: 0.15, split_seed: 1, sentence_repeats: 1 }
+        Self { dir: "datasets/sst2".to_owned(), selection_fraction: 0.15, split_seed: 1 }
     }
 }
 

@@ -32,7 +32,7 @@ epochs = 20.0
 batch_size = 16
 ";
 
-/// Reviews whose words give their labels away, one of them in five texts each a little longer.
+/// Reviews of several lengths, whose words give their labels away.
 fn reviews() -> String {
     let row = |i: usize| {
         let (word, label) = if i.is_multiple_of(2) { ("good", "praise") } else { ("bad", "blame") };
