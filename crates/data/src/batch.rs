@@ -29,7 +29,6 @@ impl TokenBatch {
     /// let (long, short) = (Encoded::from_tokens(&[vec![4], vec![5]]), Encoded::from_tokens(&[vec![6]]));
     /// let batch = TokenBatch::new(&[(7, &long, 1), (3, &short, 0)]);
     /// assert_eq!(batch.rows, [4, 5, 6, 0]);
-    /// assert_eq!(batch.positions(), [0, 1, 2]);
     /// ```
     ///
     /// # Panics
@@ -55,12 +54,6 @@ impl TokenBatch {
             examples: examples.iter().map(|&(index, _, _)| index).collect(),
         }
     }
-
-    /// Flat indices `b · S + s` of the tokens that are not padding, ascending.
-    pub fn positions(&self) -> Vec<u32> {
-        let tokens_of = |(b, &length): (usize, &usize)| (b * self.seq) as u32..(b * self.seq + length) as u32;
-        self.lengths.iter().enumerate().flat_map(tokens_of).collect()
-    }
 }
 
 #[cfg(test)]
@@ -76,12 +69,11 @@ mod tests {
         assert_eq!(batch.rows, [1, 2, 3, 0, 0, 0, 4, 0, 5, 0, 6, 0]);
         assert_eq!((batch.lengths.as_slice(), batch.labels.as_slice()), (&[2, 3][..], &[0, 2][..]));
         assert_eq!(batch.examples, [10, 20]);
-        assert_eq!(batch.positions(), [0, 1, 3, 4, 5]);
     }
 
     #[test]
-    fn an_empty_text_keeps_one_position() {
+    fn an_empty_text_keeps_one_token() {
         let batch = TokenBatch::new(&[(0, &Encoded::from_tokens(&[]), 0)]);
-        assert_eq!((batch.rows.as_slice(), batch.positions().as_slice()), (&[0][..], &[0][..]));
+        assert_eq!((batch.rows.as_slice(), batch.lengths.as_slice()), (&[0][..], &[1][..]));
     }
 }

@@ -38,7 +38,8 @@ pub enum DataError {
     /// A header without a column that is needed.
     #[error(
         "{file}:{line}: no column `{column}`; the first line must name the columns, and it names {}. \
-         Add a header, or say which columns hold what (data.csv.text_column, data.csv.label_column)",
+         Add a header, or say which columns hold what (data.csv.text_column and data.csv.label_column in a \
+         config, --text-column and --label-column for `moelt predict` and `moelt eval`)",
         quoted(columns)
     )]
     NoColumn {

@@ -39,7 +39,8 @@ pub fn read_texts(
     let source = Source::from_reader(source, name)?;
     let dialect = Dialect::of(&source);
     let columns = header(&source, dialect);
-    let is_table = Dialect::of_extension(&source).is_some() || columns.len() > 1;
+    let only_a_name = columns.len() == 1 && USUAL.contains(&columns[0].as_str());
+    let is_table = Dialect::of_extension(&source).is_some() || columns.len() > 1 || only_a_name;
     let usual = USUAL.into_iter().find(|usual| is_table && columns.iter().any(|column| column == usual));
     let fallback = Dialect::of_extension(&source).map(|_| USUAL[0]);
     match text_column.or(usual).or(fallback) {

@@ -95,11 +95,6 @@ impl Vocabulary {
         row(word).into_iter().chain(parts).collect()
     }
 
-    /// How texts are cut into tokens.
-    pub fn text_config(&self) -> &TextConfig {
-        &self.text
-    }
-
     /// Hash of everything that encoding depends on.
     pub fn digest(&self) -> Digest {
         Digest::of_json(self)

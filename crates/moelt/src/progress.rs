@@ -9,19 +9,24 @@ pub(crate) struct Bar(ProgressBar);
 
 impl Bar {
     pub(crate) fn new() -> Self {
-        let style = ProgressStyle::with_template("{prefix} {wide_bar} {pos}/{len} steps, {msg}, {eta} left");
+        let style = ProgressStyle::with_template("{wide_bar} {pos}/{len} steps, {msg}, {eta} left");
         let bar = ProgressBar::no_length();
         if let Ok(style) = style {
             bar.set_style(style);
         }
         Self(bar)
     }
+
+    /// A line above the bar, which is there only on a terminal.
+    fn say(&self, line: &str) {
+        self.0.suspend(|| eprintln!("{line}"));
+    }
 }
 
 impl Observer for Bar {
     fn started(&mut self, prepared: &Prepared, done: u64, total: u64) {
         let sizes = prepared.sizes;
-        self.0.println(format!(
+        self.say(&format!(
             "train {} · selection {} · verdict {} · {} embedding rows · {} classes",
             sizes.train,
             sizes.selection,
@@ -30,7 +35,7 @@ impl Observer for Bar {
             prepared.classes.len()
         ));
         for note in &prepared.notes {
-            self.0.println(format!("note: {note}"));
+            self.say(&format!("note: {note}"));
         }
         self.0.set_length(total);
         self.0.set_position(done);
@@ -46,7 +51,7 @@ impl Observer for Bar {
         if let Event::Selection { accuracy, loss, best } = &record.event {
             let star = if *best { " (best)" } else { "" };
             let percent = 100.0 * accuracy;
-            self.0.println(format!("step {}: selection {percent:.2} %, loss {loss:.4}{star}", record.step));
+            self.say(&format!("step {}: selection {percent:.2} %, loss {loss:.4}{star}", record.step));
         }
     }
 }

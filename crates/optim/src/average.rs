@@ -8,7 +8,8 @@ use crate::{HostTensor, ImportError, export, import};
 
 /// Every `every` steps `a ← (d (1 − dⁿ⁻¹) a + (1 − d) w) / (1 − dⁿ)`, with `d = decay^every` at the n-th
 /// update: the bias-corrected average (as Adam's moments are), kept normalised. It is a weighted mean of
-/// the weights seen so far and owes nothing to the initial ones.
+/// the weights seen so far and owes nothing to the initial ones. Before the first update it is the weights
+/// themselves.
 #[derive(Clone, Debug)]
 pub struct WeightAverage {
     decay: f64,
@@ -37,11 +38,11 @@ impl WeightAverage {
     /// # Panics
     /// When the module's parameters are not those of the average: an edit that forgot it.
     pub fn update<M: Module>(&mut self, module: &M, step: u64) {
-        if !step.is_multiple_of(self.every) {
+        if step > self.every && !step.is_multiple_of(self.every) {
             return;
         }
         let decay = self.decay.powf(self.every as f64);
-        let n = (step / self.every) as f64;
+        let n = (step / self.every).max(1) as f64;
         let keep = (decay * (1.0 - decay.powf(n - 1.0)) / (1.0 - decay.powf(n))) as f32;
         for (path, new) in export(module) {
             let average = self.weights.get_mut(&path).unwrap_or_else(|| panic!("no average of `{path}`"));
@@ -76,9 +77,11 @@ mod tests {
         };
         let mut average = WeightAverage::new(&fill(100.0), 0.5f64.sqrt(), 2);
         let value = |average: &WeightAverage| average.weights()["weight"].data[0];
-        average.update(&fill(1.0), 1); // not its turn
+        average.update(&fill(1.0), 1); // before the first update: the weights themselves
+        assert_eq!(value(&average), 1.0);
         average.update(&fill(3.0), 2); // the first takes all
         assert_eq!(value(&average), 3.0);
+        average.update(&fill(50.0), 3); // not its turn
         average.update(&fill(6.0), 4); // d = ½: weights ⅓ and ⅔
         assert!((value(&average) - 5.0).abs() < 1e-6);
         average.update(&fill(12.0), 6); // weights 1/7, 2/7, 4/7

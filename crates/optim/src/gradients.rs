@@ -39,11 +39,6 @@ pub fn take_gradients<M: Module>(module: &M, gradients: Gradients) -> NamedGradi
 }
 
 impl NamedGradients {
-    /// The gradient of the parameter at `path`, row-major; none when it took no part in the loss.
-    pub fn get(&self, path: &str) -> Option<&[f32]> {
-        self.0.get(path).map(values)
-    }
-
     /// Euclidean norm over the parameters that `included` accepts. Summed in double precision, in
     /// path order.
     pub fn norm(&self, included: impl Fn(&str) -> bool) -> f64 {

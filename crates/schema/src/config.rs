@@ -59,6 +59,9 @@ impl RunConfig {
         if let Some((key, value, bound)) = self.numbers().into_iter().find(|(_, v, bound)| !bound.holds(*v)) {
             return Err((key, format!("is {value}; must be {bound}")));
         }
+        if self.data.kind == DatasetKind::Csv && self.data.csv.train.is_empty() {
+            return Err(("data.csv.train", "is not set; name the file, such as reviews.csv".to_owned()));
+        }
         if self.model.conv_width != 0 && self.model.conv_width.is_multiple_of(2) {
             return Err(("model.conv_width", "must be odd, or 0 for no convolution".to_owned()));
         }
@@ -66,9 +69,11 @@ impl RunConfig {
     }
 
     /// Whole numbers of which there must be at least one.
-    fn counts(&self) -> [(&'static str, usize); 8] {
+    fn counts(&self) -> [(&'static str, usize); 11] {
         [
+            ("text.min_count", self.text.min_count),
             ("text.max_tokens", self.text.max_tokens),
+            ("text.subwords.min_words", self.text.subwords.min_words),
             ("model.d_model", self.model.d_model),
             ("model.d_ff", self.model.d_ff),
             ("model.n_layers", self.model.n_layers),
@@ -76,6 +81,7 @@ impl RunConfig {
             ("model.top_k", self.model.top_k),
             ("train.batch_size", self.train.batch_size),
             ("train.keep_last", self.train.keep_last),
+            ("optim.ema_every", self.optim.ema_every as usize),
         ]
     }
 
@@ -118,8 +124,9 @@ enum Bound {
 impl Bound {
     fn holds(self, value: f64) -> bool {
         match self {
-            Self::Positive => value > 0.0 && value.is_finite(),
-            Self::AtLeastZero => value >= 0.0 && value.is_finite(),
+            // As the model computes it: in single precision.
+            Self::Positive => value as f32 > 0.0 && (value as f32).is_finite(),
+            Self::AtLeastZero => value >= 0.0 && (value as f32).is_finite(),
             Self::Fraction => (0.0..1.0).contains(&value),
         }
     }
@@ -442,8 +449,6 @@ pub struct OptimConfig {
     pub weight_decay: f64,
     /// Decoupled weight decay of the embedding table.
     pub embedding_weight_decay: f64,
-    /// Whether embedding rows that a batch does not use are left alone (no moment decay, no step).
-    pub embedding_sparse: bool,
     /// Largest gradient norm outside the embedding table; 0 for no clipping.
     pub clip_norm: f64,
     /// Shape of the learning rate after warm-up.
@@ -466,7 +471,6 @@ impl Default for OptimConfig {
             eps: 1e-8,
             weight_decay: 0.01,
             embedding_weight_decay: 0.0,
-            embedding_sparse: false,
             clip_norm: 1.0,
             schedule: ScheduleKind::Linear,
             warmup: 0.06,
@@ -500,11 +504,11 @@ pub struct TrainConfig {
     pub load_balancing_coef: f64,
     /// Steps between two evaluations on selection; 0: once an epoch.
     pub eval_every: u64,
-    /// Steps between two `window` events.
+    /// Steps between two `window` events; 0: only one, at the end.
     pub log_every: u64,
     /// Steps between two checkpoints, beside those at a new best; 0: none.
     pub checkpoint_every: u64,
-    /// Checkpoints kept beside the best one.
+    /// Checkpoints kept, newest first; the best one is kept in any case.
     pub keep_last: usize,
     /// Evaluations without a new best before training stops; 0: never.
     pub patience: u64,

@@ -190,8 +190,14 @@ impl Layers {
             Some(field) if key != field && !key.ends_with(&format!(".{field}")) => format!("{key}.{field}"),
             _ => key.to_owned(),
         };
-        let place = self.places.get(&key).cloned().unwrap_or_else(|| "defaults".to_owned());
+        let place = self.place_of(&key);
         ConfigError::Key { place, key, message: message.to_owned() }
+    }
+
+    /// Where `key`, or the innermost table around it that was set as a whole, was set.
+    fn place_of(&self, key: &str) -> String {
+        let outer = std::iter::successors(Some(key), |key| key.rsplit_once('.').map(|(outer, _)| outer));
+        outer.filter_map(|key| self.places.get(key)).next().map_or("defaults", String::as_str).to_owned()
     }
 }
 

@@ -39,6 +39,11 @@ impl RunDir {
         self.0.join("events.jsonl")
     }
 
+    /// Held open, locked, by the process that trains here.
+    pub fn lock(&self) -> PathBuf {
+        self.0.join("lock")
+    }
+
     /// The folder of checkpoints.
     pub fn checkpoints(&self) -> PathBuf {
         self.0.join("checkpoints")

@@ -35,6 +35,12 @@ pub enum TrainError {
         /// The lines that differ.
         differences: String,
     },
+    /// Another process trains in the folder.
+    #[error("{}: another process trains here; wait for it or choose another --out", path.display())]
+    Locked {
+        /// The run folder.
+        path: PathBuf,
+    },
     /// A file of the run folder is not what it should be.
     #[error("{}: {message}", path.display())]
     Damaged {

@@ -57,7 +57,7 @@ pub(crate) fn finish(
     };
     let selection = judge("selection", &prepared.selection)?;
     if let Some(saved) = &best.checkpoint.manifest.selection
-        && saved.accuracy != selection.accuracy
+        && saved.confusion != selection.confusion
     {
         return Err(TrainError::Reevaluation { path, saved: saved.accuracy, now: selection.accuracy });
     }

@@ -22,7 +22,7 @@ pub fn param_groups(model: &Classifier, optim: &OptimConfig) -> BTreeMap<String,
         lr_scale: optim.embedding_lr_scale,
         weight_decay: optim.embedding_weight_decay,
         clip: false,
-        row_axis: optim.embedding_sparse.then_some(0),
+        row_axis: None,
     };
     let with_group = |path: String| {
         let group = if path == "embedding.table" { embedding } else { group(&path) };

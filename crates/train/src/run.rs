@@ -1,7 +1,7 @@
 //! One run from its config to its result, or on from where it stopped.
 
 use std::{
-    fs,
+    fs::{self, File, TryLockError},
     path::Path,
     sync::atomic::{AtomicBool, Ordering},
     time::Instant,
@@ -65,6 +65,7 @@ pub fn train(
     }
     let prepared = Prepared::new(config)?;
     claim_folder(config, run)?;
+    let _lock = lock(run)?;
     let store = CheckpointStore::open(run.checkpoints(), config.train.keep_last)?;
     let session = Session::open(config, run, prepared, store, device, observer)?;
     session.observer.started(&session.prepared, session.state.step, session.total);
@@ -76,6 +77,17 @@ pub fn train(
             let result = finish::finish(config, run, &prepared, &store, &state, device)?;
             Ok(Outcome::Finished(Box::new(result)))
         }
+    }
+}
+
+/// Keeps every other process from training in the folder for as long as the file is open.
+fn lock(run: &RunDir) -> Result<File, TrainError> {
+    let path = run.lock();
+    let file = File::create(&path).map_err(TrainError::io(&path))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(TrainError::Locked { path: run.path().into() }),
+        Err(TryLockError::Error(cause)) => Err(TrainError::Io { path, cause }),
     }
 }
 
@@ -104,6 +116,14 @@ fn claim_folder(config: &RunConfig, run: &RunDir) -> Result<(), TrainError> {
         return Ok(());
     }
     write_atomically(&path, resolved_toml(config).as_bytes()).map_err(TrainError::io(path))
+}
+
+/// A log without a checkpoint: the run was killed before its first one, or the checkpoints are gone.
+fn warn_of_old_events(run: &RunDir) {
+    let bytes = fs::metadata(run.events()).map_or(0, |file| file.len());
+    if bytes > 0 {
+        tracing::warn!("no checkpoint here: the event log of {bytes} bytes is started anew");
+    }
 }
 
 /// Why the loop was left.
@@ -137,6 +157,7 @@ impl<'a> Session<'a> {
     ) -> Result<Self, TrainError> {
         let total = ((prepared.train.per_epoch() as f64 * config.train.epochs).round() as u64).max(1);
         let Some(path) = store.newest()? else {
+            warn_of_old_events(run);
             let events = EventLog::open(&run.events(), EventsPosition::default())?;
             let state = TrainState::new(config, &prepared, device);
             let mut session = Self { config, prepared, store, events, state, total, saved: None, observer };

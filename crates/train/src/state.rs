@@ -138,14 +138,17 @@ impl TrainState {
         };
         let gradients = take_gradients(&self.model, objective.backward());
         drop(objective);
-        let norm = gradients.norm(|path| self.groups[path].clip);
-        let report = StepReport { loss, grad_norm: norm };
+        let groups = &self.groups;
+        let (clipped, all) = (gradients.norm(|path| groups[path].clip), gradients.norm(|_| true));
+        // The clipped norm is what is reported, unless a gradient outside it is not a number.
+        let grad_norm = if all.is_finite() { clipped } else { all };
+        let report = StepReport { loss, grad_norm };
         if !report.is_finite() {
             return (self, report);
         }
         let lr = schedule(config, total).at(self.step + 1);
-        let groups = &self.groups;
-        (self.model, _) = self.optimizer.step(self.model, &gradients, lr, |path| groups[path]);
+        let scale = self.optimizer.clip_scale(grad_norm);
+        self.model = self.optimizer.step(self.model, &gradients, lr, scale, |path| groups[path]);
         self.step += 1;
         if let Some(average) = &mut self.average {
             average.update(&self.model, self.step);

@@ -22,7 +22,7 @@ pub(crate) fn run(args: &EvalArgs) -> anyhow::Result<()> {
     let metrics = metrics(&predict(&loaded.evaluated(), &split), classes.len());
     let saved = &loaded.checkpoint.manifest.selection;
     if let (None, SplitName::Selection, Some(saved)) = (&args.file, args.split, saved)
-        && saved.accuracy != metrics.accuracy
+        && saved.confusion != metrics.confusion
     {
         bail!(
             "{}: selection accuracy was {} when saved and is {} now",

@@ -66,8 +66,8 @@ impl Checkpoint {
     pub(crate) fn not_finite(&self) -> Option<(&'static str, f64)> {
         let Manifest { state, selection, probe, .. } = &self.manifest;
         let tensors = [
-            ("largest weight", Some(&self.model)),
-            ("largest averaged weight", self.average.as_ref()),
+            ("a weight", Some(&self.model)),
+            ("an averaged weight", self.average.as_ref()),
             ("optimizer state", Some(&self.optimizer)),
         ];
         let in_tensors =
@@ -128,7 +128,7 @@ fn read_manifest(folder: &Path) -> Result<Manifest, CheckpointError> {
     serde_json::from_slice(&bytes).map_err(|e| malformed(folder, MANIFEST, e.to_string()))
 }
 
-/// Hash of the manifest of the checkpoint in `folder`, as its hash file has it.
+/// Hash of the manifest of the checkpoint in `folder`.
 pub(crate) fn manifest_digest(folder: &Path) -> Result<Digest, CheckpointError> {
     let path = folder.join(MANIFEST);
     Digest::of_file(&path).map_err(CheckpointError::io(&path))

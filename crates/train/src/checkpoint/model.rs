@@ -114,11 +114,7 @@ fn optimizer(
     shapes: &BTreeMap<String, HostTensor>,
     path: &Path,
 ) -> Result<BTreeMap<String, ParamState>, CheckpointError> {
-    let rows = |path: &str, tensor: &HostTensor| {
-        let sparse = checkpoint.config.optim.embedding_sparse && path == "embedding.table";
-        let axis = if sparse { Some(0) } else { names.axis(path) };
-        axis.map_or(1, |axis| tensor.shape[axis])
-    };
+    let rows = |path: &str, tensor: &HostTensor| names.axis(path).map_or(1, |axis| tensor.shape[axis]);
     let optimized = &checkpoint.manifest.optimized;
     let empty = |(path, tensor): (&String, &HostTensor)| {
         let state = ParamState::new(&tensor.shape, rows(path, tensor));

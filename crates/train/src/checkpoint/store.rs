@@ -48,11 +48,10 @@ impl CheckpointStore {
     }
 
     /// Writes a checkpoint whole or not at all and points `latest`, and `best` if asked, at it. Then
-    /// forgets the oldest beyond `keep_last`, never the best. A checkpoint of this step that is there
-    /// already is replaced.
+    /// forgets the oldest beyond `keep_last`, never the best.
     ///
     /// # Errors
-    /// When the disk refuses; the earlier checkpoints and pointers are then untouched.
+    /// When the disk refuses or the step has a checkpoint; what was there is then untouched.
     pub fn save(&self, checkpoint: &mut Checkpoint, best: bool) -> Result<PathBuf, CheckpointError> {
         let name = Self::name(checkpoint.manifest.step);
         let target = self.folder.join(&name);
@@ -61,9 +60,6 @@ impl CheckpointStore {
         fs::create_dir(&temporary).map_err(CheckpointError::io(&temporary))?;
         let digest = checkpoint.write(&temporary)?;
         sync_folder(&temporary)?;
-        if target.exists() {
-            self.discard(&name)?;
-        }
         fs::rename(&temporary, &target).map_err(CheckpointError::io(&target))?;
         sync_folder(&self.folder)?;
         self.point("latest", &name, &digest)?;
