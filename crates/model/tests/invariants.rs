@@ -84,11 +84,57 @@ fn padding_changes_neither_logits_nor_statistics() {
             let (a, b) = (RoutingStats::from_sums(&together.routing[0]), RoutingStats::from_sums(&sums));
             let rows = if unit == Unit::Token { 15.0 } else { 4.0 };
             assert_eq!(a.rows, rows, "padding is not counted");
-            assert_eq!(a.tokens_per_expert, b.tokens_per_expert);
-            assert!((a.routing_entropy - b.routing_entropy).abs() < 1e-6);
-            assert!(a.gate_norm.iter().zip(&b.gate_norm).all(|(a, b)| (a - b).abs() < 1e-5));
+            assert_same_stats(&a, &b);
         }
     }
+}
+
+#[test]
+fn a_batch_padded_further_is_the_same_batch() {
+    for unit in [Unit::Token, Unit::Sequence] {
+        for top_k in [1, 2] {
+            let model = model(small(unit, top_k), &Device::flex());
+            let [tight, loose] = [0, 5].map(|extra| model.forward(&batch(extra).1, Mode::Eval));
+            let (a, b) = (values(tight.logits), values(loose.logits));
+            for (a, b) in a.chunks_exact(3).zip(b.chunks_exact(3)) {
+                assert!(largest(a) > 0.1, "logits too small to compare: {a:?}");
+                assert_relative(a, b, 1e-6);
+            }
+            let balance = [tight.load_balancing_loss, loose.load_balancing_loss].map(|x| values(x.unwrap()));
+            assert_relative(&balance[0], &balance[1], 1e-6);
+            assert_same_stats(
+                &RoutingStats::from_sums(&tight.routing[0]),
+                &RoutingStats::from_sums(&loose.routing[0]),
+            );
+        }
+    }
+}
+
+fn largest(values: &[f32]) -> f32 {
+    values.iter().fold(0.0, |most, x| most.max(x.abs()))
+}
+
+/// `|a − b| ≤ relative · max(|a|, |b|)`, with the largest of the row where it has more than one value:
+/// one of them may be near zero by right.
+#[track_caller]
+fn assert_relative(a: &[f32], b: &[f32], relative: f32) {
+    assert_eq!(a.len(), b.len());
+    let size = largest(a).max(largest(b));
+    assert!(a.iter().zip(b).all(|(a, b)| (a - b).abs() <= relative * size), "{a:?} and {b:?}");
+}
+
+/// Every field; counts and what follows from them alone exactly.
+#[track_caller]
+fn assert_same_stats(a: &RoutingStats, b: &RoutingStats) {
+    let close = |a: &[f64], b: &[f64]| a.iter().zip(b).all(|(a, b)| (a - b).abs() <= 1e-6 * a.max(*b));
+    assert_eq!(a.rows, b.rows);
+    assert_eq!(a.tokens_per_expert, b.tokens_per_expert);
+    assert_eq!(a.utilization, b.utilization);
+    assert_eq!(a.load_entropy, b.load_entropy);
+    assert_eq!(a.dead_experts, b.dead_experts);
+    assert!(close(&[a.routing_entropy], &[b.routing_entropy]), "{a:?} and {b:?}");
+    assert!(close(&a.mean_gate, &b.mean_gate), "{a:?} and {b:?}");
+    assert!(close(&a.gate_norm, &b.gate_norm), "{a:?} and {b:?}");
 }
 
 #[test]

@@ -33,7 +33,7 @@ pub use manifest::{
     BestSoFar, CHECKPOINT_FORMAT, EventsPosition, LayerSums, LoopState, Manifest, Probe, WindowState,
 };
 pub use metrics::{DomainAccuracy, Metrics, Prediction};
-pub use result::{CellResult, RESULT_FORMAT, SplitSizes};
+pub use result::{CellResult, RESULT_FORMAT, ResultError, SplitSizes};
 pub use routing::RoutingStats;
 pub use run_dir::{RunDir, write_atomically};
 pub use stream::{Stream, Streams};

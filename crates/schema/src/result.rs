@@ -1,10 +1,10 @@
 //! What a finished cell leaves behind.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fs, io::ErrorKind, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Digest, Layout, Metrics};
+use crate::{Digest, Layout, Metrics, RunDir};
 
 /// Version of `result.json`.
 pub const RESULT_FORMAT: u32 = 1;
@@ -49,6 +49,48 @@ pub struct CellResult {
     pub seconds: f64,
     /// Hashes of the cell's other files that count (predictions).
     pub files: BTreeMap<String, Digest>,
+}
+
+/// A `result.json` that does not count.
+#[derive(Debug, thiserror::Error)]
+#[error("{}: {message}", path.display())]
+pub struct ResultError {
+    /// The file that is not what it should be.
+    pub path: PathBuf,
+    /// What is wrong with it.
+    pub message: String,
+}
+
+impl CellResult {
+    /// The result in a run folder; none when the run is not finished. It counts when it is of this
+    /// format and of the config with hash `config`, and the files it lists have the hashes it lists.
+    ///
+    /// # Errors
+    /// When there is one that does not count.
+    pub fn read(run: &RunDir, config: Digest) -> Result<Option<Self>, ResultError> {
+        let path = run.result();
+        let wrong = |message: String| ResultError { path: path.clone(), message };
+        let text = match fs::read_to_string(&path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            text => text.map_err(|e| wrong(e.to_string()))?,
+        };
+        let result: Self = serde_json::from_str(&text).map_err(|e| wrong(e.to_string()))?;
+        if result.format != RESULT_FORMAT {
+            return Err(wrong(format!("has format {}, not {RESULT_FORMAT}", result.format)));
+        }
+        if result.config != config {
+            return Err(wrong(format!("is of config {}, not {}", result.config.short(), config.short())));
+        }
+        for (name, expected) in &result.files {
+            let path = run.path().join(name);
+            let found = Digest::of_file(&path);
+            if found.as_ref().ok() != Some(expected) {
+                let found = found.map_or_else(|e| e.to_string(), |found| format!("has hash {found}"));
+                return Err(ResultError { path, message: format!("{found}; was written with {expected}") });
+            }
+        }
+        Ok(Some(result))
+    }
 }
 
 /// Examples per split.

@@ -4,6 +4,7 @@ use std::{io, path::PathBuf};
 
 use moelt_data::DataError;
 use moelt_optim::ImportError;
+use moelt_schema::ResultError;
 
 use crate::CheckpointError;
 
@@ -35,6 +36,9 @@ pub enum TrainError {
         /// The lines that differ.
         differences: String,
     },
+    /// The folder has a result that does not count.
+    #[error(transparent)]
+    Result(#[from] ResultError),
     /// Another process trains in the folder.
     #[error("{}: another process trains here; wait for it or choose another --out", path.display())]
     Locked {

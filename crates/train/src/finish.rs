@@ -1,34 +1,12 @@
 //! The end of a run: the best checkpoint is loaded, re-evaluated, and judged once.
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::collections::BTreeMap;
 
 use burn::{module::Module, tensor::Device};
 use moelt_eval::{metrics, predictions_to_csv};
 use moelt_schema::{CellResult, Digest, Metrics, RESULT_FORMAT, RunConfig, RunDir, write_atomically};
 
 use crate::{CheckpointStore, LoadedModel, Prepared, Split, TrainError, TrainState, predict};
-
-/// The result of a finished run, when there is one and its files are what they were.
-pub(crate) fn finished(config: &RunConfig, run: &RunDir) -> Result<Option<CellResult>, TrainError> {
-    let path = run.result();
-    if !path.exists() {
-        return Ok(None);
-    }
-    let damaged = |path: &Path, message: String| TrainError::Damaged { path: path.into(), message };
-    let text = fs::read_to_string(&path).map_err(TrainError::io(&path))?;
-    let result: CellResult = serde_json::from_str(&text).map_err(|e| damaged(&path, e.to_string()))?;
-    if result.config != config.digest() {
-        return Err(damaged(&path, format!("is the result of config {}", result.config)));
-    }
-    for (name, expected) in &result.files {
-        let file = run.path().join(name);
-        let found = Digest::of_file(&file).map_err(TrainError::io(&file))?;
-        if found != *expected {
-            return Err(damaged(&file, format!("has hash {found}; the result was written with {expected}")));
-        }
-    }
-    Ok(Some(result))
-}
 
 /// Evaluates the best checkpoint on selection, where it must repeat what was saved, and on the verdict
 /// split; writes predictions and, last, `result.json`.

@@ -60,7 +60,7 @@ pub fn train(
     observer: &mut dyn Observer,
 ) -> Result<Outcome, TrainError> {
     check_folder(config, run)?;
-    if let Some(result) = finish::finished(config, run)? {
+    if let Some(result) = CellResult::read(run, config.digest())? {
         return Ok(Outcome::Finished(Box::new(result)));
     }
     let prepared = Prepared::new(config)?;

@@ -120,7 +120,7 @@ fn build_moelt(workspace: &Workspace) -> Result<PathBuf> {
     Ok(binary)
 }
 
-/// Whether a cell still has to run. A result that does not count is removed, so that the cell goes on
+/// Whether a cell still has to run. A result that does not count is put aside, so that the cell goes on
 /// from its last checkpoint.
 fn is_pending(folder: &AblationFolder, cell: &Cell) -> bool {
     let files = folder.cell(&cell.id);
@@ -128,8 +128,8 @@ fn is_pending(folder: &AblationFolder, cell: &Cell) -> bool {
         Ok(result) => result.is_none(),
         Err(error) => {
             eprintln!("{}: {error:#}; the cell runs again", cell.id);
-            // If it cannot be removed, moelt will say so.
-            let _ = fs::remove_file(files.run.result());
+            // If it cannot be put aside, moelt will say so.
+            let _ = fs::rename(files.run.result(), files.run.path().join("result.refused.json"));
             true
         }
     }

@@ -17,7 +17,7 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 use moelt_eval::Outcome;
-use moelt_schema::{AblationPlan, Cell, CellResult, Digest, RESULT_FORMAT, RunDir};
+use moelt_schema::{AblationPlan, Cell, CellResult, RunDir};
 
 use crate::workspace::Workspace;
 
@@ -95,29 +95,12 @@ pub(crate) struct CellFiles {
 }
 
 impl CellFiles {
-    /// The result of a finished cell, none of one that is not: its `result.json` parses, is of this
-    /// config, and the files it lists have the hashes it lists.
+    /// The result of a finished cell; none of one that is not.
     ///
     /// # Errors
     /// When there is a `result.json` that does not count; the message says why.
     pub(crate) fn result(&self, cell: &Cell) -> Result<Option<CellResult>> {
-        let path = self.run.result();
-        let text = match fs::read_to_string(&path) {
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-            text => text.context("result.json")?,
-        };
-        let result: CellResult = serde_json::from_str(&text).context("result.json")?;
-        ensure!(
-            result.format == RESULT_FORMAT,
-            "result.json has format {}, not {RESULT_FORMAT}",
-            result.format
-        );
-        ensure!(result.config == cell.digest, "result.json is of another config ({})", result.config.short());
-        for (name, expected) in &result.files {
-            let found = Digest::of_file(&self.run.path().join(name)).with_context(|| name.clone())?;
-            ensure!(found == *expected, "{name} is not the file that was written (its hash differs)");
-        }
-        Ok(Some(result))
+        Ok(CellResult::read(&self.run, cell.digest)?)
     }
 
     /// What became of the cell so far.

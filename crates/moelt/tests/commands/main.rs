@@ -6,6 +6,7 @@
 
 mod damage;
 mod inputs;
+mod loop_rules;
 mod resume;
 mod support;
 mod usage;

@@ -37,7 +37,7 @@ log_every = 3
 
 /// When a run is stopped, seen from the outside.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Moment {
+pub(crate) enum Moment {
     /// As soon as the folder is claimed.
     Claimed,
     /// As soon as the first event is logged.
@@ -48,6 +48,8 @@ enum Moment {
     Pointed(usize),
     /// Between two checkpoints: something was logged since `latest` moved.
     Between,
+    /// As soon as a checkpoint counts an evaluation that was not the best.
+    Waiting,
     /// After the last step, before the result is there.
     Stopped,
 }
@@ -79,6 +81,16 @@ fn is_stopped(run: &Run) -> bool {
     fs::read_to_string(run.dir.events()).is_ok_and(|log| log.contains(r#""event":"stop""#))
 }
 
+/// What the latest checkpoint says; 0 when it is just being replaced.
+pub(crate) fn evaluations_since_best(run: &Run) -> u64 {
+    let manifest = run.pointed("latest").map(|name| run.checkpoint(&name).join("manifest.json"));
+    let manifest = manifest.and_then(|path| fs::read(path).ok());
+    manifest.map_or(0, |manifest| {
+        let manifest: serde_json::Value = serde_json::from_slice(&manifest).unwrap();
+        manifest["state"]["evaluations_since_best"].as_u64().unwrap()
+    })
+}
+
 /// Starts or goes on with a run and comes back at `moment` with the process still there.
 fn start_until(run: &Run, moment: Moment) -> Child {
     const LIMIT: Duration = Duration::from_secs(120);
@@ -97,6 +109,7 @@ fn start_until(run: &Run, moment: Moment) -> Child {
             Moment::Writing => is_writing(run),
             Moment::Pointed(times) => moved >= times,
             Moment::Between => moved >= 1 && now.log > moves[moved].log,
+            Moment::Waiting => evaluations_since_best(run) > 0,
             Moment::Stopped => is_stopped(run),
         };
         if reached {
@@ -119,7 +132,7 @@ fn kill(run: &Run, moment: Moment) -> bool {
 }
 
 /// Kills a run at `moment`, in a later session if the first ones were past it when the signal came.
-fn kill_surely(run: &Run, moment: Moment) {
+pub(crate) fn kill_surely(run: &Run, moment: Moment) {
     const TRIES: usize = 5;
     assert!((0..TRIES).any(|_| kill(run, moment)), "{moment:?} was missed {TRIES} times");
 }
@@ -134,7 +147,7 @@ fn signal(run: &Run, moment: Moment, name: &str) -> Ended {
 
 /// Goes on to the end, really from the checkpoint: starting anew would give the same bits, later.
 #[track_caller]
-fn go_on(run: &Run) {
+pub(crate) fn go_on(run: &Run) {
     let from = run.pointed("latest").map(|name| name["step-".len()..].parse::<u64>().unwrap());
     let ended = run.train().well();
     let said = from.map(|step| format!("resuming at step {step} of "));
@@ -142,7 +155,7 @@ fn go_on(run: &Run) {
 }
 
 #[track_caller]
-fn assert_same(run: &Run, other: &Run, names: &[String]) {
+pub(crate) fn assert_same(run: &Run, other: &Run, names: &[String]) {
     let (one, other) = (reproducible(run, names), reproducible(other, names));
     assert_eq!(one.keys().collect::<Vec<_>>(), other.keys().collect::<Vec<_>>());
     let differing: Vec<&String> = one.keys().filter(|key| one[*key] != other[*key]).collect();
@@ -230,8 +243,9 @@ fn a_run_whose_checkpoints_were_deleted_starts_anew_and_says_so() {
     kill_surely(&lost, Moment::Pointed(2));
     fs::remove_dir_all(lost.dir.checkpoints()).unwrap();
     let anew = lost.train().well();
-    for ended in [ended, anew] {
+    for (ended, says_so) in [(ended, false), (anew, true)] {
         assert!(!ended.stderr.contains("resuming"), "{}", ended.stderr);
+        assert_eq!(ended.stderr.contains("started anew"), says_so, "{}", ended.stderr);
     }
     assert_same(&whole, &lost, &checkpoints(&whole));
 }

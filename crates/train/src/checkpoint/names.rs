@@ -176,4 +176,57 @@ mod tests {
         assert_eq!(stored["steps.w.expert.2"], Stored::U64(vec![9]));
         assert_eq!(names.join_state(&stored, state.keys()), state);
     }
+
+    /// The experts of `w` along `axis` in the order 2, 0, 1.
+    fn shuffled(axis: usize) -> ExpertNames {
+        let layer = serde_json::json!({"kind": {"moe": {"top_k": 1}}, "experts": [2, 0, 1]});
+        let layout = serde_json::from_value(serde_json::json!({"layers": [layer], "next_id": 3})).unwrap();
+        let axis = ExpertAxis { param: "w".into(), layer: LayerId(0), axis, role: ExpertRole::Input };
+        ExpertNames::new(&[axis], &layout)
+    }
+
+    #[test]
+    fn experts_in_any_order_are_stored_by_id_not_by_position() {
+        let tensor = HostTensor { shape: vec![2, 3], data: vec![0.0, 1.0, 2.0, 3.0, 4.0, 5.0] };
+        let tensors = BTreeMap::from([("w".to_owned(), tensor)]);
+        let stored = shuffled(1).split(&tensors);
+        let column = |data: [f32; 2]| Stored::F32(HostTensor { shape: vec![2], data: data.into() });
+        let expected = [
+            ("w.expert.0", column([1.0, 4.0])),
+            ("w.expert.1", column([2.0, 5.0])),
+            ("w.expert.2", column([0.0, 3.0])),
+        ];
+        assert_eq!(stored, expected.map(|(name, value)| (name.to_owned(), value)).into());
+        assert_eq!(shuffled(1).join(&stored, tensors.keys()), tensors);
+        // Read where the experts lie as 0, 1, 2, each is still itself.
+        let ascending = vec![1.0, 2.0, 0.0, 4.0, 5.0, 3.0];
+        assert_eq!(names(1).join(&stored, tensors.keys())["w"].data, ascending);
+    }
+
+    #[test]
+    fn optimizer_state_of_experts_in_any_order_goes_by_id_too() {
+        let state = |moment_1: [f32; 3], moment_2: [f32; 3], steps: [u64; 3]| {
+            let (moment_1, moment_2, steps) = (moment_1.into(), moment_2.into(), steps.into());
+            let state = ParamState { shape: vec![3, 1], moment_1, moment_2, steps };
+            BTreeMap::from([("w".to_owned(), state)])
+        };
+        let lies = state([1.0, 2.0, 3.0], [4.0, 5.0, 6.0], [7, 0, 9]);
+        let stored = shuffled(0).split_state(&lies);
+        let value = |data: f32| Stored::F32(HostTensor { shape: vec![1], data: vec![data] });
+        let expected = [
+            ("moment_1.w.expert.0", value(2.0)),
+            ("moment_1.w.expert.1", value(3.0)),
+            ("moment_1.w.expert.2", value(1.0)),
+            ("moment_2.w.expert.0", value(5.0)),
+            ("moment_2.w.expert.1", value(6.0)),
+            ("moment_2.w.expert.2", value(4.0)),
+            ("steps.w.expert.0", Stored::U64(vec![0])),
+            ("steps.w.expert.1", Stored::U64(vec![9])),
+            ("steps.w.expert.2", Stored::U64(vec![7])),
+        ];
+        assert_eq!(stored, expected.map(|(name, value)| (name.to_owned(), value)).into());
+        assert_eq!(shuffled(0).join_state(&stored, lies.keys()), lies);
+        let ascending = state([2.0, 3.0, 1.0], [5.0, 6.0, 4.0], [0, 9, 7]);
+        assert_eq!(names(0).join_state(&stored, lies.keys()), ascending);
+    }
 }
