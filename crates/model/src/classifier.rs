@@ -49,7 +49,7 @@ struct Rates {
     pooling: Pooling,
     input_dropout: f64,
     output_dropout: f64,
-    word_dropout: f64,
+    row_dropout: f64,
 }
 
 /// What a forward pass gives back. Losses are returned, unweighted, never kept.
@@ -94,7 +94,7 @@ impl ClassifierConfig {
                 pooling: model.pooling,
                 input_dropout: model.input_dropout,
                 output_dropout: model.output_dropout,
-                word_dropout: model.word_dropout,
+                row_dropout: model.row_dropout,
             },
         }
     }
@@ -129,7 +129,7 @@ impl Classifier {
 
     /// Tokens in context, `[n_tokens, d_model]`.
     fn encode(&self, input: &ModelInput, mode: &mut Mode<'_>) -> Tensor<2> {
-        let x = mode.drop_rows(self.embedding.forward(input), self.rates.word_dropout);
+        let x = self.embedding.forward(input, self.rates.row_dropout, mode);
         let x = mode.dropout(normalise(&self.input_norm, x), self.rates.input_dropout);
         match &self.conv {
             Some(conv) => conv.forward(x, input.lengths()),

@@ -7,7 +7,7 @@ use burn::{
 use moelt_schema::Streams;
 
 use crate::{
-    ModelInput,
+    Mode, ModelInput,
     init::{SharedPart, normal, param, shared_rng},
 };
 
@@ -27,12 +27,15 @@ impl TokenEmbedding {
         Self { table: param(values, [n_rows, d_model], device) }
     }
 
+    /// In training each row of each token is left out with probability `row_dropout`, so that the rows of
+    /// a word's parts learn to stand for words that training never saw.
+    ///
     /// # Shapes
     /// - output: `[n_tokens, d_model]`, the real tokens end to end
     ///
     /// # Panics
     /// When a row is not in the table.
-    pub fn forward(&self, input: &ModelInput) -> Tensor<2> {
+    pub fn forward(&self, input: &ModelInput, row_dropout: f64, mode: &mut Mode<'_>) -> Tensor<2> {
         let table = self.table.val();
         let [n_rows, d_model] = table.dims();
         let device = table.device();
@@ -44,7 +47,7 @@ impl TokenEmbedding {
         if input.bag_rows.is_empty() {
             return sums;
         }
-        let vectors = table.select(0, indices(&input.bag_rows, &device));
+        let vectors = mode.drop_rows(table.select(0, indices(&input.bag_rows, &device)), row_dropout);
         sums.select_assign(0, indices(&input.bag_tokens, &device), vectors, IndexingUpdateOp::Add)
     }
 }
@@ -58,7 +61,23 @@ pub(crate) fn indices(values: &[u32], device: &Device) -> Tensor<1, Int> {
 
 #[cfg(test)]
 mod tests {
+    use moelt_schema::Stream;
+
     use super::*;
+
+    #[test]
+    fn rows_are_dropped_one_by_one_and_not_scaled() {
+        let device = Device::flex();
+        let embedding = TokenEmbedding { table: param(vec![0.0, 1.0, 10.0], [3, 1], &device) };
+        let input = ModelInput::new(&[1, 2].repeat(200), 200, 2, &[200]);
+        let mut rng = Streams::new(1).rng(Stream::Dropout, 0);
+        let sums = embedding.forward(&input, 0.5, &mut Mode::Train(&mut rng));
+        let sums: Vec<f32> = sums.try_into_vec_as().unwrap();
+        for possible in [0.0, 1.0, 10.0, 11.0] {
+            let n = sums.iter().filter(|sum| **sum == possible).count();
+            assert!((30..70).contains(&n), "{n} times {possible}");
+        }
+    }
 
     #[test]
     fn a_token_is_the_sum_of_its_rows() {
@@ -66,7 +85,7 @@ mod tests {
         let table = vec![0.0, 0.0, 1.0, 2.0, 10.0, 20.0];
         let embedding = TokenEmbedding { table: param(table, [3, 2], &device) };
         let input = ModelInput::new(&[1, 2, 2, 0, 0, 0], 3, 2, &[3]);
-        let out = embedding.forward(&input).try_into_vec_as::<f32>().unwrap();
+        let out = embedding.forward(&input, 0.5, &mut Mode::Eval).try_into_vec_as::<f32>().unwrap();
         assert_eq!(out, [11.0, 22.0, 10.0, 20.0, 0.0, 0.0]);
     }
 }

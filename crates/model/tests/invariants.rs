@@ -244,7 +244,7 @@ fn dense_and_moe_have_the_same_active_parameters_but_for_the_router() {
 fn dropout_repeats_with_its_stream_and_differs_between_steps() {
     let device = Device::flex();
     let mut config = small(Unit::Token, 2);
-    (config.input_dropout, config.output_dropout, config.word_dropout) = (0.3, 0.3, 0.3);
+    (config.input_dropout, config.output_dropout, config.row_dropout) = (0.3, 0.3, 0.3);
     let model = model(config, &device);
     let (_, input) = batch(0);
     let logits = |step| {

@@ -96,7 +96,7 @@ impl RunConfig {
             ("model.embedding_std", model.embedding_std, AtLeastZero),
             ("model.input_dropout", model.input_dropout, Fraction),
             ("model.output_dropout", model.output_dropout, Fraction),
-            ("model.word_dropout", model.word_dropout, Fraction),
+            ("model.row_dropout", model.row_dropout, Fraction),
             ("optim.lr", optim.lr, Positive),
             ("optim.embedding_lr_scale", optim.embedding_lr_scale, AtLeastZero),
             ("optim.beta1", optim.beta1, Fraction),
@@ -357,8 +357,8 @@ pub struct ModelConfig {
     pub input_dropout: f64,
     /// Dropout before the classifier.
     pub output_dropout: f64,
-    /// Probability that a token of a training text is left out (its vector is zero).
-    pub word_dropout: f64,
+    /// Probability that a row of a token (its word's, or that of a part) is left out in training.
+    pub row_dropout: f64,
 }
 
 impl Default for ModelConfig {
@@ -377,7 +377,7 @@ impl Default for ModelConfig {
             embedding_std: 0.02,
             input_dropout: 0.0,
             output_dropout: 0.0,
-            word_dropout: 0.0,
+            row_dropout: 0.0,
         }
     }
 }
@@ -541,8 +541,8 @@ mod tests {
     #[test]
     fn a_value_out_of_range_is_named() {
         let mut config = RunConfig::default();
-        config.model.word_dropout = 1.0;
-        assert_eq!(config.check().unwrap_err().0, "model.word_dropout");
+        config.model.row_dropout = 1.0;
+        assert_eq!(config.check().unwrap_err().0, "model.row_dropout");
     }
 
     #[test]

@@ -280,9 +280,9 @@ mod tests {
         let wrong_type = write(folder.path(), "b.toml", "[optim]\nlr = \"fast\"\n");
         let text = message(&[wrong_type], &[]);
         assert!(text.contains("b.toml:2: `optim.lr`: invalid type"), "{text}");
-        let range = write(folder.path(), "c.toml", "[model]\n\nword_dropout = 1.5\n");
+        let range = write(folder.path(), "c.toml", "[model]\n\nrow_dropout = 1.5\n");
         let text = message(&[range], &[]);
-        assert!(text.contains("c.toml:3: `model.word_dropout`: is 1.5"), "{text}");
+        assert!(text.contains("c.toml:3: `model.row_dropout`: is 1.5"), "{text}");
         let syntax = write(folder.path(), "d.toml", "seed = = 1\n");
         assert!(message(&[syntax], &[]).contains("line 1"));
     }

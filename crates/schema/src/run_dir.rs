@@ -14,6 +14,7 @@ use std::{
 /// checkpoints/         step-00001000/…, and the pointers `latest` and `best`
 /// predictions/         selection.csv, verdict.csv: one line an example
 /// result.json          written last: the run is finished
+/// lock                 held by the process that trains here
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RunDir(PathBuf);
