@@ -65,7 +65,7 @@ fn the_load_balancing_loss_is_trained_on_as_told_and_reported_either_way() {
         run.train().well();
         let balance = |event: &Value| event["load_balancing_loss"].as_f64().unwrap();
         let losses: Vec<f64> = of_kind(&run, "window").iter().map(balance).collect();
-        (files(&run.pointed_folder("latest"))["model.safetensors"].clone(), losses)
+        (files(&run.pointed_folder("latest"))["model.safetensors"], losses)
     });
     assert_ne!(without.0, with.0);
     assert_eq!((without.1.len(), with.1.len()), (60, 60));
