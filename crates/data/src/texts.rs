@@ -66,7 +66,8 @@ mod tests {
     fn lines_stay_in_order_and_empty_ones_in_place() {
         let texts = read("<stdin>", "\u{feff}one, two\r\n\r\n  three\t\r\n", None).unwrap();
         assert_eq!(texts, ["one, two", "", "three"]);
-        assert_eq!(read("a.txt", "text\nof one word", None).unwrap(), ["text", "of one word"]);
+        assert_eq!(read("a.txt", "texts\nof one word", None).unwrap(), ["texts", "of one word"]);
+        assert_eq!(read("a.txt", "text\nbelow a header", None).unwrap(), ["below a header"]);
         assert!(read("<stdin>", "", None).unwrap().is_empty());
     }
 
