@@ -205,7 +205,7 @@ fn an_expert_without_a_token_has_a_gradient_of_exactly_zero() {
     let router = layer.router.as_mut().unwrap();
     router.weight = router.weight.clone().map(|w| {
         let worst = Tensor::<2>::full([1, 8], -9.0, &device);
-        Tensor::cat(vec![w.slice([0..2]), worst], 0).detach().require_grad()
+        Tensor::cat(vec![w.narrow(0, 0, 2), worst], 0).detach().require_grad()
     });
     let output = layer.forward(Tensor::ones([5, 8], &device));
     assert_eq!(output.routing.unwrap().1.tokens[2], 0.0);
