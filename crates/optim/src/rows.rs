@@ -54,9 +54,9 @@ mod tests {
     #[test]
     fn rows_of_any_axis() {
         let stretches = |axis, row| Rows::new(&[2, 3, 4], axis).stretches(row).collect::<Vec<_>>();
-        assert_eq!(stretches(0, 1), [12..24]);
+        assert_eq!(stretches(0, 1), std::slice::from_ref(&(12..24)));
         assert_eq!(stretches(1, 2), [8..12, 20..24]);
         assert_eq!(stretches(2, 0), [0..1, 4..5, 8..9, 12..13, 16..17, 20..21]);
-        assert_eq!(Rows::whole(24).stretches(0).collect::<Vec<_>>(), [0..24]);
+        assert!(Rows::whole(24).stretches(0).eq(std::iter::once(0..24)));
     }
 }
