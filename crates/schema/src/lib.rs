@@ -5,6 +5,8 @@
 //! what it wrote down ([`Event`], [`Manifest`], [`CellResult`]) and what an ablation consists of
 //! ([`AblationPlan`]). It knows no tensor library, so that readers of run folders need none.
 
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
 mod ablation;
 mod axes;
 mod config;
