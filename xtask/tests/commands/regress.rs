@@ -4,11 +4,11 @@ use std::fs;
 
 use crate::support::TestWorkspace;
 
-/// Prepares both arms, three seeds each, around these accuracies.
-fn prepare(workspace: &TestWorkspace, q1: usize, q2: usize) {
+/// Prepares both arms, five seeds each, around these accuracies.
+fn prepare(workspace: &TestWorkspace, frozen_8: usize, q2: usize) {
     let plan = workspace.plan("any", &["--preset", "regress"]);
     for cell in &plan.cells {
-        let right = if cell.arm == "q1" { q1 } else { q2 };
+        let right = if cell.arm == "q2" { q2 } else { frozen_8 };
         workspace.prepare(cell, right + cell.seed as usize);
     }
 }
@@ -21,9 +21,12 @@ fn only_a_clear_fall_fails() {
     prepare(&workspace, 80, 90);
     workspace.xtask(&["regress", "--update", "--reason", "first"], 0);
     let text = workspace.xtask(&["regress"], 0);
-    assert!(text.contains("q1: 81.00 ± 1.00 % now, 81.00 ± 1.00 % in the baseline: +0.00 pp"), "{text}");
+    assert!(
+        text.contains("frozen-8: 82.00 ± 1.58 % now, 82.00 ± 1.58 % in the baseline: +0.00 pp"),
+        "{text}"
+    );
     assert!(text.contains("WARNING: inconclusive; with these seeds a fall of"), "{text}");
-    assert_eq!(workspace.calls().len(), 12, "results of an earlier run were taken for this one's");
+    assert_eq!(workspace.calls().len(), 20, "results of an earlier run were taken for this one's");
     prepare(&workspace, 80, 70);
     let text = workspace.xtask(&["regress"], 1);
     assert!(text.contains("CLEARLY WORSE") && text.contains("(moelt 0.1.0): q2"), "{text}");
@@ -40,5 +43,5 @@ fn a_failed_cell_is_no_comparison() {
     workspace.xtask(&["regress", "--update", "--reason", "first"], 0);
     fs::remove_dir_all(workspace.path("moelt.cells")).unwrap();
     let text = workspace.xtask(&["regress"], 1);
-    assert!(text.contains("6 cell(s) failed: nothing to compare"), "{text}");
+    assert!(text.contains("10 cell(s) failed: nothing to compare"), "{text}");
 }
