@@ -2,7 +2,7 @@
 //!
 //! One test target with a module a topic, so that the binary's dependencies are linked once.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used)] // a test that cannot go on should stop
 
 mod damage;
 mod inputs;
