@@ -1,5 +1,7 @@
 //! What can be wrong with predictions, results and baselines.
 
+use moelt_schema::ReplayError;
+
 /// Input that cannot be evaluated.
 #[derive(Debug, thiserror::Error)]
 pub enum EvalError {
@@ -23,6 +25,14 @@ pub enum EvalError {
         first: String,
         /// Another one.
         other: String,
+    },
+    /// A result whose edits cannot have happened.
+    #[error("cell {cell}: {cause}. Remove its folder and run it again")]
+    Edits {
+        /// The cell.
+        cell: String,
+        /// Which edit, and why.
+        cause: ReplayError,
     },
     /// An interval needs a standard deviation, and that needs two seeds.
     #[error("{what} has {n} seed(s); a comparison needs at least 2")]

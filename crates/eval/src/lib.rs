@@ -5,6 +5,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod error;
+mod history;
 mod metrics;
 mod predictions;
 mod regression;
@@ -14,6 +15,7 @@ mod summary;
 mod sweep;
 
 pub use error::EvalError;
+pub use history::{ExpertCount, ExpertHistory};
 pub use metrics::metrics;
 pub use predictions::{predictions_from_csv, predictions_to_csv};
 pub use regression::{Comparison, RegressionVerdict, compare_to_baseline};

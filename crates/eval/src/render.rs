@@ -2,7 +2,9 @@
 
 use comfy_table::{CellAlignment, ContentArrangement, Table, TableStyle, presets};
 
-use crate::{ArmReport, ArmResults, CLOSE_TO_BEST_PP, DataFacts, Report, Sweep, Unfinished};
+use crate::{
+    ArmReport, ArmResults, CLOSE_TO_BEST_PP, DataFacts, ExpertHistory, Report, Summary, Sweep, Unfinished,
+};
 
 const HEADER: [&str; 11] = [
     "arm",
@@ -18,12 +20,19 @@ const HEADER: [&str; 11] = [
     "s/cell",
 ];
 
+/// Title of what tells how experts came and went.
+const EXPERTS_OVER_TIME: &str = "Experts over time";
+
 impl Report {
     /// For the terminal: a table, then sentences. Cells wrap when standard output is a narrow terminal.
     pub fn to_terminal(&self) -> String {
         let mut parts = vec![self.table(presets::UTF8_FULL_CONDENSED, ContentArrangement::Dynamic)];
         parts.extend(self.data.as_ref().map(data_sentence));
         parts.extend(self.sweep.as_ref().map(sweep_sentences));
+        if !self.experts_over_time.is_empty() {
+            parts.push(EXPERTS_OVER_TIME.to_owned());
+            parts.extend(history_lines(&self.experts_over_time));
+        }
         parts.extend(self.unfinished.iter().map(|cell| {
             let log: String = cell.log_tail.iter().map(|line| format!("\n    {line}")).collect();
             unfinished_sentence(cell) + &log
@@ -44,6 +53,10 @@ impl Report {
         parts.extend(self.data.as_ref().map(data_sentence));
         if let Some(sweep) = &self.sweep {
             parts.extend(["## Frozen sweep".to_owned(), sweep_sentences(sweep)]);
+        }
+        if !self.experts_over_time.is_empty() {
+            let items = self.experts_over_time.iter().map(history_markdown);
+            parts.extend([format!("## {EXPERTS_OVER_TIME}"), items.collect::<Vec<_>>().join("\n")]);
         }
         if !self.unfinished.is_empty() {
             parts.push("## Cells without a result".to_owned());
@@ -78,14 +91,14 @@ fn numbers(results: &ArmResults) -> Vec<String> {
         results.gap_to_bayes.map_or("–".to_owned(), |gap| format!("{:.2}", 100.0 * gap)),
         format!("{:.0}", results.n_params.mean),
         format!("{:.0}", results.n_active_params.mean),
-        at_most_one_decimal(results.n_experts.mean),
+        experts(&results.n_experts),
         format!("{:.1}", results.seconds.mean),
     ]
 }
 
-/// `4`, and `4.5` where the seeds differ.
-fn at_most_one_decimal(value: f64) -> String {
-    if value.fract() == 0.0 { format!("{value}") } else { format!("{value:.1}") }
+/// `4`, and `4.5 ± 0.7` where the seeds differ.
+fn experts(n: &Summary) -> String {
+    if n.sd.is_none_or(|sd| sd == 0.0) { format!("{}", n.mean) } else { format!("{n:.1}") }
 }
 
 fn data_sentence(data: &DataFacts) -> String {
@@ -122,6 +135,16 @@ fn sweep_sentences(sweep: &Sweep) -> String {
     )
 }
 
+/// One line a cell, arms padded to the longest.
+fn history_lines(histories: &[ExpertHistory]) -> impl Iterator<Item = String> {
+    let width = histories.iter().map(|history| history.arm.chars().count()).max().unwrap_or(0);
+    histories.iter().map(move |history| format!("  {:width$}  seed {}: {history}", history.arm, history.seed))
+}
+
+fn history_markdown(history: &ExpertHistory) -> String {
+    format!("- `{}` seed {}: {history}", history.arm, history.seed)
+}
+
 fn unfinished_sentence(cell: &Unfinished) -> String {
     match &cell.failure {
         Some(reason) => format!("FAILED  {}: {reason}", cell.cell),
@@ -148,17 +171,24 @@ mod tests {
 
     use crate::{
         Outcome, Report,
-        report::tests::{finished, plan},
+        report::tests::{finished, grown, plan, result},
     };
 
     fn report() -> Report {
-        let mut plan: AblationPlan = plan(&["q1", "q2", "frozen-1", "frozen-4"], 2);
+        let mut plan: AblationPlan = plan(&["q1", "q2", "frozen-1", "frozen-4", "7a", "placebo-time"], 2);
         for (index, cell) in plan.cells.iter_mut().enumerate() {
             cell.id = format!("{}-s{}-{index}", cell.arm, cell.seed);
         }
-        let mut outcomes = finished(&plan, &[0.8, 0.84, 0.9, 0.9, 0.7, 0.71, 0.9, 0.91]);
+        let mut outcomes =
+            finished(&plan, &[0.8, 0.84, 0.9, 0.9, 0.7, 0.71, 0.9, 0.91, 0.92, 0.93, 0.88, 0.89]);
         let log_tail = vec!["step 40".to_owned(), "Error: the loss is NaN".to_owned()];
         outcomes.insert("q1-s1-1".into(), Outcome::Failed { reason: "exit code 1".into(), log_tail });
+        for (at, steps) in
+            [(8, &[30, 60][..]), (9, &[45]), (11, &[15, 20, 25, 30, 35, 40, 45, 50, 55, 60, 65, 70, 75])]
+        {
+            let edited = grown(result(&plan.cells[at], 0.9), steps);
+            outcomes.insert(plan.cells[at].id.clone(), Outcome::Finished(Box::new(edited)));
+        }
         outcomes.remove("q2-s0-2");
         outcomes.remove("q2-s1-3");
         Report { plan: moelt_schema::Digest::of_bytes(b"plan"), ..Report::new(&plan, &outcomes).unwrap() }

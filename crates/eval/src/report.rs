@@ -1,14 +1,14 @@
 //! An ablation's numbers: one line an arm, with what is missing said aloud.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use moelt_schema::{AblationPlan, Cell, CellResult, Digest, SplitSizes};
 use serde::{Deserialize, Serialize};
 
-use crate::{EvalError, Summary, Sweep};
+use crate::{EvalError, ExpertHistory, Summary, Sweep};
 
 /// Version of `report.json`.
-pub const REPORT_FORMAT: u32 = 1;
+pub const REPORT_FORMAT: u32 = 2;
 
 /// What became of a planned cell.
 #[derive(Clone, Debug, PartialEq)]
@@ -44,6 +44,8 @@ pub struct Report {
     pub arms: Vec<ArmReport>,
     /// What the frozen sweep says, when the plan has one and some of it is finished.
     pub sweep: Option<Sweep>,
+    /// How experts came and went, for every finished cell of the arms that edited any.
+    pub experts_over_time: Vec<ExpertHistory>,
     /// Planned cells without a result.
     pub unfinished: Vec<Unfinished>,
 }
@@ -94,7 +96,7 @@ pub struct ArmResults {
     pub n_params: Summary,
     /// Values that work on one row.
     pub n_active_params: Summary,
-    /// Experts at the end, over all layers.
+    /// Experts of the checkpoint that was judged, over all layers.
     pub n_experts: Summary,
     /// Wall-clock seconds of training a cell.
     pub seconds: Summary,
@@ -116,7 +118,7 @@ impl Report {
     /// Gathers `outcomes`, keyed by cell id; a cell that is not among them is missing.
     ///
     /// # Errors
-    /// When finished cells were not run on the same data.
+    /// When finished cells were not run on the same data, or one has edits that cannot have happened.
     pub fn new(plan: &AblationPlan, outcomes: &BTreeMap<String, Outcome>) -> Result<Self, EvalError> {
         let finished: Vec<(&Cell, &CellResult)> = plan
             .cells
@@ -135,6 +137,7 @@ impl Report {
             plan: plan.digest(),
             data: common_data(&finished)?,
             sweep: Sweep::of(&arms),
+            experts_over_time: experts_over_time(&finished)?,
             arms,
             unfinished: plan.cells.iter().filter_map(|cell| unfinished(cell, outcomes)).collect(),
         })
@@ -196,6 +199,17 @@ fn arm_results(results: &[&CellResult]) -> Option<ArmResults> {
     })
 }
 
+/// The histories of the arms in which a cell had edits, in the plan's order.
+fn experts_over_time(finished: &[(&Cell, &CellResult)]) -> Result<Vec<ExpertHistory>, EvalError> {
+    let history = |(cell, result): &(&Cell, &CellResult)| {
+        ExpertHistory::of(result).map_err(|cause| EvalError::Edits { cell: cell.id.clone(), cause })
+    };
+    let histories: Vec<ExpertHistory> = finished.iter().map(history).collect::<Result<_, _>>()?;
+    let edited: BTreeSet<String> =
+        histories.iter().filter(|cell| cell.edits > 0).map(|cell| cell.arm.clone()).collect();
+    Ok(histories.into_iter().filter(|cell| edited.contains(&cell.arm)).collect())
+}
+
 fn unfinished(cell: &Cell, outcomes: &BTreeMap<String, Outcome>) -> Option<Unfinished> {
     let (failure, log_tail) = match outcomes.get(&cell.id) {
         Some(Outcome::Finished(_)) => return None,
@@ -207,17 +221,21 @@ fn unfinished(cell: &Cell, outcomes: &BTreeMap<String, Outcome>) -> Option<Unfin
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use moelt_schema::{LayerKindConfig, Metrics, PLAN_FORMAT, RESULT_FORMAT, RunConfig};
+    use moelt_schema::{
+        Edit, EditLog, Evidence, ExpertId, ExpertInit, LayerId, LayerKindConfig, Limits, Metrics,
+        PLAN_FORMAT, Plan, RESULT_FORMAT, RunConfig,
+    };
 
     use super::*;
 
-    /// A plan over `arms` (`frozen-N` has N experts) with `seeds` seeds each.
+    /// A plan over `arms` (`frozen-N` has N experts, `q1` and `q2` one, others four) with `seeds` seeds each.
     pub(crate) fn plan(arms: &[&str], seeds: u64) -> AblationPlan {
         let cell = |arm: &str, seed| {
             let mut config = RunConfig { arm: arm.to_owned(), seed, ..RunConfig::default() };
             match arm.strip_prefix("frozen-") {
                 Some(n) => config.model.n_experts = n.parse().unwrap(),
-                None => config.model.kind = LayerKindConfig::Dense,
+                None if arm.starts_with('q') => config.model.kind = LayerKindConfig::Dense,
+                None => {}
             }
             Cell::new(config)
         };
@@ -245,6 +263,7 @@ pub(crate) mod tests {
             config: cell.digest,
             data: Digest::of_bytes(b"data"),
             layout: cell.config.model.initial_layout(),
+            edits: EditLog::new(cell.config.model.initial_layout()),
             n_params: 12_345,
             n_active_params: 2_345,
             steps: 100,
@@ -257,6 +276,20 @@ pub(crate) mod tests {
             seconds: 12.5,
             files: BTreeMap::new(),
         }
+    }
+
+    /// The same with an expert more after each of `steps`; the checkpoint that was judged has them all.
+    pub(crate) fn grown(result: CellResult, steps: &[u64]) -> CellResult {
+        let CellResult { mut layout, mut edits, .. } = result.clone();
+        for &step in steps {
+            let (layer, new, init) = (LayerId(0), layout.next_id(), ExpertInit::Fresh);
+            let edits_now = vec![Edit::Grow { layer, new, init }];
+            let plan = Plan { step, edits: edits_now, reason: "test".into(), evidence: Evidence::default() };
+            let plan = plan.check(&layout, &Limits::default()).unwrap();
+            layout = plan.after().clone();
+            edits.push(&plan);
+        }
+        CellResult { layout, edits, ..result }
     }
 
     /// Every cell finished, with the accuracy of its position in the plan.
@@ -293,6 +326,28 @@ pub(crate) mod tests {
         outcomes.insert(plan.cells[1].id.clone(), Outcome::Finished(Box::new(stale)));
         let message = Report::new(&plan, &outcomes).unwrap_err().to_string();
         assert!(message.contains(&plan.cells[0].id) && message.contains(&plan.cells[1].id), "{message}");
+    }
+
+    #[test]
+    fn experts_over_time_are_told_of_arms_that_edited() {
+        let plan = plan(&["q2", "7a"], 2);
+        let mut outcomes = finished(&plan, &[0.8, 0.8, 0.9, 0.9]);
+        let cell = &plan.cells[3];
+        let edited = grown(result(cell, 0.9), &[30, 60]);
+        outcomes.insert(cell.id.clone(), Outcome::Finished(Box::new(edited.clone())));
+        let report = Report::new(&plan, &outcomes).unwrap();
+        let told: Vec<_> =
+            report.experts_over_time.iter().map(|h| (h.arm.as_str(), h.seed, h.edits)).collect();
+        assert_eq!(told, [("7a", 0, 0), ("7a", 1, 2)]);
+        let counts = report.experts_over_time[1].counts.iter().map(|count| (count.step, count.n_experts));
+        assert_eq!(counts.collect::<Vec<_>>(), [(0, 4), (30, 5), (60, 6)]);
+        assert_eq!(report.arms[1].results.as_ref().unwrap().n_experts.mean, 5.0);
+
+        let mut impossible = edited;
+        impossible.edits.plans[1].edits = vec![Edit::Prune { layer: LayerId(0), expert: ExpertId(9) }];
+        outcomes.insert(cell.id.clone(), Outcome::Finished(Box::new(impossible)));
+        let message = Report::new(&plan, &outcomes).unwrap_err().to_string();
+        assert!(message.contains(&cell.id) && message.contains("plan 1 (step 60)"), "{message}");
     }
 
     #[test]

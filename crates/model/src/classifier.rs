@@ -5,13 +5,11 @@ use burn::{
     nn::{LayerNorm, LayerNormConfig, Linear},
     tensor::{Device, Tensor},
 };
-use moelt_schema::{
-    ExpertAxes, ExpertAxis, ExpertRole, LayerId, LayerSums, Layout, ModelConfig, Pooling, Streams, Unit,
-};
+use moelt_schema::{LayerId, LayerSums, Layout, ModelConfig, Pooling, Streams, Unit, uniform};
 
 use crate::{
     Mode, ModelInput, MoeLayer, MoeLayerConfig, TokenConv, TokenEmbedding,
-    init::{SharedPart, param, shared_rng, uniform},
+    init::{SharedPart, param, shared_rng},
     moe::normalise,
     pool, pooled_width,
 };
@@ -35,7 +33,7 @@ pub struct Classifier {
     embedding: TokenEmbedding,
     input_norm: Option<LayerNorm>,
     conv: Option<TokenConv>,
-    layers: Vec<MoeLayer>,
+    pub(crate) layers: Vec<MoeLayer>,
     output_norm: Option<LayerNorm>,
     head: Linear,
     #[module(skip)]
@@ -57,7 +55,8 @@ struct Rates {
 pub struct ModelOutput {
     /// `[batch, n_classes]`
     pub logits: Tensor<2>,
-    /// Mean unweighted load-balancing loss over MoE layers, `[1]`; none in a dense model.
+    /// Mean unweighted load-balancing loss over MoE layers, `[1]`; none in a dense model. A layer with
+    /// top-any routing gives its diversity and simplicity loss in its place.
     pub load_balancing_loss: Option<Tensor<1>>,
     /// Routing sums of each MoE layer; padding is never counted.
     pub routing: Vec<LayerSums>,
@@ -75,7 +74,7 @@ impl ClassifierConfig {
         let layer = |(index, layout): (usize, &moelt_schema::LayerLayout)| {
             let sizes = MoeLayerConfig {
                 d_model: layer_width,
-                d_ff: model.expert_width(layout.kind),
+                d_ff: model.expert_width(),
                 layer_norm: model.layer_norm,
             };
             MoeLayer::new(LayerId(index as u32), layout, &sizes, streams, device)
@@ -147,34 +146,21 @@ impl Classifier {
         (x, routing)
     }
 
-    /// Values that take part in the arithmetic for one row: everything but the embedding table (a
-    /// look-up) and the experts that the row is not sent to.
+    /// Values that are trained: every parameter but the router offsets.
+    pub fn n_params(&self) -> usize {
+        let routers = self.layers.iter().filter_map(|layer| layer.router.as_ref());
+        self.num_params() - routers.map(|router| router.offset.num_params()).sum::<usize>()
+    }
+
+    /// Trained values that take part in the arithmetic for one row: everything but the embedding table (a
+    /// look-up) and the experts that the row is not sent to. With top-any routing a row may be sent to
+    /// every expert.
     pub fn n_active_params(&self, layout: &Layout) -> usize {
         let idle = |(layer, layout): (&MoeLayer, &moelt_schema::LayerLayout)| {
             let n_experts = layout.n_experts();
             layer.experts.num_params() / n_experts * (n_experts - layout.effective_top_k())
         };
         let idle: usize = self.layers.iter().zip(layout.layers()).map(idle).sum();
-        self.num_params() - self.embedding.num_params() - idle
-    }
-}
-
-impl ExpertAxes for Classifier {
-    fn expert_axes(&self) -> Vec<ExpertAxis> {
-        let mut axes = Vec::new();
-        for (index, layer) in self.layers.iter().enumerate() {
-            let mut push = |param: &str, role| {
-                let param = format!("layers.{index}.{param}");
-                axes.push(ExpertAxis { param, layer: LayerId(index as u32), axis: 0, role });
-            };
-            if layer.router.is_some() {
-                push("router.weight", ExpertRole::Router);
-            }
-            push("experts.w_in", ExpertRole::Input);
-            push("experts.b_in", ExpertRole::Input);
-            push("experts.w_out", ExpertRole::Output);
-            push("experts.b_out", ExpertRole::Output);
-        }
-        axes
+        self.n_params() - self.embedding.num_params() - idle
     }
 }

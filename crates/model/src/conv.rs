@@ -4,11 +4,11 @@ use burn::{
     module::{Module, Param},
     tensor::{Device, Tensor, activation::relu, assert_shape},
 };
-use moelt_schema::Streams;
+use moelt_schema::{Streams, uniform};
 
 use crate::{
-    embedding::indices,
-    init::{SharedPart, param, shared_rng, uniform},
+    host::indices,
+    init::{SharedPart, param, shared_rng},
 };
 
 /// `x + ReLU(W [x₋ₕ … x₊ₕ] + b)` over a window of odd width (Kim 2014, with a residual). Tokens beyond

@@ -93,12 +93,12 @@ impl Dispatch {
 
 /// Position of the largest score that is not taken yet. A NaN is never larger than anything, so a
 /// row of NaNs still has a best expert and the loss, not the routing, reports the NaN.
-fn best_expert(scores: &[f32], taken: &[u32]) -> u32 {
+pub(crate) fn best_expert(scores: &[f32], taken: &[u32]) -> u32 {
     let free = (0..scores.len() as u32).filter(|expert| !taken.contains(expert));
     let better = |best: u32, expert: u32| {
         if scores[expert as usize] > scores[best as usize] { expert } else { best }
     };
-    free.reduce(better).expect("top_k is at most n_experts")
+    free.reduce(better).expect("an expert is left: top_k is at most n_experts")
 }
 
 #[cfg(test)]

@@ -2,12 +2,13 @@
 
 use burn::{
     module::{Module, Param},
-    tensor::{Device, IndexingUpdateOp, Int, Tensor, TensorData},
+    tensor::{Device, IndexingUpdateOp, Tensor},
 };
 use moelt_schema::Streams;
 
 use crate::{
     Mode, ModelInput,
+    host::indices,
     init::{SharedPart, normal, param, shared_rng},
 };
 
@@ -50,13 +51,6 @@ impl TokenEmbedding {
         let vectors = mode.drop_rows(table.select(0, indices(&input.bag_rows, &device)), row_dropout);
         sums.select_assign(0, indices(&input.bag_tokens, &device), vectors, IndexingUpdateOp::Add)
     }
-}
-
-/// Host indices as a tensor.
-pub(crate) fn indices(values: &[u32], device: &Device) -> Tensor<1, Int> {
-    let values: Vec<i64> = values.iter().map(|v| i64::from(*v)).collect();
-    let n = values.len();
-    Tensor::from_data(TensorData::new(values, [n]), device)
 }
 
 #[cfg(test)]

@@ -8,8 +8,8 @@ use moelt_schema::{ExpertId, LayerId, Streams};
 
 use crate::{
     Dispatch,
-    embedding::indices,
-    init::{ExpertPart, expert_rng, param, uniform},
+    host::indices,
+    init::{ExpertPart, expert_rows, param},
 };
 
 /// `FFNₑ(x) = ReLU(x W_in,ₑ + b_in,ₑ) W_out,ₑ + b_out,ₑ` for each expert e. One contiguous parameter a
@@ -36,10 +36,7 @@ impl Experts {
         streams: &Streams,
         device: &Device,
     ) -> Self {
-        let stack = |part, fan_in, n| -> Vec<f32> {
-            let one = |id: &ExpertId| uniform(fan_in, n, &mut expert_rng(streams, layer, *id, part));
-            experts.iter().flat_map(one).collect()
-        };
+        let stack = |part: ExpertPart, fan_in, n| expert_rows(part.init(fan_in), n, layer, experts, streams);
         let e = experts.len();
         Self {
             w_in: param(stack(ExpertPart::WIn, d_model, d_model * d_ff), [e, d_model, d_ff], device),

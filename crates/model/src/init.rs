@@ -5,16 +5,9 @@ use burn::{
     module::Param,
     tensor::{Device, Tensor, TensorData},
 };
-use moelt_schema::{ExpertId, LayerId, Stream, Streams};
+use moelt_schema::{ExpertId, LayerId, RowInit, Stream, Streams, uniform};
 use rand::Rng;
-use rand_distr::{Distribution, Normal, Uniform};
-
-/// `n` values from `U(−1/√fan_in, 1/√fan_in)`: what keeps variance through a linear map.
-pub(crate) fn uniform(fan_in: usize, n: usize, rng: &mut impl Rng) -> Vec<f32> {
-    let bound = 1.0 / (fan_in.max(1) as f32).sqrt();
-    let uniform = Uniform::new_inclusive(-bound, bound).expect("the bound is finite and above 0");
-    uniform.sample_iter(rng).take(n).collect()
-}
+use rand_distr::{Distribution, Normal};
 
 /// `n` values from `N(0, std)`.
 pub(crate) fn normal(std: f64, n: usize, rng: &mut impl Rng) -> Vec<f32> {
@@ -22,13 +15,18 @@ pub(crate) fn normal(std: f64, n: usize, rng: &mut impl Rng) -> Vec<f32> {
     normal.sample_iter(rng).take(n).collect()
 }
 
-/// A parameter from host values.
+/// A trained parameter from host values.
 pub(crate) fn param<const D: usize>(
     values: Vec<f32>,
     shape: [usize; D],
     device: &Device,
 ) -> Param<Tensor<D>> {
     Param::from_tensor(Tensor::from_data(TensorData::new(values, shape), device))
+}
+
+/// A parameter of zeros that has no gradient and is not trained.
+pub(crate) fn fixed_zeros(n: usize, device: &Device) -> Param<Tensor<1>> {
+    param(vec![0.0; n], [n], device).set_require_grad(false)
 }
 
 /// The parts of the model that are not experts, each with its own place in [`Stream::InitShared`].
@@ -44,7 +42,7 @@ pub(crate) fn shared_rng(streams: &Streams, part: SharedPart) -> impl Rng + use<
     streams.rng(Stream::InitShared, part as u64)
 }
 
-/// The parts of an expert, each with its own place in [`Stream::InitExpert`].
+/// The parts of an expert that are drawn, each with its own place in [`Stream::InitExpert`].
 #[derive(Clone, Copy)]
 pub(crate) enum ExpertPart {
     WIn,
@@ -54,14 +52,26 @@ pub(crate) enum ExpertPart {
     Router,
 }
 
-/// The generator for one part of one expert. It depends on the expert's id, not on its position or
-/// on how many experts there are: models of different size share the experts they have in common.
-pub(crate) fn expert_rng(
-    streams: &Streams,
+impl ExpertPart {
+    /// How the part of a new expert is drawn: when the model is made, and whenever one is added.
+    pub(crate) fn init(self, fan_in: usize) -> RowInit {
+        RowInit::Uniform { fan_in, stream: self as u8 }
+    }
+}
+
+/// Rows of `n` values, one for each expert, end to end.
+pub(crate) fn expert_rows(
+    init: RowInit,
+    n: usize,
     layer: LayerId,
-    expert: ExpertId,
-    part: ExpertPart,
-) -> impl Rng + use<> {
-    let index = u64::from(layer.0) << 48 | expert.0 << 8 | part as u64;
-    streams.rng(Stream::InitExpert, index)
+    experts: &[ExpertId],
+    streams: &Streams,
+) -> Vec<f32> {
+    let row = |id: &ExpertId| match init {
+        RowInit::Zeros => vec![0.0; n],
+        RowInit::Uniform { fan_in, stream } => {
+            uniform(fan_in, n, &mut streams.expert(Stream::InitExpert, layer, *id, stream))
+        }
+    };
+    experts.iter().flat_map(row).collect()
 }

@@ -7,27 +7,34 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod activation;
+mod axes;
 mod classifier;
 mod conv;
 mod dispatch;
 mod embedding;
 mod experts;
+mod host;
 mod init;
 mod input;
 mod losses;
+mod mixture;
 mod mode;
 mod moe;
 mod pooling;
 mod router;
+mod top_any;
 
+pub use activation::Activation;
 pub use classifier::{Classifier, ClassifierConfig, ModelOutput};
 pub use conv::TokenConv;
 pub use dispatch::Dispatch;
 pub use embedding::TokenEmbedding;
 pub use experts::Experts;
 pub use input::ModelInput;
-pub use losses::load_balancing_loss;
+pub use losses::{diversity_and_simplicity_loss, load_balancing_loss};
 pub use mode::Mode;
 pub use moe::{MoeLayer, MoeLayerConfig, MoeOutput};
 pub use pooling::{pool, pooled_width};
 pub use router::{Routed, Router};
+pub use top_any::{RoutedAny, TopAnyRouter};

@@ -2,7 +2,7 @@
 
 use burn::tensor::{Tensor, TensorData};
 
-use crate::Dispatch;
+use crate::{Dispatch, top_any::unit_rows};
 
 /// Load-balancing loss of Switch Transformers (Fedus et al. 2021, eq. 4), for any top-k:
 ///
@@ -19,6 +19,26 @@ pub fn load_balancing_loss(router_probs: Tensor<2>, dispatch: &Dispatch) -> Tens
     let fractions =
         Tensor::<2>::from_data(TensorData::new(fractions, [1, n_experts]), &router_probs.device());
     (router_probs.mean_dim(0) * fractions).sum() * n_experts as f32
+}
+
+/// The auxiliary loss of top-any routing (DynMoE, Guo et al. 2024): `‖Ŵ Ŵᵀ − I‖_F + meanₑ ‖Wₑ‖`, with
+/// `Ŵ` the rows of W at norm 1. The first term, diversity, keeps the experts' directions apart; the
+/// second, simplicity, keeps their norms, which the scores do not depend on, from growing.
+///
+/// # Shapes
+/// - weight: `[n_experts, d_model]`
+/// - output: `[1]`
+pub fn diversity_and_simplicity_loss(weight: Tensor<2>) -> Tensor<1> {
+    let ([n_experts, _], device) = (weight.dims(), weight.device());
+    let unit = unit_rows(weight.clone());
+    let overlap = unit.clone().matmul(unit.transpose()) - Tensor::eye(n_experts, &device);
+    let diversity = finite_sqrt(overlap.square().sum());
+    diversity + finite_sqrt(weight.square().sum_dim(1)).mean()
+}
+
+/// `√(x + 10⁻¹²)`: the root of a sum of squares has no gradient at 0, where a single expert's diversity is.
+fn finite_sqrt<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    (x + 1e-12).sqrt()
 }
 
 #[cfg(test)]
@@ -42,5 +62,25 @@ mod tests {
         assert!((loss(vec![0.8, 0.2, 0.2, 0.8], 2, 1) - 1.0).abs() < 1e-6);
         // top-2 of 3: pairs (0,1) and (0,2): f = (½, ¼, ¼), P = (0.55, 0.2, 0.25): 3 · 0.3875.
         assert!((loss(vec![0.6, 0.3, 0.1, 0.5, 0.1, 0.4], 3, 2) - 1.1625).abs() < 1e-6);
+    }
+
+    #[test]
+    fn hand_worked_diversity_and_simplicity() {
+        // Directions (1, 0), (0, 1), (−1, 0): two entries of −1 beside the diagonal. Norms 1, 2, 3.
+        let weight = Tensor::from_data([[1.0, 0.0], [0.0, 2.0], [-3.0, 0.0]], &Device::flex());
+        let loss = diversity_and_simplicity_loss(weight).into_scalar::<f32>();
+        assert!((loss - (2f32.sqrt() + 2.0)).abs() < 1e-6, "{loss}");
+    }
+
+    #[test]
+    fn a_single_expert_and_a_row_of_zeros_have_finite_gradients() {
+        let device = Device::flex().autodiff();
+        for rows in [vec![3.0, 4.0], vec![0.0; 4]] {
+            let shape = [rows.len() / 2, 2];
+            let weight = Tensor::<2>::from_data(TensorData::new(rows, shape), &device).require_grad();
+            let gradients = diversity_and_simplicity_loss(weight.clone()).backward();
+            let gradient = weight.grad(&gradients).unwrap().try_into_vec_as::<f32>().unwrap();
+            assert!(gradient.iter().all(|g| g.is_finite()), "{gradient:?}");
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! The expert layer: router and experts, or one dense expert.
+//! The expert layer: a router and experts, or one dense expert.
 
 use burn::{
     module::Module,
@@ -7,21 +7,21 @@ use burn::{
 };
 use moelt_schema::{LayerId, LayerKind, LayerLayout, LayerSums, Streams};
 
-use crate::{Experts, Router, load_balancing_loss, router::Routed};
+use crate::{Experts, Router, TopAnyRouter, mixture};
 
 /// A pre-norm residual expert layer: `x + Σⱼ gateⱼ FFNⱼ(LayerNorm(x))` over the chosen experts, or
 /// `x + FFN(LayerNorm(x))` when dense. A dense layer is the same layer without a router; LayerNorm may
-/// be left out.
+/// be left out. How many experts there are is nowhere written down but in the sizes of the tensors.
 #[derive(Module, Debug)]
 pub struct MoeLayer {
     /// Before router and experts.
     pub norm: Option<LayerNorm>,
-    /// None: dense.
+    /// Top-k routing. At most one of `router` and `top_any` is there; neither: dense.
     pub router: Option<Router>,
+    /// Top-any routing.
+    pub top_any: Option<TopAnyRouter>,
     /// The experts.
     pub experts: Experts,
-    #[module(skip)]
-    top_k: usize,
 }
 
 /// Sizes of a [`MoeLayer`].
@@ -40,7 +40,8 @@ pub struct MoeLayerConfig {
 pub struct MoeOutput {
     /// `[rows, d_model]`
     pub x: Tensor<2>,
-    /// The unweighted load-balancing loss `[1]` and the routing sums; none when dense.
+    /// The unweighted auxiliary loss `[1]` (load balancing with top-k, diversity and simplicity with
+    /// top-any) and the routing sums; none when dense.
     pub routing: Option<(Tensor<1>, LayerSums)>,
 }
 
@@ -54,16 +55,30 @@ impl MoeLayer {
         device: &Device,
     ) -> Self {
         let MoeLayerConfig { d_model, d_ff, layer_norm } = *config;
-        let router = match layout.kind {
-            LayerKind::Dense => None,
-            LayerKind::Moe { .. } => Some(Router::new(id, &layout.experts, d_model, streams, device)),
-        };
+        let experts = &layout.experts;
+        let router = |top_k| Router::new(id, experts, d_model, top_k, streams, device);
+        let top_any = || TopAnyRouter::new(id, experts, d_model, streams, device);
         Self {
             norm: layer_norm.then(|| LayerNormConfig::new(d_model).init(device)),
-            router,
-            experts: Experts::new(id, &layout.experts, d_model, d_ff, streams, device),
-            top_k: layout.effective_top_k(),
+            router: top_k(layout.kind).map(router),
+            top_any: (layout.kind == LayerKind::TopAny).then(top_any),
+            experts: Experts::new(id, experts, d_model, d_ff, streams, device),
         }
+    }
+
+    /// The layer with the router its kind has, and no other. Rows that are there stay; a new
+    /// router has a row of zeros for every expert that is there now.
+    pub fn with_kind(self, kind: LayerKind) -> Self {
+        let Self { norm, router, top_any, experts } = self;
+        let (device, [n_experts, d_model, _]) = (experts.w_in.device(), experts.w_in.dims());
+        let (zeros, shape) = (vec![0.0; n_experts * d_model], [n_experts, d_model]);
+        let router = top_k(kind).map(|top_k| match router {
+            Some(router) => Router { top_k, ..router },
+            None => Router::from_rows(zeros.clone(), shape, top_k, &device),
+        });
+        let top_any = (kind == LayerKind::TopAny)
+            .then(|| top_any.unwrap_or_else(|| TopAnyRouter::from_rows(zeros, shape, &device)));
+        Self { norm, router, top_any, experts }
     }
 
     /// # Shapes
@@ -72,18 +87,23 @@ impl MoeLayer {
     pub fn forward(&self, x: Tensor<2>) -> MoeOutput {
         let [rows, d_model] = x.dims();
         let y = normalise(&self.norm, x.clone());
-        let Some(router) = &self.router else {
-            let y = self.experts.forward(y.unsqueeze()).reshape([rows, d_model]);
-            return MoeOutput { x: x + y, routing: None };
+        let mixture = match (&self.router, &self.top_any) {
+            (Some(router), _) => mixture::top_k(router, &self.experts, y),
+            (None, Some(router)) => mixture::top_any(router, &self.experts, y),
+            (None, None) => {
+                let y = self.experts.forward(y.unsqueeze()).reshape([rows, d_model]);
+                return MoeOutput { x: x + y, routing: None };
+            }
         };
-        let routed = router.forward(y.clone(), self.top_k);
-        let outputs = self.experts.forward_sparse(y, &routed.dispatch);
-        let top_k = routed.dispatch.k();
-        let sums = routing_sums(&routed, outputs.clone().inner());
-        let gates = routed.expert_weights.reshape([rows, top_k, 1]);
-        let y = (outputs.reshape([rows, top_k, d_model]) * gates).sum_dim(1).reshape([rows, d_model]);
-        let loss = load_balancing_loss(routed.router_probs, &routed.dispatch);
-        MoeOutput { x: x + y, routing: Some((loss, sums)) }
+        MoeOutput { x: x + mixture.y, routing: Some((mixture.aux_loss, mixture.sums)) }
+    }
+}
+
+/// Experts asked for per row, with top-k routing.
+fn top_k(kind: LayerKind) -> Option<usize> {
+    match kind {
+        LayerKind::Moe { top_k } => Some(top_k),
+        LayerKind::Dense | LayerKind::TopAny => None,
     }
 }
 
@@ -93,22 +113,4 @@ pub(crate) fn normalise(norm: &Option<LayerNorm>, x: Tensor<2>) -> Tensor<2> {
         Some(norm) => norm.forward(x),
         None => x,
     }
-}
-
-/// The sums behind [`moelt_schema::RoutingStats`]; `outputs` is `[rows · top_k, d_model]`.
-fn routing_sums(routed: &Routed, outputs: Tensor<2>) -> LayerSums {
-    let host =
-        |x: Tensor<2>| -> Vec<f32> { x.try_into_vec_as().expect("activations are f32 on every backend") };
-    let gates = host(routed.expert_weights.clone().inner());
-    let norms = host(outputs.square().sum_dim(1).sqrt());
-    let dispatch = &routed.dispatch;
-    let mut sums = LayerSums::zeros(dispatch.loads().len());
-    sums.rows = (dispatch.n_pairs() / dispatch.k()) as f64;
-    sums.entropy = routed.entropy;
-    sums.tokens = dispatch.loads().iter().map(|n| f64::from(*n)).collect();
-    for ((expert, gate), norm) in dispatch.experts().iter().zip(gates).zip(norms) {
-        sums.gate[*expert as usize] += f64::from(gate);
-        sums.gate_norm[*expert as usize] += f64::from(gate * norm);
-    }
-    sums
 }

@@ -3,7 +3,7 @@
 use burn::tensor::{Tensor, TensorData};
 use moelt_schema::Pooling;
 
-use crate::embedding::indices;
+use crate::host::indices;
 
 /// Width of the pooled vector.
 pub fn pooled_width(pooling: Pooling, d_model: usize) -> usize {

@@ -8,10 +8,11 @@ use moelt_schema::{ExpertId, LayerId, Streams};
 
 use crate::{
     Dispatch,
-    init::{ExpertPart, expert_rng, param, uniform},
+    host::to_host,
+    init::{ExpertPart, expert_rows, fixed_zeros, param},
 };
 
-/// Softmax top-k router (Shazeer et al. 2017, without noise): `router_probs = softmax(x Wᵀ)`.
+/// Softmax top-k router (Shazeer et al. 2017, without noise): `router_probs = softmax(x Wᵀ + offset)`.
 ///
 /// Expert weights are the probabilities of the chosen experts, renormalised to sum to 1 for two or
 /// more. A single chosen expert keeps its full-softmax probability: renormalised it would be 1 and
@@ -20,6 +21,12 @@ use crate::{
 pub struct Router {
     /// `[n_experts, d_model]`: one row an expert.
     pub weight: Param<Tensor<2>>,
+    /// `[n_experts]`, 0 at first, never trained. It is how a new expert is let in gradually and how the
+    /// halves of a split expert share its probability; the model does not know who sets it.
+    pub offset: Param<Tensor<1>>,
+    /// Experts asked for per row. There may be fewer, now or later.
+    #[module(skip)]
+    pub top_k: usize,
 }
 
 /// What the router decided for a batch.
@@ -33,6 +40,8 @@ pub struct Routed {
     pub dispatch: Dispatch,
     /// Sum over rows of the entropy of `router_probs`, nats.
     pub entropy: f64,
+    /// `[n_experts]`: sum over rows of `router_probs`.
+    pub mass: Vec<f64>,
 }
 
 impl Router {
@@ -41,14 +50,20 @@ impl Router {
         layer: LayerId,
         experts: &[ExpertId],
         d_model: usize,
+        top_k: usize,
         streams: &Streams,
         device: &Device,
     ) -> Self {
-        let row = |id: &ExpertId| {
-            uniform(d_model, d_model, &mut expert_rng(streams, layer, *id, ExpertPart::Router))
-        };
-        let values = experts.iter().flat_map(row).collect();
-        Self { weight: param(values, [experts.len(), d_model], device) }
+        let values = expert_rows(ExpertPart::Router.init(d_model), d_model, layer, experts, streams);
+        Self::from_rows(values, [experts.len(), d_model], top_k, device)
+    }
+
+    /// A router with these rows and no offsets.
+    ///
+    /// # Shapes
+    /// - rows: `[n_experts, d_model]`, row-major, as `shape` says
+    pub(crate) fn from_rows(rows: Vec<f32>, shape: [usize; 2], top_k: usize, device: &Device) -> Self {
+        Self { weight: param(rows, shape, device), offset: fixed_zeros(shape[0], device), top_k }
     }
 
     /// Routes each row to `min(top_k, n_experts)` experts. The probabilities are read back once: the
@@ -56,24 +71,22 @@ impl Router {
     ///
     /// # Shapes
     /// - x: `[rows, d_model]`
-    pub fn forward(&self, x: Tensor<2>, top_k: usize) -> Routed {
-        let weight = self.weight.val();
+    pub fn forward(&self, x: Tensor<2>) -> Routed {
+        let (weight, offset) = (self.weight.val(), self.offset.val());
         let [n_experts, d_model] = weight.dims();
         assert_shape!(x, [.., d_model]);
+        assert_shape!(offset, [n_experts]);
         let device = x.device();
-        let router_probs = softmax(x.matmul(weight.transpose()), 1);
-        let host: Vec<f32> = router_probs
-            .clone()
-            .inner()
-            .try_into_vec_as()
-            .expect("router probabilities are f32 on every backend");
-        let top_k = top_k.min(n_experts);
+        let router_probs = softmax(x.matmul(weight.transpose()) + offset.unsqueeze(), 1);
+        let host = to_host(router_probs.clone());
+        let top_k = self.top_k.min(n_experts);
         let dispatch = Dispatch::top_k(&host, n_experts, top_k);
         let chosen: Vec<i64> = dispatch.experts().iter().map(|e| i64::from(*e)).collect();
         let chosen = TensorData::new(chosen, [host.len() / n_experts, top_k]);
         let probs = router_probs.clone().gather(1, Tensor::<2, Int>::from_data(chosen, &device));
         let expert_weights = if top_k > 1 { probs.clone() / probs.sum_dim(1) } else { probs };
-        Routed { router_probs, expert_weights, dispatch, entropy: entropy_sum(&host) }
+        let (entropy, mass) = (entropy_sum(&host), column_sums(&host, n_experts));
+        Routed { router_probs, expert_weights, dispatch, entropy, mass }
     }
 }
 
@@ -82,32 +95,68 @@ fn entropy_sum(probs: &[f32]) -> f64 {
     probs.iter().filter(|p| **p > 0.0).map(|p| -f64::from(*p) * f64::from(p.ln())).sum()
 }
 
+/// The sum over rows of `values: [rows, n_columns]`.
+pub(crate) fn column_sums(values: &[f32], n_columns: usize) -> Vec<f64> {
+    let mut sums = vec![0.0; n_columns];
+    for row in values.chunks_exact(n_columns) {
+        sums.iter_mut().zip(row).for_each(|(sum, value)| *sum += f64::from(*value));
+    }
+    sums
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn router(rows: [[f32; 2]; 3]) -> Router {
-        Router { weight: param(rows.concat(), [3, 2], &Device::flex()) }
+    fn router(rows: [[f32; 2]; 3], top_k: usize) -> Router {
+        Router::from_rows(rows.concat(), [3, 2], top_k, &Device::flex())
+    }
+
+    fn x() -> Tensor<2> {
+        Tensor::from_data([[1.0, 0.0]], &Device::flex())
     }
 
     #[test]
     fn hand_worked_weights_and_entropy() {
         // Logits ln 1, ln 2, ln 5 for the row (1, 0): probabilities 1/8, 2/8, 5/8.
-        let router = router([[0.0, 0.0], [2f32.ln(), 0.0], [5f32.ln(), 0.0]]);
-        let x = || Tensor::<2>::from_data([[1.0, 0.0]], &Device::flex());
-        let two = router.forward(x(), 2);
+        let rows = [[0.0, 0.0], [2f32.ln(), 0.0], [5f32.ln(), 0.0]];
+        let two = router(rows, 2).forward(x());
         assert_eq!(two.dispatch.experts(), [2, 1]);
-        let weights = two.expert_weights.try_into_vec_as::<f32>().unwrap();
+        let weights = to_host(two.expert_weights);
         assert!((weights[0] - 5.0 / 7.0).abs() < 1e-6 && (weights[1] - 2.0 / 7.0).abs() < 1e-6);
         // −(⅛ ln ⅛ + ¼ ln ¼ + ⅝ ln ⅝) = 0.900256
         assert!((two.entropy - 0.900_256).abs() < 1e-5);
-        let one = router.forward(x(), 1).expert_weights.into_scalar::<f32>();
+        let one = router(rows, 1).forward(x()).expert_weights.into_scalar::<f32>();
         assert!((one - 5.0 / 8.0).abs() < 1e-6, "a single expert keeps its probability");
     }
 
     #[test]
     fn top_k_is_bounded_by_the_experts() {
-        let routed = router([[1.0, 0.0]; 3]).forward(Tensor::ones([4, 2], &Device::flex()), 8);
+        let routed = router([[1.0, 0.0]; 3], 8).forward(Tensor::ones([4, 2], &Device::flex()));
         assert_eq!(routed.dispatch.k(), 3);
+    }
+
+    #[test]
+    fn offsets_add_to_the_logits_and_mass_is_summed_over_rows() {
+        // Logits 0, ln 2, ln 5, offsets 0, ln 2, −ln 5: probabilities 1/6, 4/6, 1/6 in each of two rows.
+        let mut router = router([[0.0, 0.0], [2f32.ln(), 0.0], [5f32.ln(), 0.0]], 1);
+        let offset = [0.0, 2f32.ln(), -5f32.ln()];
+        router.offset = router.offset.map(|old| Tensor::from_data(offset, &old.device()));
+        let routed = router.forward(x().repeat_dim(0, 2));
+        assert_eq!(routed.dispatch.experts(), [1, 1]);
+        for (mass, sixths) in routed.mass.iter().zip([2.0, 8.0, 2.0]) {
+            assert!((mass - sixths / 6.0).abs() < 1e-6, "{mass}");
+        }
+    }
+
+    #[test]
+    fn offsets_of_zero_change_no_bit() {
+        let device = Device::flex();
+        let values: Vec<f32> = (0..60).map(|i| (i as f32 * 0.7).sin()).collect();
+        let rows = |from: usize, n: usize| values[from..from + n * 6].to_vec();
+        let router = Router::from_rows(rows(0, 4), [4, 6], 2, &device);
+        let x = Tensor::<2>::from_data(TensorData::new(rows(24, 6), [6, 6]), &device);
+        let plain = softmax(x.clone().matmul(router.weight.val().transpose()), 1);
+        assert_eq!(to_host(router.forward(x).router_probs), to_host(plain));
     }
 }

@@ -21,6 +21,15 @@ fn config(model: ModelConfig) -> ClassifierConfig {
     ClassifierConfig { layout: model.initial_layout(), model, n_rows: ROWS, n_classes: 3 }
 }
 
+/// Every kind of routing, and both units.
+fn small_configs() -> Vec<ModelConfig> {
+    let of_unit = |unit| {
+        let top_any = ModelConfig { kind: LayerKindConfig::TopAny, ..small(unit, 1) };
+        [small(unit, 1), small(unit, 2), top_any]
+    };
+    [Unit::Token, Unit::Sequence].into_iter().flat_map(of_unit).collect()
+}
+
 fn small(unit: Unit, top_k: usize) -> ModelConfig {
     ModelConfig {
         d_model: 8,
@@ -69,46 +78,42 @@ fn assert_close(a: &[f32], b: &[f32], relative: f32) {
 
 #[test]
 fn padding_changes_neither_logits_nor_statistics() {
-    for unit in [Unit::Token, Unit::Sequence] {
-        for top_k in [1, 2] {
-            let model = model(small(unit, top_k), &Device::flex());
-            let (sequences, padded) = batch(5);
-            let together = model.forward(&padded, Mode::Eval);
-            let mut alone = Vec::new();
-            let mut sums = LayerSums::zeros(4);
-            for sequence in &sequences {
-                let input = ModelInput::new(&sequence.concat(), sequence.len(), 2, &[sequence.len()]);
-                let output = model.forward(&input, Mode::Eval);
-                alone.extend(values(output.logits));
-                sums.add(&output.routing[0]);
-            }
-            assert_close(&values(together.logits), &alone, 1e-6);
-            let (a, b) = (RoutingStats::from_sums(&together.routing[0]), RoutingStats::from_sums(&sums));
-            let rows = if unit == Unit::Token { 15.0 } else { 4.0 };
-            assert_eq!(a.rows, rows, "padding is not counted");
-            assert_same_stats(&a, &b);
+    for config in small_configs() {
+        let rows = if config.unit == Unit::Token { 15.0 } else { 4.0 };
+        let model = model(config, &Device::flex());
+        let (sequences, padded) = batch(5);
+        let together = model.forward(&padded, Mode::Eval);
+        let mut alone = Vec::new();
+        let mut sums = LayerSums::zeros(4);
+        for sequence in &sequences {
+            let input = ModelInput::new(&sequence.concat(), sequence.len(), 2, &[sequence.len()]);
+            let output = model.forward(&input, Mode::Eval);
+            alone.extend(values(output.logits));
+            sums.add(&output.routing[0]);
         }
+        assert_close(&values(together.logits), &alone, 1e-6);
+        let (a, b) = (RoutingStats::from_sums(&together.routing[0]), RoutingStats::from_sums(&sums));
+        assert_eq!(a.rows, rows, "padding is not counted");
+        assert_same_stats(&a, &b);
     }
 }
 
 #[test]
 fn a_batch_padded_further_is_the_same_batch() {
-    for unit in [Unit::Token, Unit::Sequence] {
-        for top_k in [1, 2] {
-            let model = model(small(unit, top_k), &Device::flex());
-            let [tight, loose] = [0, 5].map(|extra| model.forward(&batch(extra).1, Mode::Eval));
-            let (a, b) = (values(tight.logits), values(loose.logits));
-            for (a, b) in a.chunks_exact(3).zip(b.chunks_exact(3)) {
-                assert!(largest(a) > 0.1, "logits too small to compare: {a:?}");
-                assert_relative(a, b, 1e-6);
-            }
-            let balance = [tight.load_balancing_loss, loose.load_balancing_loss].map(|x| values(x.unwrap()));
-            assert_relative(&balance[0], &balance[1], 1e-6);
-            assert_same_stats(
-                &RoutingStats::from_sums(&tight.routing[0]),
-                &RoutingStats::from_sums(&loose.routing[0]),
-            );
+    for config in small_configs() {
+        let model = model(config, &Device::flex());
+        let [tight, loose] = [0, 5].map(|extra| model.forward(&batch(extra).1, Mode::Eval));
+        let (a, b) = (values(tight.logits), values(loose.logits));
+        for (a, b) in a.chunks_exact(3).zip(b.chunks_exact(3)) {
+            assert!(largest(a) > 0.1, "logits too small to compare: {a:?}");
+            assert_relative(a, b, 1e-6);
         }
+        let balance = [tight.load_balancing_loss, loose.load_balancing_loss].map(|x| values(x.unwrap()));
+        assert_relative(&balance[0], &balance[1], 1e-6);
+        assert_same_stats(
+            &RoutingStats::from_sums(&tight.routing[0]),
+            &RoutingStats::from_sums(&loose.routing[0]),
+        );
     }
 }
 
@@ -137,39 +142,68 @@ fn assert_same_stats(a: &RoutingStats, b: &RoutingStats) {
     assert!(close(&[a.routing_entropy], &[b.routing_entropy]), "{a:?} and {b:?}");
     assert!(close(&a.mean_gate, &b.mean_gate), "{a:?} and {b:?}");
     assert!(close(&a.gate_norm, &b.gate_norm), "{a:?} and {b:?}");
+    assert!(close(&a.router_mass, &b.router_mass), "{a:?} and {b:?}");
+    assert_eq!(a.unrouted, b.unrouted);
 }
 
 #[test]
 fn permuting_experts_with_their_router_rows_changes_nothing() {
     let device = Device::flex();
-    let layout = Layout::uniform(1, LayerKind::Moe { top_k: 2 }, 4);
-    let sizes = MoeLayerConfig { d_model: 8, d_ff: 6, layer_norm: true };
-    let layer = MoeLayer::new(LayerId(0), &layout.layers()[0], &sizes, &Streams::new(1), &device);
-    let order = [2, 0, 3, 1];
-    let permuted = permute(layer.clone(), &order, &device);
-    let x = random([20, 8], &device);
-    let (a, b) = (layer.forward(x.clone()), permuted.forward(x));
-    assert_close(&values(a.x), &values(b.x), 1e-6);
-    let ((loss_a, a), (loss_b, b)) = (a.routing.unwrap(), b.routing.unwrap());
-    assert_close(&values(loss_a), &values(loss_b), 1e-6);
-    for (new, old) in order.iter().enumerate() {
-        assert_eq!(b.tokens[new], a.tokens[*old as usize]);
-        assert!((b.gate_norm[new] - a.gate_norm[*old as usize]).abs() < 1e-5);
+    for kind in [LayerKind::Moe { top_k: 2 }, LayerKind::TopAny] {
+        let layer = uneven(layer(kind, 4, &device), &device);
+        let order = [2, 0, 3, 1];
+        let permuted = permute(layer.clone(), &order, &device);
+        let x = random([20, 8], &device);
+        let (a, b) = (layer.forward(x.clone()), permuted.forward(x));
+        assert_close(&values(a.x), &values(b.x), 1e-6);
+        let ((loss_a, a), (loss_b, b)) = (a.routing.unwrap(), b.routing.unwrap());
+        assert_close(&values(loss_a), &values(loss_b), 1e-6);
+        for (new, old) in order.iter().enumerate() {
+            let old = *old as usize;
+            assert_eq!(b.tokens[new], a.tokens[old]);
+            assert!((b.gate_norm[new] - a.gate_norm[old]).abs() < 1e-5);
+            assert!((b.mass[new] - a.mass[old]).abs() < 1e-5);
+        }
+        assert_eq!(a.unrouted.rows, b.unrouted.rows);
+        assert_eq!(a.unrouted.rows > 0.0, kind == LayerKind::TopAny, "the fallback is tried");
     }
 }
 
+fn layer(kind: LayerKind, n_experts: usize, device: &Device) -> MoeLayer {
+    let layout = Layout::uniform(1, kind, n_experts);
+    let sizes = MoeLayerConfig { d_model: 8, d_ff: 6, layer_norm: true };
+    MoeLayer::new(LayerId(0), &layout.layers()[0], &sizes, &Streams::new(1), device)
+}
+
+/// Router offsets and thresholds that differ between experts, so that order could matter.
+fn uneven(mut layer: MoeLayer, device: &Device) -> MoeLayer {
+    let values = || Param::from_data([0.3, -0.2, 0.1, 0.2], device);
+    if let Some(router) = &mut layer.router {
+        router.offset = values();
+    }
+    if let Some(router) = &mut layer.top_any {
+        router.threshold = values();
+    }
+    layer
+}
+
 fn permute(mut layer: MoeLayer, order: &[i64], device: &Device) -> MoeLayer {
-    fn select<const D: usize>(param: Param<Tensor<D>>, order: &Tensor<1, Int>) -> Param<Tensor<D>> {
-        param.map(|tensor| tensor.select(0, order.clone()))
+    fn select<const D: usize>(param: &mut Param<Tensor<D>>, order: &Tensor<1, Int>) {
+        *param = param.clone().map(|tensor| tensor.select(0, order.clone()));
     }
     let order = Tensor::<1, Int>::from_data(order, device);
-    let router = layer.router.as_mut().unwrap();
-    router.weight = select(router.weight.clone(), &order);
-    let experts = &mut layer.experts;
-    experts.w_in = select(experts.w_in.clone(), &order);
-    experts.b_in = select(experts.b_in.clone(), &order);
-    experts.w_out = select(experts.w_out.clone(), &order);
-    experts.b_out = select(experts.b_out.clone(), &order);
+    if let Some(router) = &mut layer.router {
+        select(&mut router.weight, &order);
+        select(&mut router.offset, &order);
+    }
+    if let Some(router) = &mut layer.top_any {
+        select(&mut router.weight, &order);
+        select(&mut router.threshold, &order);
+    }
+    select(&mut layer.experts.w_in, &order);
+    select(&mut layer.experts.b_in, &order);
+    select(&mut layer.experts.w_out, &order);
+    select(&mut layer.experts.b_out, &order);
     layer
 }
 
@@ -183,9 +217,7 @@ fn random(shape: [usize; 2], device: &Device) -> Tensor<2> {
 fn the_router_learns_from_the_task_loss_alone() {
     let device = Device::flex().autodiff();
     for top_k in [1, 2] {
-        let layout = Layout::uniform(1, LayerKind::Moe { top_k }, 4);
-        let sizes = MoeLayerConfig { d_model: 8, d_ff: 6, layer_norm: true };
-        let layer = MoeLayer::new(LayerId(0), &layout.layers()[0], &sizes, &Streams::new(1), &device);
+        let layer = layer(LayerKind::Moe { top_k }, 4, &device);
         let y = layer.forward(random([20, 8], &device)).x;
         let labels = Tensor::<1, Int>::from_data([0i64, 1, 2, 3].repeat(5).as_slice(), &device);
         let loss = CrossEntropyLossConfig::new().init(&device).forward(y, labels);
@@ -219,12 +251,7 @@ fn an_expert_without_a_token_has_a_gradient_of_exactly_zero() {
 #[test]
 fn layers_of_different_size_share_what_they_have_in_common() {
     let device = Device::flex();
-    let layer = |n| {
-        let layout = Layout::uniform(1, LayerKind::Moe { top_k: 2 }, n);
-        let sizes = MoeLayerConfig { d_model: 8, d_ff: 6, layer_norm: true };
-        MoeLayer::new(LayerId(0), &layout.layers()[0], &sizes, &Streams::new(1), &device)
-    };
-    let (four, eight) = (layer(4), layer(8));
+    let [four, eight] = [4, 8].map(|n| layer(LayerKind::Moe { top_k: 2 }, n, &device));
     assert_eq!(values(four.experts.w_in.val()), values(eight.experts.w_in.val())[..4 * 48]);
     let (four, eight) = (four.router.unwrap(), eight.router.unwrap());
     assert_eq!(values(four.weight.val()), values(eight.weight.val())[..4 * 8]);
@@ -238,8 +265,10 @@ fn dense_and_moe_have_the_same_active_parameters_but_for_the_router() {
         config.init(&Streams::new(1), &device).n_active_params(&config.layout)
     };
     let (dense, moe) = (active(LayerKindConfig::Dense), active(LayerKindConfig::Moe));
-    // Router 4 × 8, and one output bias more, since two experts are active.
+    // Router 4 × 8, and one output bias more, since two experts are active. Offsets are not counted.
     assert_eq!(moe - dense, 4 * 8 + 8);
+    // Top-any: two experts more (8 × 6 weights each way and both biases), and 4 thresholds.
+    assert_eq!(active(LayerKindConfig::TopAny) - moe, 2 * (2 * 8 * 6 + 6 + 8) + 4);
 }
 
 #[test]

@@ -48,11 +48,54 @@ impl Path {
 
 /// The values of every float parameter, by path.
 pub fn export<M: Module>(module: &M) -> BTreeMap<String, HostTensor> {
-    struct Export {
-        path: Path,
-        tensors: BTreeMap<String, HostTensor>,
+    export_some(module, |_| true)
+}
+
+/// The values of the float parameters at the paths that `wanted` accepts.
+pub fn export_some<M: Module>(
+    module: &M,
+    mut wanted: impl FnMut(&str) -> bool,
+) -> BTreeMap<String, HostTensor> {
+    let mut tensors = BTreeMap::new();
+    visit_params(module, |path, param| {
+        if wanted(&path) {
+            tensors.insert(path, param.value());
+        }
+    });
+    tensors
+}
+
+/// A float parameter under visit. Nothing is copied to the host before [`Visited::value`].
+pub(crate) trait Visited {
+    fn shape(&self) -> Vec<usize>;
+    fn value(&self) -> HostTensor;
+    /// Whether a backward pass gives it a gradient.
+    fn is_trained(&self) -> bool;
+}
+
+impl<const D: usize> Visited for Param<Tensor<D>> {
+    fn shape(&self) -> Vec<usize> {
+        self.val().dims().to_vec()
     }
-    impl ModuleVisitor for Export {
+
+    fn value(&self) -> HostTensor {
+        let value = self.val().inner();
+        let shape = value.dims().to_vec();
+        HostTensor { shape, data: value.try_into_vec_as().expect("moelt trains in f32") }
+    }
+
+    fn is_trained(&self) -> bool {
+        self.val().is_require_grad()
+    }
+}
+
+/// Shows every float parameter with its path.
+pub(crate) fn visit_params<M: Module>(module: &M, visit: impl FnMut(String, &dyn Visited)) {
+    struct Visitor<F> {
+        path: Path,
+        visit: F,
+    }
+    impl<F: FnMut(String, &dyn Visited)> ModuleVisitor for Visitor<F> {
         fn enter_module(&mut self, name: &str, _: &str) {
             self.path.enter(name);
         }
@@ -60,15 +103,10 @@ pub fn export<M: Module>(module: &M) -> BTreeMap<String, HostTensor> {
             self.path.exit();
         }
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-            let value = param.val().inner();
-            let shape = value.dims().to_vec();
-            let data = value.try_into_vec_as().expect("moelt trains in f32");
-            self.tensors.insert(self.path.join(), HostTensor { shape, data });
+            (self.visit)(self.path.join(), param);
         }
     }
-    let mut export = Export { path: Path::default(), tensors: BTreeMap::new() };
-    module.visit(&mut export);
-    export.tensors
+    module.visit(&mut Visitor { path: Path::default(), visit });
 }
 
 /// A module with these values in place of its own.
@@ -85,24 +123,10 @@ pub fn import<M: Module>(module: M, mut tensors: BTreeMap<String, HostTensor>) -
 
 /// Whether `tensors` are exactly the parameters of `module`.
 fn check<M: Module>(module: &M, tensors: &BTreeMap<String, HostTensor>) -> Result<(), ImportError> {
-    struct Shapes {
-        path: Path,
-        shapes: BTreeMap<String, Vec<usize>>,
-    }
-    impl ModuleVisitor for Shapes {
-        fn enter_module(&mut self, name: &str, _: &str) {
-            self.path.enter(name);
-        }
-        fn exit_module(&mut self, _: &str, _: &str) {
-            self.path.exit();
-        }
-        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-            self.shapes.insert(self.path.join(), param.val().dims().to_vec());
-        }
-    }
-    let mut expected = Shapes { path: Path::default(), shapes: BTreeMap::new() };
-    module.visit(&mut expected);
-    let expected = expected.shapes;
+    let mut expected = BTreeMap::new();
+    visit_params(module, |path, param| {
+        expected.insert(path, param.shape());
+    });
     let error = ImportError {
         missing: expected.keys().filter(|path| !tensors.contains_key(*path)).cloned().collect(),
         unexpected: tensors.keys().filter(|path| !expected.contains_key(*path)).cloned().collect(),
@@ -117,14 +141,43 @@ fn check<M: Module>(module: &M, tensors: &BTreeMap<String, HostTensor>) -> Resul
     if error == ImportError::default() { Ok(()) } else { Err(error) }
 }
 
+/// A module in which the parameters at these paths have new values. A shape may be another one of the
+/// same rank: whether the module can work with it is the caller's business. Other parameters are not touched.
+///
+/// # Panics
+/// When the module has no parameter at one of the paths, or one of another rank.
+pub fn replace<M: Module>(module: M, mut tensors: BTreeMap<String, HostTensor>) -> M {
+    let module = map_some(
+        module,
+        |path| tensors.remove(path),
+        |given, _, _, data| *data = TensorData::new(given.data, given.shape),
+    );
+    assert!(tensors.is_empty(), "the module has no parameters {:?}", tensors.keys());
+    module
+}
+
 /// Hands every float parameter's path, shape and values to `edit`, which may change the values in
 /// place. On a CPU backend no value is copied.
-pub(crate) fn map_params<M: Module>(module: M, edit: impl FnMut(&str, &[usize], &mut TensorData)) -> M {
-    struct Edit<F> {
+pub(crate) fn map_params<M: Module>(module: M, mut edit: impl FnMut(&str, &[usize], &mut TensorData)) -> M {
+    map_some(module, |_| Some(()), |(), path, shape, data| edit(path, shape, data))
+}
+
+/// Hands the parameters for which `choose` has something to `edit`, with it.
+fn map_some<M: Module, T>(
+    module: M,
+    choose: impl FnMut(&str) -> Option<T>,
+    edit: impl FnMut(T, &str, &[usize], &mut TensorData),
+) -> M {
+    struct Edit<C, E> {
         path: Path,
-        edit: F,
+        choose: C,
+        edit: E,
     }
-    impl<F: FnMut(&str, &[usize], &mut TensorData)> ModuleMapper for Edit<F> {
+    impl<T, C, E> ModuleMapper for Edit<C, E>
+    where
+        C: FnMut(&str) -> Option<T>,
+        E: FnMut(T, &str, &[usize], &mut TensorData),
+    {
         fn enter_module(&mut self, name: &str, _: &str) {
             self.path.enter(name);
         }
@@ -132,16 +185,18 @@ pub(crate) fn map_params<M: Module>(module: M, edit: impl FnMut(&str, &[usize], 
             self.path.exit();
         }
         fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+            let path = self.path.join();
+            let Some(chosen) = (self.choose)(&path) else { return param };
             let (id, tensor, mapper) = param.consume();
             let (device, shape) = (tensor.device(), tensor.dims());
             let tracked = tensor.is_require_grad();
             let mut data = tensor.inner().into_data();
-            (self.edit)(&self.path.join(), &shape, &mut data);
+            (self.edit)(chosen, &path, &shape, &mut data);
             let tensor = on_device(data, &device).set_require_grad(tracked);
             Param::from_mapped_value(id, tensor, mapper)
         }
     }
-    module.map(&mut Edit { path: Path::default(), edit })
+    module.map(&mut Edit { path: Path::default(), choose, edit })
 }
 
 fn on_device<const D: usize>(data: TensorData, device: &Device) -> Tensor<D> {
@@ -166,6 +221,17 @@ mod tests {
         let target = import(linear(&device), source.clone()).unwrap();
         assert_eq!(export(&target), source);
         assert!(target.weight.val().is_require_grad());
+    }
+
+    #[test]
+    fn a_replaced_parameter_may_have_another_shape_and_others_stay() {
+        let device = Device::flex().autodiff();
+        let (module, weight) = (linear(&device), HostTensor { shape: vec![2, 1], data: vec![1.0, 2.0] });
+        let bias = export(&module)["bias"].clone();
+        let module = replace(module, BTreeMap::from([("weight".to_owned(), weight.clone())]));
+        assert_eq!(export_some(&module, |path| path == "weight"), [("weight".to_owned(), weight)].into());
+        assert_eq!(export(&module)["bias"], bias);
+        assert!(module.weight.val().is_require_grad());
     }
 
     #[test]

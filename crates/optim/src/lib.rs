@@ -16,9 +16,9 @@ mod rows;
 mod schedule;
 
 pub use adamw::AdamW;
-pub use average::WeightAverage;
+pub use average::{AverageState, WeightAverage};
 pub use gradients::{NamedGradients, take_gradients};
-pub use host::{HostTensor, ImportError, export, import};
+pub use host::{HostTensor, ImportError, export, export_some, import, replace};
 pub use optimizer::{Optimizer, ParamGroup, ParamState};
 pub use rows::Rows;
 pub use schedule::Schedule;

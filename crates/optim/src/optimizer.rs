@@ -54,6 +54,11 @@ impl Optimizer {
         &self.state
     }
 
+    /// The same, to be edited along with the parameters it is of.
+    pub fn state_mut(&mut self) -> &mut BTreeMap<String, ParamState> {
+        &mut self.state
+    }
+
     /// Continues from a saved state.
     pub fn with_state(self, state: BTreeMap<String, ParamState>) -> Self {
         Self { state, ..self }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::{Digest, RunConfig};
 
 /// Version of `plan.json`.
-pub const PLAN_FORMAT: u32 = 1;
+pub const PLAN_FORMAT: u32 = 2;
 
 /// `plan.json`: written before the first cell runs, never changed afterwards.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -35,14 +35,22 @@ pub struct Cell {
     pub digest: Digest,
     /// The resolved config.
     pub config: RunConfig,
+    /// Ids of the cells that must be finished first: the config names their run folders.
+    #[serde(default)]
+    pub needs: Vec<String>,
 }
 
 impl Cell {
-    /// The cell of a resolved config, which names arm and seed.
+    /// The cell of a resolved config, which names arm and seed. It needs no other.
     pub fn new(config: RunConfig) -> Self {
         let digest = Digest::of_json(&config);
         let id = format!("{}-s{}-{}", config.arm, config.seed, digest.short());
-        Self { id, arm: config.arm.clone(), seed: config.seed, digest, config }
+        Self { id, arm: config.arm.clone(), seed: config.seed, digest, config, needs: Vec::new() }
+    }
+
+    /// The same cell, to be run after the cells with these ids.
+    pub fn after(self, needs: Vec<String>) -> Self {
+        Self { needs, ..self }
     }
 }
 

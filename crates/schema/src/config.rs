@@ -6,7 +6,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Digest, LayerKind, Layout};
+use crate::{ControlConfig, Digest, LayerKind, Layout, StartConfig};
 
 /// One run: an arm with a seed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -26,6 +26,10 @@ pub struct RunConfig {
     pub optim: OptimConfig,
     /// The loop.
     pub train: TrainConfig,
+    /// What the run starts from.
+    pub start: StartConfig,
+    /// Whether and how experts come and go.
+    pub control: ControlConfig,
 }
 
 impl Default for RunConfig {
@@ -38,6 +42,8 @@ impl Default for RunConfig {
             model: ModelConfig::default(),
             optim: OptimConfig::default(),
             train: TrainConfig::default(),
+            start: StartConfig::default(),
+            control: ControlConfig::default(),
         }
     }
 }
@@ -65,7 +71,7 @@ impl RunConfig {
         if self.model.conv_width != 0 && self.model.conv_width.is_multiple_of(2) {
             return Err(("model.conv_width", "must be odd, or 0 for no convolution".to_owned()));
         }
-        Ok(())
+        self.control.check(&self.model)
     }
 
     /// Whole numbers of which there must be at least one.
@@ -86,9 +92,9 @@ impl RunConfig {
     }
 
     /// Numbers with their bounds.
-    fn numbers(&self) -> [(&'static str, f64, Bound); 19] {
+    fn numbers(&self) -> [(&'static str, f64, Bound); 27] {
         use Bound::{AtLeastZero, Fraction, Positive};
-        let Self { data, model, optim, train, .. } = self;
+        let Self { data, model, optim, train, control, .. } = self;
         [
             ("data.sst2.selection_fraction", data.sst2.selection_fraction, Fraction),
             ("data.csv.selection_fraction", data.csv.selection_fraction, Fraction),
@@ -109,6 +115,14 @@ impl RunConfig {
             ("optim.ema_decay", optim.ema_decay, Fraction),
             ("train.epochs", train.epochs, Positive),
             ("train.load_balancing_coef", train.load_balancing_coef, AtLeastZero),
+            ("control.warmup", control.warmup, AtLeastZero),
+            ("control.until", control.until, AtLeastZero),
+            ("control.hysteresis", control.hysteresis, AtLeastZero),
+            ("control.grow_above", control.grow_above, AtLeastZero),
+            ("control.grow_load_above", control.grow_load_above, AtLeastZero),
+            ("control.prune_below", control.prune_below, AtLeastZero),
+            ("control.noise", control.noise, AtLeastZero),
+            ("control.min_experts", control.min_experts as f64, Positive),
         ]
     }
 }
@@ -334,7 +348,7 @@ pub struct ModelConfig {
     pub d_model: usize,
     /// Hidden units of one expert. A dense layer has `top_k × d_ff`: the same active parameters.
     pub d_ff: usize,
-    /// Dense or Mixture of Experts.
+    /// Dense, or Mixture of Experts with top-k or top-any routing.
     pub kind: LayerKindConfig,
     /// Experts per MoE layer, at the start.
     pub n_experts: usize,
@@ -388,15 +402,17 @@ impl ModelConfig {
         let kind = match self.kind {
             LayerKindConfig::Dense => LayerKind::Dense,
             LayerKindConfig::Moe => LayerKind::Moe { top_k: self.top_k },
+            LayerKindConfig::TopAny => LayerKind::TopAny,
         };
         Layout::uniform(self.n_layers, kind, self.n_experts)
     }
 
-    /// Hidden units of an expert in a layer of this kind.
-    pub fn expert_width(&self, kind: LayerKind) -> usize {
-        match kind {
-            LayerKind::Dense => self.d_ff * self.top_k,
-            LayerKind::Moe { .. } => self.d_ff,
+    /// Hidden units of an expert. That of a dense layer is `top_k` times as wide, and stays so when the
+    /// layer is upcycled.
+    pub fn expert_width(&self) -> usize {
+        match self.kind {
+            LayerKindConfig::Dense => self.d_ff * self.top_k,
+            LayerKindConfig::Moe | LayerKindConfig::TopAny => self.d_ff,
         }
     }
 }
@@ -407,8 +423,10 @@ impl ModelConfig {
 pub enum LayerKindConfig {
     /// One feed-forward network, no router.
     Dense,
-    /// Experts behind a router.
+    /// Experts behind a router that chooses `top_k`.
     Moe,
+    /// Experts with thresholds; a row goes to every expert whose threshold it passes (DynMoE).
+    TopAny,
 }
 
 /// What a router decides about.

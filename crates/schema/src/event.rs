@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Digest, Layout, RoutingStats};
+use crate::{Digest, Evidence, Layout, Plan, RoutingStats};
 
 /// One line of `events.jsonl`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -71,6 +71,24 @@ pub enum Event {
         /// What each MoE layer's router did.
         routing: Vec<RoutingStats>,
     },
+    /// A policy decided to edit the experts, or to keep them.
+    Decision {
+        /// What.
+        choice: Choice,
+        /// Why, for people.
+        reason: String,
+        /// Why, in numbers.
+        evidence: Evidence,
+    },
+    /// Experts were edited.
+    Edit {
+        /// The plan.
+        plan: Plan,
+        /// The experts from now on.
+        layout: Layout,
+        /// What it did to the model's output, before any training.
+        effect: EditEffect,
+    },
     /// An evaluation on the selection split, with averaged weights where they are on.
     Selection {
         /// Fraction classified right.
@@ -93,6 +111,33 @@ pub enum Event {
         /// Step of the checkpoint that was best on selection.
         best_step: u64,
     },
+}
+
+/// What a policy chose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Choice {
+    /// Nothing changes.
+    Keep,
+    /// A plan is applied.
+    Apply,
+    /// Plans are tried on a copy first.
+    Measure,
+}
+
+/// What an edit does to the model's output on some texts of the selection split, measured around the edit
+/// with no training between.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EditEffect {
+    /// Texts.
+    pub texts: usize,
+    /// Mean cross entropy before, nats.
+    pub loss_before: f64,
+    /// Mean cross entropy after, nats.
+    pub loss_after: f64,
+    /// `‖after − before‖ / ‖before‖` over the logits of all texts.
+    pub deviation: f64,
 }
 
 /// Why training ended.

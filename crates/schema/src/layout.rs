@@ -23,6 +23,8 @@ pub enum LayerKind {
         /// Experts asked for per row; [`LayerLayout::effective_top_k`] says how many that can be.
         top_k: usize,
     },
+    /// A row goes to every expert whose threshold it passes, one at least (DynMoE, Guo et al. 2024).
+    TopAny,
 }
 
 /// One layer: its kind and its experts in the order of the router's rows.
@@ -41,11 +43,13 @@ impl LayerLayout {
         self.experts.len()
     }
 
-    /// Experts that work on one row: `min(top_k, n_experts)`, and 1 for a dense layer.
+    /// Experts that work on one row, at most: `min(top_k, n_experts)`, 1 for a dense layer, all with
+    /// top-any routing.
     pub fn effective_top_k(&self) -> usize {
         match self.kind {
             LayerKind::Dense => 1,
             LayerKind::Moe { top_k } => top_k.min(self.experts.len()),
+            LayerKind::TopAny => self.experts.len(),
         }
     }
 }
@@ -75,6 +79,16 @@ impl Layout {
         Self { layers: vec![LayerLayout { kind, experts }; n_layers], next_id: n_experts as u64 }
     }
 
+    /// The same layers with new experts: as many in each, numbered from 0.
+    pub fn renumbered(&self) -> Self {
+        let largest = self.layers.iter().map(LayerLayout::n_experts).max().unwrap_or(0);
+        let renumber = |layer: &LayerLayout| LayerLayout {
+            kind: layer.kind,
+            experts: (0..layer.n_experts() as u64).map(ExpertId).collect(),
+        };
+        Self { layers: self.layers.iter().map(renumber).collect(), next_id: largest as u64 }
+    }
+
     /// The layers, from the input.
     pub fn layers(&self) -> &[LayerLayout] {
         &self.layers
@@ -88,6 +102,16 @@ impl Layout {
     /// The id the next new expert gets, in whichever layer it is born.
     pub fn next_id(&self) -> ExpertId {
         ExpertId(self.next_id)
+    }
+
+    /// One layer becomes another. The layer exists.
+    pub(crate) fn replace(&mut self, id: LayerId, layer: LayerLayout) {
+        self.layers[id.0 as usize] = layer;
+    }
+
+    /// No id before `next` is given to a new expert any more.
+    pub(crate) fn use_ids_before(&mut self, next: ExpertId) {
+        self.next_id = self.next_id.max(next.0);
     }
 
     /// Experts over all layers.
@@ -105,6 +129,16 @@ mod tests {
         let layout = Layout::uniform(2, LayerKind::Dense, 8);
         assert_eq!(layout.n_experts(), 2);
         assert_eq!(layout.layers()[0].effective_top_k(), 1);
+    }
+
+    #[test]
+    fn renumbered_experts_are_as_many_and_begin_at_0() {
+        let mut layout = Layout::uniform(2, LayerKind::Moe { top_k: 1 }, 3);
+        layout.layers[1].experts = vec![ExpertId(1), ExpertId(8)];
+        layout.next_id = 9;
+        let renumbered = layout.renumbered();
+        assert_eq!(renumbered.layers[1].experts, [0, 1].map(ExpertId));
+        assert_eq!((renumbered.n_experts(), renumbered.next_id()), (5, ExpertId(3)));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Everything that passes between moelt's crates as data or lies on disk.
 //!
 //! This crate holds the words the other crates share and nothing that acts on them: which experts
-//! exist ([`Layout`]), what a router did ([`RoutingStats`]), how a run is configured ([`RunConfig`]),
+//! exist ([`Layout`]) and how that changes ([`Plan`], [`RowMap`]), what a router did ([`RoutingStats`]), how a run is configured ([`RunConfig`]),
 //! what it wrote down ([`Event`], [`Manifest`], [`CellResult`]) and what an ablation consists of
 //! ([`AblationPlan`]). It knows no tensor library, so that readers of run folders need none.
 
@@ -11,31 +11,44 @@ mod ablation;
 mod axes;
 mod config;
 mod config_file;
+mod control;
 mod digest;
+mod edit;
+mod edit_log;
 mod event;
 mod layout;
 mod manifest;
 mod metrics;
+mod plan_check;
 mod result;
 mod routing;
+mod row_map;
 mod run_dir;
 mod stream;
 
 pub use ablation::{AblationPlan, Cell, PLAN_FORMAT};
-pub use axes::{ExpertAxes, ExpertAxis, ExpertRole};
+pub use axes::{ExpertAxes, ExpertAxis, ExpertRole, RowInit};
 pub use config::{
     CsvConfig, DataConfig, DatasetKind, LayerKindConfig, ModelConfig, OptimConfig, PlantedConfig, Pooling,
     RunConfig, ScheduleKind, Sst2Config, SubwordConfig, TextConfig, TrainConfig, Unit,
 };
 pub use config_file::{ConfigError, config_differences, load_config, resolved_toml};
+pub use control::{
+    ControlConfig, GrowInit, LayerMemory, PolicyKind, PolicyState, Saliency, StartConfig, StartFrom,
+};
 pub use digest::{Digest, DigestError};
-pub use event::{Event, EventRecord, StopReason, Wall};
+pub use edit::{Edit, Evidence, ExpertInit, Plan};
+pub use edit_log::{EditLog, ReplayError};
+pub use event::{Choice, EditEffect, Event, EventRecord, StopReason, Wall};
 pub use layout::{ExpertId, LayerId, LayerKind, LayerLayout, Layout};
 pub use manifest::{
-    BestSoFar, CHECKPOINT_FORMAT, EventsPosition, LayerSums, LoopState, Manifest, Probe, WindowState,
+    BestSoFar, CHECKPOINT_FORMAT, EventsPosition, LayerSums, LoopState, Manifest, Opening, Probe, Unrouted,
+    WindowState,
 };
 pub use metrics::{DomainAccuracy, Metrics, Prediction};
+pub use plan_check::{CheckedPlan, Limits, PlanError};
 pub use result::{CellResult, RESULT_FORMAT, ResultError, SplitSizes};
 pub use routing::RoutingStats;
+pub use row_map::{RowMap, RowSource, RowStart};
 pub use run_dir::{RunDir, write_atomically};
-pub use stream::{Stream, Streams};
+pub use stream::{Stream, Streams, uniform};

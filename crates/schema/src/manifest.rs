@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Digest, Layout, Metrics};
+use crate::{Digest, EditLog, ExpertId, LayerId, Layout, Metrics, PolicyState};
 
 /// Version of the checkpoint format. A reader refuses every other.
-pub const CHECKPOINT_FORMAT: u32 = 1;
+pub const CHECKPOINT_FORMAT: u32 = 2;
 
 /// `manifest.json` of a checkpoint folder. `manifest.blake3` beside it holds its hash.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -33,6 +33,8 @@ pub struct Manifest {
     pub classes: Vec<String>,
     /// The experts.
     pub layout: Layout,
+    /// How they came to be the experts.
+    pub edits: EditLog,
     /// Where the loop stood.
     pub state: LoopState,
     /// Selection metrics of exactly these weights, when they were evaluated at this step.
@@ -67,8 +69,28 @@ pub struct LoopState {
     pub evaluations_since_best: u64,
     /// Sums of the window that is under way.
     pub window: WindowState,
+    /// Routing sums of each MoE layer since the last decision.
+    pub decision_window: Vec<LayerSums>,
+    /// What the policy remembers.
+    pub policy: PolicyState,
+    /// New experts that are being let in.
+    pub openings: Vec<Opening>,
     /// Training seconds so far (not reproducible).
     pub seconds: f64,
+}
+
+/// A new expert that is being let in: its router offset rises to what it is going to be.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Opening {
+    /// Its layer.
+    pub layer: LayerId,
+    /// The expert.
+    pub expert: ExpertId,
+    /// Step at which it was grown.
+    pub since: u64,
+    /// The offset it is going to have.
+    pub offset: f32,
 }
 
 /// The best evaluation on selection so far.
@@ -99,14 +121,12 @@ pub struct WindowState {
     pub layers: Vec<LayerSums>,
 }
 
-impl WindowState {
+impl LoopState {
     /// All sums.
-    pub fn values(&self) -> impl Iterator<Item = f64> {
-        let layers = self.layers.iter().flat_map(|layer| {
-            let per_expert = [&layer.tokens, &layer.gate, &layer.gate_norm].into_iter().flatten();
-            [layer.rows, layer.entropy].into_iter().chain(per_expert.copied())
-        });
-        [self.loss, self.load_balancing_loss, self.grad_norm].into_iter().chain(layers)
+    pub fn sums(&self) -> impl Iterator<Item = f64> {
+        let WindowState { loss, load_balancing_loss, grad_norm, layers, .. } = &self.window;
+        let layers = layers.iter().chain(&self.decision_window).flat_map(LayerSums::values);
+        [*loss, *load_balancing_loss, *grad_norm].into_iter().chain(layers)
     }
 }
 
@@ -124,13 +144,53 @@ pub struct LayerSums {
     pub gate: Vec<f64>,
     /// Expert weight × output norm per expert.
     pub gate_norm: Vec<f64>,
+    /// Router probabilities per expert, over all rows.
+    pub mass: Vec<f64>,
+    /// Rows that passed no threshold, and the sum of them; top-any routing only.
+    pub unrouted: Unrouted,
+}
+
+/// Rows that no expert claimed.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Unrouted {
+    /// How many.
+    pub rows: f64,
+    /// Sum of the rows, `[d_model]`; empty when there are none.
+    pub sum: Vec<f64>,
+}
+
+impl Unrouted {
+    fn add(&mut self, other: &Self) {
+        self.rows += other.rows;
+        if self.sum.is_empty() {
+            self.sum.clone_from(&other.sum);
+        } else {
+            self.sum.iter_mut().zip(&other.sum).for_each(|(sum, value)| *sum += value);
+        }
+    }
 }
 
 impl LayerSums {
     /// Nothing yet, for `n_experts` experts.
     pub fn zeros(n_experts: usize) -> Self {
         let zeros = || vec![0.0; n_experts];
-        Self { rows: 0.0, tokens: zeros(), entropy: 0.0, gate: zeros(), gate_norm: zeros() }
+        Self {
+            rows: 0.0,
+            tokens: zeros(),
+            entropy: 0.0,
+            gate: zeros(),
+            gate_norm: zeros(),
+            mass: zeros(),
+            unrouted: Unrouted::default(),
+        }
+    }
+
+    /// All sums.
+    fn values(&self) -> impl Iterator<Item = f64> {
+        let Self { rows, tokens, entropy, gate, gate_norm, mass, unrouted } = self;
+        let per_expert = [tokens, gate, gate_norm, mass, &unrouted.sum].into_iter().flatten();
+        [*rows, *entropy, unrouted.rows].into_iter().chain(per_expert.copied())
     }
 
     /// Adds another batch's sums.
@@ -141,10 +201,12 @@ impl LayerSums {
         assert_eq!(self.tokens.len(), other.tokens.len(), "sums of layers with other experts");
         self.rows += other.rows;
         self.entropy += other.entropy;
+        self.unrouted.add(&other.unrouted);
         let pairs = [
             (&mut self.tokens, &other.tokens),
             (&mut self.gate, &other.gate),
             (&mut self.gate_norm, &other.gate_norm),
+            (&mut self.mass, &other.mass),
         ];
         for (sums, values) in pairs {
             sums.iter_mut().zip(values).for_each(|(sum, value)| *sum += value);

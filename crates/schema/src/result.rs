@@ -4,10 +4,10 @@ use std::{collections::BTreeMap, fs, io::ErrorKind, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Digest, Layout, Metrics, RunDir};
+use crate::{Digest, EditLog, Layout, Metrics, RunDir};
 
 /// Version of `result.json`.
-pub const RESULT_FORMAT: u32 = 1;
+pub const RESULT_FORMAT: u32 = 2;
 
 /// `result.json`: written last, so that a cell with one is finished.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -25,8 +25,10 @@ pub struct CellResult {
     pub config: Digest,
     /// Hash of the examples.
     pub data: Digest,
-    /// The experts at the end.
+    /// The experts of the checkpoint that was evaluated.
     pub layout: Layout,
+    /// Every edit of the whole run; up to `best_step` they lead to `layout`.
+    pub edits: EditLog,
     /// Trainable values.
     pub n_params: usize,
     /// Values that work on one row.
@@ -68,6 +70,21 @@ impl CellResult {
     /// # Errors
     /// When there is one that does not count.
     pub fn read(run: &RunDir, config: Digest) -> Result<Option<Self>, ResultError> {
+        let result = Self::read_any(run)?;
+        match &result {
+            Some(result) if result.config != config => {
+                let message = format!("is of config {}, not {}", result.config.short(), config.short());
+                Err(ResultError { path: run.result(), message })
+            }
+            _ => Ok(result),
+        }
+    }
+
+    /// The same, of whatever config.
+    ///
+    /// # Errors
+    /// When there is one that does not count.
+    pub fn read_any(run: &RunDir) -> Result<Option<Self>, ResultError> {
         let path = run.result();
         let wrong = |message: String| ResultError { path: path.clone(), message };
         let text = match fs::read_to_string(&path) {
@@ -78,9 +95,7 @@ impl CellResult {
         if result.format != RESULT_FORMAT {
             return Err(wrong(format!("has format {}, not {RESULT_FORMAT}", result.format)));
         }
-        if result.config != config {
-            return Err(wrong(format!("is of config {}, not {}", result.config.short(), config.short())));
-        }
+        result.edits.check(result.best_step, &result.layout).map_err(|e| wrong(e.to_string()))?;
         for (name, expected) in &result.files {
             let path = run.path().join(name);
             let found = Digest::of_file(&path);

@@ -29,6 +29,11 @@ pub struct RoutingStats {
     /// Mean of expert weight × output norm over the rows an expert got: REAP's saliency
     /// (Lasby et al. 2025); 0 for an expert without rows.
     pub gate_norm: Vec<f64>,
+    /// Mean router probability of each expert over all rows: router mass. Sums to 1 (with top-any routing
+    /// it is the mean of the score instead).
+    pub router_mass: Vec<f64>,
+    /// Fraction of the rows that passed no threshold; 0 unless routing is top-any.
+    pub unrouted: f64,
 }
 
 impl RoutingStats {
@@ -50,6 +55,8 @@ impl RoutingStats {
             dead_experts: (0..tokens.len()).filter(|e| utilization[*e] < floor).collect(),
             mean_gate: per_token(&sums.gate),
             gate_norm: per_token(&sums.gate_norm),
+            router_mass: sums.mass.iter().map(|sum| ratio(*sum, rows)).collect(),
+            unrouted: ratio(sums.unrouted.rows, rows),
             tokens_per_expert: tokens,
             utilization,
         }
@@ -68,6 +75,7 @@ fn entropy(shares: &[f64]) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Unrouted;
 
     #[test]
     fn hand_worked_window() {
@@ -78,7 +86,11 @@ mod tests {
             entropy: 2.0,
             gate: vec![2.4, 0.5, 0.0],
             gate_norm: vec![6.0, 0.25, 0.0],
+            mass: vec![2.0, 1.0, 1.0],
+            unrouted: Unrouted { rows: 1.0, sum: vec![0.5] },
         });
+        assert_eq!(stats.router_mass, [0.5, 0.25, 0.25]);
+        assert_eq!(stats.unrouted, 0.25);
         assert_eq!(stats.utilization, [0.75, 0.25, 0.0]);
         assert_eq!(stats.routing_entropy, 0.5);
         // -(0.75 ln 0.75 + 0.25 ln 0.25) = 0.5623

@@ -5,6 +5,9 @@
 
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
+use rand_distr::{Distribution, Uniform};
+
+use crate::{ExpertId, LayerId};
 
 /// What a stream of random numbers is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -15,8 +18,12 @@ pub enum Stream {
     Dropout,
     /// Initial weights of everything but the experts; index: which parameter.
     InitShared,
-    /// Initial weights of an expert and of its router row; index: see the model.
+    /// Initial weights of an expert and of its router row; index: see [`Streams::expert`].
     InitExpert,
+    /// Noise on copied experts and hidden units drawn anew; index: see [`Streams::expert`].
+    Surgery,
+    /// What a policy leaves to chance; index: which draw.
+    Policy,
     /// Generated data; index: which split.
     Planted,
     /// Which examples are held out; index 0.
@@ -30,6 +37,8 @@ impl Stream {
             Self::Dropout => "dropout",
             Self::InitShared => "init-shared",
             Self::InitExpert => "init-expert",
+            Self::Surgery => "surgery",
+            Self::Policy => "policy",
             Self::Planted => "planted",
             Self::Split => "split",
         }
@@ -66,6 +75,20 @@ impl Streams {
         hasher.update(&index.to_le_bytes());
         ChaCha8Rng::from_seed(*hasher.finalize().as_bytes())
     }
+
+    /// The generator for one parameter of one expert. It depends on the expert's id, not on its position or
+    /// on how many experts there are: models of different size share the experts they have in common, and
+    /// an expert that is added later begins as it would have at the start.
+    pub fn expert(&self, stream: Stream, layer: LayerId, expert: ExpertId, part: u8) -> ChaCha8Rng {
+        self.rng(stream, u64::from(layer.0) << 48 | expert.0 << 8 | u64::from(part))
+    }
+}
+
+/// `n` values from `U(−1/√fan_in, 1/√fan_in)`: what keeps variance through a linear map.
+pub fn uniform(fan_in: usize, n: usize, rng: &mut impl rand::Rng) -> Vec<f32> {
+    let bound = 1.0 / (fan_in.max(1) as f32).sqrt();
+    let uniform = Uniform::new_inclusive(-bound, bound).expect("the bound is finite and above 0");
+    uniform.sample_iter(rng).take(n).collect()
 }
 
 #[cfg(test)]

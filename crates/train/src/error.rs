@@ -2,9 +2,11 @@
 
 use std::{io, path::PathBuf};
 
+use moelt_control::PolicyError;
 use moelt_data::DataError;
 use moelt_optim::ImportError;
-use moelt_schema::ResultError;
+use moelt_schema::{PlanError, ResultError};
+use moelt_surgery::SurgeryError;
 
 use crate::CheckpointError;
 
@@ -87,6 +89,25 @@ pub enum TrainError {
         /// Accuracy recomputed.
         now: f64,
     },
+    /// What the run was to start from or follow cannot serve.
+    #[error("`{key}`: {} {message}", path.display())]
+    Start {
+        /// The config key.
+        key: &'static str,
+        /// The run or checkpoint.
+        path: PathBuf,
+        /// Why not.
+        message: String,
+    },
+    /// The policy cannot be had.
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
+    /// An edit that does not fit the experts.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// An edit that does not fit model, optimizer or average: a bug.
+    #[error(transparent)]
+    Surgery(#[from] SurgeryError),
     /// Averaged weights that do not fit the model: a bug.
     #[error("averaged weights do not fit the model: {0}")]
     Average(#[from] ImportError),

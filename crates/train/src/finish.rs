@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use burn::{module::Module, tensor::Device};
+use burn::tensor::Device;
 use moelt_eval::{metrics, predictions_to_csv};
 use moelt_schema::{CellResult, Digest, Metrics, RESULT_FORMAT, RunConfig, RunDir, write_atomically};
 
@@ -48,9 +48,10 @@ pub(crate) fn finish(
         seed: config.seed,
         config: config.digest(),
         data: prepared.digest,
-        n_params: model.num_params(),
+        n_params: model.n_params(),
         n_active_params: model.n_active_params(&layout),
         layout,
+        edits: state.edits.clone(),
         steps: state.step,
         best_step: best.checkpoint.manifest.step,
         splits: prepared.sizes,

@@ -31,10 +31,10 @@ pub fn param_groups(model: &Classifier, optim: &OptimConfig) -> BTreeMap<String,
     export(model).into_keys().map(with_group).collect()
 }
 
-/// Whether a parameter is one vector an expert, layer or model: biases and norms.
+/// Whether a parameter is one vector or number an expert, layer or model: biases, norms, thresholds.
 fn is_vector(path: &str) -> bool {
     let name = path.rsplit('.').next().unwrap_or(path);
-    matches!(name, "bias" | "b_in" | "b_out" | "gamma" | "beta")
+    matches!(name, "bias" | "b_in" | "b_out" | "gamma" | "beta" | "threshold" | "offset")
 }
 
 #[cfg(test)]
@@ -88,6 +88,7 @@ mod tests {
             ("layers.0.experts.w_out", expert_matrix),
             ("layers.0.norm.beta", vector),
             ("layers.0.norm.gamma", vector),
+            ("layers.0.router.offset", expert_vector),
             ("layers.0.router.weight", expert_vector),
             ("layers.1.experts.b_in", expert_vector),
             ("layers.1.experts.b_out", expert_vector),

@@ -7,13 +7,18 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod checkpoint;
+mod decide;
+mod edit;
+mod effect;
 mod error;
 mod evaluate;
 mod events;
 mod finish;
 mod groups;
+mod openings;
 mod prepared;
 mod run;
+mod start;
 mod state;
 
 pub use checkpoint::{

@@ -7,7 +7,7 @@ use std::{
     time::Instant,
 };
 
-use burn::{module::Module, tensor::Device};
+use burn::tensor::Device;
 use moelt_eval::metrics;
 use moelt_schema::{
     BestSoFar, CellResult, Digest, Event, EventRecord, EventsPosition, Metrics, RoutingStats, RunConfig,
@@ -15,8 +15,8 @@ use moelt_schema::{
 };
 
 use crate::{
-    CheckpointError, CheckpointStore, EventLog, LoadedModel, Prepared, TrainError, TrainState, finish,
-    predict, state::schedule,
+    CheckpointError, CheckpointStore, EventLog, LoadedModel, Prepared, TrainError, TrainState,
+    decide::Control, finish, predict, start::start, state::schedule,
 };
 
 /// Is told how a run goes: a progress bar, a test, nothing (`()`).
@@ -139,6 +139,7 @@ struct Session<'a> {
     store: CheckpointStore,
     events: EventLog,
     state: TrainState,
+    control: Control,
     total: u64,
     /// Step of the checkpoint that `latest` points at.
     saved: Option<u64>,
@@ -159,9 +160,13 @@ impl<'a> Session<'a> {
         let Some(path) = store.newest()? else {
             warn_of_old_events(run);
             let events = EventLog::open(&run.events(), EventsPosition::default())?;
-            let state = TrainState::new(config, &prepared, device);
-            let mut session = Self { config, prepared, store, events, state, total, saved: None, observer };
-            session.log_start()?;
+            let (state, note) = start(config, &prepared, device)?;
+            note.iter().for_each(|note| tracing::info!("{note}"));
+            let control = Control::new(config, total, state.progress.policy.clone())?;
+            let saved = None;
+            let mut session =
+                Self { config, prepared, store, events, state, control, total, saved, observer };
+            session.log_start(note)?;
             return Ok(session);
         };
         let loaded = LoadedModel::load(&path, &device.clone().autodiff())?;
@@ -176,7 +181,9 @@ impl<'a> Session<'a> {
         tracing::info!("resuming at step {} of {total} from {}", manifest.step, path.display());
         let state = TrainState::restore(loaded);
         store.forget_after(state.step)?;
-        Ok(Self { config, prepared, store, events, total, saved: Some(state.step), state, observer })
+        let control = Control::new(config, total, state.progress.policy.clone())?;
+        let saved = Some(state.step);
+        Ok(Self { config, prepared, store, events, state, control, total, saved, observer })
     }
 
     /// Trains until the end or an interrupt; says which.
@@ -213,7 +220,7 @@ impl<'a> Session<'a> {
         Ok((self, End::Trained))
     }
 
-    /// Whatever is due after a step: window, evaluation, checkpoint; all of it before the next step, so
+    /// Whatever is due after a step: window, decision, evaluation, checkpoint; all of it before the next step, so
     /// that a checkpoint never stands between two of them.
     fn after_step(&mut self) -> Result<(), TrainError> {
         let (step, train) = (self.state.step, &self.config.train);
@@ -223,6 +230,10 @@ impl<'a> Session<'a> {
             if train.eval_every > 0 { train.eval_every } else { self.prepared.train.per_epoch() };
         if due(train.log_every) || last {
             self.log_window()?;
+        }
+        if self.control.is_due(&self.config.control, step) {
+            let events = self.control.decide(&mut self.state, self.config, &self.prepared.selection)?;
+            events.into_iter().try_for_each(|event| self.log(event))?;
         }
         let selection = if due(eval_every) || last { Some(self.evaluate()?) } else { None };
         let best = selection.is_some() && self.state.progress.evaluations_since_best == 0;
@@ -274,7 +285,7 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    fn log_start(&mut self) -> Result<(), TrainError> {
+    fn log_start(&mut self, note: Option<String>) -> Result<(), TrainError> {
         let (config, prepared, state) = (self.config, &self.prepared, &self.state);
         self.log(Event::Start {
             arm: config.arm.clone(),
@@ -283,10 +294,10 @@ impl<'a> Session<'a> {
             data: prepared.digest,
             vocabulary: prepared.vocabulary.digest(),
             layout: state.layout.clone(),
-            n_params: state.model.num_params(),
+            n_params: state.model.n_params(),
             n_active_params: state.model.n_active_params(&state.layout),
             total_steps: self.total,
-            notes: prepared.notes.clone(),
+            notes: prepared.notes.iter().cloned().chain(note).collect(),
         })
     }
 

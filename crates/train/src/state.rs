@@ -11,8 +11,8 @@ use moelt_data::TokenBatch;
 use moelt_model::{Classifier, ClassifierConfig, Mode};
 use moelt_optim::{AdamW, Optimizer, ParamGroup, Schedule, WeightAverage, export, take_gradients};
 use moelt_schema::{
-    CHECKPOINT_FORMAT, EventsPosition, ExpertAxes, Layout, LoopState, Manifest, Metrics, RunConfig, Stream,
-    Streams, WindowState,
+    CHECKPOINT_FORMAT, EditLog, EventsPosition, ExpertAxes, LayerSums, Layout, LoopState, Manifest, Metrics,
+    PolicyKind, RunConfig, Stream, Streams,
 };
 
 use crate::{
@@ -22,12 +22,15 @@ use crate::{
     param_groups,
 };
 
-/// Model, optimizer, average and loop state, after `step` steps.
+/// Model, optimizer, average and loop state, after `step` steps. A clone is a fork: it trains on its own.
+#[derive(Clone)]
 pub struct TrainState {
     /// Steps done.
     pub step: u64,
     /// The experts.
     pub layout: Layout,
+    /// How they came to be the experts.
+    pub edits: EditLog,
     /// The weights under training, on an autodiff device.
     pub model: Classifier,
     /// Its optimizer.
@@ -36,8 +39,8 @@ pub struct TrainState {
     pub average: Option<WeightAverage>,
     /// Best evaluation, window sums, seconds.
     pub progress: LoopState,
-    groups: BTreeMap<String, ParamGroup>,
-    streams: Streams,
+    pub(crate) groups: BTreeMap<String, ParamGroup>,
+    pub(crate) streams: Streams,
 }
 
 /// What one step tells the loop.
@@ -60,9 +63,14 @@ impl StepReport {
 }
 
 impl TrainState {
-    /// The state before the first step.
+    /// The state before the first step, with the config's experts.
     pub fn new(config: &RunConfig, prepared: &Prepared, device: &Device) -> Self {
-        let (streams, layout) = (Streams::new(config.seed), config.model.initial_layout());
+        Self::with_layout(config, prepared, config.model.initial_layout(), device)
+    }
+
+    /// The state before the first step, with these experts.
+    pub fn with_layout(config: &RunConfig, prepared: &Prepared, layout: Layout, device: &Device) -> Self {
+        let streams = Streams::new(config.seed);
         let classifier = ClassifierConfig {
             model: config.model.clone(),
             layout: layout.clone(),
@@ -70,18 +78,26 @@ impl TrainState {
             n_classes: prepared.classes.len(),
         };
         let model = classifier.init(&streams, &device.clone().autodiff());
+        Self::from_model(config, layout, model)
+    }
+
+    /// The state before the first step of a model on an autodiff device.
+    pub(crate) fn from_model(config: &RunConfig, layout: Layout, model: Classifier) -> Self {
         let optim = &config.optim;
-        let average =
-            (optim.ema_decay > 0.0).then(|| WeightAverage::new(&model, optim.ema_decay, optim.ema_every));
+        let groups = param_groups(&model, optim);
+        let average = (optim.ema_decay > 0.0).then(|| {
+            WeightAverage::new(&model, optim.ema_decay, optim.ema_every, |path| groups[path].row_axis)
+        });
         Self {
             step: 0,
-            groups: param_groups(&model, optim),
+            groups,
             optimizer: new_optimizer(config),
             progress: LoopState::default(),
+            edits: EditLog::new(layout.clone()),
             layout,
             model,
             average,
-            streams,
+            streams: Streams::new(config.seed),
         }
     }
 
@@ -93,8 +109,9 @@ impl TrainState {
         Self {
             step: manifest.step,
             layout: manifest.layout.clone(),
+            edits: manifest.edits.clone(),
             optimizer: new_optimizer(config).with_state(loaded.optimizer),
-            average: loaded.average.map(|w| WeightAverage::with_weights(w, optim.ema_decay, optim.ema_every)),
+            average: loaded.average.map(|a| WeightAverage::with_state(a, optim.ema_decay, optim.ema_every)),
             progress: manifest.state.clone(),
             groups: param_groups(&model, optim),
             streams: Streams::new(manifest.seed),
@@ -122,6 +139,7 @@ impl TrainState {
         config: &RunConfig,
         total: u64,
     ) -> (Self, StepReport) {
+        self.let_in(config.control.opening);
         let mut rng = self.streams.rng(Stream::Dropout, self.step);
         let output = self.model.forward(&model_input(batch), Mode::Train(&mut rng));
         let labels: Vec<i64> = batch.labels.iter().map(|label| i64::from(*label)).collect();
@@ -153,8 +171,20 @@ impl TrainState {
         if let Some(average) = &mut self.average {
             average.update(&self.model, self.step);
         }
-        add_to_window(&mut self.progress.window, report, balance, output.routing);
+        self.add_to_window(report, balance, &output.routing);
+        if config.control.policy != PolicyKind::Frozen {
+            add_sums(&mut self.progress.decision_window, &output.routing);
+        }
         (self, report)
+    }
+
+    fn add_to_window(&mut self, report: StepReport, balance: f64, routing: &[LayerSums]) {
+        let window = &mut self.progress.window;
+        window.steps += 1;
+        window.loss += report.loss;
+        window.grad_norm += report.grad_norm;
+        window.load_balancing_loss += balance;
+        add_sums(&mut window.layers, routing);
     }
 
     /// Everything as a checkpoint.
@@ -183,6 +213,7 @@ impl TrainState {
             vocabulary: prepared.vocabulary.digest(),
             classes: prepared.classes.clone(),
             layout: self.layout.clone(),
+            edits: self.edits.clone(),
             state: self.progress.clone(),
             selection,
             events,
@@ -195,7 +226,7 @@ impl TrainState {
             config: config.clone(),
             vocabulary: prepared.vocabulary.to_json(),
             model: names.split(&export(&self.model)),
-            average: self.average.as_ref().map(|average| names.split(average.weights())),
+            average: self.average.as_ref().map(|average| names.split_average(average.state())),
             optimizer: names.split_state(self.optimizer.state()),
         })
     }
@@ -212,20 +243,11 @@ fn new_optimizer(config: &RunConfig) -> Optimizer {
     Optimizer::new(AdamW { beta1: optim.beta1, beta2: optim.beta2, eps: optim.eps }, optim.clip_norm)
 }
 
-fn add_to_window(
-    window: &mut WindowState,
-    report: StepReport,
-    balance: f64,
-    routing: Vec<moelt_schema::LayerSums>,
-) {
-    window.steps += 1;
-    window.loss += report.loss;
-    window.grad_norm += report.grad_norm;
-    window.load_balancing_loss += balance;
-    if window.layers.is_empty() {
-        window.layers = routing;
+fn add_sums(window: &mut Vec<LayerSums>, batch: &[LayerSums]) {
+    if window.is_empty() {
+        *window = batch.to_vec();
     } else {
-        window.layers.iter_mut().zip(&routing).for_each(|(sums, batch)| sums.add(batch));
+        window.iter_mut().zip(batch).for_each(|(sums, batch)| sums.add(batch));
     }
 }
 

@@ -45,9 +45,24 @@ pub(super) fn run(command: &mut Command, files: &CellFiles, cell: &Cell, bar: &m
     let status = watch(child, EventTail::new(files.run.events()), bar)?;
     let ended = judge(status, files, cell);
     if let Ended::Failed(reason) = &ended {
-        fs::write(&files.failed, reason).with_context(|| files.failed.display().to_string())?;
+        note_failure(files, reason)?;
     }
     Ok(ended)
+}
+
+/// Lets a cell fail that cannot be started.
+///
+/// # Errors
+/// When the failure cannot be noted, or another process is running the cell.
+pub(super) fn refuse(files: &CellFiles, reason: String) -> Result<Ended> {
+    // What an earlier process printed does not belong to this failure.
+    let _log = locked_log(&files.log)?;
+    note_failure(files, &reason)?;
+    Ok(Ended::Failed(reason))
+}
+
+fn note_failure(files: &CellFiles, reason: &str) -> Result<()> {
+    fs::write(&files.failed, reason).with_context(|| files.failed.display().to_string())
 }
 
 /// The emptied log of a cell. It stays locked as long as this process or the child has it open, so

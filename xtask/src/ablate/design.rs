@@ -8,7 +8,7 @@ use moelt_schema::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{PlanArgs, spec};
+use super::{PlanArgs, needs, spec};
 use crate::workspace::Workspace;
 
 /// What distinguishes ablations of one data set.
@@ -65,16 +65,16 @@ impl Design {
     /// Loads the config of every cell.
     ///
     /// # Errors
-    /// On an unknown or repeated phase, a config that cannot work, or a data set that is not there.
+    /// On an unknown or repeated phase or one that lacks a phase it builds on, a config that cannot work,
+    /// or a data set that is not there.
     pub(crate) fn plan(&self, workspace: &Workspace) -> Result<AblationPlan> {
         self.check_sets()?;
-        let mut cells: Vec<Cell> = Vec::new();
-        for phase in &self.settings.phases {
-            ensure!(cells.iter().all(|cell| cell.arm != *phase), "phase `{phase}` is named twice");
-            for seed in 0..self.settings.seeds {
-                cells.push(Cell::new(self.config(workspace, phase, seed)?));
-            }
-        }
+        self.check_phases()?;
+        let seeds = (0..self.settings.seeds).map(|seed| self.cells(workspace, seed));
+        let seeds: Vec<Vec<Cell>> = seeds.collect::<Result<_>>()?;
+        let arms = 0..self.settings.phases.len();
+        let cells: Vec<Cell> =
+            arms.flat_map(|arm| seeds.iter().map(move |cells| cells[arm].clone())).collect();
         let Some(first) = cells.first() else { bail!("no phases: nothing to run") };
         check_data(workspace, &first.config.data)?;
         Ok(AblationPlan {
@@ -83,6 +83,19 @@ impl Design {
             moelt: env!("CARGO_PKG_VERSION").to_owned(),
             cells,
         })
+    }
+
+    /// The cells of one seed, in the order of the phases.
+    fn cells(&self, workspace: &Workspace, seed: u64) -> Result<Vec<Cell>> {
+        let configs = self.settings.phases.iter().map(|phase| self.config(workspace, phase, seed));
+        let check_phase = |phase: &str| phase_file(workspace, phase).map(drop);
+        needs::link(&self.name, configs.collect::<Result<_>>()?, check_phase)
+    }
+
+    fn check_phases(&self) -> Result<()> {
+        let phases = &self.settings.phases;
+        let twice = phases.iter().enumerate().find(|(at, phase)| phases[..*at].contains(phase));
+        twice.map_or(Ok(()), |(_, phase)| bail!("phase `{phase}` is named twice"))
     }
 
     /// Arm and seed are what tells cells apart, so they are not to be set for all of them.

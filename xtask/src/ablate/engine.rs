@@ -1,15 +1,18 @@
 //! The local engine: cells as processes, a few at a time.
 
-use std::{env, fs, num::NonZeroUsize, path::PathBuf, process::Command, sync::Mutex, thread};
+use std::{
+    collections::BTreeSet, env, fs, num::NonZeroUsize, path::PathBuf, process::Command, sync::mpsc, thread,
+};
 
 use anyhow::{Context, Result, ensure};
-use moelt_schema::{Cell, CellResult};
+use moelt_schema::{AblationPlan, Cell, CellResult};
 
 use super::{
     AblationFolder,
     cell::{self, Ended},
     folder::CellFiles,
     progress::Progress,
+    schedule::{Next, Schedule},
 };
 use crate::{interrupt::Interrupt, metadata::Metadata, validate::succeed, workspace::Workspace};
 
@@ -45,56 +48,86 @@ impl<'a> Engine<'a> {
         Ok(Self { workspace, binary, interrupt })
     }
 
-    /// Runs those of `cells` that are not finished, `jobs` at a time. A cell that fails is shown and
-    /// leaves the others alone; after Ctrl-C no cell is started.
-    pub(crate) fn run(&self, folder: &AblationFolder, cells: &[&Cell], jobs: NonZeroUsize) -> Tally {
+    /// Runs those of `cells` (all of `plan`, or some) that are not finished, `jobs` at a time, each when the
+    /// cells it needs are finished. A cell that fails is shown, and only those that need it fail with it;
+    /// after Ctrl-C no cell is started.
+    pub(crate) fn run(
+        &self,
+        folder: &AblationFolder,
+        plan: &AblationPlan,
+        cells: &[&Cell],
+        jobs: NonZeroUsize,
+    ) -> Tally {
         let pending: Vec<&Cell> = cells.iter().copied().filter(|cell| is_pending(folder, cell)).collect();
         if pending.len() < cells.len() {
             eprintln!("{} of {} cells are finished already", cells.len() - pending.len(), cells.len());
         }
         let progress = Progress::new(pending.len());
-        let jobs = jobs.get().min(pending.len());
-        let queue = Mutex::new(pending.into_iter());
-        let tally = Mutex::new(Tally::default());
-        let work = || {
-            while let Some(cell) = self.next(&queue) {
-                self.run_cell(folder, cell, &progress, &tally);
-            }
-        };
+        let finished = finished_needs(folder, plan, &pending);
+        let schedule = Schedule::new(pending, finished, jobs.get());
+        let tally = self.work(folder, schedule, &progress);
+        progress.clear();
+        tally
+    }
+
+    /// Does what the schedule says until every cell has ended.
+    fn work<'c>(&self, folder: &AblationFolder, mut schedule: Schedule<'c>, progress: &Progress) -> Tally {
+        let mut tally = Tally::default();
+        let (report, reports) = mpsc::channel::<(&'c Cell, Ended)>();
         thread::scope(|scope| {
-            for _ in 0..jobs {
-                scope.spawn(work);
+            loop {
+                let next = if self.interrupt.is_raised() { schedule.drain() } else { schedule.next() };
+                let (cell, ended) = match next {
+                    Next::Start(cell) => {
+                        let report = report.clone();
+                        // It is read until every cell that was started has reported.
+                        scope.spawn(move || report.send((cell, self.run_cell(folder, cell, progress))));
+                        continue;
+                    }
+                    Next::Refuse(cell, needed) => (cell, refuse_cell(folder, cell, needed, progress)),
+                    Next::Wait => match reports.recv() {
+                        Ok(report) => report,
+                        Err(_) => break,
+                    },
+                    Next::Done => break,
+                };
+                schedule.ended(cell, matches!(ended, Ended::Finished(_)));
+                self.note(&mut tally, folder, cell, &ended, progress);
             }
         });
-        progress.clear();
-        tally.into_inner().unwrap_or_default()
+        tally
     }
 
-    /// The next cell to run; none after Ctrl-C.
-    fn next<'c>(&self, queue: &Mutex<impl Iterator<Item = &'c Cell>>) -> Option<&'c Cell> {
-        if self.interrupt.is_raised() {
-            return None;
-        }
-        queue.lock().ok()?.next()
-    }
-
-    fn run_cell(&self, folder: &AblationFolder, cell: &Cell, progress: &Progress, tally: &Mutex<Tally>) {
+    fn run_cell(&self, folder: &AblationFolder, cell: &Cell, progress: &Progress) -> Ended {
         let files = folder.cell(&cell.id);
         let mut bar = progress.cell(&cell.id);
         let mut command = Command::new(&self.binary);
+        // Configs name files, and the runs a cell builds on, from the root.
         command.current_dir(self.workspace.root());
-        let ended = cell::run(&mut command, &files, cell, &mut bar)
-            .unwrap_or_else(|error| Ended::Failed(format!("{error:#}")));
+        let ended = cell::run(&mut command, &files, cell, &mut bar).unwrap_or_else(not_run);
         bar.end();
         if matches!(ended, Ended::Interrupted) {
             // The terminal's Ctrl-C may reach the child before it reaches xtask; then it is known now.
             self.interrupt.raise();
+        }
+        ended
+    }
+
+    /// Counts and shows a cell that has ended; an interrupted one has not.
+    fn note(
+        &self,
+        tally: &mut Tally,
+        folder: &AblationFolder,
+        cell: &Cell,
+        ended: &Ended,
+        progress: &Progress,
+    ) {
+        if matches!(ended, Ended::Interrupted) {
             return;
         }
-        let Ok(mut tally) = tally.lock() else { return };
         tally.ended += 1;
         tally.failed += usize::from(matches!(ended, Ended::Failed(_)));
-        progress.ended(tally.ended, &self.message(cell, &files, &ended));
+        progress.ended(tally.ended, &self.message(cell, &folder.cell(&cell.id), ended));
     }
 
     /// One line about a cell that has ended; of a failed one also what it printed last.
@@ -103,8 +136,11 @@ impl<'a> Engine<'a> {
             Ended::Finished(result) => format!("{} finished: {}", cell.id, numbers(result)),
             Ended::Interrupted => format!("{} interrupted", cell.id),
             Ended::Failed(reason) => {
-                let log: String = files.log_tail().iter().map(|line| format!("\n    {line}")).collect();
-                format!("{} FAILED: {reason}{log}\n    ({})", cell.id, self.workspace.shown(&files.log))
+                let mut log: String = files.log_tail().iter().map(|line| format!("\n    {line}")).collect();
+                if !log.is_empty() {
+                    log += &format!("\n    ({})", self.workspace.shown(&files.log));
+                }
+                format!("{} FAILED: {reason}{log}", cell.id)
             }
         }
     }
@@ -118,6 +154,29 @@ fn build_moelt(workspace: &Workspace) -> Result<PathBuf> {
     let binary = target.join("release").join(format!("moelt{}", env::consts::EXE_SUFFIX));
     ensure!(binary.is_file(), "cargo built no {}", binary.display());
     Ok(binary)
+}
+
+/// Lets a cell fail for want of the result of another one.
+fn refuse_cell(folder: &AblationFolder, cell: &Cell, needed: &str, progress: &Progress) -> Ended {
+    progress.cell(&cell.id).end();
+    let reason = format!("needs {needed}, which has no result");
+    cell::refuse(&folder.cell(&cell.id), reason).unwrap_or_else(not_run)
+}
+
+fn not_run(error: anyhow::Error) -> Ended {
+    Ended::Failed(format!("{error:#}"))
+}
+
+/// The cells that some of `pending` need and that have their results already.
+fn finished_needs<'c>(
+    folder: &AblationFolder,
+    plan: &'c AblationPlan,
+    pending: &[&Cell],
+) -> BTreeSet<&'c str> {
+    let needed: BTreeSet<&String> = pending.iter().flat_map(|cell| &cell.needs).collect();
+    let cells = plan.cells.iter().filter(|cell| needed.contains(&cell.id));
+    let finished = cells.filter(|cell| matches!(folder.cell(&cell.id).result(cell), Ok(Some(_))));
+    finished.map(|cell| cell.id.as_str()).collect()
 }
 
 /// Whether a cell still has to run. A result that does not count is put aside, so that the cell goes on

@@ -60,6 +60,12 @@ impl AblationFolder {
         }
     }
 
+    /// The run folder of a cell of the ablation `name`, from the workspace's root: as a config names it,
+    /// so that an ablation means the same wherever the workspace lies.
+    pub(crate) fn run_of(name: &str, id: &str) -> String {
+        format!("runs/{name}/cells/{id}")
+    }
+
     /// Removes the folder with everything in it.
     ///
     /// # Errors

@@ -5,8 +5,10 @@ mod collect;
 mod design;
 mod engine;
 mod folder;
+mod needs;
 mod plan_file;
 mod progress;
+mod schedule;
 mod spec;
 mod tail;
 
@@ -32,6 +34,7 @@ Examples:
   cargo xtask ablate
   cargo xtask ablate --preset smoke
   cargo xtask ablate --dataset sst2 --phases q1,q2 --seeds 5
+  cargo xtask ablate --phases q2,7a,7b3
   cargo xtask ablate --phases q2 --set optim.lr=0.001 --name slower
   cargo xtask ablate collect --name planted-standard
 
@@ -78,7 +81,8 @@ pub(crate) struct PlanArgs {
     /// Preset of configs/ablations/DATASET.toml, such as smoke, standard, full.
     #[arg(long, default_value = "standard")]
     preset: String,
-    /// Phases: files of configs/phases, and frozen-N for N frozen experts [default: the preset's].
+    /// Phases: files of configs/phases, and frozen-N for N frozen experts, in the order of the report; a
+    /// phase that builds on another (7b3 on 7a) runs after it [default: the preset's].
     #[arg(long, value_delimiter = ',', value_name = "A,B")]
     phases: Option<Vec<String>>,
     /// Seeds 0 to N−1 per phase [default: the preset's].
@@ -153,7 +157,7 @@ fn run_and_collect(
     jobs: &JobsArgs,
 ) -> Result<ExitCode> {
     let cells = folder::select(plan, only)?;
-    let Some(tally) = run_cells(workspace, folder, &cells, jobs)? else {
+    let Some(tally) = run_cells(workspace, folder, plan, &cells, jobs)? else {
         return Ok(interrupted(&plan.name));
     };
     let report = collect(workspace, folder, plan)?;
@@ -183,7 +187,7 @@ pub(crate) fn run_afresh(
     let folder = AblationFolder::named(workspace, &plan.name)?;
     folder.remove()?;
     plan_file::settle(workspace, &folder, plan)?;
-    let tally = run_cells(workspace, &folder, &folder::select(plan, &[])?, jobs)?;
+    let tally = run_cells(workspace, &folder, plan, &folder::select(plan, &[])?, jobs)?;
     tally.map(|_| collect(workspace, &folder, plan)).transpose()
 }
 
@@ -191,6 +195,7 @@ pub(crate) fn run_afresh(
 fn run_cells(
     workspace: &Workspace,
     folder: &AblationFolder,
+    plan: &AblationPlan,
     cells: &[&Cell],
     jobs: &JobsArgs,
 ) -> Result<Option<Tally>> {
@@ -199,6 +204,6 @@ fn run_cells(
         Err(_) if interrupt.is_raised() => return Ok(None),
         engine => engine?,
     };
-    let tally = engine.run(folder, cells, jobs.jobs);
+    let tally = engine.run(folder, plan, cells, jobs.jobs);
     Ok((!interrupt.is_raised()).then_some(tally))
 }

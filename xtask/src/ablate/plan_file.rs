@@ -18,7 +18,13 @@ pub(super) fn read(folder: &AblationFolder) -> Result<AblationPlan> {
     let text = fs::read_to_string(&path)
         .with_context(|| format!("{} (make a plan first: cargo xtask ablate plan)", path.display()))?;
     let plan: AblationPlan = serde_json::from_str(&text).with_context(|| path.display().to_string())?;
-    ensure!(plan.format == PLAN_FORMAT, "{} has format {}, not {PLAN_FORMAT}", path.display(), plan.format);
+    ensure!(
+        plan.format == PLAN_FORMAT,
+        "{} has format {}, not {PLAN_FORMAT}: another version of moelt made it. Remove its folder, or plan \
+         with another --name",
+        path.display(),
+        plan.format
+    );
     Ok(plan)
 }
 

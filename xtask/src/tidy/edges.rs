@@ -44,7 +44,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
 ];
 
 /// Crates without tensors: no dependency of theirs may be Burn's.
-const BURN_FREE: &[&str] = &["moelt-schema", "moelt-data", "moelt-eval", "xtask"];
+const BURN_FREE: &[&str] = &["moelt-schema", "moelt-data", "moelt-control", "moelt-eval", "xtask"];
 
 /// Crates that choose a backend.
 const BACKEND_CHOOSERS: &[&str] = &["moelt", "moelt-kernels"];

@@ -8,16 +8,21 @@ use std::{
 };
 
 use moelt_eval::{metrics, predictions_to_csv};
-use moelt_schema::{AblationPlan, Cell, CellResult, Digest, Prediction, RESULT_FORMAT, RunDir, SplitSizes};
+use moelt_schema::{
+    AblationPlan, Cell, CellResult, Digest, EditLog, Prediction, RESULT_FORMAT, RunDir, SplitSizes,
+};
 use tempfile::TempDir;
 
 /// Called as `moelt train CONFIG --out FOLDER --threads 1 --quiet`: notes the call and copies what the
-/// test has prepared for the cell. A cell that is not prepared fails; one with a file `wait` in it
-/// runs until Ctrl-C.
+/// test has prepared for the cell. A cell that is not prepared fails, and so does one whose config names
+/// a run that is not finished; one with a file `wait` in it runs until Ctrl-C.
 const STAND_IN: &str = r#"#!/bin/sh
 id=$(basename "$4")
 echo "$id" >> "$0.calls"
 [ "$*" = "train $2 --out $4 --threads 1 --quiet" ] && grep -q '^seed = ' "$2" || exit 9
+for run in $(sed -nE 's/^(run|edits_of) = "(.+)"$/\2/p' "$2"); do
+    [ -f "$run/result.json" ] || exit 8
+done
 if [ ! -d "$0.cells/$id" ]; then
     echo "first line"
     echo "Error: the loss is NaN at step 7" >&2
@@ -102,10 +107,15 @@ impl TestWorkspace {
         self.path("moelt.cells").join(&cell.id)
     }
 
+    /// The cells that the stand-in was started for, in order.
+    pub(crate) fn calls_in_order(&self) -> Vec<String> {
+        let text = fs::read_to_string(self.path("moelt.calls")).unwrap_or_default();
+        text.lines().map(str::to_owned).collect()
+    }
+
     /// The cells that the stand-in was started for, sorted.
     pub(crate) fn calls(&self) -> Vec<String> {
-        let text = fs::read_to_string(self.path("moelt.calls")).unwrap_or_default();
-        let mut calls: Vec<String> = text.lines().map(str::to_owned).collect();
+        let mut calls = self.calls_in_order();
         calls.sort();
         calls
     }
@@ -130,6 +140,7 @@ fn result(cell: &Cell, predictions: &[Prediction], files: BTreeMap<String, Diges
         config: cell.digest,
         data: Digest::of_bytes(b"data"),
         layout: cell.config.model.initial_layout(),
+        edits: EditLog::new(cell.config.model.initial_layout()),
         n_params: 1_000,
         n_active_params: 100,
         steps: 9,

@@ -2,7 +2,6 @@
 
 use std::io::Write;
 
-use burn::module::Module;
 use moelt_optim::export;
 use moelt_schema::LayerKind;
 use moelt_train::LoadedModel;
@@ -32,7 +31,7 @@ fn describe(loaded: &LoadedModel) -> String {
         format!("data        {}", manifest.data),
         format!("vocabulary  {} ({} rows)", manifest.vocabulary, loaded.vocabulary.n_rows()),
         format!("classes     {}", manifest.classes.join(", ")),
-        format!("parameters  {}, {active} active", loaded.trained.num_params()),
+        format!("parameters  {}, {active} active", loaded.trained.n_params()),
     ];
     if let Some(selection) = &manifest.selection {
         let percent = 100.0 * selection.accuracy;
@@ -42,6 +41,9 @@ fn describe(loaded: &LoadedModel) -> String {
         let ids: Vec<String> = layer.experts.iter().map(|id| id.0.to_string()).collect();
         lines.push(match layer.kind {
             LayerKind::Dense => format!("layer {index}     dense"),
+            LayerKind::TopAny => {
+                format!("layer {index}     {} experts, top-any: {}", layer.n_experts(), ids.join(" "))
+            }
             LayerKind::Moe { top_k } => {
                 format!("layer {index}     {} experts, top-{top_k}: {}", layer.n_experts(), ids.join(" "))
             }

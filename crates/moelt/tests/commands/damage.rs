@@ -275,10 +275,16 @@ fn tensors_that_are_not_those_of_the_model_are_listed_although_all_hashes_are_ri
 
 #[test]
 fn another_format_vocabulary_or_layout_is_named_although_all_hashes_are_right() {
-    let format = |folder: &Path| edit_manifest(folder, |manifest| manifest["format"] = json!(2));
+    let format = |folder: &Path| edit_manifest(folder, |manifest| manifest["format"] = json!(99));
     let unknown = |folder: &Path| edit_manifest(folder, |manifest| manifest["mood"] = json!("good"));
     let experts = |folder: &Path| {
         edit_manifest(folder, |manifest| manifest["layout"]["layers"][0]["experts"] = json!([0, 1, 2]));
+    };
+    let all_along = |folder: &Path| {
+        experts(folder);
+        edit_manifest(folder, |manifest| {
+            manifest["edits"]["initial"]["layers"][0]["experts"] = json!([0, 1, 2]);
+        });
     };
     let saved = |folder: &Path| {
         edit_manifest(folder, |manifest| manifest["probe"]["logits"][2][0] = json!(7.5));
@@ -291,10 +297,11 @@ fn another_format_vocabulary_or_layout_is_named_although_all_hashes_are_right() 
         fs::write(path, other).unwrap();
     };
     type Edit<'a> = &'a dyn Fn(&Path);
-    let cases: [(&str, Edit<'_>, &[&str]); 5] = [
-        ("format", &format, &["manifest.json: checkpoint format 2; this moelt reads format 1"]),
+    let cases: [(&str, Edit<'_>, &[&str]); 6] = [
+        ("format", &format, &["manifest.json: checkpoint format 99; this moelt reads format 2"]),
         ("unknown field", &unknown, &["manifest.json: unknown field `mood`"]),
-        ("layout", &experts, &["model.safetensors", "unexpected", "expert.3"]),
+        ("layout", &experts, &["manifest.json: the edit log leads to 4 experts", "the layout says 3"]),
+        ("layout and edits", &all_along, &["model.safetensors", "unexpected", "expert.3"]),
         ("probe", &saved, &["probe 2 of the trained weights", "7.5"]),
         ("vocabulary", &vocabulary, &["vocabulary ", "but the weights were trained with "]),
     ];

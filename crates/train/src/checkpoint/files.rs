@@ -77,7 +77,7 @@ impl Checkpoint {
         in_tensors
             .or_else(|| Some(("model's output", logits.map(|v| f64::from(*v)).find(not_finite)?)))
             .or_else(|| Some(("selection loss", losses.into_iter().find(not_finite)?)))
-            .or_else(|| Some(("routing statistic", state.window.values().find(not_finite)?)))
+            .or_else(|| Some(("routing statistic", state.sums().find(not_finite)?)))
     }
 
     /// Reads the checkpoint in `folder`, verifying every hash.
@@ -125,7 +125,10 @@ fn read_manifest(folder: &Path) -> Result<Manifest, CheckpointError> {
     if format != u64::from(CHECKPOINT_FORMAT) {
         return Err(CheckpointError::Format { path, found: format });
     }
-    serde_json::from_slice(&bytes).map_err(|e| malformed(folder, MANIFEST, e.to_string()))
+    let malformed = |message| malformed(folder, MANIFEST, message);
+    let manifest: Manifest = serde_json::from_slice(&bytes).map_err(|e| malformed(e.to_string()))?;
+    manifest.edits.check(manifest.step, &manifest.layout).map_err(|e| malformed(e.to_string()))?;
+    Ok(manifest)
 }
 
 /// Hash of the manifest of the checkpoint in `folder`.

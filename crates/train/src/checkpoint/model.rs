@@ -8,7 +8,7 @@ use std::{
 use burn::tensor::Device;
 use moelt_data::Vocabulary;
 use moelt_model::{Classifier, ClassifierConfig};
-use moelt_optim::{HostTensor, ParamState, export, import};
+use moelt_optim::{AverageState, HostTensor, ParamState, export, import};
 use moelt_schema::{ExpertAxes, RunDir, Streams};
 
 use super::{
@@ -29,7 +29,7 @@ pub struct LoadedModel {
     /// The weights under training.
     pub trained: Classifier,
     /// The averaged weights by path, when averaging is on.
-    pub average: Option<BTreeMap<String, HostTensor>>,
+    pub average: Option<BTreeMap<String, AverageState>>,
     /// The optimizer's state by path.
     pub optimizer: BTreeMap<String, ParamState>,
 }
@@ -46,19 +46,16 @@ impl LoadedModel {
         let empty = build(&checkpoint, &vocabulary, device);
         let names = ExpertNames::new(&empty.expert_axes(), &checkpoint.manifest.layout);
         let shapes = export(&empty);
-        let expected = names.split(&shapes);
-        let read = |stored: &StoredTensors, file: &str| {
-            check_keys(stored, &expected, &path.join(file))?;
-            Ok(names.join(stored, shapes.keys()))
-        };
+        check_keys(&checkpoint.model, &names.split(&shapes), &path.join(MODEL))?;
         let fill = |tensors| import(empty.clone(), tensors).expect("keys and shapes were checked");
-        let trained = fill(read(&checkpoint.model, MODEL)?);
-        let average = checkpoint.average.as_ref().map(|stored| read(stored, AVERAGE)).transpose()?;
+        let trained = fill(names.join(&checkpoint.model, shapes.keys()));
+        let average = checkpoint.average.as_ref().map(|stored| average(stored, &names, &shapes, path));
+        let average = average.transpose()?;
         let probe = &checkpoint.manifest.probe;
         check_probe(&trained, &probe.inputs, &probe.logits, "trained", path)?;
         if let Some(average) = &average {
             let saved = probe.ema_logits.as_deref().unwrap_or_default();
-            check_probe(&fill(average.clone()), &probe.inputs, saved, "averaged", path)?;
+            check_probe(&fill(weights_of(average)), &probe.inputs, saved, "averaged", path)?;
         }
         let optimizer = optimizer(&checkpoint, &names, &shapes, path)?;
         tracing::info!(
@@ -78,7 +75,7 @@ impl LoadedModel {
     pub fn evaluated(&self) -> Classifier {
         match &self.average {
             Some(average) => {
-                import(self.trained.clone(), average.clone()).expect("keys and shapes were checked")
+                import(self.trained.clone(), weights_of(average)).expect("keys and shapes were checked")
             }
             None => self.trained.clone(),
         }
@@ -105,6 +102,25 @@ fn build(checkpoint: &Checkpoint, vocabulary: &Vocabulary, device: &Device) -> C
         n_classes: checkpoint.manifest.classes.len(),
     };
     config.init(&Streams::new(checkpoint.manifest.seed), device)
+}
+
+fn weights_of(average: &BTreeMap<String, AverageState>) -> BTreeMap<String, HostTensor> {
+    average.iter().map(|(path, state)| (path.clone(), state.weights.clone())).collect()
+}
+
+/// The averaged weights, which must cover exactly the model's parameters.
+fn average(
+    stored: &StoredTensors,
+    names: &ExpertNames,
+    shapes: &BTreeMap<String, HostTensor>,
+    path: &Path,
+) -> Result<BTreeMap<String, AverageState>, CheckpointError> {
+    let empty = |(path, tensor): (&String, &HostTensor)| {
+        (path.clone(), AverageState::new(tensor.clone(), names.axis(path)))
+    };
+    let expected = shapes.iter().map(empty).collect();
+    check_keys(stored, &names.split_average(&expected), &path.join(AVERAGE))?;
+    Ok(names.join_average(stored, expected.keys()))
 }
 
 /// The optimizer's state, which must cover exactly the parameters that the manifest lists.

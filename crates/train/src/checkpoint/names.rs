@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use moelt_optim::{HostTensor, ParamState, Rows};
+use moelt_optim::{AverageState, HostTensor, ParamState, Rows};
 use moelt_schema::{ExpertAxis, ExpertId, Layout};
 
 use super::tensors::{Stored, StoredTensors};
@@ -49,6 +49,31 @@ impl ExpertNames {
         paths.into_iter().map(|path| (path.clone(), self.join_one("", path, stored))).collect()
     }
 
+    /// Averaged weights as they are stored: the weights, and `updates.…`.
+    pub(crate) fn split_average(&self, average: &BTreeMap<String, AverageState>) -> StoredTensors {
+        let mut stored = StoredTensors::new();
+        for (path, state) in average {
+            let weights = self.split_one(path, &state.weights);
+            stored.extend(weights.into_iter().map(|(name, tensor)| (name, Stored::F32(tensor))));
+            self.split_counts("updates", path, &state.updates, &mut stored);
+        }
+        stored
+    }
+
+    /// Inverse of [`Self::split_average`] for the parameters at `paths`, whose names were checked.
+    pub(crate) fn join_average<'a>(
+        &self,
+        stored: &StoredTensors,
+        paths: impl IntoIterator<Item = &'a String>,
+    ) -> BTreeMap<String, AverageState> {
+        let one = |path: &String| AverageState {
+            weights: self.join_one("", path, stored),
+            row_axis: self.axis(path),
+            updates: self.join_counts("updates", path, stored),
+        };
+        paths.into_iter().map(|path| (path.clone(), one(path))).collect()
+    }
+
     /// Optimizer state as it is stored: `moment_1.…`, `moment_2.…` and `steps.…`.
     pub(crate) fn split_state(&self, state: &BTreeMap<String, ParamState>) -> StoredTensors {
         let mut stored = StoredTensors::new();
@@ -58,14 +83,7 @@ impl ExpertNames {
                 let parts = self.split_one(path, &tensor);
                 stored.extend(parts.into_iter().map(|(name, t)| (format!("{kind}.{name}"), Stored::F32(t))));
             }
-            match self.axes.get(path) {
-                Some((_, experts)) => stored.extend(experts.iter().zip(&state.steps).map(|(id, steps)| {
-                    (format!("steps.{}", expert_name(path, *id)), Stored::U64(vec![*steps]))
-                })),
-                None => {
-                    stored.insert(format!("steps.{path}"), Stored::U64(state.steps.clone()));
-                }
-            }
+            self.split_counts("steps", path, &state.steps, &mut stored);
         }
         stored
     }
@@ -79,22 +97,38 @@ impl ExpertNames {
         let one = |path: &String| {
             let moment_1 = self.join_one("moment_1.", path, stored);
             let moment_2 = self.join_one("moment_2.", path, stored);
-            let names: Vec<String> = match self.axes.get(path) {
-                Some((_, experts)) => experts.iter().map(|id| expert_name(path, *id)).collect(),
-                None => vec![path.clone()],
-            };
-            let steps = names.iter().flat_map(|name| match &stored[&format!("steps.{name}")] {
-                Stored::U64(steps) => steps.clone(),
-                Stored::F32(_) => unreachable!("types were checked"),
-            });
             ParamState {
                 shape: moment_1.shape,
                 moment_1: moment_1.data,
                 moment_2: moment_2.data,
-                steps: steps.collect(),
+                steps: self.join_counts("steps", path, stored),
             }
         };
         paths.into_iter().map(|path| (path.clone(), one(path))).collect()
+    }
+
+    /// Counts of a parameter: one, or one an expert.
+    fn split_counts(&self, kind: &str, path: &str, counts: &[u64], stored: &mut StoredTensors) {
+        match self.axes.get(path) {
+            Some((_, experts)) => stored.extend(experts.iter().zip(counts).map(|(id, count)| {
+                (format!("{kind}.{}", expert_name(path, *id)), Stored::U64(vec![*count]))
+            })),
+            None => {
+                stored.insert(format!("{kind}.{path}"), Stored::U64(counts.to_vec()));
+            }
+        }
+    }
+
+    fn join_counts(&self, kind: &str, path: &str, stored: &StoredTensors) -> Vec<u64> {
+        let names: Vec<String> = match self.axes.get(path) {
+            Some((_, experts)) => experts.iter().map(|id| expert_name(path, *id)).collect(),
+            None => vec![path.to_owned()],
+        };
+        let counts = names.iter().flat_map(|name| match &stored[&format!("{kind}.{name}")] {
+            Stored::U64(counts) => counts.clone(),
+            Stored::F32(_) => unreachable!("types were checked"),
+        });
+        counts.collect()
     }
 
     fn split_one(&self, path: &str, tensor: &HostTensor) -> Vec<(String, HostTensor)> {
@@ -142,13 +176,17 @@ fn expert_name(path: &str, id: ExpertId) -> String {
 
 #[cfg(test)]
 mod tests {
-    use moelt_schema::{ExpertRole, LayerId, LayerKind};
+    use moelt_schema::{ExpertRole, LayerId, LayerKind, RowInit};
 
     use super::*;
 
+    fn input_axis(axis: usize) -> ExpertAxis {
+        let (layer, role, init) = (LayerId(0), ExpertRole::Input, RowInit::Zeros);
+        ExpertAxis { param: "w".into(), layer, axis, hidden: None, role, init }
+    }
+
     fn names(axis: usize) -> ExpertNames {
-        let axis = ExpertAxis { param: "w".into(), layer: LayerId(0), axis, role: ExpertRole::Input };
-        ExpertNames::new(&[axis], &Layout::uniform(1, LayerKind::Moe { top_k: 1 }, 3))
+        ExpertNames::new(&[input_axis(axis)], &Layout::uniform(1, LayerKind::Moe { top_k: 1 }, 3))
     }
 
     #[test]
@@ -160,6 +198,17 @@ mod tests {
         let expected = HostTensor { shape: vec![2], data: vec![1.0, 4.0] };
         assert_eq!(stored["w.expert.1"], Stored::F32(expected));
         assert_eq!(names.join(&stored, tensors.keys()), tensors);
+    }
+
+    #[test]
+    fn averaged_weights_keep_an_update_count_per_expert() {
+        let weights = HostTensor { shape: vec![3, 1], data: vec![1.0, 2.0, 3.0] };
+        let mut state = AverageState::new(weights, Some(0));
+        state.updates = vec![4, 5, 0];
+        let (names, state) = (names(0), BTreeMap::from([("w".to_owned(), state)]));
+        let stored = names.split_average(&state);
+        assert_eq!(stored["updates.w.expert.1"], Stored::U64(vec![5]));
+        assert_eq!(names.join_average(&stored, state.keys()), state);
     }
 
     #[test]
@@ -181,8 +230,7 @@ mod tests {
     fn shuffled(axis: usize) -> ExpertNames {
         let layer = serde_json::json!({"kind": {"moe": {"top_k": 1}}, "experts": [2, 0, 1]});
         let layout = serde_json::from_value(serde_json::json!({"layers": [layer], "next_id": 3})).unwrap();
-        let axis = ExpertAxis { param: "w".into(), layer: LayerId(0), axis, role: ExpertRole::Input };
-        ExpertNames::new(&[axis], &layout)
+        ExpertNames::new(&[input_axis(axis)], &layout)
     }
 
     #[test]

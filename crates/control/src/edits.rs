@@ -1,0 +1,48 @@
+//! What every policy needs to write edits down.
+
+use moelt_schema::{Edit, Evidence, ExpertId, ExpertInit, Layout, Limits};
+
+/// Ids for new experts, counted on over all layers of one decision.
+pub(crate) struct NewIds(ExpertId);
+
+impl NewIds {
+    pub(crate) fn of(layout: &Layout) -> Self {
+        Self(layout.next_id())
+    }
+
+    pub(crate) fn take(&mut self) -> ExpertId {
+        let id = self.0;
+        self.0 = ExpertId(id.0 + 1);
+        id
+    }
+}
+
+/// Whether a layer may have `n` experts.
+pub(crate) fn allows(limits: &Limits, n: usize) -> bool {
+    (limits.min.max(1)..=limits.max).contains(&n)
+}
+
+/// Adds a number to the evidence.
+pub(crate) fn note(evidence: &mut Evidence, name: String, value: f64) {
+    *evidence = std::mem::take(evidence).with(name, value);
+}
+
+/// An edit for people, without its layer.
+pub(crate) fn describe(edit: &Edit) -> String {
+    match edit {
+        Edit::Grow { new, init, .. } => format!("grows expert {}{}", new.0, origin(init)),
+        Edit::Prune { expert, .. } => format!("prunes expert {}", expert.0),
+        Edit::Merge { from, into, .. } => format!("merges expert {} into {}", from.0, into.0),
+        Edit::Upcycle { into, .. } => format!("is upcycled into {} experts", into.len()),
+        Edit::Reorder { .. } => "reorders its experts".to_owned(),
+    }
+}
+
+fn origin(init: &ExpertInit) -> String {
+    match init {
+        ExpertInit::Fresh => String::new(),
+        ExpertInit::Aimed { .. } => " aimed at the rows that no expert claimed".to_owned(),
+        ExpertInit::Copy { parent, .. } => format!(" as a copy of expert {}", parent.0),
+        ExpertInit::Split { parent } => format!(" as a half of expert {}", parent.0),
+    }
+}

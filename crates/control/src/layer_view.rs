@@ -1,0 +1,105 @@
+//! One layer with a router, as a policy sees it at a decision point.
+
+use moelt_schema::{Evidence, ExpertId, LayerId, LayerKind, LayerLayout, LayerSums, Layout, RoutingStats};
+
+use crate::{StatsWindow, edits::note};
+
+/// A layer's experts and what its router did.
+pub(crate) struct LayerView<'a> {
+    pub(crate) id: LayerId,
+    pub(crate) layout: &'a LayerLayout,
+    pub(crate) sums: &'a LayerSums,
+    stats: RoutingStats,
+}
+
+impl<'a> LayerView<'a> {
+    /// Every layer that is not dense, with its sums.
+    ///
+    /// # Panics
+    /// When the window is of another layout.
+    pub(crate) fn all(window: &StatsWindow<'a>, layout: &'a Layout) -> Vec<Self> {
+        let layers = layout.layers().iter().zip(0..).filter(|(layer, _)| layer.kind != LayerKind::Dense);
+        let layers: Vec<_> = layers.collect();
+        assert_eq!(window.sums.len(), layers.len(), "routing sums of another number of MoE layers");
+        let view = |((layout, id), sums): ((&'a LayerLayout, u32), &'a LayerSums)| {
+            assert_eq!(sums.tokens.len(), layout.n_experts(), "routing sums of other experts in layer {id}");
+            Self { id: LayerId(id), layout, sums, stats: RoutingStats::from_sums(sums) }
+        };
+        layers.into_iter().zip(window.sums).map(view).collect()
+    }
+
+    /// Number of experts.
+    pub(crate) fn n(&self) -> usize {
+        self.layout.n_experts()
+    }
+
+    /// Routing entropy as a part of `ln n`. A single expert says nothing and counts as 1.
+    pub(crate) fn routing_entropy(&self) -> f64 {
+        self.part_of_ln_n(self.stats.routing_entropy)
+    }
+
+    /// Load entropy as a part of `ln n`. A single expert carries everything, evenly: 1.
+    pub(crate) fn load_entropy(&self) -> f64 {
+        self.part_of_ln_n(self.stats.load_entropy)
+    }
+
+    fn part_of_ln_n(&self, entropy: f64) -> f64 {
+        if self.n() == 1 { 1.0 } else { entropy / (self.n() as f64).ln() }
+    }
+
+    /// The expert with the most rows, the first of several.
+    pub(crate) fn busiest(&self) -> ExpertId {
+        let by_rows = self.layout.experts.iter().zip(&self.sums.tokens);
+        let busiest = by_rows.reduce(|best, other| if other.1 > best.1 { other } else { best });
+        *busiest.expect("a layer has at least one expert").0
+    }
+
+    /// The name of a number of this layer in the evidence.
+    pub(crate) fn name(&self, what: impl std::fmt::Display) -> String {
+        format!("layer{}.{what}", self.id.0)
+    }
+
+    /// What the router did, as evidence.
+    pub(crate) fn note(&self, evidence: &mut Evidence) {
+        note(evidence, self.name("rows"), self.sums.rows);
+        note(evidence, self.name("n_experts"), self.n() as f64);
+        note(evidence, self.name("routing_entropy"), self.routing_entropy());
+        note(evidence, self.name("load_entropy"), self.load_entropy());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entropies_are_parts_of_the_largest_there_can_be() {
+        let layout = Layout::uniform(1, LayerKind::Moe { top_k: 1 }, 4);
+        let sums = LayerSums {
+            rows: 10.0,
+            tokens: vec![5.0, 0.0, 5.0, 0.0],
+            entropy: 10.0 * 4f64.ln(),
+            ..LayerSums::zeros(4)
+        };
+        let window = StatsWindow { step: 1, total_steps: 2, sums: &[sums] };
+        let layer = &LayerView::all(&window, &layout)[0];
+        assert_eq!(layer.routing_entropy(), 1.0);
+        assert!((layer.load_entropy() - 0.5).abs() < 1e-12);
+        assert_eq!(layer.busiest(), ExpertId(0));
+    }
+
+    #[test]
+    fn a_single_expert_counts_as_unsure_and_busy() {
+        let layout = Layout::uniform(1, LayerKind::Moe { top_k: 1 }, 1);
+        let window = StatsWindow { step: 1, total_steps: 2, sums: &[LayerSums::zeros(1)] };
+        let layer = &LayerView::all(&window, &layout)[0];
+        assert_eq!((layer.routing_entropy(), layer.load_entropy()), (1.0, 1.0));
+    }
+
+    #[test]
+    #[should_panic(expected = "routing sums of other experts in layer 0")]
+    fn sums_of_another_layout_are_a_mistake() {
+        let layout = Layout::uniform(1, LayerKind::TopAny, 3);
+        LayerView::all(&StatsWindow { step: 1, total_steps: 2, sums: &[LayerSums::zeros(2)] }, &layout);
+    }
+}

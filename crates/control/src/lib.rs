@@ -1,0 +1,41 @@
+//! Policies: who decides, from what a router did, when a Mixture of Experts grows and sheds experts.
+//!
+//! A policy reads the routing sums of the steps since its last decision ([`StatsWindow`]) and answers with
+//! data ([`Decision`]): keep the experts, apply these edits, or measure these candidates on a copy first.
+//! It touches no model and no files. All it remembers is a [`PolicyState`](moelt_schema::PolicyState), so
+//! that a resumed run decides as an uninterrupted one.
+//!
+//! Here one expert that rows leave idle is named after its second idle window:
+//!
+//! ```
+//! use moelt_control::{Action, StatsWindow, policy};
+//! use moelt_schema::{
+//!     ControlConfig, Edit, ExpertId, LayerId, LayerKind, LayerSums, Layout, PolicyKind, PolicyState,
+//! };
+//!
+//! let config = ControlConfig { policy: PolicyKind::Rule, warmup: 0.0, ..ControlConfig::default() };
+//! let mut rule = policy(&config, 7, 1000, None, PolicyState::default())?;
+//! let layout = Layout::uniform(1, LayerKind::Moe { top_k: 1 }, 3);
+//! // 100 rows, top-1: none of them went to expert 1.
+//! let sums = LayerSums { rows: 100.0, tokens: vec![60.0, 0.0, 40.0], entropy: 30.0, ..LayerSums::zeros(3) };
+//! let window = |step| StatsWindow { step, total_steps: 1000, sums: std::slice::from_ref(&sums) };
+//!
+//! assert_eq!(rule.decide(&window(50), &layout).action, Action::Keep);
+//! let decision = rule.decide(&window(100), &layout);
+//! let prune = Edit::Prune { layer: LayerId(0), expert: ExpertId(1) };
+//! assert_eq!(decision.action, Action::Apply(vec![prune]));
+//! assert!(decision.reason.starts_with("layer 0 prunes expert 1: "));
+//! assert_eq!(decision.evidence.0["layer0.saliency.1"], 0.0);
+//! # Ok::<(), moelt_control::PolicyError>(())
+//! ```
+
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod decision;
+mod edits;
+mod layer_view;
+mod policy;
+mod timing;
+
+pub use decision::{Action, Decision, MeasuredEffect, StatsWindow};
+pub use policy::{Policy, PolicyError, policy};

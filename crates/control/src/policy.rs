@@ -1,0 +1,108 @@
+//! Who decides.
+
+mod dynmoe;
+mod frozen;
+mod placebo;
+mod placebo_surgery;
+mod placebo_time;
+mod rule;
+
+use moelt_schema::{ControlConfig, EditLog, Evidence, Layout, PolicyKind, PolicyState};
+
+use self::{
+    dynmoe::Dynmoe, frozen::Frozen, placebo::Script, placebo_surgery::PlaceboSurgery,
+    placebo_time::PlaceboTime, rule::Rule,
+};
+use crate::{Decision, MeasuredEffect, StatsWindow};
+
+/// Decides whether and how the experts change. What it decides depends on its config, seed and script, on
+/// what it is shown and on its [`state`](Self::state) alone.
+pub trait Policy {
+    /// Decides at a decision point: after every `every`-th optimizer step.
+    ///
+    /// # Panics
+    /// When the window is of another layout.
+    fn decide(&mut self, window: &StatsWindow<'_>, layout: &Layout) -> Decision;
+
+    /// Decides once more, with the window and layout it asked [`Measure`](crate::Action::Measure) for, knowing
+    /// what the candidates did. It does not ask to measure again.
+    ///
+    /// # Panics
+    /// When the window is of another layout.
+    fn observe(
+        &mut self,
+        _window: &StatsWindow<'_>,
+        _layout: &Layout,
+        effects: &[MeasuredEffect],
+    ) -> Decision {
+        let evidence = Evidence::default().with("candidates", effects.len() as f64);
+        Decision::keep("this policy does not measure", evidence)
+    }
+
+    /// All that it remembers.
+    fn state(&self) -> PolicyState;
+}
+
+/// A policy that cannot be made.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PolicyError {
+    /// A placebo without edits to follow.
+    #[error("{policy} follows the edits of another run, and none were given; set control.edits_of")]
+    NoScript {
+        /// The policy as a config names it.
+        policy: &'static str,
+    },
+}
+
+/// The policy of a config, continuing from `state` (its default: from the start). `script` is the edit log of
+/// the run that a placebo follows; the others do not look at it.
+///
+/// # Errors
+/// When a placebo has no script.
+pub fn policy(
+    config: &ControlConfig,
+    seed: u64,
+    total_steps: u64,
+    script: Option<EditLog>,
+    state: PolicyState,
+) -> Result<Box<dyn Policy>, PolicyError> {
+    let placebo = |policy| {
+        let log = script.ok_or(PolicyError::NoScript { policy })?;
+        Ok(Script::new(log, config, seed, total_steps))
+    };
+    Ok(match config.policy {
+        PolicyKind::Frozen => Box::new(Frozen::new(state)),
+        PolicyKind::Rule => Box::new(Rule::new(config.clone(), state)),
+        PolicyKind::Dynmoe => Box::new(Dynmoe::new(config.clone(), state)),
+        PolicyKind::PlaceboTime => Box::new(PlaceboTime::new(placebo("placebo_time")?, state)),
+        PolicyKind::PlaceboSurgery => Box::new(PlaceboSurgery::new(placebo("placebo_surgery")?, state)),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use moelt_schema::LayerKind;
+
+    use super::*;
+
+    #[test]
+    fn a_placebo_needs_a_script() {
+        let layout = Layout::uniform(1, LayerKind::Moe { top_k: 1 }, 2);
+        for policy_kind in [PolicyKind::PlaceboTime, PolicyKind::PlaceboSurgery] {
+            let config = ControlConfig { policy: policy_kind, ..ControlConfig::default() };
+            let make = |script| policy(&config, 1, 100, script, PolicyState::default());
+            assert!(matches!(make(None), Err(PolicyError::NoScript { .. })));
+            assert!(make(Some(EditLog::new(layout.clone()))).is_ok());
+        }
+        let message = PolicyError::NoScript { policy: "placebo_time" }.to_string();
+        assert!(message.starts_with("placebo_time follows the edits of another run"));
+    }
+
+    #[test]
+    fn a_policy_that_never_measures_keeps_the_experts() {
+        let layout = Layout::uniform(1, LayerKind::Dense, 1);
+        let mut frozen = policy(&ControlConfig::default(), 1, 100, None, PolicyState::default()).unwrap();
+        let window = StatsWindow { step: 50, total_steps: 100, sums: &[] };
+        assert_eq!(frozen.observe(&window, &layout, &[]).action, crate::Action::Keep);
+    }
+}

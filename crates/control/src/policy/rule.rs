@@ -1,0 +1,122 @@
+//! Thresholds on routing statistics, with confirmation, hysteresis and cooldown.
+//!
+//! Each layer is judged by itself and edited at most once a decision. A layer *grows* when its router is
+//! unsure (routing entropy) and no expert is idle (load entropy); it *prunes* the expert with the least
+//! [saliency](saliency). Both must be asked for by several windows. Windows of the warm-up and of a cooldown
+//! count for nothing: they show a layer that is still settling.
+
+mod band;
+mod judge;
+mod saliency;
+#[cfg(test)]
+mod tests;
+
+use moelt_schema::{
+    ControlConfig, Edit, Evidence, ExpertId, LayerMemory, Layout, Limits, PolicyState, Saliency,
+};
+
+use self::{judge::Judge, saliency::Saliencies};
+use crate::{
+    Action, Decision, MeasuredEffect, Policy, StatsWindow,
+    edits::{NewIds, allows},
+    layer_view::LayerView,
+    timing::Timing,
+};
+
+/// Edits by rule.
+pub(super) struct Rule {
+    config: ControlConfig,
+    state: PolicyState,
+}
+
+impl Rule {
+    pub(super) fn new(config: ControlConfig, state: PolicyState) -> Self {
+        Self { config, state }
+    }
+
+    /// Judges every layer, with the effects of the candidates if any were measured.
+    fn judge(&mut self, layers: &[LayerView<'_>], layout: &Layout, effects: &[MeasuredEffect]) -> Decision {
+        let mut evidence = self.evidence(layers, effects);
+        let mut new_ids = NewIds::of(layout);
+        let (mut edits, mut reasons) = (Vec::new(), Vec::new());
+        for layer in layers {
+            let saliencies = Saliencies::new(self.config.saliency, layer, effects);
+            let judge = Judge {
+                config: &self.config,
+                decision: self.state.decisions,
+                layer,
+                saliencies: &saliencies,
+            };
+            let memory = &mut self.state.layers[layer.id.0 as usize];
+            let verdict = judge.judge(memory, &mut new_ids, &mut evidence);
+            edits.extend(verdict.edit);
+            reasons.push(verdict.reason);
+        }
+        let reason = if reasons.is_empty() { "no layer has a router".to_owned() } else { reasons.join("; ") };
+        Decision::edit(edits, reason, evidence)
+    }
+
+    fn evidence(&self, layers: &[LayerView<'_>], effects: &[MeasuredEffect]) -> Evidence {
+        let mut evidence = Evidence::default();
+        for layer in layers {
+            layer.note(&mut evidence);
+            Saliencies::new(self.config.saliency, layer, effects).note(layer, &mut evidence);
+        }
+        evidence
+    }
+
+    /// What must be measured before pruning can be judged: every expert of every layer that could lose one.
+    fn candidates(&self, layers: &[LayerView<'_>]) -> Vec<Vec<Edit>> {
+        if self.config.saliency != Saliency::Loss {
+            return Vec::new();
+        }
+        let open = layers.iter().filter(|layer| {
+            let memory = &self.state.layers[layer.id.0 as usize];
+            cooling_until(&self.config, memory, self.state.decisions).is_none()
+                && layer.sums.rows > 0.0
+                && can_prune(&self.config.limits(), layer)
+        });
+        let of_layer = |layer: &LayerView<'_>| {
+            let id = layer.id;
+            let prune = |expert: &ExpertId| vec![Edit::Prune { layer: id, expert: *expert }];
+            layer.layout.experts.iter().map(prune).collect::<Vec<_>>()
+        };
+        open.flat_map(of_layer).collect()
+    }
+}
+
+impl Policy for Rule {
+    fn decide(&mut self, window: &StatsWindow<'_>, layout: &Layout) -> Decision {
+        self.state.decisions += 1;
+        self.state.layers.resize(layout.layers().len(), LayerMemory::default());
+        let layers = LayerView::all(window, layout);
+        if let Some(reason) = Timing::new(&self.config, window.total_steps).closed(window.step) {
+            return Decision::keep(reason, self.evidence(&layers, &[]));
+        }
+        let candidates = self.candidates(&layers);
+        if candidates.is_empty() {
+            return self.judge(&layers, layout, &[]);
+        }
+        let reason = format!("the loss without each of {} experts decides which may go", candidates.len());
+        let evidence = self.evidence(&layers, &[]);
+        Decision { action: Action::Measure(candidates), reason, evidence }
+    }
+
+    fn observe(&mut self, window: &StatsWindow<'_>, layout: &Layout, effects: &[MeasuredEffect]) -> Decision {
+        self.judge(&LayerView::all(window, layout), layout, effects)
+    }
+
+    fn state(&self) -> PolicyState {
+        self.state.clone()
+    }
+}
+
+/// The last decision of the cooldown that `decision` falls into.
+fn cooling_until(config: &ControlConfig, memory: &LayerMemory, decision: u64) -> Option<u64> {
+    let until = memory.last_edit?.saturating_add(config.cooldown);
+    (decision <= until).then_some(until)
+}
+
+fn can_prune(limits: &Limits, layer: &LayerView<'_>) -> bool {
+    allows(limits, layer.n() - 1)
+}

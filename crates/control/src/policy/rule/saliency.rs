@@ -1,0 +1,121 @@
+//! What each expert carries, by one of several measures.
+
+use moelt_schema::{Edit, Evidence, ExpertId, Saliency};
+
+use super::band::Band;
+use crate::{MeasuredEffect, edits::note, layer_view::LayerView};
+
+/// The saliency of a layer's experts. A share is a part of the even share `1/n`; a loss increase is in nats.
+pub(super) struct Saliencies {
+    kind: Saliency,
+    /// In router order, as far as they were measured; not finite where that went wrong.
+    values: Vec<(ExpertId, f64)>,
+}
+
+impl Saliencies {
+    /// From the window, or from the effects of pruning each expert.
+    pub(super) fn new(kind: Saliency, layer: &LayerView<'_>, effects: &[MeasuredEffect]) -> Self {
+        let sums = match kind {
+            Saliency::Utilization => &layer.sums.tokens,
+            Saliency::RouterMass => &layer.sums.mass,
+            Saliency::Reap => &layer.sums.gate_norm,
+            Saliency::Loss => return Self { kind, values: loss_increases(layer, effects) },
+        };
+        let total: f64 = sums.iter().sum();
+        // When nobody carries anything nobody carries least.
+        let share = |sum: &f64| if total > 0.0 { sum / total * layer.n() as f64 } else { f64::NAN };
+        Self { kind, values: layer.layout.experts.iter().copied().zip(sums.iter().map(share)).collect() }
+    }
+
+    /// Every expert with its value.
+    pub(super) fn values(&self) -> &[(ExpertId, f64)] {
+        &self.values
+    }
+
+    /// The expert that carries least, the first of several.
+    pub(super) fn weakest(&self) -> Option<(ExpertId, f64)> {
+        let finite = self.values.iter().copied().filter(|(_, value)| value.is_finite());
+        finite.min_by(|one, other| one.1.total_cmp(&other.1))
+    }
+
+    /// Experts that were measured without a number coming out.
+    pub(super) fn unknown(&self) -> Vec<ExpertId> {
+        let unknown = self.values.iter().filter(|(_, value)| !value.is_finite());
+        unknown.map(|(expert, _)| *expert).collect()
+    }
+
+    /// Whether an expert asks to be pruned. What several experts cost together is not the sum of what each
+    /// costs alone; so of measured losses only the smallest asks, and the others wait in the dead band.
+    pub(super) fn band(&self, expert: ExpertId, value: f64, below: f64, hysteresis: f64) -> Band {
+        if !value.is_finite() {
+            return Band::Off;
+        }
+        let is_weakest = self.weakest().is_some_and(|(weakest, _)| weakest == expert);
+        match Band::below(value, below, hysteresis) {
+            Band::Asks if self.kind == Saliency::Loss && !is_weakest => Band::Dead,
+            band => band,
+        }
+    }
+
+    /// A value for people, with what it is.
+    pub(super) fn describe(&self, value: f64) -> String {
+        match self.kind {
+            Saliency::Utilization => format!("utilization {value:.3} of the even share"),
+            Saliency::RouterMass => format!("router mass {value:.3} of the even share"),
+            Saliency::Reap => format!("gate × norm {value:.3} of the even share"),
+            Saliency::Loss => format!("loss {value:+.4} nats without it"),
+        }
+    }
+
+    /// Every value, as evidence.
+    pub(super) fn note(&self, layer: &LayerView<'_>, evidence: &mut Evidence) {
+        for (expert, value) in &self.values {
+            note(evidence, layer.name(format_args!("saliency.{}", expert.0)), *value);
+        }
+    }
+}
+
+/// What pruning each expert of the layer did to the loss, nats; experts that were not measured are left out.
+fn loss_increases(layer: &LayerView<'_>, effects: &[MeasuredEffect]) -> Vec<(ExpertId, f64)> {
+    let increase = |expert: &ExpertId| {
+        let candidate = [Edit::Prune { layer: layer.id, expert: *expert }];
+        let effect = effects.iter().find(|effect| effect.edits == candidate)?;
+        Some((*expert, effect.loss_increase()))
+    };
+    layer.layout.experts.iter().filter_map(increase).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use moelt_schema::{LayerKind, LayerSums, Layout};
+
+    use super::*;
+    use crate::StatsWindow;
+
+    fn values(kind: Saliency, sums: LayerSums) -> Vec<f64> {
+        let layout = Layout::uniform(1, LayerKind::Moe { top_k: 1 }, sums.tokens.len());
+        let window = StatsWindow { step: 1, total_steps: 2, sums: &[sums] };
+        let layer = &LayerView::all(&window, &layout)[0];
+        Saliencies::new(kind, layer, &[]).values().iter().map(|(_, value)| *value).collect()
+    }
+
+    #[test]
+    fn shares_are_parts_of_the_even_share() {
+        let sums = LayerSums {
+            rows: 8.0,
+            tokens: vec![8.0, 0.0],
+            gate_norm: vec![1.0, 3.0],
+            mass: vec![5.0, 3.0],
+            ..LayerSums::zeros(2)
+        };
+        assert_eq!(values(Saliency::Utilization, sums.clone()), [2.0, 0.0]);
+        assert_eq!(values(Saliency::RouterMass, sums.clone()), [1.25, 0.75]);
+        assert_eq!(values(Saliency::Reap, sums.clone()), [0.5, 1.5]);
+        assert_eq!(values(Saliency::Loss, sums), [0.0; 0]);
+    }
+
+    #[test]
+    fn without_anything_carried_nobody_is_weakest() {
+        assert!(values(Saliency::Reap, LayerSums::zeros(2)).iter().all(|value| value.is_nan()));
+    }
+}

@@ -1,0 +1,97 @@
+//! What the chosen experts of a layer make of its rows together, with the routing sums.
+
+use burn::tensor::Tensor;
+use moelt_schema::{LayerSums, Unrouted};
+
+use crate::{
+    Experts, Router, TopAnyRouter, diversity_and_simplicity_loss,
+    host::{indices, to_host},
+    load_balancing_loss,
+    router::Routed,
+    top_any::RoutedAny,
+};
+
+/// The weighted sum of expert outputs for a batch.
+pub(crate) struct Mixture {
+    /// `[rows, d_model]`
+    pub(crate) y: Tensor<2>,
+    /// The routing's auxiliary loss, unweighted, `[1]`.
+    pub(crate) aux_loss: Tensor<1>,
+    /// What is behind [`moelt_schema::RoutingStats`].
+    pub(crate) sums: LayerSums,
+}
+
+/// Each row through its `top_k` experts only.
+///
+/// # Shapes
+/// - x: `[rows, d_model]`
+pub(crate) fn top_k(router: &Router, experts: &Experts, x: Tensor<2>) -> Mixture {
+    let [rows, d_model] = x.dims();
+    let routed = router.forward(x.clone());
+    let outputs = experts.forward_sparse(x, &routed.dispatch);
+    let k = routed.dispatch.k();
+    let sums = top_k_sums(&routed, outputs.clone().inner());
+    let gates = routed.expert_weights.reshape([rows, k, 1]);
+    let y = (outputs.reshape([rows, k, d_model]) * gates).sum_dim(1).reshape([rows, d_model]);
+    Mixture { y, aux_loss: load_balancing_loss(routed.router_probs, &routed.dispatch), sums }
+}
+
+/// `outputs` is `[rows · top_k, d_model]`.
+fn top_k_sums(routed: &Routed, outputs: Tensor<2>) -> LayerSums {
+    let gates = to_host(routed.expert_weights.clone());
+    let norms = to_host(outputs.square().sum_dim(1).sqrt());
+    let dispatch = &routed.dispatch;
+    let mut sums = LayerSums::zeros(dispatch.loads().len());
+    sums.rows = (dispatch.n_pairs() / dispatch.k()) as f64;
+    sums.entropy = routed.entropy;
+    sums.mass.clone_from(&routed.mass);
+    sums.tokens = dispatch.loads().iter().map(|n| f64::from(*n)).collect();
+    for ((expert, gate), norm) in dispatch.experts().iter().zip(gates).zip(norms) {
+        sums.gate[*expert as usize] += f64::from(gate);
+        sums.gate_norm[*expert as usize] += f64::from(gate * norm);
+    }
+    sums
+}
+
+/// Every row through every expert, with weights that are 0 where an expert is not active: the cost
+/// follows `n_experts`, however few are active.
+///
+/// # Shapes
+/// - x: `[rows, d_model]`
+pub(crate) fn top_any(router: &TopAnyRouter, experts: &Experts, x: Tensor<2>) -> Mixture {
+    let [rows, d_model] = x.dims();
+    let routed = router.forward(x.clone());
+    let [_, n_experts] = routed.expert_weights.dims();
+    let outputs = experts.forward(x.clone().unsqueeze_dim::<3>(0).expand([n_experts, rows, d_model]));
+    let sums = top_any_sums(&routed, x.inner(), outputs.clone().inner());
+    let gates = routed.expert_weights.transpose().reshape([n_experts, rows, 1]);
+    let y = (outputs * gates).sum_dim(0).reshape([rows, d_model]);
+    Mixture { y, aux_loss: diversity_and_simplicity_loss(router.weight.val()), sums }
+}
+
+/// `x` is `[rows, d_model]`, `outputs` `[n_experts, rows, d_model]`.
+fn top_any_sums(routed: &RoutedAny, x: Tensor<2>, outputs: Tensor<3>) -> LayerSums {
+    let [n_experts, rows, _] = outputs.dims();
+    let norms = to_host(outputs.square().sum_dim(2).sqrt());
+    let mut sums = LayerSums::zeros(n_experts);
+    sums.rows = rows as f64;
+    sums.entropy = routed.activation.entropy();
+    sums.mass.clone_from(&routed.mass);
+    for (row, expert, gate) in routed.activation.pairs() {
+        sums.tokens[expert] += 1.0;
+        sums.gate[expert] += f64::from(gate);
+        sums.gate_norm[expert] += f64::from(gate * norms[expert * rows + row]);
+    }
+    sums.unrouted = unrouted(routed.activation.unrouted(), x);
+    sums
+}
+
+/// How many rows no expert claimed, and their sum.
+fn unrouted(rows: &[u32], x: Tensor<2>) -> Unrouted {
+    if rows.is_empty() {
+        return Unrouted::default();
+    }
+    let at = indices(rows, &x.device());
+    let sum = to_host(x.select(0, at).sum_dim(0)).into_iter().map(f64::from).collect();
+    Unrouted { rows: rows.len() as f64, sum }
+}

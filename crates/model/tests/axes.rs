@@ -1,0 +1,132 @@
+//! What the classifier says about its expert axes is what it does, and its layers change size and kind.
+
+#![allow(clippy::unwrap_used)] // a test that cannot go on should stop
+
+mod common;
+
+use burn::tensor::Device;
+use common::{Seen, input, model, params, resized};
+use moelt_model::{Classifier, Mode};
+use moelt_schema::{
+    ExpertAxes, ExpertAxis, ExpertRole, LayerId, LayerKind, LayerKindConfig, Layout, ModelConfig, RowInit,
+    Stream, Streams, uniform,
+};
+
+const KINDS: [LayerKindConfig; 3] = [LayerKindConfig::Dense, LayerKindConfig::Moe, LayerKindConfig::TopAny];
+
+fn axis_paths(axes: &[ExpertAxis]) -> Vec<&str> {
+    axes.iter().map(|axis| axis.param.as_str()).collect()
+}
+
+type Expected = (&'static str, Option<usize>, ExpertRole, RowInit);
+
+#[track_caller]
+fn assert_first_axes(axes: &[ExpertAxis], expected: &[Expected]) {
+    let axis = |&(param, hidden, role, init): &Expected| {
+        let (param, layer) = (format!("layers.0.{param}"), LayerId(0));
+        ExpertAxis { param, layer, axis: 0, hidden, role, init }
+    };
+    assert_eq!(axes[..expected.len()], expected.iter().map(axis).collect::<Vec<_>>());
+}
+
+#[test]
+fn the_axes_of_a_layer() {
+    let uniform = |fan_in, stream| RowInit::Uniform { fan_in, stream };
+    let axes = model(LayerKindConfig::Moe, &Device::flex()).expert_axes();
+    let expected = [
+        ("router.weight", None, ExpertRole::Router, uniform(5, 4)),
+        ("router.offset", None, ExpertRole::Offset, RowInit::Zeros),
+        ("experts.w_in", Some(2), ExpertRole::Input, uniform(5, 0)),
+        ("experts.b_in", Some(1), ExpertRole::Input, uniform(5, 1)),
+        ("experts.w_out", Some(1), ExpertRole::Output, uniform(3, 2)),
+        ("experts.b_out", None, ExpertRole::Output, uniform(3, 3)),
+    ];
+    assert_first_axes(&axes, &expected);
+    assert!(axes[6..].iter().all(|axis| axis.layer == LayerId(1) && axis.param.starts_with("layers.1.")));
+    let top_any = [
+        ("top_any.weight", None, ExpertRole::Router, uniform(5, 4)),
+        ("top_any.threshold", None, ExpertRole::Other, RowInit::Zeros),
+    ];
+    assert_first_axes(&model(LayerKindConfig::TopAny, &Device::flex()).expert_axes(), &top_any);
+}
+
+#[test]
+fn a_row_drawn_as_its_axis_says_is_the_models_own_initial_row() {
+    for kind in KINDS {
+        let model = model(kind, &Device::flex());
+        let params = params(&model, None);
+        let layout = ModelConfig { kind, n_layers: 2, ..ModelConfig::default() }.initial_layout();
+        for axis in model.expert_axes() {
+            let Seen { shape, values, .. } = &params[&axis.param];
+            let experts = &layout.layer(axis.layer).unwrap().experts;
+            assert_eq!(shape[axis.axis], experts.len(), "{}", axis.param);
+            assert!(axis.hidden.is_none_or(|at| shape[at] == if experts.len() == 1 { 6 } else { 3 }));
+            let n = values.len() / experts.len();
+            for (row, expert) in values.chunks_exact(n).zip(experts) {
+                let drawn = match axis.init {
+                    RowInit::Zeros => vec![0.0; n],
+                    RowInit::Uniform { fan_in, stream } => {
+                        let streams = Streams::new(3);
+                        let mut rng = streams.expert(Stream::InitExpert, axis.layer, *expert, stream);
+                        uniform(fan_in, n, &mut rng)
+                    }
+                };
+                assert_eq!(row, drawn, "{} of {expert:?}", axis.param);
+            }
+        }
+    }
+}
+
+#[test]
+fn every_parameter_of_a_layer_with_an_expert_axis_is_named() {
+    for kind in KINDS {
+        let model = model(kind, &Device::flex());
+        let axes = model.expert_axes();
+        let params = params(&model, None);
+        let in_layers = params.keys().filter(|path| path.starts_with("layers.") && !path.contains(".norm."));
+        let mut named = axis_paths(&axes);
+        named.sort_unstable();
+        assert_eq!(named, in_layers.collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn a_dense_model_gets_routers_and_loses_them_again() {
+    let device = Device::flex().autodiff();
+    let dense = model(LayerKindConfig::Dense, &device);
+    let before = params(&dense, None);
+    for (kind, router) in [(LayerKind::Moe { top_k: 2 }, "router"), (LayerKind::TopAny, "top_any")] {
+        // Surgery has not moved rows yet: there is one expert, whatever the layout says.
+        let routed = dense.clone().with_parts_of(&Layout::uniform(2, kind, 4));
+        let axes = routed.expert_axes();
+        assert_eq!(axis_paths(&axes)[0], format!("layers.0.{router}.weight"));
+        assert_eq!(params(&routed, None)[&axes[0].param].shape, [1, 5]);
+        assert_eq!(routed.forward(&input(), Mode::Eval).routing.len(), 2);
+        let back = routed.with_parts_of(&Layout::uniform(2, LayerKind::Dense, 1));
+        assert_eq!(params(&back, None), before);
+        assert_eq!(back.expert_axes(), dense.expert_axes());
+    }
+}
+
+#[test]
+fn parts_that_are_there_are_not_touched() {
+    for (kind, layer) in
+        [(LayerKindConfig::Moe, LayerKind::Moe { top_k: 2 }), (LayerKindConfig::TopAny, LayerKind::TopAny)]
+    {
+        let model = model(kind, &Device::flex());
+        let before = params(&model, None);
+        assert_eq!(params(&model.with_parts_of(&Layout::uniform(2, layer, 4)), None), before);
+    }
+}
+
+#[test]
+fn the_number_of_experts_changes_under_the_layer_and_top_k_comes_back() {
+    let device = Device::flex().autodiff();
+    let tokens =
+        |model: &Classifier| -> f64 { model.forward(&input(), Mode::Eval).routing[0].tokens.iter().sum() };
+    let four = model(LayerKindConfig::Moe, &device);
+    let one = resized(four.clone(), 1);
+    let six = resized(one.clone(), 6);
+    assert_eq!([&four, &one, &six].map(tokens), [10.0, 5.0, 10.0], "top-2 of 5 tokens, if there are two");
+    assert_eq!(six.offsets(LayerId(0)), [0.0; 6]);
+}

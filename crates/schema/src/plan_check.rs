@@ -1,0 +1,470 @@
+//! From a plan to something that can be applied: every id checked, every row's source known.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Edit, ExpertId, ExpertInit, LayerId, LayerKind, LayerLayout, Layout, Plan, RowMap, RowSource, RowStart,
+};
+
+/// How many experts a layer may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Limits {
+    /// At least so many; 0 counts as 1.
+    pub min: usize,
+    /// At most so many.
+    pub max: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { min: 1, max: usize::MAX }
+    }
+}
+
+/// Why a plan cannot be applied to a layout.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum PlanError {
+    /// No such layer.
+    #[error("there is no layer {}; the layers are 0 to {}", layer.0, n_layers.saturating_sub(1))]
+    NoLayer {
+        /// Asked for.
+        layer: LayerId,
+        /// Layers there are.
+        n_layers: usize,
+    },
+    /// A dense layer can only be upcycled, and only a dense layer can.
+    #[error("layer {}: {message}", layer.0)]
+    Kind {
+        /// The layer.
+        layer: LayerId,
+        /// What does not fit.
+        message: &'static str,
+    },
+    /// No such expert in the layer.
+    #[error("layer {} has no expert {}; it has {}", layer.0, expert.0, ids(there))]
+    NoExpert {
+        /// The layer.
+        layer: LayerId,
+        /// Asked for.
+        expert: ExpertId,
+        /// The experts there are.
+        there: Vec<ExpertId>,
+    },
+    /// An expert is changed or removed by two edits, or copied from while it is.
+    #[error("layer {}: expert {} takes part in two edits of one plan", layer.0, expert.0)]
+    Twice {
+        /// The layer.
+        layer: LayerId,
+        /// The expert.
+        expert: ExpertId,
+    },
+    /// The id of a new expert was used before.
+    #[error("layer {}: id {} is not new; the next free one is {}", layer.0, expert.0, next.0)]
+    UsedId {
+        /// The layer.
+        layer: LayerId,
+        /// The id.
+        expert: ExpertId,
+        /// The first id that was never used.
+        next: ExpertId,
+    },
+    /// The layer would have too few or too many experts.
+    #[error("layer {} would have {n} experts; at least {} and at most {} are allowed", layer.0, limits.min.max(1), limits.max)]
+    Count {
+        /// The layer.
+        layer: LayerId,
+        /// Experts it would have.
+        n: usize,
+        /// What is allowed.
+        limits: Limits,
+    },
+    /// A number that makes no sense.
+    #[error("layer {}: {what} is {value}; must be {bound}", layer.0)]
+    Value {
+        /// The layer.
+        layer: LayerId,
+        /// Which number.
+        what: &'static str,
+        /// Its value.
+        value: f64,
+        /// What it must be.
+        bound: &'static str,
+    },
+    /// An order that is not one of the layer's experts.
+    #[error("layer {}: the order {} is not one of its experts {}", layer.0, ids(order), ids(there))]
+    Order {
+        /// The layer.
+        layer: LayerId,
+        /// Asked for.
+        order: Vec<ExpertId>,
+        /// The experts there are.
+        there: Vec<ExpertId>,
+    },
+}
+
+fn ids(experts: &[ExpertId]) -> String {
+    experts.iter().map(|id| id.0.to_string()).collect::<Vec<_>>().join(" ")
+}
+
+/// A plan that fits a layout. Made by [`Plan::check`] alone.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CheckedPlan {
+    plan: Plan,
+    before: Layout,
+    after: Layout,
+    maps: BTreeMap<LayerId, RowMap>,
+}
+
+impl CheckedPlan {
+    /// What was asked for.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// The layout it applies to.
+    pub fn before(&self) -> &Layout {
+        &self.before
+    }
+
+    /// The layout it leads to.
+    pub fn after(&self) -> &Layout {
+        &self.after
+    }
+
+    /// The sources of the rows of every layer that changes.
+    pub fn maps(&self) -> &BTreeMap<LayerId, RowMap> {
+        &self.maps
+    }
+}
+
+impl Plan {
+    /// Checks the plan against the layout it is for. A plan without edits is fine and changes nothing.
+    ///
+    /// ```
+    /// use moelt_schema::{Edit, ExpertId, ExpertInit, Evidence, LayerId, LayerKind, Layout, Limits, Plan};
+    /// let layout = Layout::uniform(1, LayerKind::Moe { top_k: 2 }, 4);
+    /// let grow = Edit::Grow { layer: LayerId(0), new: layout.next_id(), init: ExpertInit::Fresh };
+    /// let prune = Edit::Prune { layer: LayerId(0), expert: ExpertId(1) };
+    /// let plan = Plan { step: 10, edits: vec![grow, prune], reason: "example".into(), evidence: Evidence::default() };
+    /// let after = plan.check(&layout, &Limits::default())?.after().clone();
+    /// assert_eq!(after.layers()[0].experts, [0, 2, 3, 4].map(ExpertId));
+    /// # Ok::<(), moelt_schema::PlanError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// On an unknown, repeated or reused id, an expert that takes part in two edits, a layer of the wrong
+    /// kind, a number that makes no sense, or fewer or more experts than `limits` allow.
+    pub fn check(self, layout: &Layout, limits: &Limits) -> Result<CheckedPlan, PlanError> {
+        let mut layers: BTreeMap<LayerId, LayerEdit> = BTreeMap::new();
+        let mut next_id = layout.next_id();
+        for edit in &self.edits {
+            let id = edit.layer();
+            let before =
+                layout.layer(id).ok_or(PlanError::NoLayer { layer: id, n_layers: layout.layers().len() })?;
+            let layer = layers.entry(id).or_insert_with(|| LayerEdit::new(id, before));
+            layer.add(edit, &mut next_id)?;
+        }
+        let mut after = layout.clone();
+        let mut maps = BTreeMap::new();
+        for (id, layer) in layers {
+            let (layout, map) = layer.finish(limits)?;
+            after.replace(id, layout);
+            maps.insert(id, map);
+        }
+        after.use_ids_before(next_id);
+        Ok(CheckedPlan { plan: self, before: layout.clone(), after, maps })
+    }
+}
+
+/// A layer under edit.
+struct LayerEdit<'a> {
+    id: LayerId,
+    before: &'a LayerLayout,
+    kind: LayerKind,
+    /// What becomes of each old row; none when it goes.
+    old: Vec<Option<RowSource>>,
+    new: Vec<(ExpertId, RowSource)>,
+    order: Option<Vec<ExpertId>>,
+    /// Old experts that an edit changes or removes.
+    changed: BTreeSet<ExpertId>,
+    /// Old experts that a new one is copied from.
+    copied: BTreeSet<ExpertId>,
+}
+
+impl<'a> LayerEdit<'a> {
+    fn new(id: LayerId, before: &'a LayerLayout) -> Self {
+        Self {
+            id,
+            before,
+            kind: before.kind,
+            old: (0..before.n_experts()).map(|old| Some(RowSource::Keep(old))).collect(),
+            new: Vec::new(),
+            order: None,
+            changed: BTreeSet::new(),
+            copied: BTreeSet::new(),
+        }
+    }
+
+    fn add(&mut self, edit: &Edit, next_id: &mut ExpertId) -> Result<(), PlanError> {
+        let upcycle = matches!(edit, Edit::Upcycle { .. });
+        if upcycle != (self.kind == LayerKind::Dense) {
+            let message = if upcycle { "has a router already" } else { "is dense; upcycle it first" };
+            return Err(PlanError::Kind { layer: self.id, message });
+        }
+        match edit {
+            Edit::Grow { new, init, .. } => self.grow(*new, init, next_id),
+            Edit::Prune { expert, .. } => {
+                let old = self.change(*expert)?;
+                self.old[old] = None;
+                Ok(())
+            }
+            Edit::Merge { from, into, share, .. } => self.merge(*from, *into, *share),
+            Edit::Upcycle { into, top_k, reinit, .. } => self.upcycle(into, *top_k, *reinit, next_id),
+            Edit::Reorder { order, .. } => self.reorder(order),
+        }
+    }
+
+    fn grow(&mut self, new: ExpertId, init: &ExpertInit, next_id: &mut ExpertId) -> Result<(), PlanError> {
+        self.claim(new, next_id)?;
+        let start = match init {
+            ExpertInit::Fresh => RowStart::Fresh,
+            ExpertInit::Aimed { direction } => {
+                let finite = direction.iter().all(|v| v.is_finite());
+                self.value("the direction", f64::from(u8::from(finite)), |v| v == 1.0, "finite")?;
+                RowStart::Aimed(direction.clone())
+            }
+            ExpertInit::Copy { parent, noise } => {
+                self.value("noise", *noise, |v| v >= 0.0 && v.is_finite(), "at least 0")?;
+                RowStart::Copy { parent: self.copy(*parent)?, noise: *noise }
+            }
+            ExpertInit::Split { parent } => {
+                let old = self.change(*parent)?;
+                self.old[old] = Some(RowSource::Halve(old));
+                RowStart::Half(old)
+            }
+        };
+        self.new.push((new, RowSource::New { expert: new, start }));
+        Ok(())
+    }
+
+    fn merge(&mut self, from: ExpertId, into: ExpertId, share: f64) -> Result<(), PlanError> {
+        self.value("share", share, |v| (0.0..=1.0).contains(&v), "0 to 1")?;
+        let (gone, stays) = (self.change(from)?, self.change(into)?);
+        self.old[gone] = None;
+        self.old[stays] = Some(RowSource::Merge { into: stays, from: vec![(gone, share)] });
+        Ok(())
+    }
+
+    fn upcycle(
+        &mut self,
+        into: &[ExpertId],
+        top_k: usize,
+        reinit: f64,
+        next_id: &mut ExpertId,
+    ) -> Result<(), PlanError> {
+        self.value("reinit", reinit, |v| (0.0..=1.0).contains(&v), "0 to 1")?;
+        self.value("top_k", top_k as f64, |v| v >= 1.0, "at least 1")?;
+        let (first, others) = into
+            .split_first()
+            .ok_or(PlanError::Kind { layer: self.id, message: "is to be upcycled into no experts" })?;
+        let parent = self.change(*first)?;
+        for id in others {
+            self.claim(*id, next_id)?;
+            let start = RowStart::Upcycled { parent, reinit };
+            self.new.push((*id, RowSource::New { expert: *id, start }));
+        }
+        self.kind = LayerKind::Moe { top_k };
+        Ok(())
+    }
+
+    fn reorder(&mut self, order: &[ExpertId]) -> Result<(), PlanError> {
+        let there = &self.before.experts;
+        let sorted = |ids: &[ExpertId]| {
+            let mut ids = ids.to_vec();
+            ids.sort();
+            ids
+        };
+        if sorted(order) != sorted(there) {
+            return Err(PlanError::Order { layer: self.id, order: order.to_vec(), there: there.clone() });
+        }
+        for expert in there {
+            self.change(*expert)?;
+        }
+        self.order = Some(order.to_vec());
+        Ok(())
+    }
+
+    /// Takes a new id.
+    fn claim(&self, new: ExpertId, next_id: &mut ExpertId) -> Result<(), PlanError> {
+        if new < *next_id || new.0 == u64::MAX {
+            return Err(PlanError::UsedId { layer: self.id, expert: new, next: *next_id });
+        }
+        *next_id = ExpertId(new.0 + 1);
+        Ok(())
+    }
+
+    /// Position of an expert that an edit changes or removes: no other edit may touch it.
+    fn change(&mut self, expert: ExpertId) -> Result<usize, PlanError> {
+        let old = self.position(expert)?;
+        if !self.changed.insert(expert) || self.copied.contains(&expert) {
+            return Err(PlanError::Twice { layer: self.id, expert });
+        }
+        Ok(old)
+    }
+
+    /// Position of an expert that is copied: it may be copied again, but not changed or removed.
+    fn copy(&mut self, expert: ExpertId) -> Result<usize, PlanError> {
+        let old = self.position(expert)?;
+        if self.changed.contains(&expert) {
+            return Err(PlanError::Twice { layer: self.id, expert });
+        }
+        self.copied.insert(expert);
+        Ok(old)
+    }
+
+    fn position(&self, expert: ExpertId) -> Result<usize, PlanError> {
+        let there = &self.before.experts;
+        there.iter().position(|id| *id == expert).ok_or_else(|| PlanError::NoExpert {
+            layer: self.id,
+            expert,
+            there: there.clone(),
+        })
+    }
+
+    fn value(
+        &self,
+        what: &'static str,
+        value: f64,
+        holds: impl Fn(f64) -> bool,
+        bound: &'static str,
+    ) -> Result<(), PlanError> {
+        if holds(value) { Ok(()) } else { Err(PlanError::Value { layer: self.id, what, value, bound }) }
+    }
+
+    fn finish(self, limits: &Limits) -> Result<(LayerLayout, RowMap), PlanError> {
+        let experts = &self.before.experts;
+        let stay = experts.iter().zip(self.old).filter_map(|(id, row)| Some((*id, row?)));
+        let mut rows: Vec<(ExpertId, RowSource)> = stay.chain(self.new).collect();
+        if let Some(order) = self.order {
+            rows.sort_by_key(|(id, _)| order.iter().position(|other| other == id));
+        }
+        let (experts, rows): (Vec<_>, Vec<_>) = rows.into_iter().unzip();
+        let n = experts.len();
+        if n < limits.min.max(1) || n > limits.max {
+            return Err(PlanError::Count { layer: self.id, n, limits: *limits });
+        }
+        let map = RowMap { n_old: self.before.n_experts(), rows };
+        Ok((LayerLayout { kind: self.kind, experts }, map))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Evidence;
+
+    const LAYER: LayerId = LayerId(0);
+
+    fn layout() -> Layout {
+        Layout::uniform(1, LayerKind::Moe { top_k: 2 }, 4)
+    }
+
+    fn check(edits: Vec<Edit>) -> Result<CheckedPlan, PlanError> {
+        let plan = Plan { step: 0, edits, reason: String::new(), evidence: Evidence::default() };
+        plan.check(&layout(), &Limits { min: 2, max: 5 })
+    }
+
+    fn grow(new: u64, init: ExpertInit) -> Edit {
+        Edit::Grow { layer: LAYER, new: ExpertId(new), init }
+    }
+
+    fn prune(expert: u64) -> Edit {
+        Edit::Prune { layer: LAYER, expert: ExpertId(expert) }
+    }
+
+    fn merge(from: u64, into: u64) -> Edit {
+        Edit::Merge { layer: LAYER, from: ExpertId(from), into: ExpertId(into), share: 0.25 }
+    }
+
+    fn split(parent: u64) -> ExpertInit {
+        ExpertInit::Split { parent: ExpertId(parent) }
+    }
+
+    #[test]
+    fn several_edits_in_one_plan_refer_to_the_experts_before_it() {
+        let checked = check(vec![prune(0), merge(3, 1), grow(7, split(2))]).unwrap();
+        let layer = &checked.after().layers()[0];
+        assert_eq!(layer.experts, [1, 2, 7].map(ExpertId));
+        assert_eq!(checked.after().next_id(), ExpertId(8));
+        let rows = &checked.maps()[&LAYER].rows;
+        assert_eq!(rows[0], RowSource::Merge { into: 1, from: vec![(3, 0.25)] });
+        assert_eq!(rows[1], RowSource::Halve(2));
+        assert_eq!(rows[2], RowSource::New { expert: ExpertId(7), start: RowStart::Half(2) });
+    }
+
+    #[test]
+    fn an_empty_plan_changes_nothing() {
+        let checked = check(vec![]).unwrap();
+        assert_eq!(checked.before(), checked.after());
+        assert!(checked.maps().is_empty());
+    }
+
+    #[test]
+    fn a_dense_layer_is_upcycled_and_nothing_else() {
+        let dense = Layout::uniform(1, LayerKind::Dense, 1);
+        let check = |edit| {
+            let plan =
+                Plan { step: 0, edits: vec![edit], reason: String::new(), evidence: Evidence::default() };
+            plan.check(&dense, &Limits::default())
+        };
+        let upcycle =
+            Edit::Upcycle { layer: LAYER, into: [0, 1, 2].map(ExpertId).into(), top_k: 2, reinit: 0.5 };
+        let checked = check(upcycle.clone()).unwrap();
+        assert_eq!(checked.after().layers()[0].kind, LayerKind::Moe { top_k: 2 });
+        assert_eq!(checked.maps()[&LAYER].rows[0], RowSource::Keep(0));
+        let message = check(prune(0)).unwrap_err().to_string();
+        assert_eq!(message, "layer 0: is dense; upcycle it first");
+        let again =
+            Plan { step: 1, edits: vec![upcycle], reason: String::new(), evidence: Evidence::default() };
+        assert!(matches!(again.check(checked.after(), &Limits::default()), Err(PlanError::Kind { .. })));
+    }
+
+    #[test]
+    fn what_cannot_be_applied_is_refused_by_name() {
+        let copy = |parent, noise| ExpertInit::Copy { parent: ExpertId(parent), noise };
+        let order =
+            |ids: &[u64]| Edit::Reorder { layer: LAYER, order: ids.iter().copied().map(ExpertId).collect() };
+        let cases = [
+            (vec![prune(9)], "layer 0 has no expert 9; it has 0 1 2 3"),
+            (vec![prune(1), prune(1)], "layer 0: expert 1 takes part in two edits of one plan"),
+            (vec![prune(1), grow(4, copy(1, 0.0))], "layer 0: expert 1 takes part in two edits of one plan"),
+            (vec![grow(4, copy(1, 0.0)), prune(1)], "layer 0: expert 1 takes part in two edits of one plan"),
+            (vec![merge(1, 1)], "layer 0: expert 1 takes part in two edits of one plan"),
+            (vec![grow(3, ExpertInit::Fresh)], "layer 0: id 3 is not new; the next free one is 4"),
+            (
+                vec![grow(4, ExpertInit::Fresh), grow(4, ExpertInit::Fresh)],
+                "layer 0: id 4 is not new; the next free one is 5",
+            ),
+            (
+                vec![grow(4, ExpertInit::Fresh), grow(5, ExpertInit::Fresh)],
+                "layer 0 would have 6 experts; at least 2 and at most 5 are allowed",
+            ),
+            (
+                vec![prune(0), prune(1), prune(2)],
+                "layer 0 would have 1 experts; at least 2 and at most 5 are allowed",
+            ),
+            (vec![grow(4, copy(1, -1.0))], "layer 0: noise is -1; must be at least 0"),
+            (vec![order(&[0, 1, 2, 2])], "layer 0: the order 0 1 2 2 is not one of its experts 0 1 2 3"),
+            (
+                vec![Edit::Prune { layer: LayerId(3), expert: ExpertId(0) }],
+                "there is no layer 3; the layers are 0 to 0",
+            ),
+        ];
+        for (edits, message) in cases {
+            assert_eq!(check(edits).unwrap_err().to_string(), message);
+        }
+    }
+}

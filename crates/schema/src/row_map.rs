@@ -1,0 +1,120 @@
+//! Where each expert of a layer comes from: the one thing that parameters, moments, steps, averages and
+//! windows all follow.
+
+use crate::{ExpertId, LayerSums};
+
+/// Where the weights of one new row come from. Positions are those before the edit.
+#[derive(Clone, Debug, PartialEq)]
+pub enum RowSource {
+    /// The row at this position, with everything that is remembered of it.
+    Keep(usize),
+    /// The same, with half of its router probability: a parent that was split.
+    Halve(usize),
+    /// A new expert.
+    New {
+        /// Whose row it is.
+        expert: ExpertId,
+        /// How it begins.
+        start: RowStart,
+    },
+    /// The row at `into` averaged with others.
+    Merge {
+        /// Position of the expert that stays.
+        into: usize,
+        /// Positions of the experts that go, with their weights in the average.
+        from: Vec<(usize, f64)>,
+    },
+}
+
+/// How a new row begins. Positions are those before the edit.
+#[derive(Clone, Debug, PartialEq)]
+pub enum RowStart {
+    /// From the expert's own streams.
+    Fresh,
+    /// From its own streams, the router's row in this direction.
+    Aimed(Vec<f32>),
+    /// As a copy, with noise of this standard deviation relative to the RMS of each tensor.
+    Copy {
+        /// Position of the parent.
+        parent: usize,
+        /// Relative standard deviation.
+        noise: f64,
+    },
+    /// As the other half of a split parent.
+    Half(usize),
+    /// As a copy some of whose hidden units are drawn anew.
+    Upcycled {
+        /// Position of the dense expert.
+        parent: usize,
+        /// Fraction of the hidden units drawn anew.
+        reinit: f64,
+    },
+}
+
+impl RowSource {
+    /// Position before the edit of an expert that goes on as it was.
+    pub fn kept(&self) -> Option<usize> {
+        match self {
+            Self::Keep(old) | Self::Halve(old) => Some(*old),
+            Self::New { .. } | Self::Merge { .. } => None,
+        }
+    }
+}
+
+/// For one layer: the source of every row, in the new order.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RowMap {
+    /// Experts before.
+    pub n_old: usize,
+    /// The experts after.
+    pub rows: Vec<RowSource>,
+}
+
+impl RowMap {
+    /// Whether every expert stays where and what it is.
+    pub fn is_identity(&self) -> bool {
+        self.rows.len() == self.n_old
+            && self.rows.iter().enumerate().all(|(position, row)| *row == RowSource::Keep(position))
+    }
+
+    /// Values that were summed per expert, moved along: a merged expert has the sum of its parts, a new one
+    /// has seen nothing.
+    pub fn remap_sums(&self, sums: &[f64]) -> Vec<f64> {
+        let row = |source: &RowSource| match source {
+            RowSource::Keep(old) | RowSource::Halve(old) => sums[*old],
+            RowSource::New { .. } => 0.0,
+            RowSource::Merge { into, from } => {
+                sums[*into] + from.iter().map(|(old, _)| sums[*old]).sum::<f64>()
+            }
+        };
+        self.rows.iter().map(row).collect()
+    }
+}
+
+impl LayerSums {
+    /// The sums of the same steps for the experts after an edit.
+    pub fn remapped(&self, map: &RowMap) -> Self {
+        Self {
+            tokens: map.remap_sums(&self.tokens),
+            gate: map.remap_sums(&self.gate),
+            gate_norm: map.remap_sums(&self.gate_norm),
+            mass: map.remap_sums(&self.mass),
+            ..self.clone()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sums_follow_their_experts() {
+        let fresh = RowSource::New { expert: ExpertId(9), start: RowStart::Fresh };
+        let merge = RowSource::Merge { into: 0, from: vec![(2, 0.5)] };
+        let map = RowMap { n_old: 3, rows: vec![RowSource::Keep(1), merge, fresh] };
+        assert_eq!(map.remap_sums(&[1.0, 2.0, 4.0]), [2.0, 5.0, 0.0]);
+        assert!(!map.is_identity());
+        assert!(RowMap { n_old: 1, rows: vec![RowSource::Keep(0)] }.is_identity());
+    }
+}

@@ -1,0 +1,127 @@
+//! The rows that a plan asks for, of every parameter with an expert axis.
+
+use std::collections::BTreeMap;
+
+use burn::module::Module;
+use moelt_optim::{HostTensor, export_some};
+use moelt_schema::{CheckedPlan, ExpertAxis, ExpertRole, Layout, RowMap, RowSource, Streams};
+
+use crate::{
+    SurgeryError,
+    merge::{matched_units, merged_row},
+    remap::Row,
+    start::{OldParam, fresh_row},
+};
+
+/// The new rows of one parameter and of everything that is remembered of it.
+#[derive(Clone, Debug)]
+pub(crate) struct ParamRows {
+    pub(crate) weights: Vec<Row<f32>>,
+    pub(crate) average: Vec<Row<f32>>,
+    pub(crate) moment_1: Vec<Row<f32>>,
+    pub(crate) moment_2: Vec<Row<f32>>,
+    /// Step counts of the optimizer.
+    pub(crate) steps: Vec<Row<u64>>,
+    /// Update counts of the average.
+    pub(crate) updates: Vec<Row<u64>>,
+}
+
+impl ParamRows {
+    /// An expert that stays keeps what is remembered of it; of every other one nothing is known yet. The
+    /// average of a row moves as the row does: it is kept, or begins at the new weights.
+    fn of_edit(weights: Vec<Row<f32>>, map: &RowMap) -> Self {
+        Self {
+            average: weights.clone(),
+            weights,
+            moment_1: kept_rows(map),
+            moment_2: kept_rows(map),
+            steps: kept_rows(map),
+            updates: kept_rows(map),
+        }
+    }
+}
+
+fn kept_rows<T>(map: &RowMap) -> Vec<Row<T>> {
+    map.rows.iter().map(|source| source.kept().map_or(Row::Zeros, Row::Old)).collect()
+}
+
+/// The new rows of every parameter.
+pub(crate) fn new_rows<M: Module>(
+    old_axes: &[ExpertAxis],
+    new_axes: &[ExpertAxis],
+    tensors: &BTreeMap<String, HostTensor>,
+    module: &M,
+    plan: &CheckedPlan,
+    streams: &Streams,
+) -> Result<BTreeMap<String, ParamRows>, SurgeryError> {
+    let mut rows = BTreeMap::new();
+    for (layer, map) in plan.maps() {
+        let params: Vec<OldParam<'_>> = old_axes
+            .iter()
+            .filter(|axis| axis.layer == *layer)
+            .zip(0..)
+            .map(|(axis, part)| OldParam { axis, part, tensor: &tensors[&axis.param] })
+            .collect();
+        let merges = matched_merges(&params, map);
+        for param in &params {
+            let weights = param_rows(param, map, &merges, streams)?;
+            rows.insert(param.axis.param.clone(), ParamRows::of_edit(weights, map));
+        }
+        let born = new_axes.iter().filter(|axis| axis.layer == *layer && !tensors.contains_key(&axis.param));
+        for axis in born {
+            let weights = born_rows(axis, module, plan.after(), streams)?;
+            rows.insert(axis.param.clone(), ParamRows::of_edit(weights, map));
+        }
+    }
+    Ok(rows)
+}
+
+/// For every merge of a layer, by the position of the expert that stays: the others, with their weights and
+/// how their hidden units were matched.
+type Merges = BTreeMap<usize, Vec<(usize, f64, Option<Vec<usize>>)>>;
+
+fn matched_merges(params: &[OldParam<'_>], map: &RowMap) -> Merges {
+    let matched = |row: &RowSource| match row {
+        RowSource::Merge { into, from } => {
+            let other = |(old, weight): &(usize, f64)| (*old, *weight, matched_units(params, *into, *old));
+            Some((*into, from.iter().map(other).collect()))
+        }
+        _ => None,
+    };
+    map.rows.iter().filter_map(matched).collect()
+}
+
+fn param_rows(
+    param: &OldParam<'_>,
+    map: &RowMap,
+    merges: &Merges,
+    streams: &Streams,
+) -> Result<Vec<Row<f32>>, SurgeryError> {
+    let row = |source: &RowSource| {
+        Ok(match source {
+            RowSource::Halve(old) if param.axis.role == ExpertRole::Offset => Row::Values(param.halved(*old)),
+            RowSource::Keep(old) | RowSource::Halve(old) => Row::Old(*old),
+            RowSource::New { expert, start } => Row::Values(param.start(*expert, start, streams)?),
+            RowSource::Merge { into, .. } => Row::Values(merged_row(param, *into, &merges[into])),
+        })
+    };
+    map.rows.iter().map(row).collect()
+}
+
+/// Rows of a parameter that the module did not have before: the router of an upcycled layer.
+fn born_rows<M: Module>(
+    axis: &ExpertAxis,
+    module: &M,
+    layout: &Layout,
+    streams: &Streams,
+) -> Result<Vec<Row<f32>>, SurgeryError> {
+    let shape = shape_of(module, &axis.param)?;
+    let len = shape.iter().product::<usize>() / shape[axis.axis].max(1);
+    let experts = layout.layer(axis.layer).map_or(&[][..], |layer| &layer.experts);
+    Ok(experts.iter().map(|id| Row::Values(fresh_row(axis, len, axis.layer, *id, streams))).collect())
+}
+
+fn shape_of<M: Module>(module: &M, param: &str) -> Result<Vec<usize>, SurgeryError> {
+    let tensor = export_some(module, |path| path == param).remove(param);
+    tensor.map(|tensor| tensor.shape).ok_or_else(|| SurgeryError::NoParam { param: param.to_owned() })
+}

@@ -1,0 +1,203 @@
+//! With which values a new row begins.
+
+use moelt_optim::HostTensor;
+use moelt_schema::{ExpertAxis, ExpertId, ExpertRole, LayerId, RowInit, RowStart, Stream, Streams, uniform};
+use rand::Rng;
+use rand_distr::{Distribution, Normal, StandardNormal};
+
+use crate::{SurgeryError, remap::row_values};
+
+/// One parameter of one layer, as it was before the edit.
+pub(crate) struct OldParam<'a> {
+    pub(crate) axis: &'a ExpertAxis,
+    /// The parameter's place in the module's list: its random stream.
+    pub(crate) part: u8,
+    pub(crate) tensor: &'a HostTensor,
+}
+
+impl OldParam<'_> {
+    /// The elements of an expert's row.
+    pub(crate) fn row(&self, position: usize) -> Vec<f32> {
+        row_values(&self.tensor.shape, self.axis.axis, &self.tensor.data, position)
+    }
+
+    /// Elements of a row.
+    pub(crate) fn row_len(&self) -> usize {
+        self.tensor.data.len() / self.tensor.shape[self.axis.axis].max(1)
+    }
+
+    /// For every element of a row the hidden unit it belongs to; none for a parameter without units.
+    pub(crate) fn units(&self) -> Option<Vec<usize>> {
+        let (axis, hidden) = (self.axis.axis, self.axis.hidden?);
+        let mut shape = self.tensor.shape.clone();
+        shape.remove(axis);
+        let hidden = hidden - usize::from(hidden > axis);
+        let inner: usize = shape[hidden + 1..].iter().product();
+        Some((0..self.row_len()).map(|element| element / inner % shape[hidden]).collect())
+    }
+
+    /// The first values of a new expert's row.
+    pub(crate) fn start(
+        &self,
+        expert: ExpertId,
+        start: &RowStart,
+        streams: &Streams,
+    ) -> Result<Vec<f32>, SurgeryError> {
+        let layer = self.axis.layer;
+        let fresh = || fresh_row(self.axis, self.row_len(), layer, expert, streams);
+        let rng = || streams.expert(Stream::Surgery, layer, expert, self.part);
+        let offset = self.axis.role == ExpertRole::Offset;
+        Ok(match start {
+            RowStart::Fresh => fresh(),
+            RowStart::Aimed(direction) if self.axis.role == ExpertRole::Router => {
+                if direction.len() != self.row_len() {
+                    return Err(SurgeryError::Direction {
+                        param: self.axis.param.clone(),
+                        expected: self.row_len(),
+                        found: direction.len(),
+                    });
+                }
+                direction.clone()
+            }
+            RowStart::Aimed(_) => fresh(),
+            RowStart::Copy { parent, .. } if offset => self.row(*parent),
+            RowStart::Copy { parent, noise } => noisy(self.row(*parent), *noise, &mut rng()),
+            RowStart::Half(parent) => self.halved(*parent),
+            RowStart::Upcycled { parent, reinit } => match self.axis.role {
+                ExpertRole::Router | ExpertRole::Offset => fresh(),
+                // Which units are drawn anew is one choice an expert, the same in all of its parameters.
+                _ => {
+                    let choice = streams.expert(Stream::Surgery, layer, expert, u8::MAX);
+                    self.redrawn(self.row(*parent), *reinit, choice, &mut rng())
+                }
+            },
+        })
+    }
+
+    /// The row of an expert that shares its router probability with its other half.
+    pub(crate) fn halved(&self, position: usize) -> Vec<f32> {
+        let mut row = self.row(position);
+        if self.axis.role == ExpertRole::Offset {
+            row.iter_mut().for_each(|offset| *offset -= std::f32::consts::LN_2);
+        }
+        row
+    }
+
+    /// `row` with a fraction of its hidden units drawn from the normal distribution that has its mean and
+    /// standard deviation (Drop-Upcycling).
+    fn redrawn(&self, mut row: Vec<f32>, reinit: f64, mut choice: impl Rng, rng: &mut impl Rng) -> Vec<f32> {
+        let Some(units) = self.units() else { return row };
+        let n_units = units.iter().max().map_or(0, |last| last + 1);
+        let drawn = chosen_units(n_units, reinit, &mut choice);
+        let mean = row.iter().sum::<f32>() / row.len() as f32;
+        let variance = row.iter().map(|v| (v - mean).powi(2)).sum::<f32>() / row.len() as f32;
+        let normal = Normal::new(mean, variance.sqrt()).expect("finite weights have a finite deviation");
+        for (value, unit) in row.iter_mut().zip(units) {
+            if drawn[unit] {
+                *value = normal.sample(rng);
+            }
+        }
+        row
+    }
+}
+
+/// What an expert's row would be at the start of a run.
+pub(crate) fn fresh_row(
+    axis: &ExpertAxis,
+    len: usize,
+    layer: LayerId,
+    expert: ExpertId,
+    streams: &Streams,
+) -> Vec<f32> {
+    match axis.init {
+        RowInit::Zeros => vec![0.0; len],
+        RowInit::Uniform { fan_in, stream } => {
+            uniform(fan_in, len, &mut streams.expert(Stream::InitExpert, layer, expert, stream))
+        }
+    }
+}
+
+/// Gaussian noise of standard deviation `noise · RMS(row)`.
+fn noisy(mut row: Vec<f32>, noise: f64, rng: &mut impl Rng) -> Vec<f32> {
+    let rms = (row.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>() / row.len().max(1) as f64).sqrt();
+    let scale = (noise * rms) as f32;
+    if scale > 0.0 {
+        for value in &mut row {
+            let drawn: f32 = StandardNormal.sample(rng);
+            *value += scale * drawn;
+        }
+    }
+    row
+}
+
+/// `round(fraction · n)` of `n` units, chosen at random.
+fn chosen_units(n: usize, fraction: f64, rng: &mut impl Rng) -> Vec<bool> {
+    let mut order: Vec<(u64, usize)> = (0..n).map(|unit| (rng.next_u64(), unit)).collect();
+    order.sort_unstable();
+    let mut chosen = vec![false; n];
+    let count = (fraction * n as f64).round() as usize;
+    order.iter().take(count).for_each(|(_, unit)| chosen[*unit] = true);
+    chosen
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn axis(role: ExpertRole, hidden: Option<usize>) -> ExpertAxis {
+        let init = RowInit::Uniform { fan_in: 2, stream: 0 };
+        ExpertAxis { param: "w".into(), layer: LayerId(0), axis: 0, hidden, role, init }
+    }
+
+    fn start(role: ExpertRole, hidden: Option<usize>, start: &RowStart) -> Result<Vec<f32>, SurgeryError> {
+        // Two experts of [2, 3]: unit u has the values 10 u and 10 u + 1 (+ 100 for the second expert).
+        let data = [0.0, 10.0, 20.0, 1.0, 11.0, 21.0];
+        let data = data.into_iter().chain(data.map(|value| value + 100.0)).collect();
+        let tensor = HostTensor { shape: vec![2, 2, 3], data };
+        let axis = axis(role, hidden);
+        OldParam { axis: &axis, part: 0, tensor: &tensor }.start(ExpertId(5), start, &Streams::new(1))
+    }
+
+    #[test]
+    fn fresh_rows_depend_on_seed_layer_and_id_alone() {
+        let fresh = start(ExpertRole::Input, Some(2), &RowStart::Fresh).unwrap();
+        let expected =
+            uniform(2, 6, &mut Streams::new(1).expert(Stream::InitExpert, LayerId(0), ExpertId(5), 0));
+        assert_eq!(fresh, expected);
+    }
+
+    #[test]
+    fn a_copy_is_its_parent_up_to_noise() {
+        let copy = |noise| start(ExpertRole::Input, Some(2), &RowStart::Copy { parent: 1, noise }).unwrap();
+        assert_eq!(copy(0.0), [100.0, 110.0, 120.0, 101.0, 111.0, 121.0]);
+        let noisy = copy(0.01);
+        assert_ne!(noisy, copy(0.0));
+        assert!(noisy.iter().zip(copy(0.0)).all(|(a, b)| (a - b).abs() < 6.0), "{noisy:?}");
+    }
+
+    #[test]
+    fn half_of_an_offset_is_ln_2_lower() {
+        let half = start(ExpertRole::Offset, None, &RowStart::Half(0)).unwrap();
+        assert!((half[1] - (10.0 - 2f32.ln())).abs() < 1e-5);
+        assert_eq!(start(ExpertRole::Input, None, &RowStart::Half(0)).unwrap()[1], 10.0);
+    }
+
+    #[test]
+    fn upcycling_draws_whole_units_anew() {
+        let upcycled =
+            |reinit| start(ExpertRole::Input, Some(2), &RowStart::Upcycled { parent: 0, reinit }).unwrap();
+        assert_eq!(upcycled(0.0), [0.0, 10.0, 20.0, 1.0, 11.0, 21.0]);
+        let third = upcycled(1.0 / 3.0);
+        let changed: Vec<bool> = third.iter().zip(upcycled(0.0)).map(|(a, b)| *a != b).collect();
+        assert_eq!(changed.iter().filter(|c| **c).count(), 2);
+        assert_eq!(changed[..3], changed[3..], "both elements of one unit");
+    }
+
+    #[test]
+    fn a_direction_of_another_length_is_refused() {
+        let aimed = RowStart::Aimed(vec![1.0; 3]);
+        let error = start(ExpertRole::Router, None, &aimed).unwrap_err();
+        assert_eq!(error, SurgeryError::Direction { param: "w".into(), expected: 6, found: 3 });
+        assert!(start(ExpertRole::Input, None, &aimed).is_ok());
+    }
+}

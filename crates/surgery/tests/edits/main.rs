@@ -1,0 +1,14 @@
+//! Edits of a module that is none of moelt's own, with its optimizer and its averaged weights.
+
+#![allow(clippy::unwrap_used)] // a test that cannot go on should stop
+
+mod errors;
+mod first_update;
+mod outside;
+mod preservation;
+mod random;
+mod sameness;
+mod support;
+mod toy;
+mod undo;
+mod values;

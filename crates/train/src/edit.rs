@@ -1,0 +1,44 @@
+//! Edits of the experts between two steps: everything that knows of experts follows.
+
+use moelt_schema::{CheckedPlan, LayerId, LayerKind, LayerSums, Layout, OptimConfig};
+use moelt_surgery::{Applied, apply};
+
+use crate::{TrainError, TrainState, param_groups};
+
+impl TrainState {
+    /// Applies a plan: model, optimizer, averaged weights, windows and openings change together, and the
+    /// edit log grows. With `opening` > 0 a grown expert is let in over so many steps, unless its parent was
+    /// split.
+    ///
+    /// # Errors
+    /// When the plan does not fit; the state is then what it was.
+    pub fn edit(&mut self, plan: &CheckedPlan, optim: &OptimConfig, opening: u64) -> Result<(), TrainError> {
+        let applied = apply(plan, &self.model, &self.optimizer, self.average.as_ref(), &self.streams)?;
+        let Applied { module, optimizer, average, .. } = applied;
+        (self.optimizer, self.average) = (optimizer, average);
+        self.groups = param_groups(&module, optim);
+        self.model = module;
+        let progress = &mut self.progress;
+        progress.window.layers = moved_sums(&progress.window.layers, plan);
+        progress.decision_window = moved_sums(&progress.decision_window, plan);
+        self.layout = plan.after().clone();
+        self.edits.push(plan);
+        self.move_openings(plan, opening);
+        Ok(())
+    }
+}
+
+/// Routing sums of every MoE layer, moved along with its experts. A layer that was dense has none yet: the
+/// window starts over.
+fn moved_sums(sums: &[LayerSums], plan: &CheckedPlan) -> Vec<LayerSums> {
+    let kinds = |layout: &Layout| layout.layers().iter().map(|layer| layer.kind).collect::<Vec<_>>();
+    if sums.is_empty() || kinds(plan.before()) != kinds(plan.after()) {
+        return Vec::new();
+    }
+    let routed = (0..).map(LayerId).zip(plan.before().layers()).filter(|(_, l)| l.kind != LayerKind::Dense);
+    let moved = |((layer, _), sums): ((LayerId, _), &LayerSums)| match plan.maps().get(&layer) {
+        Some(map) => sums.remapped(map),
+        None => sums.clone(),
+    };
+    routed.zip(sums).map(moved).collect()
+}

@@ -1,0 +1,146 @@
+//! Cells that build on other cells: `{7a}` in a phase's config becomes a run folder of this ablation.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Result, bail, ensure};
+use moelt_schema::{Cell, RunConfig};
+
+use super::folder::AblationFolder;
+
+/// Makes cells of the configs of one seed, in their order. Where a config names an arm in braces, the run
+/// folder of that arm's cell takes its place, so that the cell's id tells what it builds on.
+///
+/// # Errors
+/// When an arm named is not among the configs (`check_phase` says whether there is such a phase at all),
+/// or arms need one another in a circle.
+pub(super) fn link(
+    ablation: &str,
+    configs: Vec<RunConfig>,
+    check_phase: impl Fn(&str) -> Result<()>,
+) -> Result<Vec<Cell>> {
+    let arms: Vec<String> = configs.iter().map(|config| config.arm.clone()).collect();
+    let configs = configs.into_iter().map(|config| (config.arm.clone(), config)).collect();
+    let mut linker = Linker { ablation, arms: &arms, configs, check_phase, cells: BTreeMap::new() };
+    arms.iter().map(|arm| linker.cell(arm, &mut Vec::new())).collect()
+}
+
+struct Linker<'a, F> {
+    ablation: &'a str,
+    /// As asked for.
+    arms: &'a [String],
+    configs: BTreeMap<String, RunConfig>,
+    check_phase: F,
+    /// The cells made so far, by arm.
+    cells: BTreeMap<String, Cell>,
+}
+
+impl<F: Fn(&str) -> Result<()>> Linker<'_, F> {
+    /// The cell of an arm, made after those it needs. `chain` holds the arms that are waiting for it.
+    fn cell(&mut self, arm: &str, chain: &mut Vec<String>) -> Result<Cell> {
+        if let Some(cell) = self.cells.get(arm) {
+            return Ok(cell.clone());
+        }
+        let circle = chain.iter().skip_while(|waiting| *waiting != arm).map(String::as_str);
+        let circle: Vec<&str> = circle.chain([arm]).collect();
+        ensure!(circle.len() == 1, "phases need one another: {}", circle.join(" → "));
+        chain.push(arm.to_owned());
+        let mut config = self.configs[arm].clone();
+        let mut needs = Vec::new();
+        for (value, verb) in
+            [(&mut config.start.run, "starts from"), (&mut config.control.edits_of, "follows the edits of")]
+        {
+            let Some((before, needed, after)) = named_arm(value) else { continue };
+            self.check_planned(arm, verb, needed)?;
+            let id = self.cell(needed, chain)?.id;
+            *value = format!("{before}{}{after}", AblationFolder::run_of(self.ablation, &id));
+            needs.push(id);
+        }
+        needs.dedup();
+        chain.pop();
+        let cell = Cell::new(config).after(needs);
+        self.cells.insert(arm.to_owned(), cell.clone());
+        Ok(cell)
+    }
+
+    /// Whether the arm that `arm` needs is among those asked for.
+    fn check_planned(&self, arm: &str, verb: &str, needed: &str) -> Result<()> {
+        if self.arms.iter().any(|known| known == needed) {
+            return Ok(());
+        }
+        if let Err(unknown) = (self.check_phase)(needed) {
+            bail!("phase `{arm}` {verb} `{{{needed}}}`: {unknown}");
+        }
+        let with_it = self.arms.iter().flat_map(|known| {
+            let before = (known == arm).then_some(needed);
+            before.into_iter().chain([known.as_str()])
+        });
+        bail!(
+            "phase `{arm}` {verb} `{needed}`, which is not among the phases; add it: --phases {}",
+            with_it.collect::<Vec<_>>().join(",")
+        );
+    }
+}
+
+/// The arm in braces, and what stands before and after it.
+fn named_arm(value: &str) -> Option<(&str, &str, &str)> {
+    let (before, rest) = value.split_once('{')?;
+    let (arm, after) = rest.split_once('}')?;
+    Some((before, arm, after))
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::anyhow;
+
+    use super::*;
+
+    /// A config of `arm` that starts from `run` and follows `edits_of`.
+    fn config(arm: &str, run: &str, edits_of: &str) -> RunConfig {
+        let mut config = RunConfig { arm: arm.to_owned(), seed: 3, ..RunConfig::default() };
+        config.start.run = run.to_owned();
+        config.control.edits_of = edits_of.to_owned();
+        config
+    }
+
+    fn linked(configs: &[RunConfig]) -> Result<Vec<Cell>> {
+        let check = |arm: &str| if arm == "x" { Err(anyhow!("no phase `x`")) } else { Ok(()) };
+        link("test", configs.to_vec(), check)
+    }
+
+    #[test]
+    fn arms_in_braces_become_run_folders_in_any_order() {
+        let cells = linked(&[
+            config("grandchild", "{child}/checkpoints/step-00000100", ""),
+            config("child", "{frozen-4}", "{frozen-4}"),
+            config("frozen-4", "", "some/other/run"),
+        ])
+        .unwrap();
+        let ids: Vec<&str> = cells.iter().map(|cell| cell.id.as_str()).collect();
+        assert!(ids[0].starts_with("grandchild-s3-") && ids[2].starts_with("frozen-4-s3-"), "{ids:?}");
+        let start = |cell: &Cell| cell.config.start.run.clone();
+        assert_eq!(start(&cells[0]), format!("runs/test/cells/{}/checkpoints/step-00000100", ids[1]));
+        assert_eq!(start(&cells[1]), format!("runs/test/cells/{}", ids[2]));
+        assert_eq!(cells[1].config.control.edits_of, start(&cells[1]));
+        assert_eq!(cells[0].needs, [ids[1]]);
+        assert_eq!(cells[1].needs, [ids[2]]);
+        assert_eq!(cells[2].needs, [""; 0]);
+        assert_eq!(cells[2].config.control.edits_of, "some/other/run");
+        assert!(cells.iter().all(|cell| cell.digest == cell.config.digest()));
+    }
+
+    #[test]
+    fn what_cannot_be_linked_is_said() {
+        let message = |configs: &[RunConfig]| linked(configs).unwrap_err().to_string();
+        assert_eq!(
+            message(&[config("q2", "", ""), config("7b3", "{7a}", "")]),
+            "phase `7b3` starts from `7a`, which is not among the phases; add it: --phases q2,7a,7b3"
+        );
+        assert_eq!(
+            message(&[config("7b3", "", "{x}")]),
+            "phase `7b3` follows the edits of `{x}`: no phase `x`"
+        );
+        let circle = [config("a", "{b}", ""), config("b", "", "{c}"), config("c", "{b}", "")];
+        assert_eq!(message(&circle), "phases need one another: b → c → b");
+        assert_eq!(message(&[config("a", "{a}", "")]), "phases need one another: a → a");
+    }
+}

@@ -1,0 +1,146 @@
+//! `cargo xtask ablate` with phases that build on other phases.
+
+use std::fs;
+
+use moelt_eval::Report;
+use moelt_schema::{AblationPlan, Cell, PolicyKind, RunConfig, StartFrom};
+
+use crate::support::TestWorkspace;
+
+/// The cell of an arm.
+fn cell<'a>(plan: &'a AblationPlan, arm: &str, seed: u64) -> &'a Cell {
+    plan.cells.iter().find(|cell| cell.arm == arm && cell.seed == seed).unwrap()
+}
+
+/// The run folder of a cell of the ablation `test`.
+fn run_of(cell: &Cell) -> String {
+    format!("runs/test/cells/{}", cell.id)
+}
+
+#[test]
+fn phases_of_the_data_sets_build_on_cells_of_their_own_seed() {
+    let workspace = TestWorkspace::new();
+    fs::create_dir_all(workspace.path("datasets/sst2")).unwrap();
+    for file in ["datasets/sst2/train.tsv", "datasets/sst2/dev.tsv"] {
+        fs::write(workspace.path(file), "").unwrap();
+    }
+    for dataset in ["planted", "sst2"] {
+        let name = format!("{dataset}-smoke");
+        let plan = workspace.plan(&name, &["--dataset", dataset, "--preset", "smoke"]);
+        for seed in [0, 1] {
+            let parent = cell(&plan, "7a", seed);
+            assert_eq!(parent.config.control.policy, PolicyKind::Rule);
+            let run = format!("runs/{name}/cells/{}", parent.id);
+            for (arm, take) in [("7b3", StartFrom::Weights), ("7b3-scratch", StartFrom::Size)] {
+                let child = cell(&plan, arm, seed);
+                assert_eq!((&child.config.start.run, child.config.start.take), (&run, take));
+                assert_eq!(child.config.control.policy, PolicyKind::Frozen);
+                assert_eq!(child.needs, [parent.id.as_str()]);
+            }
+            for (arm, policy) in
+                [("placebo-time", PolicyKind::PlaceboTime), ("placebo-surgery", PolicyKind::PlaceboSurgery)]
+            {
+                let placebo = cell(&plan, arm, seed);
+                assert_eq!(placebo.needs, [parent.id.as_str()]);
+                // Nothing else differs from 7a.
+                let mut config = RunConfig { arm: arm.to_owned(), ..parent.config.clone() };
+                (config.control.policy, config.control.edits_of) = (policy, run.clone());
+                assert_eq!(placebo.config, config);
+            }
+            let dynmoe = cell(&plan, "dynmoe", seed);
+            assert_eq!((dynmoe.config.control.policy, dynmoe.needs.len()), (PolicyKind::Dynmoe, 0));
+        }
+    }
+}
+
+#[test]
+fn a_recipe_lies_over_the_settings_that_the_editing_arms_share() {
+    let workspace = TestWorkspace::new();
+    let recipe = workspace.path("configs/datasets/planted.toml");
+    let text = fs::read_to_string(&recipe).unwrap() + "\n[control]\nevery = 7\n";
+    fs::write(&recipe, text).unwrap();
+    let plan = workspace.plan("test", &["--phases", "7a,dynmoe,placebo-time", "--seeds", "1"]);
+    assert!(plan.cells.iter().all(|cell| cell.config.control.every == 7));
+    assert!(plan.cells.iter().all(|cell| cell.config.model.d_ff == 2));
+}
+
+#[test]
+fn cells_run_after_those_they_need_in_whatever_order_they_are_named() {
+    let workspace = TestWorkspace::new();
+    let phases = ["--phases", "7b3,placebo-time,q2,7a", "--seeds", "2"];
+    let plan = workspace.plan("test", &phases);
+    assert_eq!(plan.arms(), ["7b3", "placebo-time", "q2", "7a"]);
+    plan.cells.iter().for_each(|cell| workspace.prepare(cell, 90));
+    // The stand-in refuses a cell whose config names a run that is not finished.
+    workspace.xtask(&[&["ablate", "--name", "test", "--jobs", "1"][..], &phases].concat(), 0);
+    let calls = workspace.calls_in_order();
+    let place = |cell: &Cell| calls.iter().position(|id| *id == cell.id).unwrap();
+    for seed in [0, 1] {
+        let (parent, child) = (cell(&plan, "7a", seed), cell(&plan, "7b3", seed));
+        assert!(place(parent) < place(child) && place(parent) < place(cell(&plan, "placebo-time", seed)));
+        let text = fs::read_to_string(workspace.path(&format!("{}.toml", run_of(child)))).unwrap();
+        assert!(text.contains(&format!("run = \"{}\"", run_of(parent))), "{text}");
+    }
+    assert_eq!(calls.len(), 8);
+    let other_order = workspace.plan("other", &["--phases", "7a,7b3,placebo-time,q2", "--seeds", "2"]);
+    assert_eq!(cell(&other_order, "7a", 1).id, cell(&plan, "7a", 1).id);
+}
+
+#[test]
+fn what_needs_a_failed_cell_fails_with_it_until_that_is_mended() {
+    let workspace = TestWorkspace::new();
+    let plan = workspace.plan("test", &["--phases", "7b3,7a,q2", "--seeds", "2"]);
+    let (parent, child) = (cell(&plan, "7a", 1), cell(&plan, "7b3", 1));
+    plan.cells.iter().filter(|cell| cell.id != parent.id).for_each(|cell| workspace.prepare(cell, 90));
+    let text = workspace.xtask(&["ablate", "run", "--name", "test"], 1);
+    let reason = format!("needs {}, which has no result", parent.id);
+    assert!(text.contains(&format!("{} FAILED: exit status: 1", parent.id)), "{text}");
+    assert!(text.contains(&format!("{} FAILED: {reason}\n", child.id)), "{text}");
+    assert!(text.contains("[6/6] "), "{text}");
+    let failed = workspace.path(&format!("{}.failed", run_of(child)));
+    assert_eq!(fs::read_to_string(&failed).unwrap(), reason);
+    assert_eq!(workspace.calls().len(), 5);
+
+    workspace.prepare(parent, 90);
+    workspace.xtask(&["ablate", "run", "--name", "test"], 0);
+    assert_eq!(workspace.calls().len(), 7);
+    assert!(!failed.exists());
+    let json = fs::read_to_string(workspace.path("runs/test/report.json")).unwrap();
+    assert_eq!(serde_json::from_str::<Report>(&json).unwrap().unfinished, []);
+}
+
+#[test]
+fn a_single_cell_is_run_only_when_what_it_needs_is_finished() {
+    let workspace = TestWorkspace::new();
+    let plan = workspace.plan("test", &["--phases", "7a,7b3", "--seeds", "1"]);
+    plan.cells.iter().for_each(|cell| workspace.prepare(cell, 90));
+    let [parent, child] = [&plan.cells[0].id, &plan.cells[1].id].map(String::as_str);
+    let text = workspace.xtask(&["ablate", "run", "--name", "test", child], 1);
+    assert!(text.contains(&format!("{child} FAILED: needs {parent}, which has no result")), "{text}");
+    assert!(workspace.calls().is_empty());
+    workspace.xtask(&["ablate", "run", "--name", "test", parent], 1);
+    workspace.xtask(&["ablate", "run", "--name", "test", child], 0);
+    assert_eq!(workspace.calls_in_order(), [parent, child]);
+}
+
+#[test]
+fn what_cannot_be_linked_is_not_planned() {
+    let workspace = TestWorkspace::new();
+    let phase = |name: &str, run: &str| {
+        let text = format!("parent = \"../base.toml\"\n[start]\nrun = \"{run}\"\n");
+        fs::write(workspace.path(&format!("configs/phases/{name}.toml")), text).unwrap();
+    };
+    phase("lost", "{q9}");
+    phase("chicken", "{egg}");
+    phase("egg", "{chicken}");
+    let cases = [
+        ("7b3", "phase `7b3` starts from `7a`, which is not among the phases; add it: --phases 7a,7b3"),
+        ("q1,placebo-time", "phase `placebo-time` follows the edits of `7a`, which is not among the phases"),
+        ("lost", "phase `lost` starts from `{q9}`: no phase `q9` in configs/phases; there are: 7a, 7b3"),
+        ("egg,chicken", "phases need one another: egg → chicken → egg"),
+    ];
+    for (phases, expected) in cases {
+        let text = workspace.xtask(&["ablate", "plan", "--phases", phases], 1);
+        assert!(text.contains(expected), "{phases}\n{text}");
+    }
+}
