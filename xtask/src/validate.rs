@@ -8,8 +8,8 @@ use crate::{tidy, workspace::Workspace};
 
 /// Check format, tidiness, lints, docs and tests, cheapest first; stop at the first failure.
 ///
-/// Everything is built in one profile (release), and xtask apart from the rest, so that tests use the
-/// very Burn that `cargo xtask ablate` builds: xtask's dependencies ask for other features of crates that
+/// Everything is built in one profile (release), and xtask and benches apart from the rest, so that tests use
+/// the very Burn that `cargo xtask ablate` builds: their dependencies ask for other features of crates that
 /// Burn uses, and together they would build a second one.
 #[derive(clap::Args)]
 #[command(after_help = "Example:\n  cargo xtask validate")]
@@ -31,7 +31,7 @@ const STEPS: [Check; 6] = [
     Check::Cargo(&["clippy", "--release", "--workspace", "--all-targets", "--", "-D", "warnings"]),
     Check::Docs(&["doc", "--release", "--workspace", "--no-deps"]),
     Check::Cargo(&["test", "--release", "--package", "xtask"]),
-    Check::Cargo(&["test", "--release", "--workspace", "--exclude", "xtask"]),
+    Check::Cargo(&["test", "--release", "--workspace", "--exclude", "xtask", "--exclude", "moelt-bench"]),
 ];
 
 impl Check {

@@ -32,18 +32,18 @@ pub struct ClassifierConfig {
 pub struct Classifier {
     embedding: TokenEmbedding,
     input_norm: Option<LayerNorm>,
-    conv: Option<TokenConv>,
+    pub(crate) conv: Option<TokenConv>,
     pub(crate) layers: Vec<MoeLayer>,
     output_norm: Option<LayerNorm>,
-    head: Linear,
+    pub(crate) head: Linear,
     #[module(skip)]
-    rates: Rates,
+    pub(crate) rates: Rates,
 }
 
 /// The parts of the config that a forward pass needs.
 #[derive(Clone, Debug)]
-struct Rates {
-    unit: Unit,
+pub(crate) struct Rates {
+    pub(crate) unit: Unit,
     pooling: Pooling,
     input_dropout: f64,
     output_dropout: f64,

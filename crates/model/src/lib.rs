@@ -14,6 +14,7 @@ mod conv;
 mod dispatch;
 mod embedding;
 mod experts;
+mod flops;
 mod host;
 mod init;
 mod input;

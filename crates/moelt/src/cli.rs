@@ -1,9 +1,12 @@
 //! What can be typed.
 
+mod edits;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+pub(crate) use self::edits::{EditKind, TypedEdit, TypedEdits};
 use crate::backend::Backend;
 
 /// Train and use Mixture-of-Experts text classifiers.
@@ -38,7 +41,16 @@ pub(crate) enum Command {
         echo 'a gorgeous , witty film' | moelt predict runs/sst2\n\n\
         Writes CSV with the header `label,probability`, one line a text, in order.")]
     Predict(PredictArgs),
-    /// Show what is in a checkpoint: experts, sizes, metrics, tensors.
+    /// Edit the experts of a checkpoint without training; the checkpoint itself stays as it is.
+    #[command(after_help = "Examples:\n  \
+        moelt edit runs/first --prune 0:3 --out edited/without-3\n  \
+        moelt edit runs/first --grow 0 --grow 0:1 --merge 0:3:2 --out edited/other\n  \
+        moelt edit runs/dense --upcycle 0:4 --top-k 2 --out edited/four\n\n\
+        L is a layer, from 0; the other numbers are ids of experts as `moelt inspect` shows them, all as they \
+        are before the edits. New experts get the next free ids, in the order typed. DIR can be given wherever \
+        a checkpoint can: to inspect, eval, predict and edit, and to train by --set start.run=DIR.")]
+    Edit(EditArgs),
+    /// Show what is in a checkpoint: experts, edits, sizes, metrics, tensors.
     #[command(after_help = "Examples:\n  \
         moelt inspect runs/first\n  \
         moelt inspect runs/first/checkpoints/latest --json")]
@@ -120,6 +132,31 @@ pub(crate) struct PredictArgs {
     /// Write here instead of to standard output.
     #[arg(long, value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) device: DeviceArgs,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct EditArgs {
+    /// Run folder (its best checkpoint), checkpoint folder, or pointer file.
+    pub(crate) checkpoint: PathBuf,
+    #[command(flatten)]
+    pub(crate) edits: TypedEdits,
+    /// Noise on the copies of --grow L:PARENT, as a fraction of the RMS of each tensor.
+    #[arg(long, value_name = "F", default_value_t = 0.1, requires = "grow")]
+    pub(crate) noise: f64,
+    /// Experts per row of an upcycled layer.
+    #[arg(long, value_name = "K", default_value_t = 2, requires = "upcycle")]
+    pub(crate) top_k: usize,
+    /// Fraction of each copy's hidden units that --upcycle draws anew, so that copies differ.
+    #[arg(long, value_name = "F", default_value_t = 0.5, requires = "upcycle")]
+    pub(crate) reinit: f64,
+    /// Folder to write the edited checkpoint to; must not exist.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: PathBuf,
+    /// Machine-readable output.
+    #[arg(long)]
+    pub(crate) json: bool,
     #[command(flatten)]
     pub(crate) device: DeviceArgs,
 }

@@ -28,6 +28,7 @@ fn main() -> ExitCode {
         Command::Train(args) => commands::train::run(args),
         Command::Eval(args) => commands::eval::run(args).map(|()| ExitCode::SUCCESS),
         Command::Predict(args) => commands::predict::run(args).map(|()| ExitCode::SUCCESS),
+        Command::Edit(args) => commands::edit::run(args).map(|()| ExitCode::SUCCESS),
         Command::Inspect(args) => commands::inspect::run(args).map(|()| ExitCode::SUCCESS),
     };
     done.unwrap_or_else(|error| {

@@ -1,8 +1,10 @@
 //! Every edit of a run, from which its layout can be replayed.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
-use crate::{CheckedPlan, Layout, Limits, Plan, PlanError};
+use crate::{CheckedPlan, Edit, ExpertId, ExpertInit, LayerId, Layout, Limits, Plan, PlanError};
 
 /// The experts a run began with, and every plan applied since, in order.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -36,6 +38,73 @@ pub enum ReplayError {
         /// As recorded.
         recorded: Box<Layout>,
     },
+}
+
+/// How an expert came to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Birth {
+    /// It was there before the first plan.
+    Initial,
+    /// Grown from its own random streams.
+    Fresh {
+        /// Step of the plan.
+        step: u64,
+    },
+    /// Grown as a copy.
+    Copy {
+        /// Of this expert.
+        parent: ExpertId,
+        /// Step of the plan.
+        step: u64,
+    },
+    /// Grown as one half of an expert.
+    Split {
+        /// The other half.
+        parent: ExpertId,
+        /// Step of the plan.
+        step: u64,
+    },
+    /// One of the copies of a dense expert.
+    Upcycled {
+        /// The dense expert.
+        parent: ExpertId,
+        /// Step of the plan.
+        step: u64,
+    },
+}
+
+/// An expert that was merged into another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Merged {
+    /// The one that went.
+    pub expert: ExpertId,
+    /// Step of the plan.
+    pub step: u64,
+}
+
+/// Where an expert comes from, and what it has taken in since.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Lineage {
+    /// How it came to be.
+    pub birth: Birth,
+    /// What was merged into it, in order.
+    pub merged: Vec<Merged>,
+}
+
+impl fmt::Display for Lineage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.birth {
+            Birth::Initial => write!(f, "initial"),
+            Birth::Fresh { step } => write!(f, "fresh at step {step}"),
+            Birth::Copy { parent, step } => write!(f, "copy of {} at step {step}", parent.0),
+            Birth::Split { parent, step } => write!(f, "split of {} at step {step}", parent.0),
+            Birth::Upcycled { parent, step } => write!(f, "upcycled from {} at step {step}", parent.0),
+        }?;
+        self.merged
+            .iter()
+            .try_for_each(|gone| write!(f, "; merged: +{} at step {}", gone.expert.0, gone.step))
+    }
 }
 
 impl EditLog {
@@ -92,27 +161,118 @@ impl EditLog {
         }
         Ok(counts)
     }
+
+    /// Where an expert comes from, also one that is gone; none when the layer never had it.
+    pub fn lineage(&self, layer: LayerId, expert: ExpertId) -> Option<Lineage> {
+        let initial = self.initial.layer(layer)?.experts.contains(&expert);
+        let mut birth = initial.then_some(Birth::Initial);
+        let mut merged = Vec::new();
+        let edits = self.plans.iter().flat_map(|plan| plan.edits.iter().map(|edit| (plan.step, edit)));
+        for (step, edit) in edits.filter(|(_, edit)| edit.layer() == layer) {
+            match edit {
+                Edit::Grow { new, init, .. } if *new == expert => birth = Some(grown(init, step)),
+                Edit::Upcycle { into, .. } if birth.is_none() && into.contains(&expert) => {
+                    birth = Some(Birth::Upcycled { parent: into[0], step });
+                }
+                Edit::Merge { from, into, .. } if *into == expert => {
+                    merged.push(Merged { expert: *from, step });
+                }
+                _ => {}
+            }
+        }
+        Some(Lineage { birth: birth?, merged })
+    }
+}
+
+fn grown(init: &ExpertInit, step: u64) -> Birth {
+    match *init {
+        ExpertInit::Fresh | ExpertInit::Aimed { .. } => Birth::Fresh { step },
+        ExpertInit::Copy { parent, .. } => Birth::Copy { parent, step },
+        ExpertInit::Split { parent } => Birth::Split { parent, step },
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Edit, Evidence, ExpertId, ExpertInit, LayerId, LayerKind};
+    use crate::{Evidence, LayerKind};
+
+    const LAYER: LayerId = LayerId(0);
+
+    fn grow(new: u64, init: ExpertInit) -> Edit {
+        Edit::Grow { layer: LAYER, new: ExpertId(new), init }
+    }
+
+    /// A log of one edit a plan, at steps 10, 20, ….
+    fn log(kind: LayerKind, n_experts: usize, edits: Vec<Edit>) -> EditLog {
+        let mut log = EditLog::new(Layout::uniform(1, kind, n_experts));
+        let mut layout = log.initial.clone();
+        for (step, edit) in (10..).step_by(10).zip(edits) {
+            let plan = Plan { step, edits: vec![edit], reason: "test".into(), evidence: Evidence::default() };
+            let checked = plan.check(&layout, &Limits::default()).unwrap();
+            layout = checked.after().clone();
+            log.push(&checked);
+        }
+        log
+    }
+
+    fn lineage(log: &EditLog, expert: u64) -> String {
+        log.lineage(LAYER, ExpertId(expert)).map_or("never".to_owned(), |lineage| lineage.to_string())
+    }
+
+    #[test]
+    fn every_expert_knows_where_it_comes_from() {
+        let merge = |from: u64, into: u64| Edit::Merge {
+            layer: LAYER,
+            from: ExpertId(from),
+            into: ExpertId(into),
+            share: 0.5,
+        };
+        let edits = vec![
+            grow(2, ExpertInit::Fresh),
+            grow(3, ExpertInit::Copy { parent: ExpertId(1), noise: 0.1 }),
+            grow(4, ExpertInit::Split { parent: ExpertId(3) }),
+            merge(1, 3),
+            grow(5, ExpertInit::Aimed { direction: vec![1.0] }),
+            merge(2, 3),
+        ];
+        let log = log(LayerKind::Moe { top_k: 1 }, 2, edits);
+        let expected = [
+            "initial",
+            "initial",
+            "fresh at step 10",
+            "copy of 1 at step 20; merged: +1 at step 40; merged: +2 at step 60",
+            "split of 3 at step 30",
+            "fresh at step 50",
+            "never",
+        ];
+        for (expert, expected) in (0..).zip(expected) {
+            assert_eq!(lineage(&log, expert), expected);
+        }
+        assert_eq!(log.lineage(LayerId(1), ExpertId(0)), None);
+    }
+
+    #[test]
+    fn the_dense_expert_stays_initial_and_its_copies_name_it() {
+        let upcycle =
+            Edit::Upcycle { layer: LAYER, into: [0, 1, 2].map(ExpertId).into(), top_k: 2, reinit: 0.5 };
+        let log = log(LayerKind::Dense, 1, vec![upcycle]);
+        assert_eq!(
+            [0, 1, 2].map(|expert| lineage(&log, expert)),
+            ["initial", "upcycled from 0 at step 10", "upcycled from 0 at step 10"]
+        );
+        let json = serde_json::to_value(log.lineage(LAYER, ExpertId(2))).unwrap();
+        let birth = serde_json::json!({"kind": "upcycled", "parent": 0, "step": 10});
+        assert_eq!(json, serde_json::json!({"birth": birth, "merged": []}));
+    }
 
     #[test]
     fn the_log_replays_to_any_step() {
-        let layout = Layout::uniform(1, LayerKind::Moe { top_k: 1 }, 2);
-        let mut log = EditLog::new(layout.clone());
-        let grow = Edit::Grow { layer: LayerId(0), new: ExpertId(2), init: ExpertInit::Fresh };
-        let prune = Edit::Prune { layer: LayerId(0), expert: ExpertId(0) };
-        let mut now = layout.clone();
-        for (step, edit) in [(10, grow), (20, prune)] {
-            let plan = Plan { step, edits: vec![edit], reason: "test".into(), evidence: Evidence::default() };
-            let checked = plan.check(&now, &Limits::default()).unwrap();
-            now = checked.after().clone();
-            log.push(&checked);
-        }
-        assert_eq!(log.layout_at(9).unwrap(), layout);
+        let prune = |expert| Edit::Prune { layer: LAYER, expert: ExpertId(expert) };
+        let mut log = log(LayerKind::Moe { top_k: 1 }, 2, vec![grow(2, ExpertInit::Fresh), prune(0)]);
+        let now = log.layout_at(20).unwrap();
+        assert_eq!(now.layers()[0].experts, [1, 2].map(ExpertId));
+        assert_eq!(log.layout_at(9).unwrap(), log.initial);
         assert_eq!(log.counts().unwrap(), [(0, 2), (10, 3), (20, 2)]);
         log.check(20, &now).unwrap();
         assert!(matches!(log.check(10, &now), Err(ReplayError::Other { .. })));
@@ -120,7 +280,7 @@ mod tests {
         assert_eq!(serde_json::from_str::<EditLog>(&json).unwrap(), log);
         log.plans.remove(0);
         assert_eq!(log.layout_at(20).unwrap().n_experts(), 1);
-        log.plans[0].edits = vec![Edit::Prune { layer: LayerId(0), expert: ExpertId(2) }];
+        log.plans[0].edits = vec![prune(2)];
         assert!(matches!(log.layout_at(20), Err(ReplayError::Plan { index: 0, step: 20, .. })));
     }
 }

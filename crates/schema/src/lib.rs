@@ -38,7 +38,7 @@ pub use control::{
 };
 pub use digest::{Digest, DigestError};
 pub use edit::{Edit, Evidence, ExpertInit, Plan};
-pub use edit_log::{EditLog, ReplayError};
+pub use edit_log::{Birth, EditLog, Lineage, Merged, ReplayError};
 pub use event::{Choice, EditEffect, Event, EventRecord, StopReason, Wall};
 pub use layout::{ExpertId, LayerId, LayerKind, LayerLayout, Layout};
 pub use manifest::{

@@ -349,7 +349,9 @@ impl<'a> LayerEdit<'a> {
         let stay = experts.iter().zip(self.old).filter_map(|(id, row)| Some((*id, row?)));
         let mut rows: Vec<(ExpertId, RowSource)> = stay.chain(self.new).collect();
         if let Some(order) = self.order {
-            rows.sort_by_key(|(id, _)| order.iter().position(|other| other == id));
+            // Grown experts are in no order: they stay behind.
+            let place = |id: &ExpertId| order.iter().position(|other| other == id).unwrap_or(order.len());
+            rows.sort_by_key(|(id, _)| place(id));
         }
         let (experts, rows): (Vec<_>, Vec<_>) = rows.into_iter().unzip();
         let n = experts.len();
@@ -403,6 +405,15 @@ mod tests {
         assert_eq!(rows[0], RowSource::Merge { into: 1, from: vec![(3, 0.25)] });
         assert_eq!(rows[1], RowSource::Halve(2));
         assert_eq!(rows[2], RowSource::New { expert: ExpertId(7), start: RowStart::Half(2) });
+    }
+
+    #[test]
+    fn grown_experts_come_behind_reordered_ones() {
+        let order = [3, 1, 0, 2].map(ExpertId);
+        let reorder = Edit::Reorder { layer: LAYER, order: order.into() };
+        let checked = check(vec![grow(4, ExpertInit::Fresh), reorder]).unwrap();
+        assert_eq!(checked.after().layers()[0].experts, [3, 1, 0, 2, 4].map(ExpertId));
+        assert_eq!(checked.maps()[&LAYER].rows[0], RowSource::Keep(3));
     }
 
     #[test]

@@ -51,12 +51,30 @@ pub enum RowStart {
     },
 }
 
+impl RowStart {
+    /// Position of the expert it is made from.
+    pub fn parent(&self) -> Option<usize> {
+        match self {
+            Self::Fresh | Self::Aimed(_) => None,
+            Self::Copy { parent, .. } | Self::Half(parent) | Self::Upcycled { parent, .. } => Some(*parent),
+        }
+    }
+}
+
 impl RowSource {
     /// Position before the edit of an expert that goes on as it was.
     pub fn kept(&self) -> Option<usize> {
         match self {
             Self::Keep(old) | Self::Halve(old) => Some(*old),
             Self::New { .. } | Self::Merge { .. } => None,
+        }
+    }
+
+    /// Position before the edit of the expert that it is, was made from, or is the rest of.
+    pub fn origin(&self) -> Option<usize> {
+        match self {
+            Self::Keep(old) | Self::Halve(old) | Self::Merge { into: old, .. } => Some(*old),
+            Self::New { start, .. } => start.parent(),
         }
     }
 }

@@ -29,7 +29,9 @@ pub struct Applied<M> {
 ///
 /// - An expert that stays keeps weights, moments, step counts and averages bit by bit.
 /// - A new or merged expert has no moments and 0 steps: its first update is at most `lr`, in its router row
-///   too. Its average begins at its weights.
+///   too.
+/// - The average of an expert that is made from others is made from theirs in the same way, and goes on from
+///   there; that of a fresh one begins at its weights.
 /// - Of an expert that goes nothing is left, but in [`Applied::undo`].
 ///
 /// New rows are drawn from `streams`, which depend on the run's seed, the layer and the expert's id.
@@ -49,7 +51,7 @@ pub fn apply<M: Module + ExpertAxes>(
     check_state(&old_axes, &tensors, optimizer, average)?;
     let with_parts = module.clone().with_parts_of(plan.after());
     let new_axes = edited_axes(&with_parts, plan)?;
-    let rows = new_rows(&old_axes, &new_axes, &tensors, &with_parts, plan, streams)?;
+    let rows = new_rows(&old_axes, &new_axes, &tensors, average, &with_parts, plan, streams)?;
     let undo = Undo::new(plan, &old_axes, &tensors, optimizer, average);
     let (module, optimizer, average) = carry_out(with_parts, &old_axes, &new_axes, &rows, optimizer, average);
     Ok(Applied { module, optimizer, average, undo })

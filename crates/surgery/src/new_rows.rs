@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use burn::module::Module;
-use moelt_optim::{HostTensor, export_some};
+use moelt_optim::{HostTensor, WeightAverage, export_some};
 use moelt_schema::{CheckedPlan, ExpertAxis, ExpertRole, Layout, RowMap, RowSource, Streams};
 
 use crate::{
@@ -27,22 +27,24 @@ pub(crate) struct ParamRows {
 }
 
 impl ParamRows {
-    /// An expert that stays keeps what is remembered of it; of every other one nothing is known yet. The
-    /// average of a row moves as the row does: it is kept, or begins at the new weights.
-    fn of_edit(weights: Vec<Row<f32>>, map: &RowMap) -> Self {
+    /// The optimizer keeps what it remembers of an expert that stays; of every other one it knows nothing
+    /// yet. Averages are made as weights are made, the one of a copy from its parent's and so on, and go on
+    /// from where that stood: an edit that keeps the model's function keeps that of the averaged one.
+    fn of_edit(weights: Vec<Row<f32>>, average: Vec<Row<f32>>, map: &RowMap) -> Self {
         Self {
-            average: weights.clone(),
             weights,
-            moment_1: kept_rows(map),
-            moment_2: kept_rows(map),
-            steps: kept_rows(map),
-            updates: kept_rows(map),
+            average,
+            moment_1: rows_of(map, RowSource::kept),
+            moment_2: rows_of(map, RowSource::kept),
+            steps: rows_of(map, RowSource::kept),
+            updates: rows_of(map, RowSource::origin),
         }
     }
 }
 
-fn kept_rows<T>(map: &RowMap) -> Vec<Row<T>> {
-    map.rows.iter().map(|source| source.kept().map_or(Row::Zeros, Row::Old)).collect()
+/// The old row that `old` names for each new one, or zeros.
+fn rows_of<T>(map: &RowMap, old: impl Fn(&RowSource) -> Option<usize>) -> Vec<Row<T>> {
+    map.rows.iter().map(|source| old(source).map_or(Row::Zeros, Row::Old)).collect()
 }
 
 /// The new rows of every parameter.
@@ -50,6 +52,7 @@ pub(crate) fn new_rows<M: Module>(
     old_axes: &[ExpertAxis],
     new_axes: &[ExpertAxis],
     tensors: &BTreeMap<String, HostTensor>,
+    average: Option<&WeightAverage>,
     module: &M,
     plan: &CheckedPlan,
     streams: &Streams,
@@ -64,13 +67,16 @@ pub(crate) fn new_rows<M: Module>(
             .collect();
         let merges = matched_merges(&params, map);
         for param in &params {
-            let weights = param_rows(param, map, &merges, streams)?;
-            rows.insert(param.axis.param.clone(), ParamRows::of_edit(weights, map));
+            let path = &param.axis.param;
+            let averaged = average.and_then(|average| average.state().get(path)).map(|state| &state.weights);
+            let averaged = OldParam { tensor: averaged.unwrap_or(param.tensor), ..*param };
+            let rows_from = |param| param_rows(param, map, &merges, streams);
+            rows.insert(path.clone(), ParamRows::of_edit(rows_from(param)?, rows_from(&averaged)?, map));
         }
         let born = new_axes.iter().filter(|axis| axis.layer == *layer && !tensors.contains_key(&axis.param));
         for axis in born {
             let weights = born_rows(axis, module, plan.after(), streams)?;
-            rows.insert(axis.param.clone(), ParamRows::of_edit(weights, map));
+            rows.insert(axis.param.clone(), ParamRows::of_edit(weights.clone(), weights, map));
         }
     }
     Ok(rows)

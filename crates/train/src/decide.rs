@@ -6,7 +6,7 @@ use moelt_schema::{
     RunDir,
 };
 
-use crate::{Split, TrainError, TrainState, effect::Outputs};
+use crate::{Split, TrainError, TrainState, effect::Outputs, start::no_placeholder};
 
 /// The policy of a run; none when its experts are frozen.
 pub(crate) struct Control {
@@ -62,6 +62,7 @@ fn script(control: &ControlConfig) -> Result<Option<EditLog>, TrainError> {
     if control.edits_of.is_empty() {
         return Ok(None);
     }
+    no_placeholder("control.edits_of", &control.edits_of)?;
     let run = RunDir::new(&control.edits_of);
     match CellResult::read_any(&run)? {
         Some(result) => Ok(Some(result.edits)),

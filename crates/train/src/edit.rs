@@ -8,7 +8,7 @@ use crate::{TrainError, TrainState, param_groups};
 impl TrainState {
     /// Applies a plan: model, optimizer, averaged weights, windows and openings change together, and the
     /// edit log grows. With `opening` > 0 a grown expert is let in over so many steps, unless its parent was
-    /// split.
+    /// split; with 0 it is there at once, and whoever is being let in is left at that.
     ///
     /// # Errors
     /// When the plan does not fit; the state is then what it was.

@@ -40,15 +40,19 @@ impl Outputs {
 
     /// The effect of an edit that led from here to `after`.
     pub(crate) fn effect(&self, after: &Self) -> EditEffect {
-        let norm = |values: &mut dyn Iterator<Item = f64>| values.map(|v| v * v).sum::<f64>().sqrt();
-        let pairs = self.logits.iter().zip(&after.logits);
-        let difference = norm(&mut pairs.map(|(a, b)| f64::from(b - a)));
-        let size = norm(&mut self.logits.iter().map(|v| f64::from(*v)));
         EditEffect {
             texts: self.texts,
             loss_before: self.loss,
             loss_after: after.loss,
-            deviation: if difference > 0.0 { difference / size } else { 0.0 },
+            deviation: deviation(&self.logits, &after.logits),
         }
     }
+}
+
+/// `‖after − before‖ / ‖before‖` of two lists of logits.
+pub(crate) fn deviation(before: &[f32], after: &[f32]) -> f64 {
+    let norm = |values: &mut dyn Iterator<Item = f64>| values.map(|v| v * v).sum::<f64>().sqrt();
+    let difference = norm(&mut before.iter().zip(after).map(|(a, b)| f64::from(b - a)));
+    let size = norm(&mut before.iter().map(|v| f64::from(*v)));
+    if difference > 0.0 { difference / size } else { 0.0 }
 }

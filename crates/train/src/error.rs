@@ -75,6 +75,14 @@ pub enum TrainError {
         /// The last good checkpoint.
         checkpoint: Option<PathBuf>,
     },
+    /// An edit of a checkpoint leads to something that is not a number.
+    #[error("with these edits {what} is {value}; try less noise")]
+    EditNotFinite {
+        /// A weight, the model's output, ….
+        what: &'static str,
+        /// NaN or infinite.
+        value: f64,
+    },
     /// A checkpoint evaluates to something else than it did when it was saved.
     #[error(
         "{}: selection accuracy was {saved} when saved and is {now} now: \

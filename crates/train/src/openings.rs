@@ -15,18 +15,20 @@ fn closing(age: u64, opening: u64) -> f32 {
 }
 
 impl TrainState {
-    /// Sets the offsets of experts that are being let in, for the step to come.
+    /// Sets the offsets of experts that are being let in, for the step to come. An offset never falls: a run
+    /// that takes over a half-open expert goes on from there.
     pub(crate) fn let_in(&mut self, opening: u64) {
         let openings = std::mem::take(&mut self.progress.openings);
-        for now in &openings {
-            let offset = now.offset + closing(self.step - now.since, opening);
-            self.set_offset(now.layer, now.expert, offset);
+        for now in openings {
+            let (age, offset) = (self.step - now.since, self.offset(now.layer, now.expert));
+            let risen = (now.offset + closing(age, opening)).max(offset.unwrap_or(now.offset));
+            let open = age >= opening;
+            self.set_offset(now.layer, now.expert, if open { now.offset } else { risen });
+            self.progress.openings.extend((!open).then_some(now));
         }
-        let open = |now: &Opening| self.step - now.since >= opening;
-        self.progress.openings = openings.into_iter().filter(|now| !open(now)).collect();
     }
 
-    /// Openings after a plan: those of experts that stay, and those of experts grown by it.
+    /// Openings after a plan: those of experts that stay and, with `opening` > 0, those of experts grown by it.
     pub(crate) fn move_openings(&mut self, plan: &CheckedPlan, opening: u64) {
         let mut openings: Vec<Opening> = Vec::new();
         for (layer, map) in plan.maps() {
@@ -48,7 +50,12 @@ impl TrainState {
         let untouched = |opening: &&Opening| !plan.maps().contains_key(&opening.layer);
         openings.extend(self.progress.openings.iter().filter(untouched));
         self.progress.openings = openings;
-        self.let_in(opening);
+        // Who is new is closed at once; the others wait for the step to come, as they would without a plan.
+        let new: Vec<Opening> =
+            self.progress.openings.iter().filter(|o| o.since == self.step).copied().collect();
+        for now in new {
+            self.set_offset(now.layer, now.expert, now.offset + CLOSED);
+        }
     }
 
     fn opening(&self, layer: LayerId, expert: ExpertId) -> Option<Opening> {
@@ -58,9 +65,12 @@ impl TrainState {
 
     /// The opening of an expert that was just grown; none where routers have no offsets.
     fn closed(&self, layer: LayerId, expert: ExpertId, opening: u64) -> Option<Opening> {
-        let position = self.position(layer, expert)?;
-        let offset = *self.model.offsets(layer).get(position)?;
+        let offset = self.offset(layer, expert)?;
         (opening > 0).then_some(Opening { layer, expert, since: self.step, offset })
+    }
+
+    fn offset(&self, layer: LayerId, expert: ExpertId) -> Option<f32> {
+        self.model.offsets(layer).get(self.position(layer, expert)?).copied()
     }
 
     fn set_offset(&mut self, layer: LayerId, expert: ExpertId, offset: f32) {

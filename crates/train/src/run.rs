@@ -64,7 +64,6 @@ pub fn train(
         return Ok(Outcome::Finished(Box::new(result)));
     }
     let prepared = Prepared::new(config)?;
-    claim_folder(config, run)?;
     let _lock = lock(run)?;
     let store = CheckpointStore::open(run.checkpoints(), config.train.keep_last)?;
     let session = Session::open(config, run, prepared, store, device, observer)?;
@@ -83,6 +82,7 @@ pub fn train(
 /// Keeps every other process from training in the folder for as long as the file is open.
 fn lock(run: &RunDir) -> Result<File, TrainError> {
     let path = run.lock();
+    fs::create_dir_all(run.path()).map_err(TrainError::io(run.path()))?;
     let file = File::create(&path).map_err(TrainError::io(&path))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
@@ -108,8 +108,8 @@ fn check_folder(config: &RunConfig, run: &RunDir) -> Result<(), TrainError> {
     Err(TrainError::OtherConfig { path: run.path().into(), differences: shown })
 }
 
-/// Writes `config.toml` into a new folder. Not before the data could be read: whoever mends a config whose
-/// data could not has no run to keep.
+/// Writes `config.toml` into a new folder. Not before data and start could be read: whoever mends a config
+/// whose data, start or script could not has no run to keep.
 fn claim_folder(config: &RunConfig, run: &RunDir) -> Result<(), TrainError> {
     let path = run.config();
     if path.exists() {
@@ -158,11 +158,12 @@ impl<'a> Session<'a> {
     ) -> Result<Self, TrainError> {
         let total = ((prepared.train.per_epoch() as f64 * config.train.epochs).round() as u64).max(1);
         let Some(path) = store.newest()? else {
-            warn_of_old_events(run);
-            let events = EventLog::open(&run.events(), EventsPosition::default())?;
             let (state, note) = start(config, &prepared, device)?;
-            note.iter().for_each(|note| tracing::info!("{note}"));
             let control = Control::new(config, total, state.progress.policy.clone())?;
+            claim_folder(config, run)?;
+            warn_of_old_events(run);
+            note.iter().for_each(|note| tracing::info!("{note}"));
+            let events = EventLog::open(&run.events(), EventsPosition::default())?;
             let saved = None;
             let mut session =
                 Self { config, prepared, store, events, state, control, total, saved, observer };
@@ -177,11 +178,12 @@ impl<'a> Session<'a> {
         if let Some(best) = manifest.state.best {
             check_best(&store, best.step, manifest.step, device)?;
         }
+        let control = Control::new(config, total, manifest.state.policy.clone())?;
         let events = EventLog::open(&run.events(), manifest.events)?;
         tracing::info!("resuming at step {} of {total} from {}", manifest.step, path.display());
         let state = TrainState::restore(loaded);
+        claim_folder(config, run)?;
         store.forget_after(state.step)?;
-        let control = Control::new(config, total, state.progress.policy.clone())?;
         let saved = Some(state.step);
         Ok(Self { config, prepared, store, events, state, control, total, saved, observer })
     }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use burn::{module::Module, tensor::Device};
 use moelt_eval::metrics;
-use moelt_schema::{ModelConfig, RunConfig, StartFrom};
+use moelt_schema::{ModelConfig, Opening, RunConfig, StartFrom};
 
 use crate::{CheckpointError, LoadedModel, Prepared, TrainError, TrainState, predict, resolve_checkpoint};
 
@@ -18,8 +18,9 @@ pub(crate) fn start(
     if start.run.is_empty() {
         return Ok((TrainState::new(config, prepared, device), None));
     }
+    no_placeholder("start.run", &start.run)?;
     let path = resolve_checkpoint(Path::new(&start.run)).map_err(|error| match error {
-        CheckpointError::NotFound(path) => refused(path, "has no checkpoint to start from"),
+        CheckpointError::NotFound(path) => refused(path, "has no checkpoint to start from".to_owned()),
         error => error.into(),
     })?;
     let loaded = LoadedModel::load(&path, device)?;
@@ -36,7 +37,11 @@ pub(crate) fn start(
             let repeated = reevaluate(&loaded, prepared, &path)?;
             let (layout, model) = (manifest.layout.clone(), loaded.evaluated().train());
             let note = format!("weights of {from}: {repeated}");
-            Ok((TrainState::from_model(config, layout, model), Some(note)))
+            let mut state = TrainState::from_model(config, layout, model);
+            // Without this an expert that was still being let in would stay as it is, closed or half open.
+            let anew = |opening: &Opening| Opening { since: 0, ..*opening };
+            state.progress.openings = manifest.state.openings.iter().map(anew).collect();
+            Ok((state, Some(note)))
         }
     }
 }
@@ -59,7 +64,7 @@ fn same_ground(
     } else {
         return Ok(());
     };
-    Err(refused(path.into(), message))
+    Err(refused(path.into(), message.to_owned()))
 }
 
 /// Evaluates the loaded weights on selection, where they must repeat what was saved; says what they did.
@@ -75,6 +80,17 @@ fn reevaluate(loaded: &LoadedModel, prepared: &Prepared, path: &Path) -> Result<
     }
 }
 
-fn refused(path: PathBuf, message: &str) -> TrainError {
-    TrainError::Start { key: "start.run", path, message: message.to_owned() }
+fn refused(path: PathBuf, message: String) -> TrainError {
+    TrainError::Start { key: "start.run", path, message }
+}
+
+/// Refuses the `{arm}` of a phase file: which cell it stands for is known to an ablation alone.
+pub(crate) fn no_placeholder(key: &'static str, value: &str) -> Result<(), TrainError> {
+    let named = value.split_once('{').and_then(|(_, rest)| rest.split_once('}'));
+    let Some((arm, _)) = named.filter(|_| !Path::new(value).exists()) else { return Ok(()) };
+    let message = format!(
+        "stands for the cell of arm `{arm}` with the same seed, which only `cargo xtask ablate` fills in; \
+         name the folder of a run: --set {key}=DIR"
+    );
+    Err(TrainError::Start { key, path: value.into(), message })
 }

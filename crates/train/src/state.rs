@@ -9,18 +9,10 @@ use burn::{
 };
 use moelt_data::TokenBatch;
 use moelt_model::{Classifier, ClassifierConfig, Mode};
-use moelt_optim::{AdamW, Optimizer, ParamGroup, Schedule, WeightAverage, export, take_gradients};
-use moelt_schema::{
-    CHECKPOINT_FORMAT, EditLog, EventsPosition, ExpertAxes, LayerSums, Layout, LoopState, Manifest, Metrics,
-    PolicyKind, RunConfig, Stream, Streams,
-};
+use moelt_optim::{AdamW, Optimizer, ParamGroup, Schedule, WeightAverage, take_gradients};
+use moelt_schema::{EditLog, LayerSums, Layout, LoopState, PolicyKind, RunConfig, Stream, Streams};
 
-use crate::{
-    Checkpoint, ExpertNames, LoadedModel, Prepared, TrainError,
-    checkpoint::{make_probe, probe_inputs},
-    evaluate::model_input,
-    param_groups,
-};
+use crate::{LoadedModel, Prepared, TrainError, evaluate::model_input, param_groups};
 
 /// Model, optimizer, average and loop state, after `step` steps. A clone is a fork: it trains on its own.
 #[derive(Clone)]
@@ -45,14 +37,16 @@ pub struct TrainState {
 
 /// What one step tells the loop.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct StepReport {
+pub struct StepReport {
+    /// Mean cross entropy of the batch before the step, nats.
     pub loss: f64,
+    /// Norm of the gradients that are clipped, before clipping.
     pub grad_norm: f64,
 }
 
 impl StepReport {
     /// Whether the step was taken.
-    pub(crate) fn is_finite(&self) -> bool {
+    pub fn is_finite(&self) -> bool {
         self.loss.is_finite() && self.grad_norm.is_finite()
     }
 
@@ -131,14 +125,9 @@ impl TrainState {
         })
     }
 
-    /// Takes one optimizer step on `batch` and adds it to the window. A loss or gradient that is not
-    /// finite leaves the weights as they were; the report says so.
-    pub(crate) fn train_step(
-        mut self,
-        batch: &TokenBatch,
-        config: &RunConfig,
-        total: u64,
-    ) -> (Self, StepReport) {
+    /// Takes one optimizer step on `batch`, of a run of `total` steps, and adds it to the window. A loss or
+    /// gradient that is not finite leaves the weights as they were; the report says so.
+    pub fn train_step(mut self, batch: &TokenBatch, config: &RunConfig, total: u64) -> (Self, StepReport) {
         self.let_in(config.control.opening);
         let mut rng = self.streams.rng(Stream::Dropout, self.step);
         let output = self.model.forward(&model_input(batch), Mode::Train(&mut rng));
@@ -185,50 +174,6 @@ impl TrainState {
         window.grad_norm += report.grad_norm;
         window.load_balancing_loss += balance;
         add_sums(&mut window.layers, routing);
-    }
-
-    /// Everything as a checkpoint.
-    ///
-    /// # Errors
-    /// When the average does not fit the model.
-    pub fn checkpoint(
-        &self,
-        config: &RunConfig,
-        prepared: &Prepared,
-        selection: Option<Metrics>,
-        events: EventsPosition,
-    ) -> Result<Checkpoint, TrainError> {
-        let names = ExpertNames::new(&self.model.expert_axes(), &self.layout);
-        let averaged = self.average.is_some().then(|| self.evaluated()).transpose()?;
-        let probe =
-            make_probe(probe_inputs(&prepared.selection.texts), &self.model.valid(), averaged.as_ref());
-        let manifest = Manifest {
-            format: CHECKPOINT_FORMAT,
-            moelt: env!("CARGO_PKG_VERSION").to_owned(),
-            arm: config.arm.clone(),
-            seed: config.seed,
-            step: self.step,
-            config: config.digest(),
-            data: prepared.digest,
-            vocabulary: prepared.vocabulary.digest(),
-            classes: prepared.classes.clone(),
-            layout: self.layout.clone(),
-            edits: self.edits.clone(),
-            state: self.progress.clone(),
-            selection,
-            events,
-            probe,
-            optimized: self.optimizer.state().keys().cloned().collect(),
-            files: BTreeMap::new(),
-        };
-        Ok(Checkpoint {
-            manifest,
-            config: config.clone(),
-            vocabulary: prepared.vocabulary.to_json(),
-            model: names.split(&export(&self.model)),
-            average: self.average.as_ref().map(|average| names.split_average(average.state())),
-            optimizer: names.split_state(self.optimizer.state()),
-        })
     }
 }
 

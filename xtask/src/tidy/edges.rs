@@ -40,6 +40,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "moelt-train",
         ],
     ),
+    ("moelt-bench", &["moelt-schema", "moelt-model", "moelt-optim", "moelt-surgery", "moelt-train"]),
     ("xtask", &["moelt-schema", "moelt-data", "moelt-eval"]),
 ];
 

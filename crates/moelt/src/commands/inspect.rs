@@ -1,26 +1,50 @@
 //! `moelt inspect`
 
+mod experts;
+
 use std::io::Write;
 
 use moelt_optim::export;
-use moelt_schema::LayerKind;
+use moelt_schema::{LayerId, LayerKind, LayerLayout, Manifest};
 use moelt_train::LoadedModel;
+use serde::Serialize;
 
-use super::load;
+use self::experts::{ExpertFacts, experts, table};
+use super::{load, window::routing, words};
 use crate::cli::InspectArgs;
+
+/// For machines.
+#[derive(Serialize)]
+struct Facts<'a> {
+    manifest: &'a Manifest,
+    experts: &'a [ExpertFacts],
+}
 
 pub(crate) fn run(args: &InspectArgs) -> anyhow::Result<()> {
     let device = args.device.open()?;
     let loaded = load(&args.checkpoint, &device)?;
+    let experts = experts(&loaded);
     let text = if args.json {
-        serde_json::to_string_pretty(&loaded.checkpoint.manifest)? + "\n"
+        serde_json::to_string_pretty(&Facts { manifest: &loaded.checkpoint.manifest, experts: &experts })?
+            + "\n"
     } else {
-        describe(&loaded)
+        describe(&loaded, &experts)
     };
     Ok(std::io::stdout().write_all(text.as_bytes())?)
 }
 
-fn describe(loaded: &LoadedModel) -> String {
+fn describe(loaded: &LoadedModel, experts: &[ExpertFacts]) -> String {
+    let manifest = &loaded.checkpoint.manifest;
+    let mut lines = head(loaded);
+    for (id, layer) in (0..).map(LayerId).zip(manifest.layout.layers()) {
+        lines.extend(describe_layer(id, layer, manifest, experts));
+    }
+    lines.extend(edit_log(manifest));
+    lines.push(parameters(loaded));
+    lines.join("\n") + "\n"
+}
+
+fn head(loaded: &LoadedModel) -> Vec<String> {
     let manifest = &loaded.checkpoint.manifest;
     let active = loaded.trained.n_active_params(&manifest.layout);
     let mut lines = vec![
@@ -37,18 +61,39 @@ fn describe(loaded: &LoadedModel) -> String {
         let percent = 100.0 * selection.accuracy;
         lines.push(format!("selection   {percent:.2} % (n = {}), loss {:.4}", selection.n, selection.loss));
     }
-    for (index, layer) in manifest.layout.layers().iter().enumerate() {
-        let ids: Vec<String> = layer.experts.iter().map(|id| id.0.to_string()).collect();
-        lines.push(match layer.kind {
-            LayerKind::Dense => format!("layer {index}     dense"),
-            LayerKind::TopAny => {
-                format!("layer {index}     {} experts, top-any: {}", layer.n_experts(), ids.join(" "))
-            }
-            LayerKind::Moe { top_k } => {
-                format!("layer {index}     {} experts, top-{top_k}: {}", layer.n_experts(), ids.join(" "))
-            }
-        });
+    lines
+}
+
+fn describe_layer(
+    id: LayerId,
+    layer: &LayerLayout,
+    manifest: &Manifest,
+    experts: &[ExpertFacts],
+) -> Vec<String> {
+    let line = format!("layer {}     {}", id.0, words::layer(layer));
+    if layer.kind == LayerKind::Dense {
+        return vec![line];
     }
+    let counted = match routing(manifest).get(&id) {
+        Some(sums) => format!("; statistics of {} rows", sums.rows),
+        None => "; no statistics: a window had just ended".to_owned(),
+    };
+    vec![line + &counted, table(experts, id)]
+}
+
+/// One line a plan.
+fn edit_log(manifest: &Manifest) -> Vec<String> {
+    if manifest.edits.plans.is_empty() {
+        return vec!["edits       none".to_owned()];
+    }
+    let plans = manifest.edits.plans.iter();
+    let line = |plan: &moelt_schema::Plan| {
+        format!("edits       step {}: {} ({})", plan.step, words::plan(plan), plan.reason)
+    };
+    plans.map(line).collect()
+}
+
+fn parameters(loaded: &LoadedModel) -> String {
     let mut table = comfy_table::Table::new();
     table.load_style(comfy_table::presets::UTF8_HORIZONTAL_ONLY);
     table.set_header(["parameter", "shape", "norm", "steps"]);
@@ -57,8 +102,7 @@ fn describe(loaded: &LoadedModel) -> String {
         let steps = loaded.optimizer.get(&path).map_or("–".to_owned(), |state| spread(&state.steps));
         table.add_row([path, format!("{:?}", tensor.shape), format!("{norm:.3}"), steps]);
     }
-    lines.push(table.to_string());
-    lines.join("\n") + "\n"
+    table.to_string()
 }
 
 /// `7`, or `3–9` when rows took different numbers of steps.

@@ -1,9 +1,12 @@
 //! One file a command.
 
+pub(crate) mod edit;
 pub(crate) mod eval;
 pub(crate) mod inspect;
 pub(crate) mod predict;
 pub(crate) mod train;
+mod window;
+mod words;
 
 use std::path::Path;
 

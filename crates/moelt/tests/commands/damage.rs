@@ -43,7 +43,7 @@ pub(crate) fn edit_tensors(path: &Path, edit: impl FnOnce(&mut Tensors)) -> bool
 }
 
 /// Changes the manifest of a checkpoint.
-fn edit_manifest(folder: &Path, edit: impl FnOnce(&mut Value)) {
+pub(crate) fn edit_manifest(folder: &Path, edit: impl FnOnce(&mut Value)) {
     let path = folder.join("manifest.json");
     let mut manifest = json(&path);
     edit(&mut manifest);

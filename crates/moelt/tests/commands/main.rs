@@ -5,8 +5,10 @@
 #![allow(clippy::unwrap_used)] // a test that cannot go on should stop
 
 mod damage;
+mod edit;
 mod inputs;
 mod loop_rules;
 mod resume;
 mod support;
+mod surgery;
 mod usage;

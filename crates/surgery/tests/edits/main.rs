@@ -4,7 +4,6 @@
 
 mod errors;
 mod first_update;
-mod outside;
 mod preservation;
 mod random;
 mod sameness;

@@ -105,7 +105,7 @@ impl Edited {
 }
 
 #[test]
-fn a_copy_is_its_parent_without_its_past() {
+fn a_copy_is_its_parent_without_what_the_optimizer_remembers() {
     let edited = Edited::by(vec![grow(0, 3, copy(1, 0.0))]);
     edited.assert_weights("w_in", &[4, 1, 2], [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 2.0, 3.0]);
     edited.assert_weights("w_out", &[2, 4, 1], [0.0, 1.0, 2.0, 1.0, 3.0, 4.0, 5.0, 4.0]);
@@ -115,8 +115,8 @@ fn a_copy_is_its_parent_without_its_past() {
     assert_eq!(edited.state.moment_2, [7.0, 8.0, 9.0, 0.0, 10.0, 11.0, 12.0, 0.0]);
     assert_eq!(edited.state.steps, [5, 6, 7, 0]);
     let average = &edited.average["w_out"];
-    assert_eq!(average.weights.data, [100.0, 101.0, 102.0, 1.0, 103.0, 104.0, 105.0, 4.0]);
-    assert_eq!((&average.updates[..], average.row_axis), (&[2, 3, 4, 0][..], Some(1)));
+    assert_eq!(average.weights.data, [100.0, 101.0, 102.0, 101.0, 103.0, 104.0, 105.0, 104.0]);
+    assert_eq!((&average.updates[..], average.row_axis), (&[2, 3, 4, 3][..], Some(1)));
 }
 
 #[test]
@@ -126,6 +126,8 @@ fn a_fresh_expert_begins_as_its_axes_say_and_an_aimed_one_in_its_direction() {
     edited.assert_weights("w_out", &[2, 5, 1], [0.0, 1.0, 2.0, 0.0, 0.0, 3.0, 4.0, 5.0, 0.0, 0.0]);
     edited.assert_weights("router", &[5, 1], [10.0, 20.0, 30.0, 0.0, 7.0]);
     assert_eq!(edited.state.steps, [5, 6, 7, 0, 0]);
+    assert_eq!(edited.average["router"].weights.data, [110.0, 120.0, 130.0, 0.0, 7.0]);
+    assert_eq!(edited.average["router"].updates, [2, 3, 4, 0, 0]);
 }
 
 #[test]
@@ -144,7 +146,7 @@ fn a_pruned_expert_takes_everything_with_it() {
 /// Units of expert 0 are (in 0, out 0) and (1, 3), of expert 2 (4, 2) and (5, 5). As they are, their inner
 /// products sum to 0 + 20; crossed, to 0 + 10. So unit goes to unit, and a quarter of expert 2 comes in.
 #[test]
-fn a_merged_expert_is_the_weighted_mean_and_has_no_past() {
+fn a_merged_expert_is_the_weighted_mean_and_new_to_the_optimizer() {
     let edited = Edited::by(vec![merge(0, 2, 0, 0.25)]);
     edited.assert_weights("w_in", &[2, 1, 2], [1.0, 2.0, 2.0, 3.0]);
     edited.assert_weights("w_out", &[2, 2, 1], [0.5, 1.0, 3.5, 4.0]);
@@ -152,8 +154,8 @@ fn a_merged_expert_is_the_weighted_mean_and_has_no_past() {
     edited.assert_weights("offset", &[2], [-0.5, -1.0]);
     assert_eq!(edited.state.moment_1, [0.0, 2.0, 0.0, 5.0]);
     assert_eq!(edited.state.steps, [0, 6]);
-    assert_eq!(edited.average["w_out"].weights.data, [0.5, 101.0, 3.5, 104.0]);
-    assert_eq!(edited.average["w_out"].updates, [0, 3]);
+    assert_eq!(edited.average["w_out"].weights.data, [100.5, 101.0, 103.5, 104.0]);
+    assert_eq!(edited.average["w_out"].updates, [2, 3]);
 }
 
 /// Only offsets change in the parent, which keeps its past, its average too.
@@ -164,15 +166,27 @@ fn the_halves_of_a_split_share_offset_and_weights() {
     let half = -1.0 - std::f32::consts::LN_2;
     edited.assert_weights("offset", &[4], [0.0, half, -2.0, half]);
     assert_eq!(edited.state.steps, [5, 6, 7, 0]);
-    assert_eq!(edited.average["w_out"].weights.data, [100.0, 101.0, 102.0, 1.0, 103.0, 104.0, 105.0, 4.0]);
-    assert_eq!(edited.average["w_out"].updates, [2, 3, 4, 0]);
+    assert_eq!(
+        edited.average["w_out"].weights.data,
+        [100.0, 101.0, 102.0, 101.0, 103.0, 104.0, 105.0, 104.0]
+    );
+    assert_eq!(edited.average["w_out"].updates, [2, 3, 4, 3]);
 }
 
-/// New experts come behind the reordered ones.
+/// All refer to the experts before the plan, wherever they stand in it.
 #[test]
 fn several_edits_at_once() {
-    let edited = Edited::by(vec![reorder(0, &[2, 1, 0]), prune(0, 1), grow(0, 3, copy(0, 0.0))]);
-    edited.assert_weights("router", &[3, 1], [30.0, 10.0, 10.0]);
-    edited.assert_weights("w_out", &[2, 3, 1], [2.0, 0.0, 0.0, 5.0, 3.0, 3.0]);
-    assert_eq!(edited.state.steps, [7, 5, 0]);
+    let edited = Edited::by(vec![grow(0, 3, copy(2, 0.0)), prune(0, 1), grow(0, 4, ExpertInit::Fresh)]);
+    edited.assert_weights("router", &[4, 1], [10.0, 30.0, 30.0, 0.0]);
+    edited.assert_weights("w_out", &[2, 4, 1], [0.0, 2.0, 2.0, 0.0, 3.0, 5.0, 5.0, 0.0]);
+    assert_eq!(edited.state.steps, [5, 7, 0, 0]);
+}
+
+#[test]
+fn another_order() {
+    let edited = Edited::by(vec![reorder(0, &[2, 0, 1])]);
+    edited.assert_weights("router", &[3, 1], [30.0, 10.0, 20.0]);
+    edited.assert_weights("w_out", &[2, 3, 1], [2.0, 0.0, 1.0, 5.0, 3.0, 4.0]);
+    assert_eq!(edited.state.moment_2, [9.0, 7.0, 8.0, 12.0, 10.0, 11.0]);
+    assert_eq!(edited.state.steps, [7, 5, 6]);
 }

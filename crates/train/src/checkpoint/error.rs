@@ -21,6 +21,9 @@ pub enum CheckpointError {
         .0.display()
     )]
     NotFound(PathBuf),
+    /// A checkpoint is to be written where something is.
+    #[error("{}: is there already; nothing is written over it", .0.display())]
+    Exists(PathBuf),
     /// A pointer file (`latest`, `best`) does not name a checkpoint.
     #[error("{}: {message}; it should read `step-00000000 HASH`", path.display())]
     Pointer {

@@ -11,6 +11,7 @@ mod names;
 mod probe;
 mod store;
 mod tensors;
+mod whole;
 
 pub use error::{CheckpointError, KeyMismatch};
 pub use files::Checkpoint;

@@ -1,13 +1,10 @@
 //! The folder of a run's checkpoints: what is kept, and which one is `latest` and `best`.
 
-use std::{
-    fs::{self, File},
-    path::{Path, PathBuf},
-};
+use std::{fs, path::PathBuf};
 
 use moelt_schema::{Digest, write_atomically};
 
-use super::{Checkpoint, CheckpointError, files::manifest_digest};
+use super::{Checkpoint, CheckpointError, files::manifest_digest, whole::remove};
 
 /// A folder of checkpoints named by step.
 #[derive(Clone, Debug)]
@@ -55,13 +52,7 @@ impl CheckpointStore {
     pub fn save(&self, checkpoint: &mut Checkpoint, best: bool) -> Result<PathBuf, CheckpointError> {
         let name = Self::name(checkpoint.manifest.step);
         let target = self.folder.join(&name);
-        let temporary = self.folder.join(format!(".{name}.tmp"));
-        self.remove(&temporary)?;
-        fs::create_dir(&temporary).map_err(CheckpointError::io(&temporary))?;
-        let digest = checkpoint.write(&temporary)?;
-        sync_folder(&temporary)?;
-        fs::rename(&temporary, &target).map_err(CheckpointError::io(&target))?;
-        sync_folder(&self.folder)?;
+        let digest = checkpoint.save_as(&target)?;
         self.point("latest", &name, &digest)?;
         if best {
             self.mark_best(checkpoint.manifest.step)?;
@@ -153,16 +144,9 @@ impl CheckpointStore {
     /// Removes a checkpoint. It is renamed first, so that a half-removed folder is never taken for one.
     fn discard(&self, name: &str) -> Result<(), CheckpointError> {
         let (path, trash) = (self.folder.join(name), self.folder.join(format!(".{name}.old.tmp")));
-        self.remove(&trash)?;
+        remove(&trash)?;
         fs::rename(&path, &trash).map_err(CheckpointError::io(&path))?;
-        self.remove(&trash)
-    }
-
-    fn remove(&self, path: &Path) -> Result<(), CheckpointError> {
-        if path.exists() {
-            fs::remove_dir_all(path).map_err(CheckpointError::io(path))?;
-        }
-        Ok(())
+        remove(&trash)
     }
 
     /// Names of the checkpoints, oldest first.
@@ -184,8 +168,4 @@ impl CheckpointStore {
 /// What a pointer file holds.
 fn pointer_line(name: &str, digest: &Digest) -> String {
     format!("{name} {digest}\n")
-}
-
-fn sync_folder(path: &Path) -> Result<(), CheckpointError> {
-    File::open(path).and_then(|folder| folder.sync_all()).map_err(CheckpointError::io(path))
 }

@@ -1,0 +1,123 @@
+//! Every expert of a checkpoint: where it comes from, how long it has trained, what it does.
+
+use std::collections::BTreeMap;
+
+use comfy_table::{Table, presets};
+use moelt_optim::{HostTensor, Rows, export};
+use moelt_schema::{ExpertAxes, ExpertAxis, ExpertId, ExpertRole, LayerId, Lineage, RoutingStats};
+use moelt_train::LoadedModel;
+use serde::Serialize;
+
+use crate::commands::window::routing;
+
+/// One expert.
+#[derive(Serialize)]
+pub(super) struct ExpertFacts {
+    layer: LayerId,
+    expert: ExpertId,
+    lineage: Option<Lineage>,
+    /// Optimizer steps; none without optimizer state.
+    steps: Option<u64>,
+    /// Of its weights, without the router's.
+    norm: f64,
+    /// On its router logit; none without a top-k router.
+    offset: Option<f32>,
+    /// What its router did over the window that the checkpoint has counted; none without one.
+    routed: Option<Routed>,
+}
+
+/// Its figures of [`RoutingStats`].
+#[derive(Serialize)]
+struct Routed {
+    utilization: f64,
+    mean_gate: f64,
+    gate_norm: f64,
+    router_mass: f64,
+}
+
+/// All experts, layer by layer, in router order.
+pub(super) fn experts(loaded: &LoadedModel) -> Vec<ExpertFacts> {
+    let manifest = &loaded.checkpoint.manifest;
+    let (axes, tensors) = (loaded.trained.expert_axes(), export(&loaded.trained));
+    let stats: BTreeMap<LayerId, RoutingStats> =
+        routing(manifest).into_iter().map(|(layer, sums)| (layer, RoutingStats::from_sums(sums))).collect();
+    let of_layer = |(layer, layout): (LayerId, &moelt_schema::LayerLayout)| {
+        let axes: Vec<&ExpertAxis> = axes.iter().filter(|axis| is_body(axis, layer)).collect();
+        let offsets = loaded.trained.offsets(layer);
+        // The first parameter of an expert: its steps are the expert's.
+        let steps = axes.first().and_then(|axis| loaded.optimizer.get(&axis.param));
+        let fact = |(position, expert): (usize, &ExpertId)| ExpertFacts {
+            layer,
+            expert: *expert,
+            lineage: manifest.edits.lineage(layer, *expert),
+            steps: steps.and_then(|state| state.steps.get(position).copied()),
+            norm: norm(&axes, &tensors, position),
+            offset: offsets.get(position).copied(),
+            routed: stats.get(&layer).map(|stats| Routed::of(stats, position)),
+        };
+        layout.experts.iter().enumerate().map(fact).collect::<Vec<_>>()
+    };
+    (0..).map(LayerId).zip(manifest.layout.layers()).flat_map(of_layer).collect()
+}
+
+fn is_body(axis: &ExpertAxis, layer: LayerId) -> bool {
+    axis.layer == layer && matches!(axis.role, ExpertRole::Input | ExpertRole::Output)
+}
+
+/// Norm of one row of all these parameters.
+fn norm(axes: &[&ExpertAxis], tensors: &BTreeMap<String, HostTensor>, position: usize) -> f64 {
+    let square = |axis: &&ExpertAxis| {
+        let HostTensor { shape, data } = &tensors[&axis.param];
+        let stretches = Rows::new(shape, axis.axis).stretches(position);
+        stretches.flat_map(|stretch| &data[stretch]).map(|v| f64::from(*v).powi(2)).sum::<f64>()
+    };
+    axes.iter().map(square).sum::<f64>().sqrt()
+}
+
+impl Routed {
+    fn of(stats: &RoutingStats, position: usize) -> Self {
+        Self {
+            utilization: stats.utilization[position],
+            mean_gate: stats.mean_gate[position],
+            gate_norm: stats.gate_norm[position],
+            router_mass: stats.router_mass[position],
+        }
+    }
+}
+
+impl ExpertFacts {
+    fn row(&self) -> Vec<String> {
+        let number = |value: Option<f64>| value.map_or("–".to_owned(), |value| format!("{value:.3}"));
+        let routed = |of: fn(&Routed) -> f64| number(self.routed.as_ref().map(of));
+        vec![
+            self.expert.0.to_string(),
+            self.lineage.as_ref().map_or("–".to_owned(), Lineage::to_string),
+            self.steps.map_or("–".to_owned(), |steps| steps.to_string()),
+            number(Some(self.norm)),
+            routed(|routed| routed.utilization),
+            routed(|routed| routed.mean_gate),
+            routed(|routed| routed.gate_norm),
+            routed(|routed| routed.router_mass),
+            number(self.offset.map(f64::from)),
+        ]
+    }
+}
+
+/// The experts of one layer, for people.
+pub(super) fn table(experts: &[ExpertFacts], layer: LayerId) -> String {
+    let mut table = Table::new();
+    table.load_style(presets::UTF8_HORIZONTAL_ONLY);
+    table.set_header([
+        "expert",
+        "lineage",
+        "steps",
+        "norm",
+        "utilization",
+        "mean gate",
+        "gate norm",
+        "router mass",
+        "offset",
+    ]);
+    table.add_rows(experts.iter().filter(|facts| facts.layer == layer).map(ExpertFacts::row));
+    table.to_string()
+}

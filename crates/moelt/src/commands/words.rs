@@ -1,0 +1,45 @@
+//! Layers and edits in a few words.
+
+use moelt_schema::{Edit, ExpertId, ExpertInit, LayerKind, LayerLayout, Plan};
+
+/// `4 experts, top-2: 0 1 2 3`
+pub(super) fn layer(layer: &LayerLayout) -> String {
+    let (n, ids) = (layer.n_experts(), ids(&layer.experts));
+    match layer.kind {
+        LayerKind::Dense => "dense".to_owned(),
+        LayerKind::TopAny => format!("{n} experts, top-any: {ids}"),
+        LayerKind::Moe { top_k } => format!("{n} experts, top-{top_k}: {ids}"),
+    }
+}
+
+/// `layer 0: +4 copy of 1, -3; layer 1: 2 into 0`
+pub(super) fn plan(plan: &Plan) -> String {
+    let mut layers: Vec<_> = plan.edits.iter().map(Edit::layer).collect();
+    layers.sort();
+    layers.dedup();
+    let of_layer = |layer| {
+        let edits = plan.edits.iter().filter(|edit| edit.layer() == layer);
+        edits.map(edit).collect::<Vec<_>>().join(", ")
+    };
+    let layers = layers.into_iter().map(|layer| format!("layer {}: {}", layer.0, of_layer(layer)));
+    layers.collect::<Vec<_>>().join("; ")
+}
+
+fn edit(edit: &Edit) -> String {
+    match edit {
+        Edit::Grow { new, init, .. } => match init {
+            ExpertInit::Fresh => format!("+{} fresh", new.0),
+            ExpertInit::Aimed { .. } => format!("+{} aimed", new.0),
+            ExpertInit::Copy { parent, noise } => format!("+{} copy of {} (noise {noise})", new.0, parent.0),
+            ExpertInit::Split { parent } => format!("+{} split of {}", new.0, parent.0),
+        },
+        Edit::Prune { expert, .. } => format!("-{}", expert.0),
+        Edit::Merge { from, into, share, .. } => format!("{} into {} (share {share:.3})", from.0, into.0),
+        Edit::Upcycle { into, top_k, .. } => format!("upcycled into {}, top-{top_k}", ids(into)),
+        Edit::Reorder { order, .. } => format!("reordered to {}", ids(order)),
+    }
+}
+
+fn ids(experts: &[ExpertId]) -> String {
+    experts.iter().map(|id| id.0.to_string()).collect::<Vec<_>>().join(" ")
+}

@@ -1,0 +1,286 @@
+//! Edits in the middle of training, with the library alone: what they cost, what they leave behind, and how a
+//! new expert begins.
+
+#![allow(clippy::unwrap_used)] // a test that cannot go on should stop
+
+use std::{collections::BTreeMap, fs, path::Path};
+
+use burn::tensor::Device;
+use moelt_optim::{HostTensor, Rows, export};
+use moelt_schema::{
+    Edit, EventsPosition, Evidence, ExpertAxes, ExpertId, ExpertInit, ExpertRole, LayerId, Limits, Opening,
+    Plan, Probe, RunConfig,
+};
+use moelt_train::{CheckpointStore, LoadedModel, Prepared, TrainState};
+use safetensors::SafeTensors;
+use tempfile::TempDir;
+
+/// Two layers of four experts. The policy is never asked; with one, sums are kept for it.
+const CONFIG: &str = "
+[data.planted]
+train = 320
+selection = 64
+verdict = 64
+[model]
+d_model = 8
+d_ff = 6
+n_layers = 2
+[optim]
+lr = 0.02
+warmup = 0.0
+schedule = 'constant'
+ema_decay = 0.9
+[train]
+batch_size = 16
+[control]
+policy = 'rule'
+";
+
+const TOTAL: u64 = 1000;
+const LAYERS: [LayerId; 2] = [LayerId(0), LayerId(1)];
+const TENSORS: [&str; 3] = ["model.safetensors", "average.safetensors", "optimizer.safetensors"];
+
+/// A run without a folder.
+struct Run {
+    config: RunConfig,
+    prepared: Prepared,
+    state: TrainState,
+}
+
+impl Run {
+    fn new(opening: u64) -> Self {
+        let mut config = RunConfig::from_toml(CONFIG).unwrap();
+        config.control.opening = opening;
+        let prepared = Prepared::new(&config).unwrap();
+        let state = TrainState::new(&config, &prepared, &Device::flex());
+        Self { config, prepared, state }
+    }
+
+    fn train(&mut self, steps: u64) {
+        for _ in 0..steps {
+            let batch = self.prepared.train.at(self.state.step);
+            let (state, report) = self.state.clone().train_step(&batch, &self.config, TOTAL);
+            assert!(report.is_finite());
+            self.state = state;
+        }
+    }
+
+    fn edit(&mut self, edits: Vec<Edit>) {
+        let (step, evidence) = (self.state.step, Evidence::default());
+        let plan = Plan { step, edits, reason: "test".into(), evidence };
+        let plan = plan.check(&self.state.layout, &Limits::default()).unwrap();
+        self.state.edit(&plan, &self.config.optim, self.config.control.opening).unwrap();
+    }
+
+    /// Grows an expert in each layer; gives their ids.
+    fn grow(&mut self, init: &ExpertInit) -> [ExpertId; 2] {
+        let next = self.state.layout.next_id().0;
+        let new = [ExpertId(next), ExpertId(next + 1)];
+        let grow = |(layer, new)| Edit::Grow { layer, new, init: init.clone() };
+        self.edit(LAYERS.into_iter().zip(new).map(grow).collect());
+        new
+    }
+
+    fn experts(&self, layer: LayerId) -> &[ExpertId] {
+        &self.state.layout.layer(layer).unwrap().experts
+    }
+
+    fn position(&self, layer: LayerId, expert: ExpertId) -> usize {
+        self.experts(layer).iter().position(|id| *id == expert).unwrap()
+    }
+
+    /// Writes a checkpoint into a store and gives its folder.
+    fn save(&self, folder: &Path) -> std::path::PathBuf {
+        let store = CheckpointStore::open(folder, 1).unwrap();
+        let mut checkpoint =
+            self.state.checkpoint(&self.config, &self.prepared, None, EventsPosition::default()).unwrap();
+        store.save(&mut checkpoint, false).unwrap()
+    }
+
+    /// Every bit of weights, averaged weights and optimizer, as they would be saved.
+    fn bits(&self) -> [Vec<u8>; 3] {
+        let folder = TempDir::new().unwrap();
+        let checkpoint = self.save(folder.path());
+        TENSORS.map(|name| fs::read(checkpoint.join(name)).unwrap())
+    }
+
+    /// What trained and averaged weights make of a few texts.
+    fn probe(&self) -> Probe {
+        let position = EventsPosition::default();
+        self.state.checkpoint(&self.config, &self.prepared, None, position).unwrap().manifest.probe
+    }
+
+    fn weights(&self) -> BTreeMap<String, HostTensor> {
+        export(&self.state.model)
+    }
+}
+
+/// `‖after − before‖ / ‖before‖`
+fn deviation(before: &[Vec<f32>], after: &[Vec<f32>]) -> f64 {
+    let norm = |values: &mut dyn Iterator<Item = f64>| values.map(|v| v * v).sum::<f64>().sqrt();
+    let (before, after) = (before.concat(), after.concat());
+    let difference = norm(&mut before.iter().zip(&after).map(|(a, b)| f64::from(b - a)));
+    difference / norm(&mut before.iter().map(|v| f64::from(*v)))
+}
+
+fn reorder(run: &mut Run, orders: [Vec<ExpertId>; 2]) {
+    run.edit(LAYERS.into_iter().zip(orders).map(|(layer, order)| Edit::Reorder { layer, order }).collect());
+}
+
+/// At ten points of a run its experts change places and change back. If router rows, offsets, optimizer,
+/// averages or windows did not move along, or moved anything else, the runs would part.
+#[test]
+fn surgery_that_cancels_out_leaves_a_run_bit_identical_to_a_frozen_one() {
+    let [mut frozen, mut edited] = [Run::new(60), Run::new(60)];
+    for run in [&mut frozen, &mut edited] {
+        run.train(10);
+        run.grow(&ExpertInit::Fresh);
+    }
+    for point in 0..10 {
+        frozen.train(19);
+        edited.train(19);
+        let there = LAYERS.map(|layer| edited.experts(layer).to_vec());
+        let mut changed = there.clone();
+        changed[0].rotate_left(point % 4 + 1);
+        changed[1].swap(point % 4, 4);
+        let before = edited.weights();
+        reorder(&mut edited, changed);
+        assert_ne!(edited.weights(), before);
+        reorder(&mut edited, there);
+        assert_eq!(edited.bits(), frozen.bits(), "point {point}");
+        assert_eq!(edited.state.progress, frozen.state.progress, "point {point}");
+    }
+    frozen.train(19);
+    edited.train(19);
+    assert_eq!(edited.bits(), frozen.bits());
+    assert_eq!(edited.state.progress, frozen.state.progress);
+    assert_eq!(edited.state.layout, frozen.state.layout);
+    assert_eq!((edited.state.edits.plans.len(), frozen.state.edits.plans.len()), (21, 1));
+}
+
+/// Tensors and bytes of each tensor file of a checkpoint.
+fn sizes(checkpoint: &Path) -> [(usize, usize); 3] {
+    TENSORS.map(|name| {
+        let bytes = fs::read(checkpoint.join(name)).unwrap();
+        let tensors = SafeTensors::deserialize(&bytes).unwrap();
+        (tensors.len(), tensors.iter().map(|(_, view)| view.data().len()).sum())
+    })
+}
+
+#[test]
+fn a_hundred_rounds_of_growing_pruning_saving_and_loading_leave_nothing_behind() {
+    let folder = TempDir::new().unwrap();
+    let mut run = Run::new(3);
+    run.train(2);
+    let first = sizes(&run.save(folder.path()));
+    for round in 0..100 {
+        let parent = run.experts(LayerId(0))[0];
+        let copy = ExpertInit::Copy { parent, noise: 0.1 };
+        let new = run.state.layout.next_id();
+        let init = if round % 2 == 0 { ExpertInit::Fresh } else { copy };
+        run.edit(vec![Edit::Grow { layer: LayerId(0), new, init }]);
+        run.train(1);
+        // Sometimes the one that is being let in goes again, sometimes the oldest.
+        let gone = if round % 3 == 0 { new } else { parent };
+        run.edit(vec![Edit::Prune { layer: LayerId(0), expert: gone }]);
+        let path = run.save(folder.path());
+        assert_eq!(sizes(&path), first, "round {round}");
+        let loaded = LoadedModel::load(&path, &Device::flex().autodiff()).unwrap();
+        let restored = TrainState::restore(loaded);
+        assert_eq!(restored.progress, run.state.progress, "round {round}");
+        assert!(restored.progress.openings.len() <= 2, "{:?}", restored.progress.openings);
+        let kept = std::mem::replace(&mut run.state, restored);
+        assert_eq!(run.weights(), export(&kept.model), "round {round}");
+        assert_eq!(run.state.optimizer.state(), kept.optimizer.state(), "round {round}");
+        assert_eq!(run.state.edits, kept.edits, "round {round}");
+        run.train(1);
+    }
+    assert_eq!(run.state.layout.next_id(), ExpertId(4 + 100));
+    assert_eq!(run.experts(LayerId(0)).len(), 4);
+}
+
+#[test]
+fn an_expert_that_is_let_in_changes_nothing_at_first_and_is_all_in_at_the_end() {
+    const OPENING: u64 = 20;
+    for init in [ExpertInit::Fresh, ExpertInit::Copy { parent: ExpertId(1), noise: 0.1 }] {
+        let mut run = Run::new(OPENING);
+        run.train(30);
+        let before = run.probe();
+        let new = run.grow(&init);
+        let after = run.probe();
+        assert!(deviation(&before.logits, &after.logits) <= 1e-5);
+        let [before, after] = [before, after].map(|probe| probe.ema_logits.unwrap());
+        assert!(deviation(&before, &after) <= 1e-5);
+        run.state.progress.window.layers.clear();
+        run.train(1);
+        let tokens = |run: &Run, layer: usize| {
+            let position = run.position(LAYERS[layer], new[layer]);
+            run.state.progress.window.layers[layer].tokens[position]
+        };
+        assert_eq!([0, 1].map(|layer| tokens(&run, layer)), [0.0, 0.0]);
+        for age in 1..=OPENING {
+            let offsets = offsets_of(&run, new);
+            let closing = (((age - 1) as f32) / OPENING as f32).ln().max(-30.0);
+            assert!(offsets.iter().all(|offset| (offset - closing).abs() < 1e-6), "age {age}: {offsets:?}");
+            run.train(1);
+        }
+        assert_eq!(offsets_of(&run, new).map(f32::to_bits), [0, 0]);
+        assert_eq!(run.state.progress.openings, []);
+        assert!([0, 1].iter().all(|layer| tokens(&run, *layer) > 0.0), "{init:?}");
+    }
+}
+
+/// Offsets of an expert of each layer. Those of the averaged model must be the same.
+fn offsets_of(run: &Run, experts: [ExpertId; 2]) -> [f32; 2] {
+    let averaged = run.state.evaluated().unwrap();
+    [0, 1].map(|layer| {
+        let offsets = run.state.model.offsets(LAYERS[layer]);
+        assert_eq!(averaged.offsets(LAYERS[layer]), offsets);
+        offsets[run.position(LAYERS[layer], experts[layer])]
+    })
+}
+
+/// Growing one expert is no step for another that is being let in: what an edit does to the output is its own.
+#[test]
+fn growing_leaves_the_openings_of_others_alone() {
+    let mut run = Run::new(20);
+    run.train(5);
+    let first = run.grow(&ExpertInit::Fresh);
+    run.train(5);
+    let (before, offsets) = (run.probe(), offsets_of(&run, first));
+    let second = run.grow(&ExpertInit::Fresh);
+    assert_eq!(offsets_of(&run, first), offsets);
+    assert!(deviation(&before.logits, &run.probe().logits) <= 1e-5);
+    let since = |opening: &Opening| opening.since;
+    let openings: Vec<u64> = run.state.progress.openings.iter().map(since).collect();
+    assert_eq!(openings, [5, 10, 5, 10]);
+    run.train(20);
+    assert_eq!(offsets_of(&run, first), [0.0; 2]);
+    assert!(offsets_of(&run, second).iter().all(|offset| *offset < 0.0));
+}
+
+#[test]
+fn the_first_update_of_a_new_expert_and_its_router_row_is_at_most_lr() {
+    let mut run = Run::new(0);
+    run.config.optim.weight_decay = 0.0;
+    run.state = TrainState::new(&run.config, &run.prepared, &Device::flex());
+    run.train(100);
+    let new = run.grow(&ExpertInit::Copy { parent: ExpertId(0), noise: 0.1 });
+    let before = run.weights();
+    run.train(1);
+    let after = run.weights();
+    let trained = |role| !matches!(role, ExpertRole::Offset | ExpertRole::Other);
+    let axes: Vec<_> = run.state.model.expert_axes().into_iter().filter(|axis| trained(axis.role)).collect();
+    assert_eq!(axes.len(), 2 * 5);
+    for axis in axes {
+        let position = run.position(axis.layer, new[axis.layer.0 as usize]);
+        assert_eq!(run.state.optimizer.state()[&axis.param].steps[position], 1, "{}", axis.param);
+        let (before, after) = (&before[&axis.param], &after[&axis.param]);
+        let row = Rows::new(&before.shape, axis.axis).stretches(position).flatten();
+        let moved: Vec<f64> =
+            row.map(|i| (f64::from(after.data[i]) - f64::from(before.data[i])).abs()).collect();
+        let most = moved.iter().copied().fold(0.0, f64::max);
+        assert!(most <= run.config.optim.lr * (1.0 + 1e-5), "{}: {most}", axis.param);
+        assert!(most > 0.9 * run.config.optim.lr, "{}: {most}", axis.param);
+    }
+}
