@@ -273,6 +273,7 @@ pub(crate) mod tests {
             selection: metrics(accuracy - 0.01),
             verdict: metrics(accuracy),
             bayes_accuracy: Some(0.97),
+            flops: 3_000_000,
             seconds: 12.5,
             files: BTreeMap::new(),
         }

@@ -75,6 +75,8 @@ pub struct LoopState {
     pub policy: PolicyState,
     /// New experts that are being let in.
     pub openings: Vec<Opening>,
+    /// Floating-point operations of training so far, what policies had measured included.
+    pub flops: u64,
     /// Training seconds so far (not reproducible).
     pub seconds: f64,
 }

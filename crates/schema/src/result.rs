@@ -47,6 +47,9 @@ pub struct CellResult {
     pub verdict: Metrics,
     /// The accuracy no classifier can beat, when the data set knows it.
     pub bayes_accuracy: Option<f64>,
+    /// Floating-point operations of training, counted by the model: three forward passes a step. What
+    /// policies had measured is included; evaluations that every arm has are not.
+    pub flops: u64,
     /// Wall-clock seconds of training, evaluation on selection included.
     pub seconds: f64,
     /// Hashes of the cell's other files that count (predictions).

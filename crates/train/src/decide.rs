@@ -83,21 +83,26 @@ fn event(decision: &Decision) -> Event {
     Event::Decision { choice: decision.choice(), reason, evidence }
 }
 
-/// Tries every candidate on a copy, with no training.
+/// Tries every candidate on a copy, with no training. It is part of what the run costs.
 fn measure(
-    state: &TrainState,
+    state: &mut TrainState,
     config: &RunConfig,
     selection: &Split,
     candidates: Vec<Vec<Edit>>,
 ) -> Result<Vec<MeasuredEffect>, TrainError> {
     let before = Outputs::of(&state.model, selection);
-    let measured = |edits: Vec<Edit>| {
+    let mut flops = before.flops;
+    let mut measured = |edits: Vec<Edit>| {
         let mut copy = state.clone();
         let plan = plan(state.step, edits.clone(), String::new(), Evidence::default());
         copy.edit(&plan.check(&state.layout, &config.control.limits())?, &config.optim, 0)?;
-        Ok(MeasuredEffect { edits, effect: before.effect(&Outputs::of(&copy.model, selection)) })
+        let after = Outputs::of(&copy.model, selection);
+        flops += after.flops;
+        Ok(MeasuredEffect { edits, effect: before.effect(&after) })
     };
-    candidates.into_iter().map(measured).collect()
+    let effects = candidates.into_iter().map(&mut measured).collect();
+    state.progress.flops += flops;
+    effects
 }
 
 /// Applies a plan; the event says what it did.

@@ -19,15 +19,19 @@ pub(crate) struct Outputs {
     logits: Vec<f32>,
     loss: f64,
     texts: usize,
+    /// What it cost to have them.
+    pub(crate) flops: u64,
 }
 
 impl Outputs {
     /// Those of the weights under training.
     pub(crate) fn of(model: &Classifier, split: &Split) -> Self {
         let (model, texts) = (model.valid(), TEXTS.min(split.texts.len()));
-        let (mut logits, mut loss) = (Vec::new(), 0.0);
+        let (mut logits, mut loss, mut flops) = (Vec::new(), 0.0, 0);
         for batch in in_order(&split.texts[..texts], &split.labels[..texts], TEXTS) {
-            let output = model.forward(&model_input(&batch), Mode::Eval).logits;
+            let input = model_input(&batch);
+            flops += model.forward_flops(&input);
+            let output = model.forward(&input, Mode::Eval).logits;
             let labels: Vec<i64> = batch.labels.iter().map(|label| i64::from(*label)).collect();
             let device = output.device();
             let labels = Tensor::<1, Int>::from_data(TensorData::new(labels, [batch.batch]), &device);
@@ -35,7 +39,7 @@ impl Outputs {
             loss += f64::from(mean.into_scalar::<f32>()) * batch.batch as f64;
             logits.extend(output.try_into_vec_as::<f32>().expect("logits are f32 on every backend"));
         }
-        Self { logits, loss: loss / texts.max(1) as f64, texts }
+        Self { logits, loss: loss / texts.max(1) as f64, texts, flops }
     }
 
     /// The effect of an edit that led from here to `after`.

@@ -59,6 +59,7 @@ pub(crate) fn finish(
         selection,
         verdict,
         bayes_accuracy: prepared.bayes_accuracy,
+        flops: state.progress.flops,
         seconds: state.progress.seconds,
         files,
     };

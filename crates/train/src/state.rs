@@ -14,6 +14,9 @@ use moelt_schema::{EditLog, LayerSums, Layout, LoopState, PolicyKind, RunConfig,
 
 use crate::{LoadedModel, Prepared, TrainError, evaluate::model_input, param_groups};
 
+/// What a training step costs in forward passes: the backward pass has two matrix products for each one.
+const FORWARDS_PER_STEP: u64 = 3;
+
 /// Model, optimizer, average and loop state, after `step` steps. A clone is a fork: it trains on its own.
 #[derive(Clone)]
 pub struct TrainState {
@@ -130,7 +133,8 @@ impl TrainState {
     pub fn train_step(mut self, batch: &TokenBatch, config: &RunConfig, total: u64) -> (Self, StepReport) {
         self.let_in(config.control.opening);
         let mut rng = self.streams.rng(Stream::Dropout, self.step);
-        let output = self.model.forward(&model_input(batch), Mode::Train(&mut rng));
+        let input = model_input(batch);
+        let output = self.model.forward(&input, Mode::Train(&mut rng));
         let labels: Vec<i64> = batch.labels.iter().map(|label| i64::from(*label)).collect();
         let device = output.logits.device();
         let labels = Tensor::<1, Int>::from_data(TensorData::new(labels, [batch.batch]), &device);
@@ -153,6 +157,7 @@ impl TrainState {
         if !report.is_finite() {
             return (self, report);
         }
+        self.progress.flops += FORWARDS_PER_STEP * self.model.forward_flops(&input);
         let lr = schedule(config, total).at(self.step + 1);
         let scale = self.optimizer.clip_scale(grad_norm);
         self.model = self.optimizer.step(self.model, &gradients, lr, scale, |path| groups[path]);

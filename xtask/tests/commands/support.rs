@@ -150,6 +150,7 @@ fn result(cell: &Cell, predictions: &[Prediction], files: BTreeMap<String, Diges
         selection: metrics(predictions, 2),
         verdict: metrics(predictions, 2),
         bayes_accuracy: Some(0.97),
+        flops: 3_000_000,
         seconds: 1.5,
         files,
     }

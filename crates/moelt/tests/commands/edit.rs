@@ -201,8 +201,7 @@ fn what_was_done_is_said_to_people_and_machines() {
 
 #[test]
 fn a_split_where_every_expert_is_chosen_changes_nothing() {
-    // Without averaged weights: the average of a new expert begins at its weights, not at its parent's average.
-    let all = Trained::new(&["model.top_k=9", "optim.ema_decay=0"]);
+    let all = Trained::new(&["model.top_k=9"]);
     let options = ["--split", "0:2", "--json"];
     let ended = edit(&all.run.checkpoint("latest"), &options, &all.out("split")).well();
     let facts: Value = serde_json::from_str(&ended.stdout).unwrap();
