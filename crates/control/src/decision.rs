@@ -1,6 +1,6 @@
 //! What a policy sees, and what it answers.
 
-use moelt_schema::{Choice, Edit, EditEffect, Evidence, LayerSums};
+use moelt_schema::{Choice, Edit, EditEffect, Evidence, ExpertId, LayerId, LayerSums};
 
 /// What a policy sees at a decision point.
 #[derive(Clone, Copy, Debug)]
@@ -11,6 +11,8 @@ pub struct StatsWindow<'a> {
     pub total_steps: u64,
     /// Routing sums of each layer that is not dense, in layer order, over the steps since the last decision.
     pub sums: &'a [LayerSums],
+    /// Experts that are still being let in: what they carry says nothing about their worth yet.
+    pub opening: &'a [(LayerId, ExpertId)],
 }
 
 /// What is to be done.

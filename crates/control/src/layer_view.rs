@@ -9,6 +9,7 @@ pub(crate) struct LayerView<'a> {
     pub(crate) id: LayerId,
     pub(crate) layout: &'a LayerLayout,
     pub(crate) sums: &'a LayerSums,
+    opening: &'a [(LayerId, ExpertId)],
     stats: RoutingStats,
 }
 
@@ -23,7 +24,8 @@ impl<'a> LayerView<'a> {
         assert_eq!(window.sums.len(), layers.len(), "routing sums of another number of MoE layers");
         let view = |((layout, id), sums): ((&'a LayerLayout, u32), &'a LayerSums)| {
             assert_eq!(sums.tokens.len(), layout.n_experts(), "routing sums of other experts in layer {id}");
-            Self { id: LayerId(id), layout, sums, stats: RoutingStats::from_sums(sums) }
+            let (stats, opening) = (RoutingStats::from_sums(sums), window.opening);
+            Self { id: LayerId(id), layout, sums, opening, stats }
         };
         layers.into_iter().zip(window.sums).map(view).collect()
     }
@@ -45,6 +47,16 @@ impl<'a> LayerView<'a> {
 
     fn part_of_ln_n(&self, entropy: f64) -> f64 {
         if self.n() == 1 { 1.0 } else { entropy / (self.n() as f64).ln() }
+    }
+
+    /// Mean router weight × output norm over the rows of each expert.
+    pub(crate) fn mean_gate_norm(&self) -> Vec<f64> {
+        self.stats.gate_norm.clone()
+    }
+
+    /// Whether an expert is still being let in.
+    pub(crate) fn is_opening(&self, expert: ExpertId) -> bool {
+        self.opening.contains(&(self.id, expert))
     }
 
     /// The expert with the most rows, the first of several.
@@ -81,7 +93,7 @@ mod tests {
             entropy: 10.0 * 4f64.ln(),
             ..LayerSums::zeros(4)
         };
-        let window = StatsWindow { step: 1, total_steps: 2, sums: &[sums] };
+        let window = StatsWindow { step: 1, total_steps: 2, sums: &[sums], opening: &[] };
         let layer = &LayerView::all(&window, &layout)[0];
         assert_eq!(layer.routing_entropy(), 1.0);
         assert!((layer.load_entropy() - 0.5).abs() < 1e-12);
@@ -91,7 +103,7 @@ mod tests {
     #[test]
     fn a_single_expert_counts_as_unsure_and_busy() {
         let layout = Layout::uniform(1, LayerKind::Moe { top_k: 1 }, 1);
-        let window = StatsWindow { step: 1, total_steps: 2, sums: &[LayerSums::zeros(1)] };
+        let window = StatsWindow { step: 1, total_steps: 2, sums: &[LayerSums::zeros(1)], opening: &[] };
         let layer = &LayerView::all(&window, &layout)[0];
         assert_eq!((layer.routing_entropy(), layer.load_entropy()), (1.0, 1.0));
     }
@@ -100,6 +112,9 @@ mod tests {
     #[should_panic(expected = "routing sums of other experts in layer 0")]
     fn sums_of_another_layout_are_a_mistake() {
         let layout = Layout::uniform(1, LayerKind::TopAny, 3);
-        LayerView::all(&StatsWindow { step: 1, total_steps: 2, sums: &[LayerSums::zeros(2)] }, &layout);
+        LayerView::all(
+            &StatsWindow { step: 1, total_steps: 2, sums: &[LayerSums::zeros(2)], opening: &[] },
+            &layout,
+        );
     }
 }

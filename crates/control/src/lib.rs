@@ -18,7 +18,7 @@
 //! let layout = Layout::uniform(1, LayerKind::Moe { top_k: 1 }, 3);
 //! // 100 rows, top-1: none of them went to expert 1.
 //! let sums = LayerSums { rows: 100.0, tokens: vec![60.0, 0.0, 40.0], entropy: 30.0, ..LayerSums::zeros(3) };
-//! let window = |step| StatsWindow { step, total_steps: 1000, sums: std::slice::from_ref(&sums) };
+//! let window = |step| StatsWindow { step, total_steps: 1000, sums: std::slice::from_ref(&sums), opening: &[] };
 //!
 //! assert_eq!(rule.decide(&window(50), &layout).action, Action::Keep);
 //! let decision = rule.decide(&window(100), &layout);

@@ -52,13 +52,28 @@ pub enum PolicyError {
         /// The policy as a config names it.
         policy: &'static str,
     },
+    /// A placebo whose run has no decision left for some plan of its script.
+    #[error(
+        "{policy} follows {plans} plans, the last at decision {last}; this run has {decisions} decisions. Give it \
+         as many steps as the run it follows, and the same control.every"
+    )]
+    ScriptTooLong {
+        /// The policy as a config names it.
+        policy: &'static str,
+        /// Plans of the script.
+        plans: usize,
+        /// The decision at which the last of them would come.
+        last: u64,
+        /// Decisions of the run.
+        decisions: u64,
+    },
 }
 
 /// The policy of a config, continuing from `state` (its default: from the start). `script` is the edit log of
 /// the run that a placebo follows; the others do not look at it.
 ///
 /// # Errors
-/// When a placebo has no script.
+/// When a placebo has no script, or one that this run is too short for.
 pub fn policy(
     config: &ControlConfig,
     seed: u64,
@@ -74,14 +89,14 @@ pub fn policy(
         PolicyKind::Frozen => Box::new(Frozen::new(state)),
         PolicyKind::Rule => Box::new(Rule::new(config.clone(), state)),
         PolicyKind::Dynmoe => Box::new(Dynmoe::new(config.clone(), state)),
-        PolicyKind::PlaceboTime => Box::new(PlaceboTime::new(placebo("placebo_time")?, state)),
-        PolicyKind::PlaceboSurgery => Box::new(PlaceboSurgery::new(placebo("placebo_surgery")?, state)),
+        PolicyKind::PlaceboTime => Box::new(PlaceboTime::new(placebo("placebo_time")?, state)?),
+        PolicyKind::PlaceboSurgery => Box::new(PlaceboSurgery::new(placebo("placebo_surgery")?, state)?),
     })
 }
 
 #[cfg(test)]
 mod tests {
-    use moelt_schema::LayerKind;
+    use moelt_schema::{Edit, ExpertId, LayerId, LayerKind, Plan};
 
     use super::*;
 
@@ -99,10 +114,31 @@ mod tests {
     }
 
     #[test]
+    fn a_placebo_answers_all_of_its_script_or_is_refused() {
+        let layout = Layout::uniform(1, LayerKind::Moe { top_k: 1 }, 2);
+        let edits = vec![Edit::Prune { layer: LayerId(0), expert: ExpertId(0) }];
+        let plan =
+            |step| Plan { step, edits: edits.clone(), reason: String::new(), evidence: Evidence::default() };
+        let script = EditLog { initial: layout, plans: [10, 20, 30].map(plan).into() };
+        let make = |kind, total| {
+            let config = ControlConfig { policy: kind, every: 10, warmup: 0.0, ..ControlConfig::default() };
+            policy(&config, 1, total, Some(script.clone()), PolicyState::default()).map(drop)
+        };
+        for (kind, name) in
+            [(PolicyKind::PlaceboTime, "placebo_time"), (PolicyKind::PlaceboSurgery, "placebo_surgery")]
+        {
+            assert_eq!(make(kind, 31), Ok(()));
+            // The third decision would come after the last step.
+            let refused = PolicyError::ScriptTooLong { policy: name, plans: 3, last: 3, decisions: 2 };
+            assert_eq!(make(kind, 30), Err(refused));
+        }
+    }
+
+    #[test]
     fn a_policy_that_never_measures_keeps_the_experts() {
         let layout = Layout::uniform(1, LayerKind::Dense, 1);
         let mut frozen = policy(&ControlConfig::default(), 1, 100, None, PolicyState::default()).unwrap();
-        let window = StatsWindow { step: 50, total_steps: 100, sums: &[] };
+        let window = StatsWindow { step: 50, total_steps: 100, sums: &[], opening: &[] };
         assert_eq!(frozen.observe(&window, &layout, &[]).action, crate::Action::Keep);
     }
 }

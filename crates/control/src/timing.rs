@@ -15,16 +15,16 @@ pub(crate) struct Timing {
     warmup: u64,
     /// The last step with edits.
     until: u64,
+    /// The last step at which something can be decided: after the last of all nothing is.
+    last: u64,
 }
 
 impl Timing {
     pub(crate) fn new(config: &ControlConfig, total_steps: u64) -> Self {
         let step = |fraction: f64| (fraction * total_steps as f64 + ROUNDING) as u64;
-        Self {
-            every: config.every.max(1),
-            warmup: step(config.warmup),
-            until: step(config.until).min(total_steps),
-        }
+        let last = total_steps.saturating_sub(1);
+        let (warmup, until) = (step(config.warmup), step(config.until).min(last));
+        Self { every: config.every.max(1), warmup, until, last }
     }
 
     /// Why nothing is edited at `step`; none when edits are allowed.
@@ -46,6 +46,11 @@ impl Timing {
     /// The first decision at or after `step`.
     pub(crate) fn decision_at(&self, step: u64) -> u64 {
         step.div_ceil(self.every).max(1)
+    }
+
+    /// Decisions of the whole run.
+    pub(crate) fn n_decisions(&self) -> u64 {
+        self.last / self.every
     }
 
     /// The step of a decision.

@@ -8,11 +8,11 @@ use crate::{HostTensor, ImportError, Rows, export, host::visit_params, import};
 
 /// Every `every` steps `a ← (d (1 − dⁿ⁻¹) a + (1 − d) w) / (1 − dⁿ)`, with `d = decay^every` at the n-th
 /// update: the bias-corrected average (as Adam's moments are), kept normalised. It is a weighted mean of
-/// the weights seen so far and owes nothing to the initial ones. Before the first update it is the weights
-/// themselves.
+/// the weights seen so far and owes nothing to the initial ones. Before the first update of all it is the
+/// weights themselves.
 ///
 /// Rows with a life of their own count their own updates: the average of an expert that was born late is
-/// that of its own weights. Parameters that are not trained are copied.
+/// that of its own weights, and before its first update the weights it was born with. Parameters that are not trained are copied.
 #[derive(Clone, Debug)]
 pub struct WeightAverage {
     decay: f64,

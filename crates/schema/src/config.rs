@@ -71,7 +71,7 @@ impl RunConfig {
         if self.model.conv_width != 0 && self.model.conv_width.is_multiple_of(2) {
             return Err(("model.conv_width", "must be odd, or 0 for no convolution".to_owned()));
         }
-        self.control.check(&self.model)
+        self.check_control()
     }
 
     /// Whole numbers of which there must be at least one.
@@ -93,7 +93,7 @@ impl RunConfig {
 
     /// Numbers with their bounds.
     fn numbers(&self) -> [(&'static str, f64, Bound); 27] {
-        use Bound::{AtLeastZero, Fraction, Positive};
+        use Bound::{AtLeastZero, Fraction, Positive, Share};
         let Self { data, model, optim, train, control, .. } = self;
         [
             ("data.sst2.selection_fraction", data.sst2.selection_fraction, Fraction),
@@ -115,8 +115,8 @@ impl RunConfig {
             ("optim.ema_decay", optim.ema_decay, Fraction),
             ("train.epochs", train.epochs, Positive),
             ("train.load_balancing_coef", train.load_balancing_coef, AtLeastZero),
-            ("control.warmup", control.warmup, AtLeastZero),
-            ("control.until", control.until, AtLeastZero),
+            ("control.warmup", control.warmup, Share),
+            ("control.until", control.until, Share),
             ("control.hysteresis", control.hysteresis, AtLeastZero),
             ("control.grow_above", control.grow_above, AtLeastZero),
             ("control.grow_load_above", control.grow_load_above, AtLeastZero),
@@ -133,6 +133,7 @@ enum Bound {
     Positive,
     AtLeastZero,
     Fraction,
+    Share,
 }
 
 impl Bound {
@@ -142,6 +143,7 @@ impl Bound {
             Self::Positive => value as f32 > 0.0 && (value as f32).is_finite(),
             Self::AtLeastZero => value >= 0.0 && (value as f32).is_finite(),
             Self::Fraction => (0.0..1.0).contains(&value),
+            Self::Share => (0.0..=1.0).contains(&value),
         }
     }
 }
@@ -152,6 +154,7 @@ impl fmt::Display for Bound {
             Self::Positive => "a number above 0",
             Self::AtLeastZero => "a number of at least 0",
             Self::Fraction => "at least 0 and below 1",
+            Self::Share => "0 to 1",
         })
     }
 }

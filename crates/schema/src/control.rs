@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ExpertId, LayerKindConfig, Limits, ModelConfig};
+use crate::{Digest, ExpertId, LayerKind, Layout, Limits, RunConfig};
 
 /// What a run starts from.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,7 +25,7 @@ pub enum StartFrom {
     /// selection metrics they were saved with. The optimizer starts anew.
     #[default]
     Weights,
-    /// Only how many experts each layer has at its end; weights are drawn anew.
+    /// Only how many experts each layer of its best checkpoint has; weights are drawn anew.
     Size,
 }
 
@@ -55,7 +55,8 @@ pub enum GrowInit {
     Fresh,
     /// A copy of the busiest expert, with noise.
     Copy,
-    /// The busiest expert is split.
+    /// The busiest expert is split. Both halves lose ln 2 of their offsets for good, also when one of them is
+    /// pruned later.
     Split,
 }
 
@@ -68,7 +69,8 @@ pub enum Saliency {
     Utilization,
     /// Mean router probability over all rows.
     RouterMass,
-    /// Router weight × output norm, summed over the rows an expert got (REAP, Lasby et al. 2025).
+    /// Mean of router weight × output norm over the rows an expert got (REAP, Lasby et al. 2025); 0 without
+    /// rows.
     Reap,
     /// Selection loss without the expert, measured on a copy; `prune_below` is then in nats.
     Loss,
@@ -145,46 +147,71 @@ impl ControlConfig {
         Limits { min: self.min_experts, max: self.max_experts }
     }
 
-    /// Refuses values that no policy can work with, and policies that the model cannot follow.
-    pub(crate) fn check(&self, model: &ModelConfig) -> Result<(), (&'static str, String)> {
-        let placebo = matches!(self.policy, PolicyKind::PlaceboTime | PolicyKind::PlaceboSurgery);
-        let n = model.n_experts;
-        let wrong = |key, message: String| Err((key, message));
+    /// Refuses experts that the policy cannot work with. A run that starts from another one has that one's.
+    ///
+    /// # Errors
+    /// The key and what does not fit.
+    pub fn check_layout(&self, layout: &Layout) -> Result<(), (&'static str, String)> {
         if self.policy == PolicyKind::Frozen {
             return Ok(());
         }
-        if model.kind == LayerKindConfig::Dense {
-            return wrong("control.policy", "needs experts; model.kind is \"dense\"".to_owned());
+        let routed = layout.layers().iter().filter(|layer| layer.kind != LayerKind::Dense);
+        let routed: Vec<_> = routed.collect();
+        if routed.is_empty() {
+            return Err(("control.policy", "needs experts; every layer is dense".to_owned()));
         }
-        if (self.policy == PolicyKind::Dynmoe) != (model.kind == LayerKindConfig::TopAny) {
+        let is_dynmoe = self.policy == PolicyKind::Dynmoe;
+        if routed.iter().any(|layer| is_dynmoe != (layer.kind == LayerKind::TopAny)) {
             let message = "`dynmoe` and model.kind = \"top_any\" need one another".to_owned();
-            return wrong("control.policy", message);
+            return Err(("control.policy", message));
         }
-        if self.every == 0 {
-            return wrong("control.every", "must be at least 1".to_owned());
+        let (min, max) = (self.min_experts, self.max_experts);
+        match routed.iter().find(|layer| !(min..=max).contains(&layer.n_experts())) {
+            Some(layer) => {
+                let n = layer.n_experts();
+                let message = format!("is {n}; control.min_experts and max_experts allow {min} to {max}");
+                Err(("model.n_experts", message))
+            }
+            None => Ok(()),
         }
-        if self.min_experts > self.max_experts {
-            let message =
-                format!("is {}, below control.min_experts = {}", self.max_experts, self.min_experts);
-            return wrong("control.max_experts", message);
-        }
-        if !(self.min_experts..=self.max_experts).contains(&n) {
-            let message = format!(
-                "is {n}; control.min_experts and max_experts allow {} to {}",
-                self.min_experts, self.max_experts
-            );
-            return wrong("model.n_experts", message);
-        }
-        if self.warmup >= self.until {
-            return wrong(
+    }
+}
+
+impl RunConfig {
+    /// Refuses starts and policies that no run can work with.
+    pub(crate) fn check_control(&self) -> Result<(), (&'static str, String)> {
+        let (start, control) = (&self.start, &self.control);
+        let placebo = matches!(control.policy, PolicyKind::PlaceboTime | PolicyKind::PlaceboSurgery);
+        let (min, max) = (control.min_experts, control.max_experts);
+        let (warmup, until) = (control.warmup, control.until);
+        let wrong = [
+            (control.every == 0, "control.every", "must be at least 1".to_owned()),
+            (min > max, "control.max_experts", format!("is {max}, below control.min_experts = {min}")),
+            (
+                warmup >= until,
                 "control.until",
-                format!("is {}; control.warmup is {}: nothing would ever be edited", self.until, self.warmup),
-            );
+                format!("is {until}; control.warmup is {warmup}: nothing would ever be edited"),
+            ),
+            (
+                placebo && control.edits_of.is_empty(),
+                "control.edits_of",
+                "is not set; name the folder of the run to follow".to_owned(),
+            ),
+            (
+                !placebo && !control.edits_of.is_empty(),
+                "control.edits_of",
+                "is set, but control.policy is no placebo".to_owned(),
+            ),
+            (
+                start.run.is_empty() && start.take != StartFrom::Weights,
+                "start.take",
+                "is set, but start.run is not; name the folder of a run".to_owned(),
+            ),
+        ];
+        if let Some((_, key, message)) = wrong.into_iter().find(|(is_wrong, ..)| *is_wrong) {
+            return Err((key, message));
         }
-        if placebo && self.edits_of.is_empty() {
-            return wrong("control.edits_of", "is not set; name the folder of the run to follow".to_owned());
-        }
-        Ok(())
+        if start.run.is_empty() { control.check_layout(&self.model.initial_layout()) } else { Ok(()) }
     }
 }
 
@@ -196,6 +223,8 @@ pub struct PolicyState {
     pub decisions: u64,
     /// One memory a layer.
     pub layers: Vec<LayerMemory>,
+    /// Hash of the edits that a placebo follows.
+    pub script: Option<Digest>,
 }
 
 /// What a policy remembers of a layer.
@@ -208,4 +237,40 @@ pub struct LayerMemory {
     pub asked_to_grow: u64,
     /// Windows in a row that asked to prune an expert.
     pub asked_to_prune: BTreeMap<ExpertId, u64>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::LayerKindConfig;
+
+    #[test]
+    fn what_no_policy_can_work_with_is_refused_by_key() {
+        let config = |change: fn(&mut RunConfig)| {
+            let mut config = RunConfig::default();
+            config.control.policy = PolicyKind::Rule;
+            change(&mut config);
+            config.check().map_err(|(key, _)| key)
+        };
+        assert_eq!(config(|_| {}), Ok(()));
+        assert_eq!(config(|c| c.model.kind = LayerKindConfig::Dense), Err("control.policy"));
+        assert_eq!(config(|c| c.model.kind = LayerKindConfig::TopAny), Err("control.policy"));
+        assert_eq!(config(|c| c.model.n_experts = 17), Err("model.n_experts"));
+        assert_eq!(config(|c| c.control.until = 5.0), Err("control.until"));
+        assert_eq!(config(|c| c.control.every = 0), Err("control.every"));
+        assert_eq!(config(|c| c.control.edits_of = "runs/x".into()), Err("control.edits_of"));
+        assert_eq!(config(|c| c.control.policy = PolicyKind::PlaceboTime), Err("control.edits_of"));
+        assert_eq!(config(|c| c.start.take = StartFrom::Size), Err("start.take"));
+    }
+
+    #[test]
+    fn a_run_that_starts_from_another_is_judged_by_that_ones_experts() {
+        let mut config = RunConfig::default();
+        (config.control.policy, config.model.kind) = (PolicyKind::Rule, LayerKindConfig::Dense);
+        config.start.run = "edited/upcycled".into();
+        assert_eq!(config.check(), Ok(()));
+        let layout = |n| Layout::uniform(2, LayerKind::Moe { top_k: 2 }, n);
+        assert_eq!(config.control.check_layout(&layout(16)), Ok(()));
+        assert_eq!(config.control.check_layout(&layout(17)).unwrap_err().0, "model.n_experts");
+    }
 }

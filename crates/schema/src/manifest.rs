@@ -69,6 +69,8 @@ pub struct LoopState {
     pub evaluations_since_best: u64,
     /// Sums of the window that is under way.
     pub window: WindowState,
+    /// Routing sums of the last `window` event.
+    pub last_window: Vec<LayerSums>,
     /// Routing sums of each MoE layer since the last decision.
     pub decision_window: Vec<LayerSums>,
     /// What the policy remembers.
@@ -127,7 +129,8 @@ impl LoopState {
     /// All sums.
     pub fn sums(&self) -> impl Iterator<Item = f64> {
         let WindowState { loss, load_balancing_loss, grad_norm, layers, .. } = &self.window;
-        let layers = layers.iter().chain(&self.decision_window).flat_map(LayerSums::values);
+        let layers =
+            layers.iter().chain(&self.last_window).chain(&self.decision_window).flat_map(LayerSums::values);
         [*loss, *load_balancing_loss, *grad_norm].into_iter().chain(layers)
     }
 }

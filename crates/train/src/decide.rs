@@ -2,32 +2,39 @@
 
 use moelt_control::{Action, Decision, MeasuredEffect, Policy, StatsWindow, policy};
 use moelt_schema::{
-    CellResult, ControlConfig, Edit, EditLog, Event, Evidence, Plan, PolicyKind, PolicyState, RunConfig,
-    RunDir,
+    CellResult, ControlConfig, Digest, Edit, EditLog, Event, Evidence, Plan, PolicyState, RunConfig, RunDir,
 };
 
 use crate::{Split, TrainError, TrainState, effect::Outputs, start::no_placeholder};
 
-/// The policy of a run; none when its experts are frozen.
+/// The policy of a run.
 pub(crate) struct Control {
-    policy: Option<Box<dyn Policy>>,
+    policy: Box<dyn Policy>,
     total_steps: u64,
+    /// Hash of the edits that it follows, if it follows some.
+    script: Option<Digest>,
 }
 
 impl Control {
     /// The policy of a config, going on from `state`.
     pub(crate) fn new(config: &RunConfig, total_steps: u64, state: PolicyState) -> Result<Self, TrainError> {
         let control = &config.control;
-        let policy = match control.policy {
-            PolicyKind::Frozen => None,
-            _ => Some(policy(control, config.seed, total_steps, script(control)?, state)?),
-        };
-        Ok(Self { policy, total_steps })
+        let edits = script(control)?;
+        let script = edits.as_ref().map(Digest::of_json);
+        if state.script.is_some() && state.script != script {
+            return Err(TrainError::Start {
+                key: "control.edits_of",
+                path: (&control.edits_of).into(),
+                message: "holds other edits than those that this run has followed so far".to_owned(),
+            });
+        }
+        let policy = policy(control, config.seed, total_steps, edits, state)?;
+        Ok(Self { policy, total_steps, script })
     }
 
     /// Whether there is something to decide after this many steps.
     pub(crate) fn is_due(&self, config: &ControlConfig, step: u64) -> bool {
-        self.policy.is_some() && step.is_multiple_of(config.every) && step < self.total_steps
+        step.is_multiple_of(config.every) && step < self.total_steps
     }
 
     /// Lets the policy decide and does what it says. Gives the events to be logged.
@@ -37,9 +44,10 @@ impl Control {
         config: &RunConfig,
         selection: &Split,
     ) -> Result<Vec<Event>, TrainError> {
-        let Some(policy) = &mut self.policy else { return Ok(Vec::new()) };
-        let sums = state.progress.decision_window.clone();
-        let window = StatsWindow { step: state.step, total_steps: self.total_steps, sums: &sums };
+        let (policy, sums) = (&mut self.policy, state.progress.decision_window.clone());
+        let opening: Vec<_> = state.progress.openings.iter().map(|now| (now.layer, now.expert)).collect();
+        let (step, total_steps) = (state.step, self.total_steps);
+        let window = StatsWindow { step, total_steps, sums: &sums, opening: &opening };
         let mut decision = policy.decide(&window, &state.layout);
         let mut events = vec![event(&decision)];
         if let Action::Measure(candidates) = decision.action {
@@ -47,7 +55,7 @@ impl Control {
             decision = policy.observe(&window, &state.layout, &effects);
             events.push(event(&decision));
         }
-        state.progress.policy = policy.state();
+        state.progress.policy = PolicyState { script: self.script, ..policy.state() };
         state.progress.decision_window.clear();
         if let Action::Apply(edits) = decision.action {
             let plan = plan(state.step, edits, decision.reason, decision.evidence);

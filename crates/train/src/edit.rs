@@ -8,22 +8,25 @@ use crate::{TrainError, TrainState, param_groups};
 impl TrainState {
     /// Applies a plan: model, optimizer, averaged weights, windows and openings change together, and the
     /// edit log grows. With `opening` > 0 a grown expert is let in over so many steps, unless its parent was
-    /// split; with 0 it is there at once, and whoever is being let in is left at that.
+    /// split; with 0 it is there at once, or as far open as its parent.
     ///
     /// # Errors
     /// When the plan does not fit; the state is then what it was.
     pub fn edit(&mut self, plan: &CheckedPlan, optim: &OptimConfig, opening: u64) -> Result<(), TrainError> {
-        let applied = apply(plan, &self.model, &self.optimizer, self.average.as_ref(), &self.streams)?;
+        let held = self.held();
+        let (model, average) = self.let_in_entirely();
+        let applied = apply(plan, &model, &self.optimizer, average.as_ref(), &self.streams)?;
         let Applied { module, optimizer, average, .. } = applied;
         (self.optimizer, self.average) = (optimizer, average);
         self.groups = param_groups(&module, optim);
         self.model = module;
         let progress = &mut self.progress;
         progress.window.layers = moved_sums(&progress.window.layers, plan);
+        progress.last_window = moved_sums(&progress.last_window, plan);
         progress.decision_window = moved_sums(&progress.decision_window, plan);
         self.layout = plan.after().clone();
         self.edits.push(plan);
-        self.move_openings(plan, opening);
+        self.move_openings(plan, &held, opening);
         Ok(())
     }
 }

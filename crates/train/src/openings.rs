@@ -1,5 +1,7 @@
 //! New experts are let in gradually: their router offset rises from "never chosen" to nothing.
 
+use moelt_model::Classifier;
+use moelt_optim::WeightAverage;
 use moelt_schema::{CheckedPlan, ExpertId, LayerId, Opening, RowSource, RowStart};
 
 use crate::TrainState;
@@ -14,59 +16,76 @@ fn closing(age: u64, opening: u64) -> f32 {
     ((age as f32 / opening.max(1) as f32).ln()).clamp(CLOSED, 0.0)
 }
 
+/// An expert that is being let in, and where its offset stands.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Held {
+    opening: Opening,
+    offset: f32,
+}
+
 impl TrainState {
     /// Sets the offsets of experts that are being let in, for the step to come. An offset never falls: a run
     /// that takes over a half-open expert goes on from there.
     pub(crate) fn let_in(&mut self, opening: u64) {
-        let openings = std::mem::take(&mut self.progress.openings);
-        for now in openings {
-            let (age, offset) = (self.step - now.since, self.offset(now.layer, now.expert));
-            let risen = (now.offset + closing(age, opening)).max(offset.unwrap_or(now.offset));
-            let open = age >= opening;
-            self.set_offset(now.layer, now.expert, if open { now.offset } else { risen });
-            self.progress.openings.extend((!open).then_some(now));
+        for Held { opening: now, offset } in self.held() {
+            let age = self.step - now.since;
+            let risen = (now.offset + closing(age, opening)).max(offset);
+            self.set_offset(now.layer, now.expert, if age >= opening { now.offset } else { risen });
         }
+        let step = self.step;
+        self.progress.openings.retain(|now| step - now.since < opening);
     }
 
-    /// Openings after a plan: those of experts that stay and, with `opening` > 0, those of experts grown by it.
-    pub(crate) fn move_openings(&mut self, plan: &CheckedPlan, opening: u64) {
-        let mut openings: Vec<Opening> = Vec::new();
+    /// Every expert that is being let in.
+    pub(crate) fn held(&self) -> Vec<Held> {
+        let held = |opening: &Opening| {
+            let offset = self.offset(opening.layer, opening.expert)?;
+            Some(Held { opening: *opening, offset })
+        };
+        self.progress.openings.iter().filter_map(held).collect()
+    }
+
+    /// Model and average with the offsets that all experts are going to have: what an edit copies, halves
+    /// and averages is that, and not where an opening happens to stand.
+    pub(crate) fn let_in_entirely(&self) -> (Classifier, Option<WeightAverage>) {
+        let mut model = self.model.clone();
+        for now in &self.progress.openings {
+            model = self.with_offset(model, now.layer, now.expert, now.offset);
+        }
+        let mut average = self.average.clone();
+        average.iter_mut().for_each(|average| average.copy_untrained(&model));
+        (model, average)
+    }
+
+    /// Openings after a plan, whose model has all experts let in: those of experts that stay, as they were
+    /// `held` before, and, with `opening` > 0, those of experts grown by it.
+    pub(crate) fn move_openings(&mut self, plan: &CheckedPlan, held: &[Held], opening: u64) {
+        let mut moved: Vec<Held> = Vec::new();
         for (layer, map) in plan.maps() {
             let (before, after) = (plan.before().layer(*layer), plan.after().layer(*layer));
             let (Some(before), Some(after)) = (before, after) else { continue };
-            let of = |old: usize| self.opening(*layer, before.experts[old]);
+            let of = |old: usize| {
+                let is =
+                    |held: &&Held| (held.opening.layer, held.opening.expert) == (*layer, before.experts[old]);
+                held.iter().find(is).copied()
+            };
             for (expert, source) in after.experts.iter().zip(&map.rows) {
-                openings.extend(match source {
-                    RowSource::Keep(old) => of(*old),
-                    RowSource::Halve(old) => of(*old).map(halved),
-                    RowSource::New { start: RowStart::Half(parent), .. } => {
-                        of(*parent).map(|opening| halved(Opening { expert: *expert, ..opening }))
+                let Some(offset) = self.offset(*layer, *expert) else { continue };
+                let now = Opening { layer: *layer, expert: *expert, since: self.step, offset };
+                moved.extend(match source {
+                    RowSource::New { start, .. } if opening > 0 && !matches!(start, RowStart::Half(_)) => {
+                        Some(Held { opening: now, offset: offset + CLOSED })
                     }
-                    RowSource::New { .. } => self.closed(*layer, *expert, opening),
-                    RowSource::Merge { .. } => None,
+                    source => source.origin().and_then(of).map(|origin| origin.passed_on(now)),
                 });
             }
         }
-        let untouched = |opening: &&Opening| !plan.maps().contains_key(&opening.layer);
-        openings.extend(self.progress.openings.iter().filter(untouched));
-        self.progress.openings = openings;
-        // Who is new is closed at once; the others wait for the step to come, as they would without a plan.
-        let new: Vec<Opening> =
-            self.progress.openings.iter().filter(|o| o.since == self.step).copied().collect();
-        for now in new {
-            self.set_offset(now.layer, now.expert, now.offset + CLOSED);
+        moved.extend(held.iter().filter(|held| !plan.maps().contains_key(&held.opening.layer)));
+        self.progress.openings = moved.iter().map(|held| held.opening).collect();
+        // Nobody is let in further by an edit: that is for the step to come.
+        for held in moved {
+            self.set_offset(held.opening.layer, held.opening.expert, held.offset);
         }
-    }
-
-    fn opening(&self, layer: LayerId, expert: ExpertId) -> Option<Opening> {
-        let is = |opening: &&Opening| (opening.layer, opening.expert) == (layer, expert);
-        self.progress.openings.iter().find(is).copied()
-    }
-
-    /// The opening of an expert that was just grown; none where routers have no offsets.
-    fn closed(&self, layer: LayerId, expert: ExpertId, opening: u64) -> Option<Opening> {
-        let offset = self.offset(layer, expert)?;
-        (opening > 0).then_some(Opening { layer, expert, since: self.step, offset })
     }
 
     fn offset(&self, layer: LayerId, expert: ExpertId) -> Option<f32> {
@@ -74,13 +93,18 @@ impl TrainState {
     }
 
     fn set_offset(&mut self, layer: LayerId, expert: ExpertId, offset: f32) {
-        let Some(position) = self.position(layer, expert) else { return };
-        let mut offsets = self.model.offsets(layer);
-        offsets[position] = offset;
-        self.model = self.model.clone().with_offsets(layer, &offsets);
+        self.model = self.with_offset(self.model.clone(), layer, expert, offset);
         if let Some(average) = &mut self.average {
             average.copy_untrained(&self.model);
         }
+    }
+
+    /// `model`, of the same layout, with this offset.
+    fn with_offset(&self, model: Classifier, layer: LayerId, expert: ExpertId, offset: f32) -> Classifier {
+        let Some(position) = self.position(layer, expert) else { return model };
+        let mut offsets = model.offsets(layer);
+        offsets[position] = offset;
+        model.with_offsets(layer, &offsets)
     }
 
     fn position(&self, layer: LayerId, expert: ExpertId) -> Option<usize> {
@@ -88,9 +112,15 @@ impl TrainState {
     }
 }
 
-/// The opening of one half of an expert that was split while it was being let in.
-fn halved(opening: Opening) -> Opening {
-    Opening { offset: opening.offset - std::f32::consts::LN_2, ..opening }
+impl Held {
+    /// The same opening for `now`: the expert itself, a half or copy of it, or it with others merged into it.
+    /// It is as far open as it was, below the offset that it is going to have.
+    fn passed_on(self, now: Opening) -> Self {
+        let lowered = now.offset - self.opening.offset;
+        // Bit by bit where nothing is lowered.
+        let offset = if lowered == 0.0 { self.offset } else { self.offset + lowered };
+        Self { opening: Opening { since: self.opening.since, ..now }, offset }
+    }
 }
 
 #[cfg(test)]

@@ -313,7 +313,9 @@ impl<'a> Session<'a> {
             grad_norm: mean(window.grad_norm),
             lr: schedule(self.config, self.total).at(self.state.step),
             routing: window.layers.iter().map(RoutingStats::from_sums).collect(),
-        })
+        })?;
+        self.state.progress.last_window = window.layers;
+        Ok(())
     }
 
     fn not_finite(&self, step: u64, what: &'static str, value: f64) -> Result<TrainError, TrainError> {

@@ -18,6 +18,22 @@ pub(crate) fn start(
     if start.run.is_empty() {
         return Ok((TrainState::new(config, prepared, device), None));
     }
+    let (state, note) = from_run(config, prepared, device)?;
+    // A config is checked with the experts it names; these are another run's.
+    config.control.check_layout(&state.layout).map_err(|(key, message)| {
+        let path = PathBuf::from(&start.run);
+        refused(path, format!("does not fit `{key}` here: it {message}"))
+    })?;
+    Ok((state, Some(note)))
+}
+
+/// The state that `start.run` leads to.
+fn from_run(
+    config: &RunConfig,
+    prepared: &Prepared,
+    device: &Device,
+) -> Result<(TrainState, String), TrainError> {
+    let start = &config.start;
     no_placeholder("start.run", &start.run)?;
     let path = resolve_checkpoint(Path::new(&start.run)).map_err(|error| match error {
         CheckpointError::NotFound(path) => refused(path, "has no checkpoint to start from".to_owned()),
@@ -30,7 +46,7 @@ pub(crate) fn start(
         StartFrom::Size => {
             let layout = manifest.layout.renumbered();
             let note = format!("as many experts as {from}: {}", layout.n_experts());
-            Ok((TrainState::with_layout(config, prepared, layout, device), Some(note)))
+            Ok((TrainState::with_layout(config, prepared, layout, device), note))
         }
         StartFrom::Weights => {
             same_ground(config, prepared, &loaded, &path)?;
@@ -41,7 +57,7 @@ pub(crate) fn start(
             // Without this an expert that was still being let in would stay as it is, closed or half open.
             let anew = |opening: &Opening| Opening { since: 0, ..*opening };
             state.progress.openings = manifest.state.openings.iter().map(anew).collect();
-            Ok((state, Some(note)))
+            Ok((state, note))
         }
     }
 }

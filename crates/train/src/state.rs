@@ -10,7 +10,7 @@ use burn::{
 use moelt_data::TokenBatch;
 use moelt_model::{Classifier, ClassifierConfig, Mode};
 use moelt_optim::{AdamW, Optimizer, ParamGroup, Schedule, WeightAverage, take_gradients};
-use moelt_schema::{EditLog, LayerSums, Layout, LoopState, PolicyKind, RunConfig, Stream, Streams};
+use moelt_schema::{EditLog, LayerSums, Layout, LoopState, RunConfig, Stream, Streams};
 
 use crate::{LoadedModel, Prepared, TrainError, evaluate::model_input, param_groups};
 
@@ -166,9 +166,6 @@ impl TrainState {
             average.update(&self.model, self.step);
         }
         self.add_to_window(report, balance, &output.routing);
-        if config.control.policy != PolicyKind::Frozen {
-            add_sums(&mut self.progress.decision_window, &output.routing);
-        }
         (self, report)
     }
 
@@ -179,6 +176,7 @@ impl TrainState {
         window.grad_norm += report.grad_norm;
         window.load_balancing_loss += balance;
         add_sums(&mut window.layers, routing);
+        add_sums(&mut self.progress.decision_window, routing);
     }
 }
 

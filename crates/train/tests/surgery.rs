@@ -259,6 +259,53 @@ fn growing_leaves_the_openings_of_others_alone() {
     assert!(offsets_of(&run, second).iter().all(|offset| *offset < 0.0));
 }
 
+/// An expert that has been let in half, in layer 0, and its offset.
+fn half_open() -> (Run, ExpertId, f32) {
+    let mut run = Run::new(20);
+    run.train(5);
+    let [expert, _] = run.grow(&ExpertInit::Fresh);
+    run.train(11);
+    let offset = offset_of(&run, expert);
+    assert!((offset - 0.5f32.ln()).abs() < 1e-6, "{offset}");
+    (run, expert, offset)
+}
+
+/// Offset of an expert of layer 0.
+fn offset_of(run: &Run, expert: ExpertId) -> f32 {
+    run.state.model.offsets(LayerId(0))[run.position(LayerId(0), expert)]
+}
+
+#[test]
+fn a_copy_of_an_expert_that_is_half_open_is_let_in_entirely_too() {
+    for opening in [0, 20] {
+        let (mut run, parent, offset) = half_open();
+        let new = run.state.layout.next_id();
+        run.config.control.opening = opening;
+        let init = ExpertInit::Copy { parent, noise: 0.1 };
+        run.edit(vec![Edit::Grow { layer: LayerId(0), new, init }]);
+        // With no opening of its own it is as far open as its parent.
+        let begins = if opening == 0 { offset } else { -30.0 };
+        assert_eq!([offset_of(&run, parent), offset_of(&run, new)], [offset, begins]);
+        run.config.control.opening = 20;
+        run.train(21);
+        assert_eq!([offset_of(&run, parent), offset_of(&run, new)], [0.0; 2]);
+    }
+}
+
+#[test]
+fn an_opening_does_not_stay_in_those_that_are_merged() {
+    let (mut run, open, _) = half_open();
+    let into = ExpertId(0);
+    run.edit(vec![Edit::Merge { layer: LayerId(0), from: open, into, share: 0.5 }]);
+    assert_eq!(offset_of(&run, into), 0.0);
+
+    let (mut run, open, offset) = half_open();
+    run.edit(vec![Edit::Merge { layer: LayerId(0), from: into, into: open, share: 0.5 }]);
+    assert_eq!(offset_of(&run, open), offset);
+    run.train(21);
+    assert_eq!(offset_of(&run, open), 0.0);
+}
+
 #[test]
 fn the_first_update_of_a_new_expert_and_its_router_row_is_at_most_lr() {
     let mut run = Run::new(0);

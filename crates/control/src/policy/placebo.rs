@@ -9,7 +9,7 @@ use moelt_schema::{
 use rand::{Rng, seq::SliceRandom};
 
 use crate::{
-    Decision,
+    Decision, PolicyError,
     edits::{NewIds, allows, describe},
     timing::Timing,
 };
@@ -33,6 +33,17 @@ impl Script {
         plans.retain(|plan| !plan.edits.is_empty());
         let timing = Timing::new(config, total_steps);
         Self { plans, timing, limits: config.limits(), streams: Streams::new(seed) }
+    }
+
+    /// Refuses a script whose plans, at the decisions `points`, are not all answered in this run.
+    pub(super) fn check(&self, policy: &'static str, points: &[u64]) -> Result<(), PolicyError> {
+        let (plans, decisions) = (self.plans.len(), self.timing.n_decisions());
+        match points.iter().max() {
+            Some(&last) if last > decisions => {
+                Err(PolicyError::ScriptTooLong { policy, plans, last, decisions })
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The chance of one decision; decisions count from 1, index 0 is what is drawn once for the whole run.

@@ -4,22 +4,21 @@
 use moelt_schema::{Edit, ExpertId, ExpertInit, LayerId, Layout, PolicyState};
 
 use super::placebo::{NO_ID, Script, StandIns};
-use crate::{Decision, Policy, StatsWindow};
+use crate::{Decision, Policy, PolicyError, StatsWindow};
 
 /// Replaces as many experts of a layer as the script edits, at the first decision at or after its step.
 pub(super) struct PlaceboSurgery {
     script: Script,
+    /// The decision that answers each plan of the script.
+    points: Vec<u64>,
     state: PolicyState,
 }
 
 impl PlaceboSurgery {
-    pub(super) fn new(script: Script, state: PolicyState) -> Self {
-        Self { script, state }
-    }
-
-    /// The decision that answers a plan of the script.
-    fn point(&self, index: usize) -> u64 {
-        self.script.timing.decision_at(self.script.plans[index].step)
+    pub(super) fn new(script: Script, state: PolicyState) -> Result<Self, PolicyError> {
+        let points: Vec<u64> = script.plans.iter().map(|plan| script.timing.decision_at(plan.step)).collect();
+        script.check("placebo_surgery", &points)?;
+        Ok(Self { script, points, state })
     }
 }
 
@@ -28,11 +27,11 @@ impl Policy for PlaceboSurgery {
         self.state.decisions += 1;
         let now = self.state.decisions;
         let plans = 0..self.script.plans.len();
-        let due: Vec<usize> = plans.clone().filter(|index| self.point(*index) == now).collect();
+        let due: Vec<usize> = plans.clone().filter(|index| self.points[*index] == now).collect();
         if !due.is_empty() {
             return self.script.answer(&due, now, layout, replace);
         }
-        let next = plans.into_iter().find(|index| self.point(*index) > now);
+        let next = plans.into_iter().find(|index| self.points[*index] > now);
         let reason = match next {
             Some(next) => format!("the script's next plan is of step {}", self.script.plans[next].step),
             None => format!("the script has no plan after decision {now}"),
@@ -80,8 +79,8 @@ mod tests {
         let log = EditLog { initial: layout.clone(), plans: plans.iter().map(plan).collect() };
         let config = ControlConfig { every: 10, ..ControlConfig::default() };
         let script = Script::new(log, &config, 3, 100);
-        let mut placebo = PlaceboSurgery::new(script, PolicyState::default());
-        let window = |step| StatsWindow { step, total_steps: 100, sums: &[] };
+        let mut placebo = PlaceboSurgery::new(script, PolicyState::default()).unwrap();
+        let window = |step| StatsWindow { step, total_steps: 100, sums: &[], opening: &[] };
         (1..=n).map(|decision| placebo.decide(&window(10 * decision), &layout)).collect()
     }
 

@@ -4,7 +4,7 @@ use moelt_schema::{Edit, ExpertId, ExpertInit, LayerId, Layout, PolicyState};
 use rand::seq::SliceRandom;
 
 use super::placebo::{NO_ID, Script, StandIns};
-use crate::{Decision, Policy, StatsWindow};
+use crate::{Decision, Policy, PolicyError, StatsWindow};
 
 /// Performs one plan of the script at each of its decision points.
 pub(super) struct PlaceboTime {
@@ -15,9 +15,10 @@ pub(super) struct PlaceboTime {
 }
 
 impl PlaceboTime {
-    pub(super) fn new(script: Script, state: PolicyState) -> Self {
+    pub(super) fn new(script: Script, state: PolicyState) -> Result<Self, PolicyError> {
         let points = points(&script);
-        Self { script, points, state }
+        script.check("placebo_time", &points)?;
+        Ok(Self { script, points, state })
     }
 
     fn waiting(&self, now: u64) -> String {
@@ -130,14 +131,14 @@ mod tests {
         };
         let plans = plans.iter().zip(1..).map(plan).collect();
         let log = EditLog { initial: Layout::uniform(1, LayerKind::Moe { top_k: 1 }, 1), plans };
-        PlaceboTime::new(Script::new(log, config, seed, 200), PolicyState::default())
+        PlaceboTime::new(Script::new(log, config, seed, 200), PolicyState::default()).unwrap()
     }
 
     /// Every decision of a run of 20, with its edits applied.
     fn run(placebo: &mut PlaceboTime, config: &ControlConfig, n_experts: usize) -> Vec<Decision> {
         let mut layout = Layout::uniform(1, LayerKind::Moe { top_k: 1 }, n_experts);
         let decide = |decision: u64| {
-            let window = StatsWindow { step: 10 * decision, total_steps: 200, sums: &[] };
+            let window = StatsWindow { step: 10 * decision, total_steps: 200, sums: &[], opening: &[] };
             let decision = placebo.decide(&window, &layout);
             if let Action::Apply(edits) = &decision.action {
                 let plan = Plan {

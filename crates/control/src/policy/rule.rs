@@ -79,7 +79,7 @@ impl Rule {
         let of_layer = |layer: &LayerView<'_>| {
             let id = layer.id;
             let prune = |expert: &ExpertId| vec![Edit::Prune { layer: id, expert: *expert }];
-            layer.layout.experts.iter().map(prune).collect::<Vec<_>>()
+            layer.layout.experts.iter().filter(|e| !layer.is_opening(**e)).map(prune).collect::<Vec<_>>()
         };
         open.flat_map(of_layer).collect()
     }

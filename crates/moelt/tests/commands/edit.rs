@@ -11,7 +11,7 @@ use safetensors::SafeTensors;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::support::{Ended, Run, TINY, checkpoints, copy, files, json, moelt};
+use crate::support::{Ended, Run, TINY, copy, files, json, moelt};
 
 /// A finished run that has kept all its checkpoints, those between two windows too.
 struct Trained {
@@ -134,7 +134,7 @@ fn inspect_tells_where_experts_come_from_and_what_was_edited() {
     let said = [
         format!("initial; merged: +2 at step {step}"),
         format!("copy of 0 at step {step}"),
-        format!("step {step}: layer 0: +4 copy of 0 (noise 0.1), -1, 2 into 3 (share 0.500) (moelt edit)"),
+        format!("step {step}: layer 0: +4 copy of 0 (noise 0.1), -1, 2 into 3 (share 0."),
     ];
     assert!(said.iter().all(|part| ended.stdout.contains(part)), "{}", ended.stdout);
 }
@@ -156,28 +156,26 @@ fn an_expert_that_was_grown_and_pruned_leaves_no_byte_behind() {
 
 #[test]
 fn a_merge_weighs_by_the_tokens_that_the_checkpoint_has_counted() {
-    let counted = |name: &String| {
-        let window = &manifest(&TRAINED.run.checkpoint(name))["state"]["window"];
-        window["layers"][0]["tokens"].clone()
-    };
-    let names = checkpoints(&TRAINED.run);
-    let name = names.iter().find(|name| counted(name).is_array()).unwrap();
-    let tokens = counted(name);
+    // Of the windows in a checkpoint the one since the last decision is the longest here.
+    let latest = TRAINED.run.pointed_folder("latest");
+    let tokens = manifest(&latest)["state"]["decision_window"][0]["tokens"].clone();
     let (gone, stays) = (tokens[1].as_f64().unwrap(), tokens[3].as_f64().unwrap());
     let out = TRAINED.out("by-tokens");
-    let ended = edit(&TRAINED.run.checkpoint(name), &["--merge", "0:1:3"], &out).well();
+    let ended = edit(&latest, &["--merge", "0:1:3"], &out).well();
     let plan = &manifest(&out)["edits"]["plans"][0];
     assert_eq!(plan["edits"][0]["merge"]["share"].as_f64().unwrap(), gone / (gone + stays));
     assert_eq!(plan["evidence"], json!({"layer_0.expert_1.tokens": gone, "layer_0.expert_3.tokens": stays}));
     assert!(ended.stdout.contains("share of 1 in 3: 0."), "{}", ended.stdout);
-    let sums = &manifest(&out)["state"]["window"]["layers"][0];
+    let sums = &manifest(&out)["state"]["decision_window"][0];
     assert_eq!(sums["tokens"], json!([tokens[0], tokens[2], gone + stays]));
     assert!(inspect(&out)["experts"][2]["routed"]["utilization"].as_f64().unwrap() > 0.0);
 
-    let out = TRAINED.out("by-halves");
-    let ended = edit(&TRAINED.run.checkpoint("latest"), &["--merge", "0:1:3"], &out).well();
+    // A layer that has just got its router has counted nothing.
+    let dense = Trained::new(&["model.kind=dense"]);
+    let (upcycled, out) = (dense.edited("upcycled", &["--upcycle", "0:4"]), dense.out("by-halves"));
+    let ended = edit(&upcycled, &["--merge", "0:1:3"], &out).well();
     assert!(ended.stdout.contains("0.5, because the checkpoint has not counted"), "{}", ended.stdout);
-    assert_eq!(manifest(&out)["edits"]["plans"][0]["evidence"], json!({}));
+    assert_eq!(manifest(&out)["edits"]["plans"][1]["evidence"], json!({}));
 }
 
 #[test]
@@ -235,6 +233,27 @@ fn a_run_starts_from_an_edited_checkpoint() {
     run.train().well();
     assert_eq!(run.events()[0]["layout"]["layers"][0]["experts"], json!([0, 1, 3, 4]));
     is_read_by_every_command(run.dir.path());
+}
+
+/// The experts of a run that starts from another are that one's, whatever its config says.
+#[test]
+fn a_policy_trains_what_was_upcycled_and_refuses_more_experts_than_it_allows() {
+    let dense = Trained::new(&["model.kind=dense"]);
+    let out = dense.edited("upcycled", &["--upcycle", "0:6"]);
+    let folder = TempDir::new().unwrap();
+    let sets = ["model.kind=dense", "control.policy=rule", "control.every=5", "control.grow_above=0"];
+    let start = format!("start.run={}", out.display());
+    let run = sets.iter().fold(Run::new(folder.path(), "on", TINY).set(start), |run, set| run.set(*set));
+    run.clone().set("control.max_experts=5").train().with_error(
+        "six experts",
+        &[
+            "`start.run`: ",
+            "does not fit `model.n_experts` here: it is 6; control.min_experts and max_experts",
+        ],
+    );
+    assert!(!run.dir.config().exists());
+    run.train().well();
+    assert!(run.events().iter().any(|event| event["event"] == "edit"));
 }
 
 #[test]

@@ -12,8 +12,7 @@ use tempfile::TempDir;
 
 use crate::support::{Run, TINY, checkpoints};
 
-/// Laid over [`TINY`]: 16 decisions in 80 steps. A new expert is let in so slowly that some are pruned again
-/// before they are in.
+/// Laid over [`TINY`]: 15 decisions in 80 steps, and thresholds at which some experts go and some come.
 const CONTROL: &str = "
 [control]
 policy = 'rule'
@@ -24,7 +23,7 @@ cooldown = 1
 confirm = 2
 grow_above = 0.5
 grow_load_above = 0.5
-prune_below = 0.8
+prune_below = 0.95
 opening = 12
 ";
 

@@ -8,23 +8,25 @@ use crate::{MeasuredEffect, edits::note, layer_view::LayerView};
 /// The saliency of a layer's experts. A share is a part of the even share `1/n`; a loss increase is in nats.
 pub(super) struct Saliencies {
     kind: Saliency,
-    /// In router order, as far as they were measured; not finite where that went wrong.
+    /// In router order, as far as they were measured; not finite where that went wrong. Without experts
+    /// that are still being let in.
     values: Vec<(ExpertId, f64)>,
 }
 
 impl Saliencies {
     /// From the window, or from the effects of pruning each expert.
     pub(super) fn new(kind: Saliency, layer: &LayerView<'_>, effects: &[MeasuredEffect]) -> Self {
-        let sums = match kind {
-            Saliency::Utilization => &layer.sums.tokens,
-            Saliency::RouterMass => &layer.sums.mass,
-            Saliency::Reap => &layer.sums.gate_norm,
+        let carried = match kind {
+            Saliency::Utilization => layer.sums.tokens.clone(),
+            Saliency::RouterMass => layer.sums.mass.clone(),
+            Saliency::Reap => layer.mean_gate_norm(),
             Saliency::Loss => return Self { kind, values: loss_increases(layer, effects) },
         };
-        let total: f64 = sums.iter().sum();
+        let total: f64 = carried.iter().sum();
         // When nobody carries anything nobody carries least.
-        let share = |sum: &f64| if total > 0.0 { sum / total * layer.n() as f64 } else { f64::NAN };
-        Self { kind, values: layer.layout.experts.iter().copied().zip(sums.iter().map(share)).collect() }
+        let share = |carried: f64| if total > 0.0 { carried / total * layer.n() as f64 } else { f64::NAN };
+        let experts = layer.layout.experts.iter().copied().zip(carried.into_iter().map(share));
+        Self { kind, values: experts.filter(|(expert, _)| !layer.is_opening(*expert)).collect() }
     }
 
     /// Every expert with its value.
@@ -82,7 +84,7 @@ fn loss_increases(layer: &LayerView<'_>, effects: &[MeasuredEffect]) -> Vec<(Exp
         let effect = effects.iter().find(|effect| effect.edits == candidate)?;
         Some((*expert, effect.loss_increase()))
     };
-    layer.layout.experts.iter().filter_map(increase).collect()
+    layer.layout.experts.iter().filter(|expert| !layer.is_opening(**expert)).filter_map(increase).collect()
 }
 
 #[cfg(test)]
@@ -94,7 +96,7 @@ mod tests {
 
     fn values(kind: Saliency, sums: LayerSums) -> Vec<f64> {
         let layout = Layout::uniform(1, LayerKind::Moe { top_k: 1 }, sums.tokens.len());
-        let window = StatsWindow { step: 1, total_steps: 2, sums: &[sums] };
+        let window = StatsWindow { step: 1, total_steps: 2, sums: &[sums], opening: &[] };
         let layer = &LayerView::all(&window, &layout)[0];
         Saliencies::new(kind, layer, &[]).values().iter().map(|(_, value)| *value).collect()
     }
@@ -104,14 +106,37 @@ mod tests {
         let sums = LayerSums {
             rows: 8.0,
             tokens: vec![8.0, 0.0],
-            gate_norm: vec![1.0, 3.0],
+            gate_norm: vec![2.0, 0.0],
             mass: vec![5.0, 3.0],
             ..LayerSums::zeros(2)
         };
         assert_eq!(values(Saliency::Utilization, sums.clone()), [2.0, 0.0]);
         assert_eq!(values(Saliency::RouterMass, sums.clone()), [1.25, 0.75]);
-        assert_eq!(values(Saliency::Reap, sums.clone()), [0.5, 1.5]);
+        assert_eq!(values(Saliency::Reap, sums.clone()), [2.0, 0.0]);
         assert_eq!(values(Saliency::Loss, sums), [0.0; 0]);
+    }
+
+    /// 90 rows with a mean of 0.1 against 10 with a mean of 0.8: the specialist is worth more.
+    #[test]
+    fn reap_is_the_mean_over_an_experts_rows() {
+        let sums = LayerSums {
+            rows: 100.0,
+            tokens: vec![90.0, 10.0],
+            gate_norm: vec![9.0, 8.0],
+            ..LayerSums::zeros(2)
+        };
+        let [first, second] = values(Saliency::Reap, sums)[..] else { panic!("two experts") };
+        assert!((first - 2.0 / 9.0).abs() < 1e-12 && (second - 16.0 / 9.0).abs() < 1e-12);
+    }
+
+    #[test]
+    fn an_expert_that_is_being_let_in_is_not_judged() {
+        let layout = Layout::uniform(1, LayerKind::Moe { top_k: 1 }, 2);
+        let sums = LayerSums { rows: 9.0, tokens: vec![9.0, 0.0], ..LayerSums::zeros(2) };
+        let opening = [(moelt_schema::LayerId(0), ExpertId(1))];
+        let window = StatsWindow { step: 1, total_steps: 2, sums: &[sums], opening: &opening };
+        let layer = &LayerView::all(&window, &layout)[0];
+        assert_eq!(Saliencies::new(Saliency::Utilization, layer, &[]).weakest(), Some((ExpertId(0), 2.0)));
     }
 
     #[test]

@@ -26,7 +26,7 @@ impl Run {
     /// Decides; candidates do to the loss what `increase` says.
     fn decide(&mut self, sums: &[LayerSums], increase: impl Fn(ExpertId) -> f64) -> Decision {
         self.step += self.config.every;
-        let window = StatsWindow { step: self.step, total_steps: 1000, sums };
+        let window = StatsWindow { step: self.step, total_steps: 1000, sums, opening: &[] };
         let mut decision = self.rule.decide(&window, &self.layout);
         if let Action::Measure(candidates) = decision.action {
             let effects: Vec<_> = candidates.into_iter().map(|edits| effect(edits, &increase)).collect();
@@ -126,8 +126,9 @@ fn outside_its_time_it_keeps_and_counts_nothing() {
     let layout = Layout::uniform(1, LayerKind::Moe { top_k: 1 }, 2);
     let window_sums = [even(2, 0.9)];
     let mut rule = Rule::new(config, PolicyState::default());
-    let mut decide =
-        |step| rule.decide(&StatsWindow { step, total_steps: 1000, sums: &window_sums }, &layout);
+    let mut decide = |step| {
+        rule.decide(&StatsWindow { step, total_steps: 1000, sums: &window_sums, opening: &[] }, &layout)
+    };
     let early = decide(100);
     assert_eq!((early.action, early.reason.as_str()), (Action::Keep, "warm-up until step 100"));
     assert_eq!(early.evidence.0["layer0.saliency.1"], 1.0);
@@ -262,7 +263,8 @@ fn by_loss() -> ControlConfig {
 #[test]
 fn loss_measures_every_expert_that_could_go() {
     let mut run = Run::new(ControlConfig { min_experts: 2, ..by_loss() }, 2, 3);
-    let window = StatsWindow { step: 10, total_steps: 1000, sums: &[even(3, 0.1), even(3, 0.1)] };
+    let window =
+        StatsWindow { step: 10, total_steps: 1000, sums: &[even(3, 0.1), even(3, 0.1)], opening: &[] };
     let decision = run.rule.decide(&window, &run.layout);
     let prune = |layer, expert| vec![Edit::Prune { layer: LayerId(layer), expert: ExpertId(expert) }];
     let candidates = [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (1, 2)].map(|(l, e)| prune(l, e));
@@ -270,7 +272,7 @@ fn loss_measures_every_expert_that_could_go() {
     assert_eq!(decision.reason, "the loss without each of 6 experts decides which may go");
     // At its least size nothing can go: growth is decided at once.
     let mut run = Run::new(ControlConfig { min_experts: 3, confirm: 1, ..by_loss() }, 1, 3);
-    let window = StatsWindow { step: 10, total_steps: 1000, sums: &[even(3, 0.9)] };
+    let window = StatsWindow { step: 10, total_steps: 1000, sums: &[even(3, 0.9)], opening: &[] };
     assert_eq!(run.rule.decide(&window, &run.layout).action, grow(3, ExpertInit::Fresh));
 }
 
@@ -321,6 +323,7 @@ fn growth_is_decided_with_the_losses_known() {
 fn a_model_without_routers_is_kept() {
     let mut rule = Rule::new(ControlConfig::default(), PolicyState::default());
     let layout = Layout::uniform(2, LayerKind::Dense, 1);
-    let decision = rule.decide(&StatsWindow { step: 500, total_steps: 1000, sums: &[] }, &layout);
+    let decision =
+        rule.decide(&StatsWindow { step: 500, total_steps: 1000, sums: &[], opening: &[] }, &layout);
     assert_eq!((decision.action, decision.reason.as_str()), (Action::Keep, "no layer has a router"));
 }

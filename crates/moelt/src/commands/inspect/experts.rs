@@ -16,7 +16,8 @@ pub(super) struct ExpertFacts {
     layer: LayerId,
     expert: ExpertId,
     lineage: Option<Lineage>,
-    /// Optimizer steps; none without optimizer state.
+    /// Optimizer steps, of the parameter that took most: one whose hidden units are all off still trains its
+    /// output bias. None without optimizer state.
     steps: Option<u64>,
     /// Of its weights, without the router's.
     norm: f64,
@@ -44,13 +45,12 @@ pub(super) fn experts(loaded: &LoadedModel) -> Vec<ExpertFacts> {
     let of_layer = |(layer, layout): (LayerId, &moelt_schema::LayerLayout)| {
         let axes: Vec<&ExpertAxis> = axes.iter().filter(|axis| is_body(axis, layer)).collect();
         let offsets = loaded.trained.offsets(layer);
-        // The first parameter of an expert: its steps are the expert's.
-        let steps = axes.first().and_then(|axis| loaded.optimizer.get(&axis.param));
+        let states: Vec<_> = axes.iter().filter_map(|axis| loaded.optimizer.get(&axis.param)).collect();
         let fact = |(position, expert): (usize, &ExpertId)| ExpertFacts {
             layer,
             expert: *expert,
             lineage: manifest.edits.lineage(layer, *expert),
-            steps: steps.and_then(|state| state.steps.get(position).copied()),
+            steps: states.iter().filter_map(|state| state.steps.get(position).copied()).max(),
             norm: norm(&axes, &tensors, position),
             offset: offsets.get(position).copied(),
             routed: stats.get(&layer).map(|stats| Routed::of(stats, position)),

@@ -13,12 +13,12 @@ fn rule(folder: &TempDir) -> Run {
 
 #[test]
 fn policies_that_the_model_or_the_limits_do_not_allow_are_refused() {
-    let cases: [(&[&str], &[&str]); 9] = [
+    let cases: [(&[&str], &[&str]); 12] = [
         (&["control.policy=placebo_time"], &["`control.edits_of`: is not set; name the folder of the run"]),
         (&["control.policy=placebo_surgery"], &["`control.edits_of`: is not set"]),
         (&["control.policy=dynmoe"], &["`control.policy`: `dynmoe` and model.kind = \"top_any\" need one"]),
         (&["model.kind=top_any"], &["`control.policy`: `dynmoe` and model.kind = \"top_any\" need one"]),
-        (&["model.kind=dense"], &["`control.policy`: needs experts; model.kind is \"dense\""]),
+        (&["model.kind=dense"], &["`control.policy`: needs experts; every layer is dense"]),
         (
             &["control.min_experts=5", "control.max_experts=4"],
             &["`control.max_experts`: is 4, below control.min_experts = 5"],
@@ -31,6 +31,9 @@ fn policies_that_the_model_or_the_limits_do_not_allow_are_refused() {
             &["control.max_experts=3"],
             &["`model.n_experts`: is 4; control.min_experts and max_experts allow 1 to 3"],
         ),
+        (&["control.until=5"], &["`control.until`: is 5; must be 0 to 1"]),
+        (&["control.edits_of=x"], &["`control.edits_of`: is set, but control.policy is no placebo"]),
+        (&["start.take=size"], &["`start.take`: is set, but start.run is not"]),
         (&["control.every=0"], &["`control.every`: must be at least 1"]),
     ];
     for (sets, parts) in cases {

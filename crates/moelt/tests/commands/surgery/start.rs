@@ -128,6 +128,37 @@ fn a_run_that_started_from_another_goes_on_without_it() {
     assert_same(&whole, &killed, &checkpoints(&whole));
 }
 
+#[cfg(unix)]
+#[test]
+fn a_placebo_goes_on_with_the_edits_it_has_followed_so_far_or_not_at_all() {
+    use crate::resume::{Moment, kill_surely};
+
+    let folder = TempDir::new().unwrap();
+    let model = finished("rule").in_folder(folder.path().join("model"));
+    copy(finished("rule").dir.path(), model.dir.path());
+    let placebo = super::configured(folder.path(), "placebo_time")
+        .set(format!("control.edits_of={}", model.dir.path().display()));
+    kill_surely(&placebo, Moment::Pointed(30));
+    let whole = fs::read(model.dir.result()).unwrap();
+    fs::remove_dir_all(model.dir.path()).unwrap();
+    copy(finished("loss").dir.path(), model.dir.path());
+    let parts = ["`control.edits_of`: ", "holds other edits than those that this run has followed so far"];
+    placebo.train().with_error("another run's edits", &parts);
+    fs::write(model.dir.result(), whole).unwrap();
+    copy(finished("rule").dir.path(), model.dir.path());
+    placebo.train().well();
+}
+
+#[test]
+fn a_script_that_the_run_is_too_short_for_is_refused() {
+    let folder = TempDir::new().unwrap();
+    let short = Run::new(folder.path(), "short", &[TINY, super::CONTROL].concat())
+        .set("control.policy=placebo_surgery")
+        .set("train.epochs=2")
+        .set(format!("control.edits_of={}", finished("rule").dir.path().display()));
+    short.train().with_error("half as long", &["placebo_surgery follows ", "this run has 7 decisions"]);
+}
+
 #[test]
 fn an_expert_that_was_being_let_in_is_let_in_by_the_run_that_takes_it_over() {
     let (folder, first) = (TempDir::new().unwrap(), finished("rule"));
