@@ -20,6 +20,7 @@ mod layout;
 mod manifest;
 mod metrics;
 mod plan_check;
+mod plan_error;
 mod result;
 mod routing;
 mod row_map;
@@ -46,7 +47,8 @@ pub use manifest::{
     WindowState,
 };
 pub use metrics::{DomainAccuracy, Metrics, Prediction};
-pub use plan_check::{CheckedPlan, Limits, PlanError};
+pub use plan_check::{CheckedPlan, Limits};
+pub use plan_error::PlanError;
 pub use result::{CellResult, RESULT_FORMAT, ResultError, SplitSizes};
 pub use routing::RoutingStats;
 pub use row_map::{RowMap, RowSource, RowStart};
