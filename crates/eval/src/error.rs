@@ -34,6 +34,34 @@ pub enum EvalError {
         /// Which edit, and why.
         cause: ReplayError,
     },
+    /// Scores of one seed that do not fit those of the others.
+    #[error("seed {seed}: {message}")]
+    Scores {
+        /// The seed.
+        seed: u64,
+        /// What is wrong with its scores.
+        message: String,
+    },
+    /// Two arms that cannot be compared seed by seed and example by example.
+    #[error("the arms cannot be paired: {message}")]
+    Unpaired {
+        /// What does not fit.
+        message: String,
+    },
+    /// A comparison that was declared so that it cannot be judged.
+    #[error("comparison {name}: {message}")]
+    Declared {
+        /// The comparison.
+        name: String,
+        /// What is wrong with it.
+        message: String,
+    },
+    /// The spread over examples needs two of them.
+    #[error("{n} example(s); a comparison needs at least 2")]
+    TooFewExamples {
+        /// How many there are.
+        n: usize,
+    },
     /// An interval needs a standard deviation, and that needs two seeds.
     #[error("{what} has {n} seed(s); a comparison needs at least 2")]
     TooFewSeeds {

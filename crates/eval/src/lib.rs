@@ -2,23 +2,51 @@
 //!
 //! [`metrics`] judges one set of predictions, [`Report`] gathers the cells of an ablation into one
 //! line an arm, and [`compare_to_baseline`] says whether an accuracy has really fallen.
+//!
+//! Two arms are compared from their scores on each example under each seed ([`Correct`]): the difference
+//! with its crossed bootstrap is an [`Estimate`], [`judge`] turns what was declared into verdicts, and
+//! [`Design`] says which difference could have been seen.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod best_of;
+mod bootstrap;
+mod components;
+mod correctness;
+mod declared;
 mod error;
+mod estimate;
 mod history;
+mod holm;
+mod matrix;
+mod mcnemar;
 mod metrics;
+mod paired;
+mod power;
 mod predictions;
 mod regression;
 mod render;
 mod report;
+mod student;
 mod summary;
 mod sweep;
+mod verdict;
 
+pub use best_of::{BestOf, Candidate, Choice};
+pub use bootstrap::Bootstrap;
+pub use components::Components;
+pub use correctness::{Correct, Differences};
+pub use declared::{check_comparison, go_above, no_go_below, p_value};
 pub use error::EvalError;
+pub use estimate::{Estimate, Interval};
 pub use history::{ExpertCount, ExpertHistory};
+pub use holm::{holm, holm_levels};
+pub use mcnemar::McNemar;
 pub use metrics::metrics;
+pub use paired::PairedT;
+pub use power::Design;
 pub use predictions::{predictions_from_csv, predictions_to_csv};
-pub use regression::{Comparison, RegressionVerdict, compare_to_baseline};
+pub use regression::{BaselineComparison, RegressionVerdict, compare_to_baseline};
 pub use report::{ArmReport, ArmResults, DataFacts, Outcome, REPORT_FORMAT, Report, Unfinished};
 pub use summary::Summary;
 pub use sweep::{CLOSE_TO_BEST_PP, Sweep, SweepPoint};
+pub use verdict::{Evidence, Judged, Verdict, judge};

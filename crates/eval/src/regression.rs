@@ -1,14 +1,13 @@
 //! Whether an accuracy has really fallen below its baseline.
 
 use serde::{Deserialize, Serialize};
-use statrs::distribution::{ContinuousCDF, StudentsT};
 
-use crate::{EvalError, Summary};
+use crate::{EvalError, Summary, student::t_quantile};
 
 /// Two-sided confidence of the interval.
 const CONFIDENCE: f64 = 0.95;
 
-/// Probability with which a fall of [`Comparison::detectable`] would have been seen.
+/// Probability with which a fall of [`BaselineComparison::detectable`] would have been seen.
 const POWER: f64 = 0.80;
 
 /// What a comparison with a baseline says.
@@ -26,7 +25,7 @@ pub enum RegressionVerdict {
 /// `now − baseline` of one arm's mean accuracy, as fractions.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Comparison {
+pub struct BaselineComparison {
     /// The difference of the means.
     pub difference: f64,
     /// Lower end of its 95 % interval.
@@ -54,7 +53,11 @@ pub struct Comparison {
 /// let comparison = compare_to_baseline(&now, &baseline, 0.005).unwrap();
 /// assert_eq!(comparison.verdict, RegressionVerdict::Worse);
 /// ```
-pub fn compare_to_baseline(now: &Summary, baseline: &Summary, margin: f64) -> Result<Comparison, EvalError> {
+pub fn compare_to_baseline(
+    now: &Summary,
+    baseline: &Summary,
+    margin: f64,
+) -> Result<BaselineComparison, EvalError> {
     let now_part = squared_error("the run", now)?;
     let base_part = squared_error("the baseline", baseline)?;
     let error = (now_part + base_part).sqrt();
@@ -71,7 +74,13 @@ pub fn compare_to_baseline(now: &Summary, baseline: &Summary, margin: f64) -> Re
     } else {
         RegressionVerdict::Fine
     };
-    Ok(Comparison { difference, lower, upper, detectable: margin + (t.interval + t.power) * error, verdict })
+    Ok(BaselineComparison {
+        difference,
+        lower,
+        upper,
+        detectable: margin + (t.interval + t.power) * error,
+        verdict,
+    })
 }
 
 /// The squared standard error of a mean.
@@ -91,8 +100,8 @@ struct Quantiles {
 }
 
 fn t_quantiles(freedom: f64) -> Quantiles {
-    let t = StudentsT::new(0.0, 1.0, freedom).expect("degrees of freedom are positive");
-    Quantiles { interval: t.inverse_cdf(0.5 + CONFIDENCE / 2.0), power: t.inverse_cdf(POWER) }
+    let interval = t_quantile(0.5 + CONFIDENCE / 2.0, freedom);
+    Quantiles { interval, power: t_quantile(POWER, freedom) }
 }
 
 #[cfg(test)]

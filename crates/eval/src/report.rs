@@ -222,7 +222,7 @@ fn unfinished(cell: &Cell, outcomes: &BTreeMap<String, Outcome>) -> Option<Unfin
 #[cfg(test)]
 pub(crate) mod tests {
     use moelt_schema::{
-        Edit, EditLog, Evidence, ExpertId, ExpertInit, LayerId, LayerKindConfig, Limits, Metrics,
+        Edit, EditLog, Evidence, ExpertId, ExpertInit, LayerId, LayerKindConfig, Limits, METRIC, Metrics,
         PLAN_FORMAT, Plan, RESULT_FORMAT, RunConfig,
     };
 
@@ -240,7 +240,17 @@ pub(crate) mod tests {
             Cell::new(config)
         };
         let cells = arms.iter().flat_map(|arm| (0..seeds).map(move |seed| cell(arm, seed))).collect();
-        AblationPlan { format: PLAN_FORMAT, name: "test".into(), moelt: "0.0.0".into(), cells }
+        AblationPlan {
+            format: PLAN_FORMAT,
+            name: "test".into(),
+            moelt: "0.0.0".into(),
+            code: Digest::of_bytes(b"code"),
+            data: BTreeMap::new(),
+            metric: METRIC.into(),
+            resamples: 200,
+            comparisons: Vec::new(),
+            cells,
+        }
     }
 
     /// A finished cell with this accuracy on verdict, and 0.01 less on selection.

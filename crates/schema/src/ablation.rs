@@ -1,11 +1,16 @@
-//! An ablation as data: which cells, with which configs.
+//! An ablation as data: which cells, with which configs, and what they are to show.
+
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Digest, RunConfig};
+use crate::{Comparison, Digest, RunConfig};
 
 /// Version of `plan.json`.
-pub const PLAN_FORMAT: u32 = 2;
+pub const PLAN_FORMAT: u32 = 3;
+
+/// What arms are compared by: the accuracy on the verdict split, a fraction.
+pub const METRIC: &str = "verdict accuracy";
 
 /// `plan.json`: written before the first cell runs, never changed afterwards.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -17,6 +22,17 @@ pub struct AblationPlan {
     pub name: String,
     /// Version of moelt that planned it.
     pub moelt: String,
+    /// Hash of the sources that cells run and of what they are built with.
+    pub code: Digest,
+    /// Hash of each file that cells read examples from, by its path from the workspace's root. None where
+    /// the config determines the examples.
+    pub data: BTreeMap<String, Digest>,
+    /// What comparisons are about: [`METRIC`].
+    pub metric: String,
+    /// Resamples of each comparison's bootstrap.
+    pub resamples: u64,
+    /// What is going to be judged.
+    pub comparisons: Vec<Comparison>,
     /// Every cell, arms in the order asked for, seeds ascending.
     pub cells: Vec<Cell>,
 }

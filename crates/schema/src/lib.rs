@@ -9,6 +9,7 @@
 
 mod ablation;
 mod axes;
+mod comparison;
 mod config;
 mod config_file;
 mod control;
@@ -27,8 +28,9 @@ mod row_map;
 mod run_dir;
 mod stream;
 
-pub use ablation::{AblationPlan, Cell, PLAN_FORMAT};
+pub use ablation::{AblationPlan, Cell, METRIC, PLAN_FORMAT};
 pub use axes::{ExpertAxes, ExpertAxis, ExpertRole, RowInit};
+pub use comparison::{ClaimKind, Comparison};
 pub use config::{
     CsvConfig, DataConfig, DatasetKind, LayerKindConfig, ModelConfig, OptimConfig, PlantedConfig, Pooling,
     RunConfig, ScheduleKind, Sst2Config, SubwordConfig, TextConfig, TrainConfig, Unit,

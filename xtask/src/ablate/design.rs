@@ -1,14 +1,20 @@
-//! From what was asked for to a plan: every cell with its config.
+//! From what was asked for to a plan: every cell with its config, and what is going to be judged.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Result, bail, ensure};
 use moelt_schema::{
-    AblationPlan, Cell, DataConfig, DatasetKind, Digest, PLAN_FORMAT, RunConfig, load_config,
+    AblationPlan, Cell, DataConfig, DatasetKind, Digest, METRIC, PLAN_FORMAT, RunConfig, load_config,
 };
 use serde::{Deserialize, Serialize};
 
-use super::{PlanArgs, needs, spec};
+use super::{
+    PlanArgs, code, needs,
+    spec::{self, AblationSpec},
+};
 use crate::workspace::Workspace;
 
 /// What distinguishes ablations of one data set.
@@ -39,7 +45,7 @@ impl Settings {
     /// # Errors
     /// When there is no such data set or preset.
     pub(crate) fn of_preset(workspace: &Workspace, dataset: &str, preset: &str) -> Result<Self> {
-        let (phases, preset) = spec::preset(workspace, dataset, preset)?;
+        let (phases, preset) = AblationSpec::read(workspace, dataset)?.preset(preset)?;
         Ok(Self { phases, seeds: preset.seeds, sets: preset.sets })
     }
 }
@@ -75,12 +81,18 @@ impl Design {
         let arms = 0..self.settings.phases.len();
         let cells: Vec<Cell> =
             arms.flat_map(|arm| seeds.iter().map(move |cells| cells[arm].clone())).collect();
-        let Some(first) = cells.first() else { bail!("no phases: nothing to run") };
-        check_data(workspace, &first.config.data)?;
+        ensure!(!cells.is_empty(), "no phases: nothing to run");
+        let spec = AblationSpec::read(workspace, &self.dataset)?;
+        let check_phase = |phase: &str| phase_file(workspace, phase).map(drop);
         Ok(AblationPlan {
             format: PLAN_FORMAT,
             name: self.name.clone(),
             moelt: env!("CARGO_PKG_VERSION").to_owned(),
+            code: code::digest(workspace)?,
+            data: data_digests(workspace, &cells)?,
+            metric: METRIC.to_owned(),
+            resamples: spec.verdict.resamples,
+            comparisons: spec.comparisons(&self.settings.phases, check_phase)?,
             cells,
         })
     }
@@ -131,30 +143,42 @@ fn phase_file(workspace: &Workspace, phase: &str) -> Result<(PathBuf, Vec<String
     Ok((workspace.config(&format!("phases/{stem}.toml")), sets))
 }
 
-/// Whether the files that every cell is going to read are there: better told now than by each cell.
-fn check_data(workspace: &Workspace, data: &DataConfig) -> Result<()> {
-    let there = |file: &Path| workspace.root().join(file).is_file();
+/// Hash of each file that `cells` are going to read examples from.
+///
+/// # Errors
+/// When a file is not there: better told now than by each cell.
+pub(super) fn data_digests(workspace: &Workspace, cells: &[Cell]) -> Result<BTreeMap<String, Digest>> {
+    let files = cells.iter().map(|cell| data_files(workspace, &cell.config.data));
+    let files: BTreeSet<String> = files.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect();
+    let digest = |file: String| Ok((file.clone(), code::file(workspace, &workspace.root().join(file))?));
+    files.into_iter().map(digest).collect()
+}
+
+/// The files that a data set is read from, which must be there; paths from the workspace's root.
+fn data_files(workspace: &Workspace, data: &DataConfig) -> Result<Vec<String>> {
+    let there = |file: &String| workspace.root().join(file).is_file();
     match data.kind {
-        DatasetKind::Planted => {}
+        DatasetKind::Planted => Ok(Vec::new()),
         DatasetKind::Sst2 => {
             let dir = Path::new(&data.sst2.dir);
-            let complete = there(&dir.join("train.tsv")) && there(&dir.join("dev.tsv"));
+            let files = ["train.tsv", "dev.tsv"].map(|name| dir.join(name).display().to_string());
             ensure!(
-                complete,
+                files.iter().all(there),
                 "{} has no train.tsv and dev.tsv; get them with: cargo xtask data sst2",
                 dir.display()
             );
+            Ok(files.to_vec())
         }
         DatasetKind::Csv => {
             let files = [Some(&data.csv.train), data.csv.selection.as_ref(), data.csv.verdict.as_ref()];
-            for file in files.into_iter().flatten() {
-                ensure!(
-                    there(Path::new(file)),
+            let files: Vec<String> = files.into_iter().flatten().cloned().collect();
+            if let Some(file) = files.iter().find(|file| !there(file)) {
+                bail!(
                     "data.csv: no file `{file}` (paths count from the workspace's root); \
                      give one with --set data.csv.train=FILE"
                 );
             }
+            Ok(files)
         }
     }
-    Ok(())
 }

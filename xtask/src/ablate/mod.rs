@@ -1,6 +1,7 @@
 //! `ablate`: plan cells, run them as processes, report what is finished.
 
 mod cell;
+mod code;
 mod collect;
 mod design;
 mod engine;
@@ -132,7 +133,9 @@ pub(crate) fn run(workspace: &Workspace, args: AblateArgs) -> Result<ExitCode> {
         }
         Some(Step::Run { cells, name, jobs }) => {
             let folder = AblationFolder::named(workspace, &name.name)?;
-            run_and_collect(workspace, &folder, &plan_file::read(&folder)?, &cells, &jobs)
+            let plan = plan_file::read(&folder)?;
+            plan_file::check_unchanged(workspace, &folder, &plan)?;
+            run_and_collect(workspace, &folder, &plan, &cells, &jobs)
         }
         Some(Step::Collect(name)) => {
             let folder = AblationFolder::named(workspace, &name.name)?;

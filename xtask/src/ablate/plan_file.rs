@@ -3,10 +3,10 @@
 use std::{collections::BTreeMap, fs};
 
 use anyhow::{Context, Result, bail, ensure};
-use moelt_schema::{AblationPlan, Cell, PLAN_FORMAT, write_atomically};
+use moelt_schema::{AblationPlan, Cell, Comparison, PLAN_FORMAT, write_atomically};
 use serde_json::Value;
 
-use super::AblationFolder;
+use super::{AblationFolder, code, design::data_digests};
 use crate::workspace::Workspace;
 
 /// Reads the plan of a folder.
@@ -17,15 +17,33 @@ pub(super) fn read(folder: &AblationFolder) -> Result<AblationPlan> {
     let path = folder.plan();
     let text = fs::read_to_string(&path)
         .with_context(|| format!("{} (make a plan first: cargo xtask ablate plan)", path.display()))?;
-    let plan: AblationPlan = serde_json::from_str(&text).with_context(|| path.display().to_string())?;
+    let plan: Value = serde_json::from_str(&text).with_context(|| path.display().to_string())?;
+    // Before the rest: a plan of another format has other keys.
     ensure!(
-        plan.format == PLAN_FORMAT,
+        plan["format"] == PLAN_FORMAT,
         "{} has format {}, not {PLAN_FORMAT}: another version of moelt made it. Remove its folder, or plan \
          with another --name",
         path.display(),
-        plan.format
+        plan["format"]
     );
-    Ok(plan)
+    serde_json::from_value(plan).with_context(|| path.display().to_string())
+}
+
+/// Whether cells that run now run what was planned.
+///
+/// # Errors
+/// When code or data have changed since.
+pub(super) fn check_unchanged(
+    workspace: &Workspace,
+    folder: &AblationFolder,
+    plan: &AblationPlan,
+) -> Result<()> {
+    let now = AblationPlan {
+        code: code::digest(workspace)?,
+        data: data_digests(workspace, &plan.cells)?,
+        ..plan.clone()
+    };
+    settle(workspace, folder, &now)
 }
 
 /// Writes the plan, or finds that the same one is there.
@@ -56,6 +74,10 @@ fn difference(there: &AblationPlan, asked: &AblationPlan) -> Option<String> {
     if there.moelt != asked.moelt {
         return Some(format!("it was made by moelt {}, this is {}", there.moelt, asked.moelt));
     }
+    if there.code != asked.code {
+        let (then, now) = (there.code.short(), asked.code.short());
+        return Some(format!("it was planned with other code ({then}…, now {now}…)"));
+    }
     let missing = |from: &AblationPlan, other: &AblationPlan| {
         let lacks = |cell: &&Cell| find(other, cell).is_none();
         from.cells.iter().find(lacks).map(|cell| format!("{} seed {}", cell.arm, cell.seed))
@@ -66,8 +88,38 @@ fn difference(there: &AblationPlan, asked: &AblationPlan) -> Option<String> {
     if let Some(cell) = missing(asked, there) {
         return Some(format!("it lacks {cell}"));
     }
-    let configs = there.cells.iter().filter_map(|cell| config_difference(cell, find(asked, cell)?)).next();
-    Some(configs.unwrap_or_else(|| "its cells are in another order".to_owned()))
+    let config = there.cells.iter().find_map(|cell| config_difference(cell, find(asked, cell)?));
+    let difference = config.or_else(|| data_difference(there, asked));
+    let difference = difference.or_else(|| verdict_difference(there, asked));
+    Some(difference.unwrap_or_else(|| "its cells are in another order".to_owned()))
+}
+
+/// The first file that has changed, come or gone.
+fn data_difference(there: &AblationPlan, asked: &AblationPlan) -> Option<String> {
+    let short = |plan: &AblationPlan, file| {
+        plan.data.get(file).map_or("not read".to_owned(), |digest| format!("{}…", digest.short()))
+    };
+    let files = there.data.keys().chain(asked.data.keys());
+    let file = files.into_iter().find(|file| there.data.get(*file) != asked.data.get(*file))?;
+    let (then, now) = (short(there, file), short(asked, file));
+    Some(format!("it was planned with other data ({file}: {then}, now {now})"))
+}
+
+/// The first thing that is to be judged otherwise.
+fn verdict_difference(there: &AblationPlan, asked: &AblationPlan) -> Option<String> {
+    if (&there.metric, there.resamples) != (&asked.metric, asked.resamples) {
+        let of = |plan: &AblationPlan| format!("{} by {} resamples", plan.metric, plan.resamples);
+        return Some(format!("it judges {}, now {}", of(there), of(asked)));
+    }
+    let lacks = |from: &AblationPlan, other: &AblationPlan| {
+        from.comparisons.iter().find(|one| !other.comparisons.contains(one)).cloned()
+    };
+    let shown = |c: &Comparison| format!("{} ({c}, alpha {}, family {})", c.name, c.alpha, c.family);
+    let gone = lacks(there, asked).map(|c| format!("it has {}, which is not declared now", shown(&c)));
+    let new = || lacks(asked, there).map(|c| format!("it lacks {}", shown(&c)));
+    let order = || (there.comparisons != asked.comparisons).then(|| "they are in another order".to_owned());
+    let what = gone.or_else(new).or_else(order)?;
+    Some(format!("it was planned with other comparisons: {what}"))
 }
 
 /// The cell of the same arm and seed.
@@ -104,7 +156,7 @@ fn keys(cell: &Cell) -> BTreeMap<String, Value> {
 
 #[cfg(test)]
 mod tests {
-    use moelt_schema::RunConfig;
+    use moelt_schema::{ClaimKind, Digest, METRIC, RunConfig};
 
     use super::*;
 
@@ -118,6 +170,19 @@ mod tests {
             format: PLAN_FORMAT,
             name: "test".into(),
             moelt: "0.1.0".into(),
+            code: Digest::of_bytes(b"code"),
+            data: BTreeMap::from([("dev.tsv".to_owned(), Digest::of_bytes(b"data"))]),
+            metric: METRIC.into(),
+            resamples: 100,
+            comparisons: vec![Comparison {
+                name: "q2 against q1".into(),
+                arm: "q2".into(),
+                against: vec!["q1".into()],
+                kind: ClaimKind::Superiority,
+                margin: 0.005,
+                alpha: 0.05,
+                family: "baselines".into(),
+            }],
             cells: cells.iter().map(cell).collect(),
         }
     }
@@ -135,6 +200,23 @@ mod tests {
             (
                 AblationPlan { moelt: "0.2.0".into(), ..there.clone() },
                 "it was made by moelt 0.1.0, this is 0.2.0",
+            ),
+            (
+                AblationPlan { code: Digest::of_bytes(b"new"), ..there.clone() },
+                "it was planned with other code (eb504fb7…, now 00000000…)",
+            ),
+            (
+                AblationPlan { data: BTreeMap::new(), ..there.clone() },
+                "it was planned with other data (dev.tsv: 00000000…, now not read)",
+            ),
+            (
+                AblationPlan { resamples: 99, ..there.clone() },
+                "it judges verdict accuracy by 100 resamples, now verdict accuracy by 99 resamples",
+            ),
+            (
+                AblationPlan { comparisons: Vec::new(), ..there.clone() },
+                "it was planned with other comparisons: it has q2 against q1 (superiority by more than 0.50 pp, \
+                 alpha 0.05, family baselines), which is not declared now",
             ),
         ];
         for (asked, expected) in cases {

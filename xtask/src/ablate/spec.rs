@@ -1,11 +1,17 @@
-//! `configs/ablations/<dataset>.toml`: which phases an ablation has unless told otherwise.
+//! `configs/ablations/<dataset>.toml`: which phases an ablation has unless told otherwise, and what is
+//! judged at its end.
 
 use std::{collections::BTreeMap, fs};
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, ensure};
+use moelt_eval::{Evidence, judge};
+use moelt_schema::{ClaimKind, Comparison};
 use serde::Deserialize;
 
 use crate::workspace::Workspace;
+
+/// Stands for the best of the planned arms `frozen-N`.
+const BEST_FROZEN: &str = "best-frozen";
 
 /// The ablations of one data set.
 #[derive(Debug, Deserialize)]
@@ -15,6 +21,11 @@ pub(crate) struct AblationSpec {
     phases: Vec<String>,
     /// By name.
     presets: BTreeMap<String, Preset>,
+    /// What is judged.
+    pub(crate) verdict: VerdictSpec,
+    /// The file, for messages.
+    #[serde(skip)]
+    shown: String,
 }
 
 /// How large an ablation is.
@@ -30,25 +41,112 @@ pub(crate) struct Preset {
     pub(crate) sets: Vec<String>,
 }
 
-/// The preset `name` of `dataset`, with its phases filled in.
-///
-/// # Errors
-/// When there is no such data set or preset (the message lists those there are), or the file is
-/// wrong (the message names file, line and key).
-pub(crate) fn preset(workspace: &Workspace, dataset: &str, name: &str) -> Result<(Vec<String>, Preset)> {
-    let path = workspace.config(&format!("ablations/{dataset}.toml"));
-    let shown = workspace.shown(&path);
-    if !path.is_file() {
-        let known = toml_names(workspace, "ablations")?.join(", ");
-        return Err(anyhow!("no ablation of data set `{dataset}`: {shown} is missing; there are: {known}"));
+/// The section `[verdict]`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct VerdictSpec {
+    /// The risk of a wrong verdict that each family shares.
+    alpha: f64,
+    /// δ of every comparison, as a fraction.
+    margin: f64,
+    /// Of each bootstrap.
+    pub(crate) resamples: u64,
+    /// In the order of the report.
+    comparisons: Vec<ComparisonSpec>,
+}
+
+/// A comparison, made when the arms it is about are planned.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ComparisonSpec {
+    arm: String,
+    /// An arm, or [`BEST_FROZEN`].
+    against: String,
+    claim: ClaimKind,
+    family: String,
+}
+
+impl AblationSpec {
+    /// The file of `dataset`.
+    ///
+    /// # Errors
+    /// When there is no such data set (the message lists those there are), or the file is wrong (the message
+    /// names file, line and key).
+    pub(crate) fn read(workspace: &Workspace, dataset: &str) -> Result<Self> {
+        let path = workspace.config(&format!("ablations/{dataset}.toml"));
+        let shown = workspace.shown(&path);
+        if !path.is_file() {
+            let known = toml_names(workspace, "ablations")?.join(", ");
+            return Err(anyhow!(
+                "no ablation of data set `{dataset}`: {shown} is missing; there are: {known}"
+            ));
+        }
+        let text = fs::read_to_string(&path).context(shown.clone())?;
+        let spec: Self = toml::from_str(&text).map_err(|error| anyhow!("{shown}: {error}"))?;
+        ensure!(spec.verdict.resamples > 0, "{shown}: verdict.resamples is 0: a bootstrap needs some");
+        Ok(Self { shown, ..spec })
     }
-    let text = fs::read_to_string(&path).context(shown.clone())?;
-    let spec: AblationSpec = toml::from_str(&text).map_err(|error| anyhow!("{shown}: {error}"))?;
-    let preset = spec.presets.get(name).cloned().ok_or_else(|| {
-        let known: Vec<&str> = spec.presets.keys().map(String::as_str).collect();
-        anyhow!("{shown} has no preset `{name}`; there are: {}", known.join(", "))
-    })?;
-    Ok((preset.phases.clone().unwrap_or(spec.phases), preset))
+
+    /// The preset `name`, with its phases filled in.
+    ///
+    /// # Errors
+    /// When there is none; the message lists those there are.
+    pub(crate) fn preset(&self, name: &str) -> Result<(Vec<String>, Preset)> {
+        let preset = self.presets.get(name).cloned().ok_or_else(|| {
+            let known: Vec<&str> = self.presets.keys().map(String::as_str).collect();
+            anyhow!("{} has no preset `{name}`; there are: {}", self.shown, known.join(", "))
+        })?;
+        Ok((preset.phases.clone().unwrap_or_else(|| self.phases.clone()), preset))
+    }
+
+    /// The comparisons whose arms are all among `planned`. `check_phase` says whether there is such a phase
+    /// at all.
+    ///
+    /// # Errors
+    /// When one names a phase that does not exist, or cannot be judged.
+    pub(crate) fn comparisons(
+        &self,
+        planned: &[String],
+        check_phase: impl Fn(&str) -> Result<()>,
+    ) -> Result<Vec<Comparison>> {
+        let shown = || format!("{}: verdict.comparisons", self.shown);
+        for arm in self.verdict.comparisons.iter().flat_map(|spec| [&spec.arm, &spec.against]) {
+            if arm != BEST_FROZEN {
+                check_phase(arm).with_context(shown)?;
+            }
+        }
+        let comparisons = self.verdict.comparisons.iter();
+        let comparisons: Vec<Comparison> =
+            comparisons.filter_map(|spec| self.verdict.expand(spec, planned)).collect();
+        // Judging nothing tells whether they can be judged: better known before the first cell runs.
+        let nothing: Vec<_> = comparisons.iter().map(|c| (c.clone(), Evidence::default())).collect();
+        judge(&nothing).with_context(shown)?;
+        Ok(comparisons)
+    }
+}
+
+impl VerdictSpec {
+    /// None when an arm is not planned, or fewer than two frozen ones are to find the best of.
+    fn expand(&self, spec: &ComparisonSpec, planned: &[String]) -> Option<Comparison> {
+        let ComparisonSpec { arm, against, claim, family } = spec;
+        let best_of_all = against == BEST_FROZEN;
+        let is_opponent = |arm: &&String| if best_of_all { is_frozen(arm) } else { *arm == against };
+        let opponents: Vec<String> = planned.iter().filter(is_opponent).cloned().collect();
+        let enough = opponents.len() >= if best_of_all { 2 } else { 1 };
+        (enough && planned.contains(arm)).then(|| Comparison {
+            name: format!("{arm} against {against}"),
+            arm: arm.clone(),
+            against: opponents,
+            kind: *claim,
+            margin: self.margin,
+            alpha: self.alpha,
+            family: family.clone(),
+        })
+    }
+}
+
+fn is_frozen(arm: &str) -> bool {
+    arm.strip_prefix("frozen-").is_some_and(|n| n.parse::<usize>().is_ok())
 }
 
 /// The names of the TOML files in a folder of `configs/`, sorted.

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
-use moelt_eval::{Comparison, RegressionVerdict, Report, Summary, compare_to_baseline};
+use moelt_eval::{BaselineComparison, RegressionVerdict, Report, Summary, compare_to_baseline};
 
 use baseline::{Baseline, Entry};
 
@@ -124,7 +124,7 @@ fn compare(report: &Report, baseline: &Baseline) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn sentence(now: &Summary, then: &Summary, comparison: &Comparison) -> String {
+fn sentence(now: &Summary, then: &Summary, comparison: &BaselineComparison) -> String {
     let [difference, lower, upper, detectable] =
         [comparison.difference, comparison.lower, comparison.upper, comparison.detectable]
             .map(|fraction| 100.0 * fraction);

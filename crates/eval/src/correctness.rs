@@ -1,0 +1,210 @@
+//! Who was right on what: the scores of an arm, and the paired differences of two.
+
+use moelt_schema::Prediction;
+
+use crate::{EvalError, matrix::Matrix};
+
+/// Scores of one arm: a row a seed (ascending), a column an example. A right prediction scores 1, a wrong
+/// one 0; any other finite score per example (−loss, say) will do too.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Correct {
+    seeds: Vec<u64>,
+    scores: Matrix,
+}
+
+impl Correct {
+    /// Whether each prediction is right, from the predictions of each seed.
+    ///
+    /// # Errors
+    /// When a seed comes twice or the seeds were not judged on the same examples: other numbers of them,
+    /// or other labels. Without a seed or an example, too.
+    ///
+    /// ```
+    /// use moelt_eval::Correct;
+    /// use moelt_schema::Prediction;
+    /// let say = |p| Prediction { label: 1, domain: None, probabilities: vec![1.0 - p, p] };
+    /// let (first, second) = (vec![say(0.9), say(0.2)], vec![say(0.9), say(0.8)]);
+    /// let arm = Correct::of_predictions([(0, first.as_slice()), (1, second.as_slice())]).unwrap();
+    /// assert_eq!(arm.per_seed(), [0.5, 1.0]);
+    /// ```
+    pub fn of_predictions<'a>(
+        runs: impl IntoIterator<Item = (u64, &'a [Prediction])>,
+    ) -> Result<Self, EvalError> {
+        let runs: Vec<(u64, &[Prediction])> = runs.into_iter().collect();
+        for (seed, run) in &runs {
+            let mut labels = run.iter().zip(runs[0].1).map(|(own, first)| own.label == first.label);
+            if let Some(example) = labels.position(|same| !same) {
+                let message = format!("example {example} has another label than for seed {}", runs[0].0);
+                return Err(EvalError::Scores { seed: *seed, message });
+            }
+        }
+        let right = |p: &Prediction| f64::from(u8::from(p.predicted() == p.label));
+        Self::of_scores(runs.iter().map(|(seed, run)| (*seed, run.iter().map(right).collect())))
+    }
+
+    /// The same from scores, one an example.
+    ///
+    /// # Errors
+    /// When a seed comes twice or has another number of examples than the rest, when a score is not finite,
+    /// and without a seed or an example.
+    pub fn of_scores(runs: impl IntoIterator<Item = (u64, Vec<f64>)>) -> Result<Self, EvalError> {
+        let mut runs: Vec<(u64, Vec<f64>)> = runs.into_iter().collect();
+        runs.sort_by_key(|(seed, _)| *seed);
+        let (seeds, rows): (Vec<u64>, Vec<Vec<f64>>) = runs.into_iter().unzip();
+        let Some(first) = rows.first() else {
+            return Err(EvalError::TooFewSeeds { what: "the arm", n: 0 });
+        };
+        if first.is_empty() {
+            return Err(EvalError::TooFewExamples { n: 0 });
+        }
+        for (at, row) in rows.iter().enumerate() {
+            let repeated = at > 0 && seeds[at] == seeds[at - 1];
+            let fault = if repeated { Some("comes twice".to_owned()) } else { fault(row, first.len()) };
+            if let Some(message) = fault {
+                return Err(EvalError::Scores { seed: seeds[at], message });
+            }
+        }
+        Ok(Self { seeds, scores: Matrix::new(rows) })
+    }
+
+    /// The seeds, ascending.
+    pub fn seeds(&self) -> &[u64] {
+        &self.seeds
+    }
+
+    /// Examples that every seed was judged on.
+    pub fn n_examples(&self) -> usize {
+        self.scores.n_columns()
+    }
+
+    /// The mean score of each seed, in the order of [`Correct::seeds`]: its accuracy, as a fraction.
+    pub fn per_seed(&self) -> Vec<f64> {
+        self.scores.row_means()
+    }
+
+    /// The mean over seeds and examples: the arm's accuracy, as a fraction.
+    pub fn mean(&self) -> f64 {
+        self.scores.mean()
+    }
+
+    /// The scores of each seed, in the order of [`Correct::seeds`].
+    pub fn rows(&self) -> impl Iterator<Item = &[f64]> {
+        self.scores.rows()
+    }
+
+    pub(crate) fn matrix(&self) -> &Matrix {
+        &self.scores
+    }
+
+    /// `self − other`, within each seed and example.
+    ///
+    /// # Errors
+    /// When the two do not have the same seeds and as many examples.
+    ///
+    /// ```
+    /// use moelt_eval::Correct;
+    /// let a = Correct::of_scores([(0, vec![1.0, 1.0]), (1, vec![1.0, 0.0])]).unwrap();
+    /// let b = Correct::of_scores([(0, vec![1.0, 0.0]), (1, vec![1.0, 0.0])]).unwrap();
+    /// assert_eq!(a.minus(&b).unwrap().per_seed(), [0.5, 0.0]);
+    /// ```
+    pub fn minus(&self, other: &Self) -> Result<Differences, EvalError> {
+        self.check_seeds(other)?;
+        let (own, others) = (self.n_examples(), other.n_examples());
+        if own != others {
+            return Err(EvalError::Unpaired { message: format!("{own} and {others} examples") });
+        }
+        let subtract = |(a, b): (&[f64], &[f64])| a.iter().zip(b).map(|(a, b)| a - b).collect();
+        Ok(Differences(Matrix::new(self.rows().zip(other.rows()).map(subtract))))
+    }
+
+    /// Fails when the two do not have the same seeds.
+    pub(crate) fn check_seeds(&self, other: &Self) -> Result<(), EvalError> {
+        if self.seeds == other.seeds {
+            return Ok(());
+        }
+        Err(EvalError::Unpaired { message: format!("seeds {:?} and {:?}", self.seeds, other.seeds) })
+    }
+}
+
+/// What is wrong with a seed's scores.
+fn fault(row: &[f64], expected: usize) -> Option<String> {
+    if row.len() != expected {
+        return Some(format!("{} examples where the others have {expected}", row.len()));
+    }
+    let example = row.iter().position(|score| !score.is_finite())?;
+    Some(format!("example {example} has the score {}", row[example]))
+}
+
+/// `A − B` of two arms within each seed and example.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Differences(Matrix);
+
+impl Differences {
+    /// Seeds, S.
+    pub fn n_seeds(&self) -> usize {
+        self.0.n_rows()
+    }
+
+    /// Examples, I.
+    pub fn n_examples(&self) -> usize {
+        self.0.n_columns()
+    }
+
+    /// The mean over seeds and examples, in the unit of the scores.
+    pub fn mean(&self) -> f64 {
+        self.0.mean()
+    }
+
+    /// The mean of each seed: what the paired t test is about.
+    pub fn per_seed(&self) -> Vec<f64> {
+        self.0.row_means()
+    }
+
+    pub(crate) fn matrix(&self) -> &Matrix {
+        &self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn correct(runs: &[(u64, &[f64])]) -> Result<Correct, EvalError> {
+        Correct::of_scores(runs.iter().map(|(seed, scores)| (*seed, scores.to_vec())))
+    }
+
+    #[test]
+    fn rows_are_in_the_order_of_the_seeds() {
+        let arm = correct(&[(7, &[1.0, 1.0]), (3, &[0.0, 1.0])]).unwrap();
+        assert_eq!((arm.seeds(), arm.per_seed()), ([3, 7].as_slice(), vec![0.5, 1.0]));
+        assert_eq!((arm.n_examples(), arm.mean()), (2, 0.75));
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused() {
+        let message = |runs: &[(u64, &[f64])]| correct(runs).unwrap_err().to_string();
+        assert_eq!(message(&[]), "the arm has 0 seed(s); a comparison needs at least 2");
+        assert_eq!(message(&[(0, &[])]), "0 example(s); a comparison needs at least 2");
+        assert_eq!(message(&[(4, &[1.0]), (4, &[1.0])]), "seed 4: comes twice");
+        assert_eq!(message(&[(4, &[1.0]), (5, &[])]), "seed 5: 0 examples where the others have 1");
+        assert_eq!(message(&[(4, &[1.0, f64::NAN])]), "seed 4: example 1 has the score NaN");
+    }
+
+    #[test]
+    fn seeds_judged_on_other_examples_are_refused() {
+        let say = |label| Prediction { label, domain: None, probabilities: vec![0.5, 0.5] };
+        let runs = [vec![say(0), say(1)], vec![say(0), say(0)]];
+        let runs = [(0, runs[0].as_slice()), (1, runs[1].as_slice())];
+        let message = Correct::of_predictions(runs).unwrap_err().to_string();
+        assert_eq!(message, "seed 1: example 1 has another label than for seed 0");
+    }
+
+    #[test]
+    fn only_the_same_seeds_and_examples_pair() {
+        let a = correct(&[(0, &[1.0, 1.0]), (1, &[1.0, 0.0])]).unwrap();
+        let message = |b: &[(u64, &[f64])]| a.minus(&correct(b).unwrap()).unwrap_err().to_string();
+        assert_eq!(message(&[(0, &[1.0, 1.0])]), "the arms cannot be paired: seeds [0, 1] and [0]");
+        let fewer: &[(u64, &[f64])] = &[(0, &[1.0]), (1, &[1.0])];
+        assert_eq!(message(fewer), "the arms cannot be paired: 2 and 1 examples");
+    }
+}

@@ -1,0 +1,259 @@
+//! Whether intervals, verdicts and stated power hold on arms with known truth.
+//!
+//! `MOELT_SIMULATIONS` sets how many simulations a setting gets (200 without it); the figures are printed, so
+//! `cargo test --release -p moelt-eval --test calibration -- --nocapture` shows them.
+#![allow(clippy::unwrap_used)] // a test that cannot go on should stop
+
+mod simulator;
+
+use moelt_eval::{
+    Bootstrap, Candidate, Components, Correct, Design, Differences, Evidence, Interval, Summary, Verdict,
+    judge,
+};
+use moelt_schema::{ClaimKind, Comparison};
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use rand_distr::{Binomial, Distribution};
+use simulator::{ACCURACY, EXAMPLES, FEW_DISAGREEMENTS, LARGE_SEED_VARIANCE, NO_SEED_VARIANCE, SST2, World};
+
+const LEVEL: f64 = 0.95;
+/// Examples of a selection split.
+const SELECTION: usize = 400;
+const SEEDS: [usize; 2] = [5, 10];
+const BOOTSTRAP: Bootstrap = Bootstrap { resamples: 1000, seed: 0 };
+
+fn simulations() -> u64 {
+    std::env::var("MOELT_SIMULATIONS").map_or(200, |n| n.parse().unwrap())
+}
+
+/// Fraction of simulations 0, 1, … `n` − 1 that `holds`.
+fn fraction(n: u64, holds: impl Fn(u64) -> bool) -> f64 {
+    (0..n).filter(|&index| holds(index)).count() as f64 / n as f64
+}
+
+/// Two standard errors of a fraction that is truly `p`, over `n` simulations.
+fn sampling_error(p: f64, n: u64) -> f64 {
+    2.0 * (p * (1.0 - p) / n as f64).sqrt()
+}
+
+/// Whether a fraction found in `n` simulations fits a true one between `low` and `high`: both ends are
+/// widened by two standard errors. For 93–97 % that is 89.4–99.4 % with 200 simulations and 91.9–97.8 % with
+/// 2,000.
+fn fits(found: f64, low: f64, high: f64, n: u64) -> bool {
+    (low - sampling_error(low, n)..=high + sampling_error(high, n)).contains(&found)
+}
+
+fn covers(interval: Interval, truth: f64) -> bool {
+    (interval.lower..=interval.upper).contains(&truth)
+}
+
+/// The differences of simulated arms, the first `difference` better than the second.
+fn differences(world: &World, seeds: usize, difference: f64, index: u64) -> Differences {
+    let arms = world.arms(&[ACCURACY, ACCURACY - difference], seeds, EXAMPLES, index);
+    arms[0].minus(&arms[1]).unwrap()
+}
+
+/// Coverage of the interval, and how often superiority and its opposite are found where there is no
+/// difference.
+fn null_figures(world: &World, seeds: usize, n: u64) -> [f64; 3] {
+    let intervals: Vec<Interval> = (0..n)
+        .map(|index| BOOTSTRAP.difference(&differences(world, seeds, 0.0, index)).unwrap().interval(LEVEL))
+        .collect();
+    [
+        fraction(n, |index| covers(intervals[index as usize], 0.0)),
+        fraction(n, |index| intervals[index as usize].lower > 0.0),
+        fraction(n, |index| intervals[index as usize].upper < 0.0),
+    ]
+}
+
+/// Coverage must be 93 % to `at_most`, and superiority found in no more than 5 %.
+fn assert_calibrated(world: &World, at_most: f64) {
+    let n = simulations();
+    for seeds in SEEDS {
+        let [coverage, go, no_go] = null_figures(world, seeds, n);
+        println!(
+            "{}, {seeds} seeds, no difference: coverage {:.1} %, GO {:.1} %, NO-GO {:.1} % ({n} simulations)",
+            world.name,
+            100.0 * coverage,
+            100.0 * go,
+            100.0 * no_go
+        );
+        assert!(fits(coverage, 0.93, at_most, n), "{}, {seeds} seeds: coverage {coverage}", world.name);
+        assert!(fits(go, 0.0, 0.05, n), "{}, {seeds} seeds: GO {go}", world.name);
+    }
+}
+
+#[test]
+fn the_interval_is_calibrated_on_sst2() {
+    assert_calibrated(&SST2, 0.97);
+}
+
+#[test]
+fn the_interval_is_calibrated_without_seed_variance() {
+    assert_calibrated(&NO_SEED_VARIANCE, 0.97);
+}
+
+#[test]
+fn the_interval_is_calibrated_with_large_seed_variance() {
+    assert_calibrated(&LARGE_SEED_VARIANCE, 0.97);
+}
+
+/// Whole examples are coarse: where three decide, an interval may cover more than it says, but not less.
+#[test]
+fn the_interval_is_safe_with_few_disagreements() {
+    assert_calibrated(&FEW_DISAGREEMENTS, 0.99);
+}
+
+/// How often a claim yields GO when the true difference is `difference`.
+fn go_rate(world: &World, seeds: usize, kind: ClaimKind, margin: f64, difference: f64, n: u64) -> f64 {
+    let declared = Comparison {
+        name: "a against b".into(),
+        arm: "a".into(),
+        against: vec!["b".into()],
+        kind,
+        margin,
+        alpha: 1.0 - LEVEL,
+        family: "main".into(),
+    };
+    fraction(n, |index| {
+        let estimate = BOOTSTRAP.difference(&differences(world, seeds, difference, index)).unwrap();
+        let evidence = Evidence { estimate: Some(estimate), missing: Vec::new() };
+        judge(&[(declared.clone(), evidence)]).unwrap()[0].verdict == Verdict::Go
+    })
+}
+
+/// The mean of the components that the analysis of variance finds when arms differ by `difference`: better
+/// and worse arms disagree somewhat more often than equal ones.
+fn mean_components(world: &World, seeds: usize, difference: f64, n: u64) -> Components {
+    let found = |index| Components::of(&differences(world, seeds, difference, index)).unwrap();
+    let all: Vec<Components> = (0..n).map(found).collect();
+    let mean = |part: fn(&Components) -> f64| all.iter().map(part).sum::<f64>() / n as f64;
+    Components { seed: mean(|c| c.seed), item: mean(|c| c.item), interaction: mean(|c| c.interaction) }
+}
+
+#[test]
+fn power_is_as_stated() {
+    let n = simulations();
+    let cases = [(ClaimKind::Superiority, 0.0, 0.0178), (ClaimKind::NonInferiority, 0.02, -0.0060)];
+    for (seeds, (kind, margin, difference)) in SEEDS.into_iter().flat_map(|s| cases.map(|case| (s, case))) {
+        let go_above = if kind == ClaimKind::Superiority { margin } else { -margin };
+        let components = mean_components(&SST2, seeds, difference, n);
+        let design = Design { components, seeds, examples: EXAMPLES, alpha: 1.0 - LEVEL, go_above };
+        let (stated, found) = (design.power(difference), go_rate(&SST2, seeds, kind, margin, difference, n));
+        println!(
+            "{}, {seeds} seeds, {kind:?} with margin {margin}: a difference of {:+.2} pp yields GO in {:.1} %, \
+             {:.1} % stated ({n} simulations)",
+            SST2.name,
+            100.0 * difference,
+            100.0 * found,
+            100.0 * stated
+        );
+        assert!(
+            fits(found, stated - 0.05, stated + 0.05, n),
+            "{seeds} seeds, {kind:?}: {found}, not {stated}"
+        );
+    }
+}
+
+/// The percentile interval of a bootstrap that draws examples anew within each drawn seed.
+///
+/// A seed's differences are −1, 0 or 1, so that a draw of all its examples is a multinomial one.
+fn naive_interval(differences: &[[f64; 2]], index: u64) -> Interval {
+    let mut rng = ChaCha8Rng::seed_from_u64(index);
+    let draw = |rng: &mut ChaCha8Rng, n: u64, p: f64| Binomial::new(n, p.min(1.0)).unwrap().sample(rng);
+    let mut resample = |_| {
+        let one_seed = |_| {
+            let [better, worse] = differences[rng.random_range(0..differences.len())];
+            let won = draw(&mut rng, EXAMPLES as u64, better);
+            let lost = draw(&mut rng, EXAMPLES as u64 - won, worse / (1.0 - better));
+            won as f64 - lost as f64
+        };
+        (0..differences.len()).map(one_seed).sum::<f64>() / (differences.len() * EXAMPLES) as f64
+    };
+    let mut means: Vec<f64> = (0..BOOTSTRAP.resamples).map(&mut resample).collect();
+    means.sort_by(f64::total_cmp);
+    let outside = ((1.0 - LEVEL) / 2.0 * BOOTSTRAP.resamples as f64) as usize;
+    Interval { level: LEVEL, lower: means[outside], upper: means[BOOTSTRAP.resamples - 1 - outside] }
+}
+
+/// Of each seed, the fraction of examples on which the first arm alone is right, and the second.
+fn disagreements(first: &Correct, second: &Correct) -> Vec<[f64; 2]> {
+    let above = |a: &[f64], b: &[f64]| a.iter().zip(b).filter(|(a, b)| a > b).count() as f64 / a.len() as f64;
+    first.rows().zip(second.rows()).map(|(a, b)| [above(a, b), above(b, a)]).collect()
+}
+
+/// The calibration must be able to fail: a bootstrap that takes the error all seeds share for one that
+/// averages out does.
+#[test]
+fn drawing_examples_anew_for_each_seed_fails_the_calibration() {
+    let n = simulations();
+    for seeds in SEEDS {
+        let coverage = fraction(n, |index| {
+            let arms = SST2.arms(&[ACCURACY; 2], seeds, EXAMPLES, index);
+            covers(naive_interval(&disagreements(&arms[0], &arms[1]), index), 0.0)
+        });
+        println!(
+            "{}, {seeds} seeds, examples drawn anew for each seed: coverage {:.1} % ({n} simulations)",
+            SST2.name,
+            100.0 * coverage
+        );
+        assert!(coverage + sampling_error(coverage, n) < 0.90, "{seeds} seeds: {coverage}");
+        assert!(!fits(coverage, 0.93, 0.97, n), "{seeds} seeds: {coverage}");
+    }
+}
+
+/// Choosing the opponent must cost no coverage, be the sizes equally good or one of them clearly best. Where
+/// they are equal, the resamples that choose another one add spread that the difference does not have: the
+/// interval is then wider than it would need to be.
+#[test]
+fn the_interval_holds_the_choice_of_the_best() {
+    let n = simulations() / 2;
+    for (seeds, worse_by) in SEEDS.into_iter().flat_map(|seeds| [(seeds, 0.0), (seeds, 0.03)]) {
+        let rest = ACCURACY - worse_by;
+        let coverage = fraction(n, |index| {
+            let all = SST2.arms(&[ACCURACY, ACCURACY, rest, rest], seeds, EXAMPLES + SELECTION, index);
+            let (verdict, selection): (Vec<Correct>, Vec<Correct>) = all.iter().map(split).unzip();
+            let candidate =
+                |at: usize| Candidate { n_experts: at, selection: &selection[at], verdict: &verdict[at] };
+            let best = BOOTSTRAP.against_best(&verdict[0], &[1, 2, 3].map(candidate)).unwrap();
+            covers(best.estimate.interval(LEVEL), 0.0)
+        });
+        println!(
+            "{}, {seeds} seeds, against the best of 3, two of them worse by {:.1} pp: coverage {:.1} % \
+             ({n} simulations)",
+            SST2.name,
+            100.0 * worse_by,
+            100.0 * coverage
+        );
+        assert!(fits(coverage, 0.93, 1.0, n), "{seeds} seeds, {worse_by}: {coverage}");
+    }
+}
+
+/// The examples of verdict, and those of selection behind them.
+fn split(arm: &Correct) -> (Correct, Correct) {
+    let part = |range: std::ops::Range<usize>| {
+        let rows = arm.rows().map(|row| row[range.clone()].to_vec());
+        Correct::of_scores(arm.seeds().iter().copied().zip(rows)).unwrap()
+    };
+    (part(0..EXAMPLES), part(EXAMPLES..arm.n_examples()))
+}
+
+/// The simulator has the variances it says.
+#[test]
+fn the_simulator_varies_as_it_says() {
+    let n = simulations();
+    for world in [SST2, NO_SEED_VARIANCE, LARGE_SEED_VARIANCE, FEW_DISAGREEMENTS] {
+        let mean = mean_components(&world, 10, 0.0, n);
+        // A single component is raised to 0 where it comes out negative; this mean is not.
+        let per_seed =
+            |index| Summary::of(differences(&world, 10, 0.0, index).per_seed()).unwrap().sd.unwrap();
+        let squares = (0..n).map(per_seed).map(|sd| sd * sd).sum::<f64>() / n as f64;
+        let examples = EXAMPLES as f64;
+        let seed = (squares - mean.interaction / examples).max(0.0);
+        let spread = [seed, mean.item / examples, mean.interaction / examples].map(|v| 100.0 * v.sqrt());
+        println!("{}: components {spread:.3?} pp where {:?} were wanted", world.name, world.spread_pp);
+        for (found, wanted) in spread.iter().zip(world.spread_pp) {
+            assert!((found - wanted).abs() < 0.06 * wanted.max(1.0), "{}: {spread:?}", world.name);
+        }
+    }
+}
