@@ -3,10 +3,11 @@
 use comfy_table::{CellAlignment, ContentArrangement, Table, TableStyle, presets};
 
 use crate::{
-    ArmReport, ArmResults, CLOSE_TO_BEST_PP, DataFacts, ExpertHistory, Report, Summary, Sweep, Unfinished,
+    ArmReport, ArmResults, CLOSE_TO_BEST_PP, DataFacts, ExpertHistory, POWER, Report, Summary, Sweep,
+    Unfinished, render_verdicts,
 };
 
-const HEADER: [&str; 11] = [
+const HEADER: [&str; 12] = [
     "arm",
     "cells",
     "verdict %",
@@ -17,6 +18,7 @@ const HEADER: [&str; 11] = [
     "params",
     "active",
     "experts",
+    "GFLOP",
     "s/cell",
 ];
 
@@ -27,6 +29,11 @@ impl Report {
     /// For the terminal: a table, then sentences. Cells wrap when standard output is a narrow terminal.
     pub fn to_terminal(&self) -> String {
         let mut parts = vec![self.table(presets::UTF8_FULL_CONDENSED, ContentArrangement::Dynamic)];
+        if !self.comparisons.is_empty() {
+            let (style, arrangement) = (presets::UTF8_FULL_CONDENSED, ContentArrangement::Dynamic);
+            parts.push(render_verdicts::table(&self.comparisons, style, arrangement));
+            parts.extend(render_verdicts::sentences(&self.comparisons));
+        }
         parts.extend(self.data.as_ref().map(data_sentence));
         parts.extend(self.sweep.as_ref().map(sweep_sentences));
         if !self.experts_over_time.is_empty() {
@@ -47,9 +54,10 @@ impl Report {
             self.table(presets::ASCII_MARKDOWN, ContentArrangement::Disabled),
             "Mean ± standard deviation over seeds. Accuracy, macro-F1 and calibration error (ECE) in \
              percent, on the verdict split unless the column says selection; *to Bayes* is the distance \
-             to the best possible accuracy in percentage points; *s/cell* is training time."
+             to the best possible accuracy in percentage points; *GFLOP* and *s/cell* are what training took."
                 .to_owned(),
         ];
+        parts.extend(self.verdicts_markdown());
         parts.extend(self.data.as_ref().map(data_sentence));
         if let Some(sweep) = &self.sweep {
             parts.extend(["## Frozen sweep".to_owned(), sweep_sentences(sweep)]);
@@ -64,6 +72,26 @@ impl Report {
         }
         parts.push(format!("Planned by moelt {}; plan `{}`.", self.moelt, self.plan));
         parts.join("\n\n") + "\n"
+    }
+
+    /// Title, table, legend and one item a comparison.
+    fn verdicts_markdown(&self) -> Vec<String> {
+        if self.comparisons.is_empty() {
+            return Vec::new();
+        }
+        let (style, arrangement) = (presets::ASCII_MARKDOWN, ContentArrangement::Disabled);
+        let items = render_verdicts::sentences(&self.comparisons).into_iter().map(|item| format!("- {item}"));
+        vec![
+            "## Verdicts".to_owned(),
+            render_verdicts::table(&self.comparisons, style, arrangement),
+            format!(
+                "Difference in verdict accuracy with its interval, Holm-adjusted within the family ({} crossed \
+                 resamples, seed {}); *can see* is the true difference that yields GO with probability \
+                 {POWER}.",
+                self.bootstrap.resamples, self.bootstrap.seed
+            ),
+            items.collect::<Vec<_>>().join("\n"),
+        ]
     }
 
     fn table(&self, style: TableStyle, arrangement: ContentArrangement) -> String {
@@ -92,6 +120,7 @@ fn numbers(results: &ArmResults) -> Vec<String> {
         format!("{:.0}", results.n_params.mean),
         format!("{:.0}", results.n_active_params.mean),
         experts(&results.n_experts),
+        gigaflops(results.flops.mean),
         format!("{:.1}", results.seconds.mean),
     ]
 }
@@ -99,6 +128,12 @@ fn numbers(results: &ArmResults) -> Vec<String> {
 /// `4`, and `4.5 ± 0.7` where the seeds differ.
 fn experts(n: &Summary) -> String {
     if n.sd.is_none_or(|sd| sd == 0.0) { format!("{}", n.mean) } else { format!("{n:.1}") }
+}
+
+/// 10⁹ operations, with about three digits.
+fn gigaflops(flops: f64) -> String {
+    let (giga, digits) = (flops / 1e9, if flops < 1e10 { 3 } else { usize::from(flops < 1e12) });
+    format!("{giga:.digits$}")
 }
 
 fn data_sentence(data: &DataFacts) -> String {

@@ -1,10 +1,10 @@
 //! From cells to a report: on the terminal, as Markdown, as JSON.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{collections::BTreeMap, fs, path::Path};
 
 use anyhow::{Context, Result};
-use moelt_eval::{Outcome, Report};
-use moelt_schema::{AblationPlan, write_atomically};
+use moelt_eval::{Outcome, Report, predictions_from_csv};
+use moelt_schema::{AblationPlan, Cell, Prediction, RunDir, write_atomically};
 
 use super::AblationFolder;
 use crate::workspace::Workspace;
@@ -12,17 +12,31 @@ use crate::workspace::Workspace;
 /// Reports from whatever is finished: prints the table, writes `report.json` and `report.md`.
 ///
 /// # Errors
-/// When cells saw different data, or a report cannot be written.
+/// When cells saw different data, a comparison cannot be judged, or a report cannot be written.
 pub(crate) fn collect(workspace: &Workspace, folder: &AblationFolder, plan: &AblationPlan) -> Result<Report> {
     let outcomes: BTreeMap<String, Outcome> =
         plan.cells.iter().map(|cell| (cell.id.clone(), folder.cell(&cell.id).outcome(cell))).collect();
-    let report = Report::new(plan, &outcomes)?;
+    let read = |cell: &Cell, split: &str| predictions(workspace, folder, cell, split);
+    let report = Report::new(plan, &outcomes, &read)?;
     write(&folder.report("json"), &(serde_json::to_string_pretty(&report)? + "\n"))?;
     write(&folder.report("md"), &report.to_markdown())?;
     print!("{}", report.to_terminal());
     let [markdown, json] = ["md", "json"].map(|kind| workspace.shown(&folder.report(kind)));
     println!("Report: {markdown}, {json}");
     Ok(report)
+}
+
+/// A cell's predictions on a split, or why there are none.
+fn predictions(
+    workspace: &Workspace,
+    folder: &AblationFolder,
+    cell: &Cell,
+    split: &str,
+) -> Result<Vec<Prediction>, String> {
+    let path = folder.cell(&cell.id).run.path().join(RunDir::predictions_name(split));
+    let shown = workspace.shown(&path);
+    let text = fs::read_to_string(&path).map_err(|error| format!("{shown}: {error}"))?;
+    predictions_from_csv(&text, &shown).map_err(|error| error.to_string())
 }
 
 fn write(path: &Path, text: &str) -> Result<()> {

@@ -192,6 +192,8 @@ mod tests {
         let there = plan(&[("q1", 0, 8), ("q2", 0, 8)]);
         let difference = |asked: &AblationPlan| difference(&there, asked);
         assert_eq!(difference(&there.clone()), None);
+        let data = there.data["dev.tsv"].short();
+        let data_gone = format!("it was planned with other data (dev.tsv: {data}…, now not read)");
         let cases = [
             (plan(&[("q1", 0, 8), ("q2", 0, 9)]), "q2 seed 0 has model.d_ff = 8 there and 9 now"),
             (plan(&[("q1", 0, 8)]), "it has q2 seed 0, which is not asked for now"),
