@@ -1,0 +1,120 @@
+//! Verdicts for people: a table, then what could have been seen and what adapting costs.
+
+use comfy_table::{CellAlignment, ContentArrangement, Table, TableStyle};
+use moelt_schema::{ClaimKind, Comparison};
+
+use crate::{Compared, Cost, Interval, Judged, Power, Ratios};
+
+const HEADER: [&str; 5] = ["comparison", "claim", "difference (pp)", "verdict", "can see (pp)"];
+
+/// The verdict table.
+pub(crate) fn table(
+    comparisons: &[Compared],
+    style: TableStyle,
+    arrangement: ContentArrangement,
+) -> String {
+    let mut table = Table::new();
+    table.load_style(style).set_content_arrangement(arrangement).set_header(HEADER);
+    for column in [2, 4] {
+        table.column_mut(column).into_iter().for_each(|c| c.set_cell_alignment(CellAlignment::Right));
+    }
+    table.add_rows(comparisons.iter().map(row));
+    table.to_string()
+}
+
+/// One sentence or more for every comparison.
+pub(crate) fn sentences(comparisons: &[Compared]) -> Vec<String> {
+    comparisons.iter().map(|compared| format!("{}: {}", compared.judged.declared.name, words(compared))).collect()
+}
+
+fn row(compared: &Compared) -> Vec<String> {
+    let judged = &compared.judged;
+    vec![
+        judged.declared.name.clone(),
+        claim(&judged.declared),
+        difference(judged),
+        judged.verdict.to_string(),
+        compared.power.map_or("–".to_owned(), |power| format!("{:+.2}", 100.0 * power.detectable)),
+    ]
+}
+
+/// `> +0.50`: what the difference must be.
+fn claim(declared: &Comparison) -> String {
+    let sign = if declared.kind == ClaimKind::Superiority { '+' } else { '−' };
+    format!("> {sign}{:.2} pp", 100.0 * declared.margin)
+}
+
+fn difference(judged: &Judged) -> String {
+    match (judged.difference, judged.interval) {
+        (Some(difference), Some(Interval { lower, upper, .. })) => {
+            format!("{:+.2} [{:+.2}, {:+.2}]", 100.0 * difference, 100.0 * lower, 100.0 * upper)
+        }
+        _ => "–".to_owned(),
+    }
+}
+
+fn words(compared: &Compared) -> String {
+    let mut parts = vec![format!("{} (adjusted p {:.3})", compared.judged.reason, compared.judged.p_adjusted)];
+    parts.extend(compared.power.map(|power| power_words(&power, compared)));
+    parts.extend(beside(compared));
+    parts.extend(compared.cost.as_ref().map(|cost| cost_words(cost, compared)));
+    parts.join(". ") + "."
+}
+
+fn power_words(power: &Power, compared: &Compared) -> String {
+    let (seeds, declared) = (compared.seeds.len(), &compared.judged.declared);
+    let wanted = match declared.kind {
+        ClaimKind::Superiority => 200.0 * declared.margin,
+        ClaimKind::NonInferiority => 0.0,
+    };
+    let needed = match power.seeds_needed {
+        Some(needed) => format!("{needed} seeds would do"),
+        None => "no number of seeds would do on these examples".to_owned(),
+    };
+    format!(
+        "With {seeds} seeds a true difference of {:+.2} pp yields GO four times in five; for one of \
+         {wanted:+.2} pp {needed}",
+        100.0 * power.detectable
+    )
+}
+
+/// What decides nothing.
+fn beside(compared: &Compared) -> Option<String> {
+    let (t, mcnemar) = (compared.paired_t?, compared.mcnemar?);
+    let t = t.p.map_or("the same in every seed".to_owned(), |p| format!("p {p:.3}"));
+    let (seed, test) = (mcnemar.seed, mcnemar.test);
+    Some(format!(
+        "Beside it: paired t over seeds {t}; McNemar on seed {seed} {} : {}, p {:.3}",
+        test.first_only, test.second_only, test.p_exact
+    ))
+}
+
+fn cost_words(cost: &Cost, compared: &Compared) -> String {
+    let Interval { lower, upper, .. } = cost.interval_pp;
+    let chosen = compared.chosen.as_ref().map_or(String::new(), |chosen| {
+        let choice = chosen.choices.iter().find(|choice| choice.n_experts == chosen.n_experts);
+        let percent = choice.map_or(0.0, |choice| 100.0 * choice.fraction);
+        format!(" behind N = {} (chosen in {percent:.0} % of the resamples)", chosen.n_experts)
+    });
+    let builds_on = if cost.builds_on.is_empty() {
+        String::new()
+    } else {
+        format!(", without the run of {} it builds on", cost.builds_on.join(" and "))
+    };
+    format!(
+        "Cost: {:.2} pp [{lower:.2}, {upper:.2}]{chosen}; experts {} of the smallest close N; training {} of \
+         one such run, {} of the sweep{builds_on}",
+        cost.regret_pp,
+        times(cost.size_ratio),
+        ratios(&cost.by_one_run),
+        ratios(&cost.by_sweep)
+    )
+}
+
+fn ratios(ratios: &Ratios) -> String {
+    format!("{} FLOPs and {} seconds", times(ratios.flops), times(ratios.seconds))
+}
+
+fn times(ratio: Option<f64>) -> String {
+    ratio.map_or("–".to_owned(), |ratio| format!("{ratio:.2} ×"))
+}
