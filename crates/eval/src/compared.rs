@@ -199,9 +199,6 @@ impl Power {
             go_above,
         };
         let a_margin_more = go_above + judged.declared.margin;
-        Self {
-            detectable: design.detectable(POWER),
-            seeds_needed: design.seeds_needed(a_margin_more, POWER),
-        }
+        Self { detectable: design.detectable(POWER), seeds_needed: design.seeds_needed(a_margin_more, POWER) }
     }
 }

@@ -1,5 +1,7 @@
 //! Who was right on what: the scores of an arm, and the paired differences of two.
 
+use std::collections::BTreeSet;
+
 use moelt_schema::Prediction;
 
 use crate::{EvalError, matrix::Matrix};
@@ -65,6 +67,15 @@ impl Correct {
             }
         }
         Ok(Self { seeds, scores: Matrix::new(rows) })
+    }
+
+    /// The scores of these seeds alone.
+    ///
+    /// # Errors
+    /// When it has none of them.
+    pub(crate) fn only(&self, seeds: &BTreeSet<u64>) -> Result<Self, EvalError> {
+        let rows = self.seeds.iter().zip(self.rows()).filter(|(seed, _)| seeds.contains(seed));
+        Self::of_scores(rows.map(|(seed, row)| (*seed, row.to_vec())))
     }
 
     /// The seeds, ascending.

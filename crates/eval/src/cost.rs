@@ -64,7 +64,8 @@ impl Cost {
 
 impl Ratios {
     fn of(arm: &ArmResults, others: &[&ArmResults]) -> Self {
-        let by = |cost: fn(&ArmResults) -> f64| ratio(cost(arm), others.iter().map(|other| cost(other)).sum());
+        let by =
+            |cost: fn(&ArmResults) -> f64| ratio(cost(arm), others.iter().map(|other| cost(other)).sum());
         Self { flops: by(|results| results.flops.mean), seconds: by(|results| results.seconds.mean) }
     }
 }

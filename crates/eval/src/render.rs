@@ -206,7 +206,7 @@ mod tests {
 
     use crate::{
         Outcome, Report,
-        report::tests::{finished, grown, plan, result},
+        report::tests::{finished, grown, no_predictions, plan, result},
     };
 
     fn report() -> Report {
@@ -226,7 +226,10 @@ mod tests {
         }
         outcomes.remove("q2-s0-2");
         outcomes.remove("q2-s1-3");
-        Report { plan: moelt_schema::Digest::of_bytes(b"plan"), ..Report::new(&plan, &outcomes).unwrap() }
+        Report {
+            plan: moelt_schema::Digest::of_bytes(b"plan"),
+            ..Report::new(&plan, &outcomes, &no_predictions).unwrap()
+        }
     }
 
     #[test]

@@ -8,11 +8,7 @@ use crate::{Compared, Cost, Interval, Judged, Power, Ratios};
 const HEADER: [&str; 5] = ["comparison", "claim", "difference (pp)", "verdict", "can see (pp)"];
 
 /// The verdict table.
-pub(crate) fn table(
-    comparisons: &[Compared],
-    style: TableStyle,
-    arrangement: ContentArrangement,
-) -> String {
+pub(crate) fn table(comparisons: &[Compared], style: TableStyle, arrangement: ContentArrangement) -> String {
     let mut table = Table::new();
     table.load_style(style).set_content_arrangement(arrangement).set_header(HEADER);
     for column in [2, 4] {
@@ -24,7 +20,10 @@ pub(crate) fn table(
 
 /// One sentence or more for every comparison.
 pub(crate) fn sentences(comparisons: &[Compared]) -> Vec<String> {
-    comparisons.iter().map(|compared| format!("{}: {}", compared.judged.declared.name, words(compared))).collect()
+    comparisons
+        .iter()
+        .map(|compared| format!("{}: {}", compared.judged.declared.name, words(compared)))
+        .collect()
 }
 
 fn row(compared: &Compared) -> Vec<String> {
@@ -54,7 +53,8 @@ fn difference(judged: &Judged) -> String {
 }
 
 fn words(compared: &Compared) -> String {
-    let mut parts = vec![format!("{} (adjusted p {:.3})", compared.judged.reason, compared.judged.p_adjusted)];
+    let mut parts =
+        vec![format!("{} (adjusted p {:.3})", compared.judged.reason, compared.judged.p_adjusted)];
     parts.extend(compared.power.map(|power| power_words(&power, compared)));
     parts.extend(beside(compared));
     parts.extend(compared.cost.as_ref().map(|cost| cost_words(cost, compared)));

@@ -5,10 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use moelt_schema::{AblationPlan, Cell, CellResult, Digest, SplitSizes};
 use serde::{Deserialize, Serialize};
 
-use crate::{EvalError, ExpertHistory, Summary, Sweep};
+use crate::{
+    Bootstrap, Compared, EvalError, ExpertHistory, ReadPredictions, Summary, Sweep,
+    compared::{bootstrap, compare},
+    scores::Scores,
+};
 
 /// Version of `report.json`.
-pub const REPORT_FORMAT: u32 = 2;
+pub const REPORT_FORMAT: u32 = 3;
 
 /// What became of a planned cell.
 #[derive(Clone, Debug, PartialEq)]
@@ -42,6 +46,10 @@ pub struct Report {
     pub data: Option<DataFacts>,
     /// The arms, in the plan's order.
     pub arms: Vec<ArmReport>,
+    /// What was judged, in the plan's order.
+    pub comparisons: Vec<Compared>,
+    /// How every comparison was resampled.
+    pub bootstrap: Bootstrap,
     /// What the frozen sweep says, when the plan has one and some of it is finished.
     pub sweep: Option<Sweep>,
     /// How experts came and went, for every finished cell of the arms that edited any.
@@ -98,6 +106,8 @@ pub struct ArmResults {
     pub n_active_params: Summary,
     /// Experts of the checkpoint that was judged, over all layers.
     pub n_experts: Summary,
+    /// Floating-point operations of training a cell.
+    pub flops: Summary,
     /// Wall-clock seconds of training a cell.
     pub seconds: Summary,
 }
@@ -115,11 +125,17 @@ pub struct Unfinished {
 }
 
 impl Report {
-    /// Gathers `outcomes`, keyed by cell id; a cell that is not among them is missing.
+    /// Gathers `outcomes`, keyed by cell id (a cell that is not among them is missing), and judges what the
+    /// plan declares by the predictions that `read` gives.
     ///
     /// # Errors
-    /// When finished cells were not run on the same data, or one has edits that cannot have happened.
-    pub fn new(plan: &AblationPlan, outcomes: &BTreeMap<String, Outcome>) -> Result<Self, EvalError> {
+    /// When finished cells were not run on the same data, one has edits that cannot have happened, or a
+    /// comparison cannot be judged.
+    pub fn new(
+        plan: &AblationPlan,
+        outcomes: &BTreeMap<String, Outcome>,
+        read: &ReadPredictions,
+    ) -> Result<Self, EvalError> {
         let finished: Vec<(&Cell, &CellResult)> = plan
             .cells
             .iter()
@@ -130,13 +146,18 @@ impl Report {
             .collect();
         let arms: Vec<ArmReport> =
             plan.arms().into_iter().map(|arm| arm_report(plan, arm, &finished)).collect();
+        let data = common_data(&finished)?;
+        let sweep = Sweep::of(&arms);
+        let scores = Scores::load(plan, outcomes, read);
         Ok(Self {
             format: REPORT_FORMAT,
             name: plan.name.clone(),
             moelt: plan.moelt.clone(),
             plan: plan.digest(),
-            data: common_data(&finished)?,
-            sweep: Sweep::of(&arms),
+            data,
+            comparisons: compare(plan, &scores, &arms, sweep.as_ref())?,
+            bootstrap: bootstrap(plan),
+            sweep,
             experts_over_time: experts_over_time(&finished)?,
             arms,
             unfinished: plan.cells.iter().filter_map(|cell| unfinished(cell, outcomes)).collect(),
@@ -195,6 +216,7 @@ fn arm_results(results: &[&CellResult]) -> Option<ArmResults> {
         n_params: over_seeds(|r| r.n_params as f64)?,
         n_active_params: over_seeds(|r| r.n_active_params as f64)?,
         n_experts: over_seeds(|r| r.layout.n_experts() as f64)?,
+        flops: over_seeds(|r| r.flops as f64)?,
         seconds: over_seeds(|r| r.seconds)?,
     })
 }
@@ -223,7 +245,7 @@ fn unfinished(cell: &Cell, outcomes: &BTreeMap<String, Outcome>) -> Option<Unfin
 pub(crate) mod tests {
     use moelt_schema::{
         Edit, EditLog, Evidence, ExpertId, ExpertInit, LayerId, LayerKindConfig, Limits, METRIC, Metrics,
-        PLAN_FORMAT, Plan, RESULT_FORMAT, RunConfig,
+        PLAN_FORMAT, Plan, Prediction, RESULT_FORMAT, RunConfig,
     };
 
     use super::*;
@@ -251,6 +273,11 @@ pub(crate) mod tests {
             comparisons: Vec::new(),
             cells,
         }
+    }
+
+    /// For reports without comparisons.
+    pub(crate) fn no_predictions(cell: &Cell, _: &str) -> Result<Vec<Prediction>, String> {
+        Err(format!("{} has none", cell.id))
     }
 
     /// A finished cell with this accuracy on verdict, and 0.01 less on selection.
@@ -317,7 +344,7 @@ pub(crate) mod tests {
         let plan = plan(&["q1", "q2"], 2);
         let mut outcomes = finished(&plan, &[0.80, 0.84, 0.9, 0.9]);
         outcomes.remove(&plan.cells[2].id);
-        let report = Report::new(&plan, &outcomes).unwrap();
+        let report = Report::new(&plan, &outcomes, &no_predictions).unwrap();
         let q1 = report.arms[0].results.as_ref().unwrap();
         assert!((q1.verdict_accuracy.mean - 0.82).abs() < 1e-12);
         assert!((q1.gap_to_bayes.unwrap() - 0.15).abs() < 1e-12);
@@ -335,7 +362,7 @@ pub(crate) mod tests {
         let mut stale = result(&plan.cells[1], 0.8);
         stale.data = Digest::of_bytes(b"other data");
         outcomes.insert(plan.cells[1].id.clone(), Outcome::Finished(Box::new(stale)));
-        let message = Report::new(&plan, &outcomes).unwrap_err().to_string();
+        let message = Report::new(&plan, &outcomes, &no_predictions).unwrap_err().to_string();
         assert!(message.contains(&plan.cells[0].id) && message.contains(&plan.cells[1].id), "{message}");
     }
 
@@ -346,7 +373,7 @@ pub(crate) mod tests {
         let cell = &plan.cells[3];
         let edited = grown(result(cell, 0.9), &[30, 60]);
         outcomes.insert(cell.id.clone(), Outcome::Finished(Box::new(edited.clone())));
-        let report = Report::new(&plan, &outcomes).unwrap();
+        let report = Report::new(&plan, &outcomes, &no_predictions).unwrap();
         let told: Vec<_> =
             report.experts_over_time.iter().map(|h| (h.arm.as_str(), h.seed, h.edits)).collect();
         assert_eq!(told, [("7a", 0, 0), ("7a", 1, 2)]);
@@ -357,14 +384,14 @@ pub(crate) mod tests {
         let mut impossible = edited;
         impossible.edits.plans[1].edits = vec![Edit::Prune { layer: LayerId(0), expert: ExpertId(9) }];
         outcomes.insert(cell.id.clone(), Outcome::Finished(Box::new(impossible)));
-        let message = Report::new(&plan, &outcomes).unwrap_err().to_string();
+        let message = Report::new(&plan, &outcomes, &no_predictions).unwrap_err().to_string();
         assert!(message.contains(&cell.id) && message.contains("plan 1 (step 60)"), "{message}");
     }
 
     #[test]
     fn nothing_finished_is_a_report_too() {
         let plan = plan(&["q1", "frozen-2"], 1);
-        let report = Report::new(&plan, &BTreeMap::new()).unwrap();
+        let report = Report::new(&plan, &BTreeMap::new(), &no_predictions).unwrap();
         assert_eq!((report.data, report.sweep.as_ref()), (None, None));
         assert_eq!(report.unfinished.len(), 2);
     }
@@ -375,7 +402,7 @@ pub(crate) mod tests {
         let mut outcomes = finished(&plan, &[0.8, 0.81, 0.7, 0.71, 0.9, 0.91]);
         let failure = Outcome::Failed { reason: "exit code 1".into(), log_tail: vec!["boom".into()] };
         outcomes.insert(plan.cells[0].id.clone(), failure);
-        let report = Report::new(&plan, &outcomes).unwrap();
+        let report = Report::new(&plan, &outcomes, &no_predictions).unwrap();
         let json = serde_json::to_string_pretty(&report).unwrap();
         assert_eq!(serde_json::from_str::<Report>(&json).unwrap(), report);
     }
