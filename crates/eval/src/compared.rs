@@ -202,3 +202,167 @@ impl Power {
         Self { detectable: design.detectable(POWER), seeds_needed: design.seeds_needed(a_margin_more, POWER) }
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use std::collections::BTreeMap;
+
+    use moelt_schema::{Cell, ClaimKind, METRIC, Prediction};
+
+    use super::*;
+    use crate::{
+        Outcome, Report, Verdict,
+        report::tests::{finished, plan, predictions},
+    };
+
+    /// Verdict and selection examples.
+    const EXAMPLES: usize = 2_000;
+
+    pub(crate) fn declare(arm: &str, against: &[&str], kind: ClaimKind) -> Comparison {
+        let opponent = if against.len() > 1 { "best-frozen" } else { against[0] };
+        Comparison {
+            name: format!("{arm} against {opponent}"),
+            arm: arm.into(),
+            against: against.iter().map(|&name| name.into()).collect(),
+            kind,
+            margin: 0.005,
+            alpha: 0.05,
+            family: format!("{arm}'s"),
+        }
+    }
+
+    /// A plan with these comparisons of arms with five seeds, finished with these accuracies.
+    pub(crate) fn judged_plan(
+        arms: &[(&str, f64)],
+        comparisons: Vec<Comparison>,
+    ) -> (AblationPlan, BTreeMap<String, Outcome>) {
+        let names: Vec<&str> = arms.iter().map(|(name, _)| *name).collect();
+        let plan = AblationPlan { comparisons, ..plan(&names, 5) };
+        let accuracies: Vec<f64> = plan.cells.iter().map(|cell| accuracy(arms, cell)).collect();
+        let outcomes = finished(&plan, &accuracies);
+        (plan, outcomes)
+    }
+
+    fn accuracy(arms: &[(&str, f64)], cell: &Cell) -> f64 {
+        let spread = 0.001 * (cell.seed % 3) as f64;
+        arms.iter().find(|(name, _)| *name == cell.arm).map_or(f64::NAN, |(_, accuracy)| accuracy + spread)
+    }
+
+    /// The predictions that go with it.
+    pub(crate) fn reader(
+        arms: &[(&'static str, f64)],
+    ) -> impl Fn(&Cell, &str) -> Result<Vec<Prediction>, String> {
+        let arms = arms.to_vec();
+        move |cell, _| Ok(predictions(EXAMPLES, accuracy(&arms, cell), cell.seed))
+    }
+
+    fn report(arms: &[(&'static str, f64)], comparisons: Vec<Comparison>) -> Report {
+        let (plan, outcomes) = judged_plan(arms, comparisons);
+        Report::new(&plan, &outcomes, &reader(arms)).unwrap()
+    }
+
+    #[test]
+    fn clear_differences_are_go_or_no_go() {
+        let claims = [ClaimKind::Superiority, ClaimKind::NonInferiority];
+        let verdict = |b: f64, kind| {
+            let report = report(&[("a", 0.80), ("b", b)], vec![declare("b", &["a"], kind)]);
+            report.comparisons[0].judged.verdict
+        };
+        assert_eq!(claims.map(|kind| verdict(0.85, kind)), [Verdict::Go; 2]);
+        assert_eq!(claims.map(|kind| verdict(0.75, kind)), [Verdict::NoGo; 2]);
+        assert_eq!(verdict(0.801, ClaimKind::Superiority), Verdict::Inconclusive);
+        assert_eq!(verdict(0.796, ClaimKind::NonInferiority), Verdict::Inconclusive);
+    }
+
+    #[test]
+    fn what_could_have_been_seen_is_told() {
+        let compared =
+            &report(&[("a", 0.80), ("b", 0.801)], vec![declare("b", &["a"], ClaimKind::Superiority)])
+                .comparisons[0];
+        let power = compared.power.unwrap();
+        assert!(power.detectable > 0.005 && power.detectable < 0.05, "{power:?}");
+        assert_eq!(compared.seeds, [0, 1, 2, 3, 4]);
+        assert!(compared.paired_t.is_some() && compared.mcnemar.unwrap().seed == 0);
+        assert_eq!((&compared.chosen, &compared.cost), (&None, &None));
+    }
+
+    #[test]
+    fn the_best_frozen_size_is_chosen_on_selection() {
+        let arms = [("frozen-2", 0.78), ("frozen-4", 0.86), ("frozen-8", 0.82), ("7a", 0.86)];
+        let declared = declare("7a", &["frozen-2", "frozen-4", "frozen-8"], ClaimKind::NonInferiority);
+        let report = report(&arms, vec![declared]);
+        let compared = &report.comparisons[0];
+        assert_eq!(compared.chosen.as_ref().unwrap().n_experts, 4);
+        assert_eq!(compared.judged.verdict, Verdict::Go);
+        let cost = compared.cost.as_ref().unwrap();
+        assert!(cost.regret_pp.abs() < 0.5 && cost.interval_pp.upper <= 0.5, "{cost:?}");
+        assert_eq!((cost.size_ratio, cost.by_one_run.flops), (Some(1.0), Some(1.0)));
+        assert!((cost.by_sweep.flops.unwrap() - 1.0 / 3.0).abs() < 1e-12);
+    }
+
+    /// The difference is as clear as can be, and a cell short.
+    #[test]
+    fn a_missing_or_failed_cell_is_named_and_never_go() {
+        let arms = [("a", 0.70), ("b", 0.90)];
+        let (plan, whole) = judged_plan(&arms, vec![declare("b", &["a"], ClaimKind::Superiority)]);
+        let failed = Outcome::Failed { reason: "exit code 1".into(), log_tail: Vec::new() };
+        let cases = [
+            (Some(failed), "exit code 1"),
+            (Some(Outcome::Missing), "has not run to its end"),
+            (None, "has not run to its end"),
+        ];
+        for cell in [&plan.cells[0], &plan.cells[9]] {
+            for (outcome, reason) in &cases {
+                let mut outcomes = whole.clone();
+                outcomes.remove(&cell.id);
+                outcomes.extend(outcome.clone().map(|outcome| (cell.id.clone(), outcome)));
+                let report = Report::new(&plan, &outcomes, &reader(&arms)).unwrap();
+                let judged = &report.comparisons[0].judged;
+                assert_eq!(judged.verdict, Verdict::Inconclusive);
+                assert_eq!(judged.missing, [format!("{}: {reason}", cell.id)]);
+                assert!(judged.difference.unwrap() > 0.1, "the other seeds are still told");
+            }
+        }
+    }
+
+    #[test]
+    fn predictions_that_cannot_be_had_are_named_and_never_go() {
+        let arms = [("a", 0.70), ("b", 0.90)];
+        let (plan, mut outcomes) = judged_plan(&arms, vec![declare("b", &["a"], ClaimKind::Superiority)]);
+        let first = plan.cells[0].id.clone();
+        let unreadable = |cell: &Cell, split: &str| {
+            if cell.id == first { Err("verdict.csv: line 3".to_owned()) } else { reader(&arms)(cell, split) }
+        };
+        let judged = |outcomes: &_, read: &crate::ReadPredictions| {
+            Report::new(&plan, outcomes, read).unwrap().comparisons[0].judged.clone()
+        };
+        let found = judged(&outcomes, &unreadable);
+        assert_eq!(
+            (found.verdict, found.missing),
+            (Verdict::Inconclusive, vec![format!("{first}: verdict.csv: line 3")])
+        );
+        // Other examples in one seed of an arm.
+        let shorter = |cell: &Cell, split: &str| {
+            let mut predictions = reader(&arms)(cell, split)?;
+            predictions.truncate(if cell.id == first { EXAMPLES - 1 } else { EXAMPLES });
+            Ok(predictions)
+        };
+        let found = judged(&outcomes, &shorter);
+        assert_eq!((found.verdict, found.difference), (Verdict::Inconclusive, None));
+        assert!(found.missing[0].contains("examples where the others have"), "{:?}", found.missing);
+        if let Some(Outcome::Finished(result)) = outcomes.get_mut(&first) {
+            result.files.clear();
+        }
+        let found = judged(&outcomes, &reader(&arms));
+        assert_eq!(found.verdict, Verdict::Inconclusive);
+        assert_eq!(found.missing, [format!("{first}: its result lists no predictions/verdict.csv")]);
+    }
+
+    #[test]
+    fn a_report_depends_on_its_cells_alone() {
+        let arms = [("a", 0.80), ("b", 0.81)];
+        let twice = [(); 2].map(|()| report(&arms, vec![declare("b", &["a"], ClaimKind::Superiority)]));
+        assert_eq!(twice[0], twice[1]);
+        assert_eq!(METRIC, "verdict accuracy", "which `measure` takes");
+    }
+}

@@ -8,6 +8,7 @@
 //! [`Design`] says which difference could have been seen.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod a_a;
 mod best_of;
 mod bootstrap;
 mod compared;
@@ -27,6 +28,7 @@ mod power;
 mod predictions;
 mod regression;
 mod render;
+mod render_a_a;
 mod render_verdicts;
 mod report;
 mod scores;
@@ -35,6 +37,7 @@ mod summary;
 mod sweep;
 mod verdict;
 
+pub use a_a::{AaPair, a_a};
 pub use best_of::{BestOf, Candidate, Choice};
 pub use bootstrap::Bootstrap;
 pub use compared::{Chosen, Compared, POWER, Power, SeedTest};
@@ -52,6 +55,7 @@ pub use paired::PairedT;
 pub use power::Design;
 pub use predictions::{predictions_from_csv, predictions_to_csv};
 pub use regression::{BaselineComparison, RegressionVerdict, compare_to_baseline};
+pub use render_a_a::AaReport;
 pub use report::{ArmReport, ArmResults, DataFacts, Outcome, REPORT_FORMAT, Report, Unfinished};
 pub use scores::ReadPredictions;
 pub use summary::Summary;

@@ -202,10 +202,13 @@ fn unfinished_markdown(cell: &Unfinished) -> String {
 
 #[cfg(test)]
 mod tests {
-    use moelt_schema::AblationPlan;
+    use std::collections::BTreeMap;
+
+    use moelt_schema::{AblationPlan, ClaimKind};
 
     use crate::{
         Outcome, Report,
+        compared::tests::{declare, judged_plan, reader},
         report::tests::{finished, grown, no_predictions, plan, result},
     };
 
@@ -229,6 +232,34 @@ mod tests {
         Report {
             plan: moelt_schema::Digest::of_bytes(b"plan"),
             ..Report::new(&plan, &outcomes, &no_predictions).unwrap()
+        }
+    }
+
+    /// One comparison each: GO, with costs; missing a cell; without any evidence.
+    #[test]
+    fn verdicts_are_shown_with_what_stands_behind_them() {
+        let arms =
+            [("q1", 0.70), ("frozen-2", 0.78), ("frozen-4", 0.85), ("7a", 0.853), ("placebo-time", 0.85)];
+        let comparisons = vec![
+            declare("7a", &["frozen-2", "frozen-4"], ClaimKind::NonInferiority),
+            declare("7a", &["placebo-time"], ClaimKind::Superiority),
+            declare("frozen-4", &["q1"], ClaimKind::Superiority),
+        ];
+        let (mut plan, outcomes) = judged_plan(&arms, comparisons);
+        let read = reader(&arms);
+        let mut named = BTreeMap::new();
+        for cell in &mut plan.cells {
+            let outcome = outcomes.get(&cell.id).cloned();
+            cell.id = format!("{}-s{}", cell.arm, cell.seed);
+            let missing = cell.arm == "placebo-time" && cell.seed == 3 || cell.arm == "q1";
+            named.extend(outcome.filter(|_| !missing).map(|outcome| (cell.id.clone(), outcome)));
+        }
+        let report = Report::new(&plan, &named, &read).unwrap();
+        insta::assert_snapshot!(report.to_markdown().split("Planned by").next().unwrap());
+        let terminal = report.to_terminal();
+        for comparison in &report.comparisons {
+            assert!(terminal.contains(&comparison.judged.declared.name), "{terminal}");
+            assert!(terminal.contains(&comparison.judged.reason), "{terminal}");
         }
     }
 

@@ -39,11 +39,12 @@ fn row(compared: &Compared) -> Vec<String> {
 
 /// `> +0.50`: what the difference must be.
 fn claim(declared: &Comparison) -> String {
-    let sign = if declared.kind == ClaimKind::Superiority { '+' } else { '−' };
+    let sign = if declared.kind == ClaimKind::Superiority { '+' } else { '-' };
     format!("> {sign}{:.2} pp", 100.0 * declared.margin)
 }
 
-fn difference(judged: &Judged) -> String {
+/// `+0.30 [+0.16, +0.46]`, percentage points.
+pub(crate) fn difference(judged: &Judged) -> String {
     match (judged.difference, judged.interval) {
         (Some(difference), Some(Interval { lower, upper, .. })) => {
             format!("{:+.2} [{:+.2}, {:+.2}]", 100.0 * difference, 100.0 * lower, 100.0 * upper)
@@ -94,7 +95,7 @@ fn cost_words(cost: &Cost, compared: &Compared) -> String {
     let chosen = compared.chosen.as_ref().map_or(String::new(), |chosen| {
         let choice = chosen.choices.iter().find(|choice| choice.n_experts == chosen.n_experts);
         let percent = choice.map_or(0.0, |choice| 100.0 * choice.fraction);
-        format!(" behind N = {} (chosen in {percent:.0} % of the resamples)", chosen.n_experts)
+        format!(" against N = {} (chosen in {percent:.0} % of the resamples)", chosen.n_experts)
     });
     let builds_on = if cost.builds_on.is_empty() {
         String::new()
@@ -102,8 +103,8 @@ fn cost_words(cost: &Cost, compared: &Compared) -> String {
         format!(", without the run of {} it builds on", cost.builds_on.join(" and "))
     };
     format!(
-        "Cost: {:.2} pp [{lower:.2}, {upper:.2}]{chosen}; experts {} of the smallest close N; training {} of \
-         one such run, {} of the sweep{builds_on}",
+        "Regret {:+.2} pp [{lower:+.2}, {upper:+.2}]{chosen}; {} the experts of the smallest close N; training \
+         took {} of one such run, {} of the sweep{builds_on}",
         cost.regret_pp,
         times(cost.size_ratio),
         ratios(&cost.by_one_run),

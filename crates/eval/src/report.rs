@@ -245,7 +245,7 @@ fn unfinished(cell: &Cell, outcomes: &BTreeMap<String, Outcome>) -> Option<Unfin
 pub(crate) mod tests {
     use moelt_schema::{
         Edit, EditLog, Evidence, ExpertId, ExpertInit, LayerId, LayerKindConfig, Limits, METRIC, Metrics,
-        PLAN_FORMAT, Plan, Prediction, RESULT_FORMAT, RunConfig,
+        PLAN_FORMAT, Plan, Prediction, RESULT_FORMAT, RunConfig, RunDir,
     };
 
     use super::*;
@@ -280,6 +280,26 @@ pub(crate) mod tests {
         Err(format!("{} has none", cell.id))
     }
 
+    /// Predictions on `n` texts, the share `accuracy` of which is right; mostly the same in every seed, for
+    /// some texts are harder than others.
+    pub(crate) fn predictions(n: usize, accuracy: f64, seed: u64) -> Vec<Prediction> {
+        let difficulty = |at: usize| {
+            let shared = (at * 389 % n) as f64 / n as f64;
+            let own = ((at * 97 + 53 * (seed as usize + 1) * (at % 7 + 1)) % n) as f64 / n as f64;
+            0.95 * shared + 0.05 * own
+        };
+        let mut order: Vec<usize> = (0..n).collect();
+        order.sort_by(|&a, &b| difficulty(a).total_cmp(&difficulty(b)));
+        let right: BTreeSet<usize> = order.into_iter().take((accuracy * n as f64).round() as usize).collect();
+        let prediction = |at: usize| {
+            let label = (at % 2) as u32;
+            let predicted = if right.contains(&at) { label } else { 1 - label };
+            let probabilities = if predicted == 0 { vec![0.75, 0.25] } else { vec![0.25, 0.75] };
+            Prediction { label, domain: None, probabilities }
+        };
+        (0..n).map(prediction).collect()
+    }
+
     /// A finished cell with this accuracy on verdict, and 0.01 less on selection.
     pub(crate) fn result(cell: &Cell, accuracy: f64) -> CellResult {
         let metrics = |accuracy| Metrics {
@@ -312,7 +332,9 @@ pub(crate) mod tests {
             bayes_accuracy: Some(0.97),
             flops: 3_000_000,
             seconds: 12.5,
-            files: BTreeMap::new(),
+            files: ["selection", "verdict"]
+                .map(|split| (RunDir::predictions_name(split), Digest::of_bytes(b"predictions")))
+                .into(),
         }
     }
 

@@ -12,8 +12,9 @@ use crate::workspace::Workspace;
 /// Reports from whatever is finished: prints the table, writes `report.json` and `report.md`.
 ///
 /// # Errors
-/// When cells saw different data, a comparison cannot be judged, or a report cannot be written.
+/// When a cell belongs to another plan, cells saw different data, a comparison cannot be judged, or a report cannot be written.
 pub(crate) fn collect(workspace: &Workspace, folder: &AblationFolder, plan: &AblationPlan) -> Result<Report> {
+    folder.check_cells(plan)?;
     let outcomes: BTreeMap<String, Outcome> =
         plan.cells.iter().map(|cell| (cell.id.clone(), folder.cell(&cell.id).outcome(cell))).collect();
     let read = |cell: &Cell, split: &str| predictions(workspace, folder, cell, split);
@@ -27,7 +28,7 @@ pub(crate) fn collect(workspace: &Workspace, folder: &AblationFolder, plan: &Abl
 }
 
 /// A cell's predictions on a split, or why there are none.
-fn predictions(
+pub(super) fn predictions(
     workspace: &Workspace,
     folder: &AblationFolder,
     cell: &Cell,

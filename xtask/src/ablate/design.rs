@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use moelt_schema::{
     AblationPlan, Cell, DataConfig, DatasetKind, Digest, METRIC, PLAN_FORMAT, RunConfig, load_config,
 };
@@ -23,8 +23,11 @@ use crate::workspace::Workspace;
 pub(crate) struct Settings {
     /// The arms, in order.
     pub(crate) phases: Vec<String>,
-    /// Seeds 0 to `seeds − 1` per phase.
+    /// Seeds per phase.
     pub(crate) seeds: u64,
+    /// The first of them; the others follow.
+    #[serde(default)]
+    pub(crate) first_seed: u64,
     /// `key=value` in every cell.
     pub(crate) sets: Vec<String>,
 }
@@ -46,7 +49,7 @@ impl Settings {
     /// When there is no such data set or preset.
     pub(crate) fn of_preset(workspace: &Workspace, dataset: &str, preset: &str) -> Result<Self> {
         let (phases, preset) = AblationSpec::read(workspace, dataset)?.preset(preset)?;
-        Ok(Self { phases, seeds: preset.seeds, sets: preset.sets })
+        Ok(Self { phases, seeds: preset.seeds, first_seed: 0, sets: preset.sets })
     }
 }
 
@@ -58,6 +61,7 @@ impl Design {
         let settings = Settings {
             phases: args.phases.clone().unwrap_or_else(|| preset.phases.clone()),
             seeds: args.seeds.unwrap_or(preset.seeds),
+            first_seed: args.first_seed,
             sets: preset.sets.iter().chain(&args.sets).cloned().collect(),
         };
         let default_name = || {
@@ -76,7 +80,9 @@ impl Design {
     pub(crate) fn plan(&self, workspace: &Workspace) -> Result<AblationPlan> {
         self.check_sets()?;
         self.check_phases()?;
-        let seeds = (0..self.settings.seeds).map(|seed| self.cells(workspace, seed));
+        let Settings { first_seed, seeds, .. } = self.settings;
+        let end = first_seed.checked_add(seeds).context("seeds are 64-bit numbers")?;
+        let seeds = (first_seed..end).map(|seed| self.cells(workspace, seed));
         let seeds: Vec<Vec<Cell>> = seeds.collect::<Result<_>>()?;
         let arms = 0..self.settings.phases.len();
         let cells: Vec<Cell> =

@@ -5,7 +5,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use moelt_schema::{AblationPlan, Cell, CellResult};
+use moelt_schema::{AblationPlan, Cell, CellResult, Digest};
 
 use super::{
     AblationFolder,
@@ -65,13 +65,19 @@ impl<'a> Engine<'a> {
         let progress = Progress::new(pending.len());
         let finished = finished_needs(folder, plan, &pending);
         let schedule = Schedule::new(pending, finished, jobs.get());
-        let tally = self.work(folder, schedule, &progress);
+        let tally = self.work(folder, plan.digest(), schedule, &progress);
         progress.clear();
         tally
     }
 
     /// Does what the schedule says until every cell has ended.
-    fn work<'c>(&self, folder: &AblationFolder, mut schedule: Schedule<'c>, progress: &Progress) -> Tally {
+    fn work<'c>(
+        &self,
+        folder: &AblationFolder,
+        owner: Digest,
+        mut schedule: Schedule<'c>,
+        progress: &Progress,
+    ) -> Tally {
         let mut tally = Tally::default();
         let (report, reports) = mpsc::channel::<(&'c Cell, Ended)>();
         thread::scope(|scope| {
@@ -81,7 +87,8 @@ impl<'a> Engine<'a> {
                     Next::Start(cell) => {
                         let report = report.clone();
                         // It is read until every cell that was started has reported.
-                        scope.spawn(move || report.send((cell, self.run_cell(folder, cell, progress))));
+                        scope
+                            .spawn(move || report.send((cell, self.run_cell(folder, owner, cell, progress))));
                         continue;
                     }
                     Next::Refuse(cell, needed) => (cell, refuse_cell(folder, cell, needed, progress)),
@@ -98,13 +105,14 @@ impl<'a> Engine<'a> {
         tally
     }
 
-    fn run_cell(&self, folder: &AblationFolder, cell: &Cell, progress: &Progress) -> Ended {
+    fn run_cell(&self, folder: &AblationFolder, owner: Digest, cell: &Cell, progress: &Progress) -> Ended {
         let files = folder.cell(&cell.id);
         let mut bar = progress.cell(&cell.id);
         let mut command = Command::new(&self.binary);
         // Configs name files, and the runs a cell builds on, from the root.
         command.current_dir(self.workspace.root());
-        let ended = cell::run(&mut command, &files, cell, &mut bar).unwrap_or_else(not_run);
+        let ended = files.claim(owner).and_then(|()| cell::run(&mut command, &files, cell, &mut bar));
+        let ended = ended.unwrap_or_else(not_run);
         bar.end();
         if matches!(ended, Ended::Interrupted) {
             // The terminal's Ctrl-C may reach the child before it reaches xtask; then it is known now.

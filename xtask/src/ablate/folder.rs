@@ -4,6 +4,7 @@
 //! runs/<name>/plan.json            written before the first cell, never changed
 //!             cells/<id>.toml      the cell's config
 //!             cells/<id>/          its run folder
+//!             cells/<id>/plan      hash of the plan it belongs to
 //!             cells/<id>.log       what it printed
 //!             cells/<id>.failed    how it failed; gone when it runs again
 //!             report.json, report.md
@@ -17,7 +18,7 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 use moelt_eval::Outcome;
-use moelt_schema::{AblationPlan, Cell, CellResult, RunDir};
+use moelt_schema::{AblationPlan, Cell, CellResult, Digest, RunDir, write_atomically};
 
 use crate::workspace::Workspace;
 
@@ -66,6 +67,15 @@ impl AblationFolder {
         format!("runs/{name}/cells/{id}")
     }
 
+    /// Whether the cells that are there belong to `plan`.
+    ///
+    /// # Errors
+    /// When one belongs to another plan, or to none.
+    pub(crate) fn check_cells(&self, plan: &AblationPlan) -> Result<()> {
+        let owner = plan.digest();
+        plan.cells.iter().try_for_each(|cell| self.cell(&cell.id).check_owner(owner))
+    }
+
     /// Removes the folder with everything in it.
     ///
     /// # Errors
@@ -107,6 +117,34 @@ impl CellFiles {
     /// When there is a `result.json` that does not count; the message says why.
     pub(crate) fn result(&self, cell: &Cell) -> Result<Option<CellResult>> {
         Ok(CellResult::read(&self.run, cell.digest)?)
+    }
+
+    /// Notes which plan the cell belongs to, before it runs.
+    ///
+    /// # Errors
+    /// When it belongs to another one, or that cannot be noted.
+    pub(crate) fn claim(&self, owner: Digest) -> Result<()> {
+        self.check_owner(owner)?;
+        let path = self.owner();
+        write_atomically(&path, owner.to_string().as_bytes()).with_context(|| path.display().to_string())
+    }
+
+    /// A cell that was copied from another ablation may have been run by other code or on other data.
+    fn check_owner(&self, owner: Digest) -> Result<()> {
+        if !self.run.path().exists() {
+            return Ok(());
+        }
+        let found = fs::read_to_string(self.owner()).ok();
+        let whose = match found.as_deref().map(str::trim) {
+            Some(found) if found == owner.to_string() => return Ok(()),
+            Some(found) => format!("belongs to plan {}…", found.chars().take(8).collect::<String>()),
+            None => "belongs to no plan".to_owned(),
+        };
+        bail!("{} {whose}, not to {}…; remove it", self.run.path().display(), owner.short())
+    }
+
+    fn owner(&self) -> PathBuf {
+        self.run.path().join("plan")
     }
 
     /// What became of the cell so far.

@@ -1,5 +1,6 @@
 //! `ablate`: plan cells, run them as processes, report what is finished.
 
+mod aa;
 mod cell;
 mod code;
 mod collect;
@@ -71,6 +72,10 @@ enum Step {
     /// Report from whatever is finished: table, report.md, report.json.
     #[command(after_help = "Example:\n  cargo xtask ablate collect --name night")]
     Collect(NameArgs),
+    /// Compare each arm with itself, seeds against other seeds: verdicts where nothing differs.
+    #[command(after_help = "Example:\n  cargo xtask ablate --phases q2 --seeds 100 --name same\n  \
+                            cargo xtask ablate aa --name same")]
+    Aa(AaArgs),
 }
 
 /// What to plan.
@@ -86,9 +91,12 @@ pub(crate) struct PlanArgs {
     /// phase that builds on another (7b3 on 7a) runs after it [default: the preset's].
     #[arg(long, value_delimiter = ',', value_name = "A,B")]
     phases: Option<Vec<String>>,
-    /// Seeds 0 to N−1 per phase [default: the preset's].
+    /// Seeds per phase [default: the preset's].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     seeds: Option<u64>,
+    /// The first of them; the others follow.
+    #[arg(long, value_name = "SEED", default_value_t = 0)]
+    first_seed: u64,
     /// Folder below runs/ [default: DATASET-PRESET, and a hash of what deviates from the preset].
     #[arg(long)]
     name: Option<String>,
@@ -102,6 +110,19 @@ struct NameArgs {
     /// The ablation: a folder below runs/.
     #[arg(long, default_value = "planted-standard")]
     name: String,
+}
+
+/// How an arm is compared with itself.
+#[derive(Args)]
+struct AaArgs {
+    #[command(flatten)]
+    name: NameArgs,
+    /// Seeds on either side of a pair.
+    #[arg(long, default_value_t = 5, value_name = "N")]
+    seeds_a_side: usize,
+    /// Margin, as a fraction.
+    #[arg(long, default_value_t = 0.005)]
+    margin: f64,
 }
 
 /// How many at a time.
@@ -141,6 +162,10 @@ pub(crate) fn run(workspace: &Workspace, args: AblateArgs) -> Result<ExitCode> {
             let folder = AblationFolder::named(workspace, &name.name)?;
             let report = collect(workspace, &folder, &plan_file::read(&folder)?)?;
             Ok(ExitCode::from(u8::from(report.failed().count() > 0)))
+        }
+        Some(Step::Aa(args)) => {
+            let folder = AblationFolder::named(workspace, &args.name.name)?;
+            aa::run(workspace, &folder, &plan_file::read(&folder)?, &args)
         }
     }
 }
@@ -195,6 +220,9 @@ pub(crate) fn run_afresh(
 }
 
 /// Builds the binary and runs the cells. None after Ctrl-C.
+///
+/// # Errors
+/// When cells of another plan are there, or the binary cannot be built.
 fn run_cells(
     workspace: &Workspace,
     folder: &AblationFolder,
@@ -202,6 +230,7 @@ fn run_cells(
     cells: &[&Cell],
     jobs: &JobsArgs,
 ) -> Result<Option<Tally>> {
+    folder.check_cells(plan)?;
     let interrupt = Interrupt::on_ctrl_c()?;
     let engine = match Engine::build(workspace, interrupt.clone()) {
         Err(_) if interrupt.is_raised() => return Ok(None),

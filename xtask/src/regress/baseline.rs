@@ -4,13 +4,14 @@ use std::{collections::BTreeMap, fs, path::Path};
 
 use anyhow::{Context, Result, ensure};
 use moelt_eval::Summary;
-use moelt_schema::write_atomically;
+use moelt_schema::{Digest, write_atomically};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::ablate::Settings;
 
 /// Version of the file.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 /// How far an accuracy may fall, as a fraction, unless the file says otherwise.
 const MARGIN: f64 = 0.005;
@@ -37,6 +38,8 @@ pub(super) struct Entry {
     pub(super) date: String,
     /// Version of moelt.
     pub(super) moelt: String,
+    /// Hash of the code that was measured, as in a plan.
+    pub(super) code: Digest,
     /// Why it replaced the one before.
     pub(super) reason: String,
     /// Arms, seeds and what was set.
@@ -55,10 +58,16 @@ impl Baseline {
             return Ok(None);
         }
         let shown = || path.display().to_string();
-        let baseline: Self =
-            serde_json::from_str(&fs::read_to_string(path).with_context(shown)?).with_context(shown)?;
-        ensure!(baseline.format == FORMAT, "{}: has format {}, not {FORMAT}", shown(), baseline.format);
-        Ok(Some(baseline))
+        let text = fs::read_to_string(path).with_context(shown)?;
+        let baseline: Value = serde_json::from_str(&text).with_context(shown)?;
+        // Before the rest: a baseline of another format has other keys.
+        ensure!(
+            baseline["format"] == FORMAT,
+            "{}: has format {}, not {FORMAT}; remove it and make a new one with --update",
+            shown(),
+            baseline["format"]
+        );
+        Ok(Some(serde_json::from_value(baseline).with_context(shown)?))
     }
 
     /// `entry` as what is compared with from now on; what `old` had moves to the history.
@@ -88,8 +97,9 @@ mod tests {
         Entry {
             date: "2025-01-31".into(),
             moelt: "0.1.0".into(),
+            code: Digest::of_bytes(b"code"),
             reason: reason.into(),
-            settings: Settings { phases: vec!["q1".into()], seeds: 3, sets: Vec::new() },
+            settings: Settings { phases: vec!["q1".into()], seeds: 3, first_seed: 0, sets: Vec::new() },
             arms: BTreeMap::from([("q1".to_owned(), Summary { n: 3, mean: 0.9, sd: Some(0.01) })]),
         }
     }

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use moelt_eval::{BaselineComparison, RegressionVerdict, Report, Summary, compare_to_baseline};
+use moelt_schema::AblationPlan;
 
 use baseline::{Baseline, Entry};
 
@@ -27,6 +28,8 @@ only a part of it does, that is a warning.
 
 Examples:
   cargo xtask regress
+  cargo xtask regress --first-seed 100
+  cargo xtask regress --set optim.lr=0.0005
   cargo xtask regress --update --reason \"wider experts\"";
 
 /// Compare accuracies with configs/baselines/DATASET.json.
@@ -42,6 +45,12 @@ pub(crate) struct RegressArgs {
     /// Why the baseline changes.
     #[arg(long, requires = "update", value_name = "WHY")]
     reason: Option<String>,
+    /// The first seed, when it shall not be the baseline's.
+    #[arg(long, value_name = "SEED", conflicts_with = "update")]
+    first_seed: Option<u64>,
+    /// Set a config key in every cell: would a change like this be noticed? May be repeated.
+    #[arg(long = "set", value_name = "KEY=VALUE", conflicts_with = "update")]
+    sets: Vec<String>,
     #[command(flatten)]
     jobs: JobsArgs,
 }
@@ -51,20 +60,20 @@ pub(crate) fn run(workspace: &Workspace, args: RegressArgs) -> Result<ExitCode> 
     let old = Baseline::read(&path)?;
     let settings = match (&old, args.update) {
         (_, true) => Settings::of_preset(workspace, &args.dataset, PRESET)?,
-        (Some(baseline), false) => baseline.current.settings.clone(),
+        (Some(baseline), false) => asked(&baseline.current.settings, &args),
         (None, false) => bail!(
             "there is no {}; make one with: cargo xtask regress --dataset {} --update --reason \"first\"",
             workspace.shown(&path),
             args.dataset
         ),
     };
-    let Some(report) = measure(workspace, &args, &settings)? else {
+    let Some((plan, report)) = measure(workspace, &args, &settings)? else {
         eprintln!("interrupted");
         return Ok(ExitCode::from(INTERRUPTED));
     };
     match (old, args.reason) {
         (old, Some(reason)) => {
-            Baseline::replacing(old, entry(&report, settings, reason)?).write(&path)?;
+            Baseline::replacing(old, entry(&plan, &report, settings, reason)?).write(&path)?;
             println!("Baseline: {}", workspace.shown(&path));
             Ok(ExitCode::SUCCESS)
         }
@@ -73,27 +82,38 @@ pub(crate) fn run(workspace: &Workspace, args: RegressArgs) -> Result<ExitCode> 
     }
 }
 
+/// What the baseline was made with, and what the command line changes.
+fn asked(baseline: &Settings, args: &RegressArgs) -> Settings {
+    Settings {
+        first_seed: args.first_seed.unwrap_or(baseline.first_seed),
+        sets: baseline.sets.iter().chain(&args.sets).cloned().collect(),
+        ..baseline.clone()
+    }
+}
+
 /// Runs every cell anew: results of an earlier version of the code say nothing of this one.
-fn measure(workspace: &Workspace, args: &RegressArgs, settings: &Settings) -> Result<Option<Report>> {
+fn measure(
+    workspace: &Workspace,
+    args: &RegressArgs,
+    settings: &Settings,
+) -> Result<Option<(AblationPlan, Report)>> {
     ensure!(settings.seeds >= 2, "a comparison needs at least 2 seeds, not {}", settings.seeds);
     let name = format!("regress-{}", args.dataset);
     let design = Design { name, dataset: args.dataset.clone(), settings: settings.clone() };
-    let report = ablate::run_afresh(workspace, &design.plan(workspace)?, &args.jobs)?;
-    if let Some(report) = &report {
-        ensure!(
-            report.unfinished.is_empty(),
-            "{} cell(s) failed: nothing to compare",
-            report.unfinished.len()
-        );
-    }
-    Ok(report)
+    let plan = design.plan(workspace)?;
+    let Some(report) = ablate::run_afresh(workspace, &plan, &args.jobs)? else {
+        return Ok(None);
+    };
+    ensure!(report.unfinished.is_empty(), "{} cell(s) failed: nothing to compare", report.unfinished.len());
+    Ok(Some((plan, report)))
 }
 
-fn entry(report: &Report, settings: Settings, reason: String) -> Result<Entry> {
+fn entry(plan: &AblationPlan, report: &Report, settings: Settings, reason: String) -> Result<Entry> {
     let arms = settings.phases.iter().map(|arm| Ok((arm.clone(), accuracy(report, arm)?)));
     Ok(Entry {
         date: jiff::Timestamp::now().strftime("%Y-%m-%d").to_string(),
-        moelt: env!("CARGO_PKG_VERSION").to_owned(),
+        moelt: plan.moelt.clone(),
+        code: plan.code,
         reason,
         arms: arms.collect::<Result<_>>()?,
         settings,

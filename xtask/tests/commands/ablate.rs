@@ -1,9 +1,16 @@
 //! `cargo xtask ablate`.
 
-use std::{fs, os::unix::process::CommandExt, process::Command, thread, time::Duration};
+use std::{
+    fs,
+    os::unix::process::CommandExt,
+    process::{Command, Stdio},
+    thread,
+    time::Duration,
+};
 
 use crate::support::TestWorkspace;
-use moelt_eval::Report;
+use moelt_eval::{Report, Verdict};
+use moelt_schema::Cell;
 
 const TWO_CELLS: [&str; 4] = ["--phases", "q1,q2", "--seeds", "1"];
 
@@ -74,6 +81,125 @@ fn a_failed_cell_is_shown_and_the_others_go_on() {
     workspace.xtask(&["ablate", "run", "--name", "test"], 0);
     assert_eq!(report(&workspace, "test").unfinished, []);
     assert_eq!(workspace.calls().len(), 3);
+}
+
+#[test]
+fn what_was_declared_is_judged() {
+    let workspace = TestWorkspace::new();
+    let arms = "q1,q2,frozen-1,frozen-4,7a";
+    let plan = workspace.plan("test", &["--phases", arms, "--seeds", "5"]);
+    let names: Vec<&str> = plan.comparisons.iter().map(|comparison| comparison.name.as_str()).collect();
+    assert_eq!(
+        names,
+        ["q2 against q1", "7a against best-frozen"],
+        "others are about arms that are not planned"
+    );
+    let right = |cell: &Cell| match cell.arm.as_str() {
+        "q2" | "frozen-4" | "7a" => 90,
+        _ => 60,
+    };
+    plan.cells.iter().for_each(|cell| workspace.prepare(cell, right(cell)));
+    let text = workspace.xtask(&["ablate", "run", "--name", "test"], 0);
+    assert!(text.contains("q2 against q1") && text.contains("GO"), "{text}");
+    let verdicts = |name: &str| -> Vec<(Verdict, usize)> {
+        let comparisons = report(&workspace, name).comparisons;
+        comparisons.iter().map(|c| (c.judged.verdict, c.judged.missing.len())).collect()
+    };
+    assert_eq!(verdicts("test"), [(Verdict::Go, 0), (Verdict::Go, 0)]);
+    // One cell of five is gone; the best frozen size is no longer known either.
+    let gone = plan.cells.iter().find(|cell| cell.arm == "frozen-1" && cell.seed == 3).unwrap();
+    fs::remove_dir_all(workspace.path(&format!("runs/test/cells/{}", gone.id))).unwrap();
+    let text = workspace.xtask(&["ablate", "collect", "--name", "test"], 0);
+    assert_eq!(verdicts("test"), [(Verdict::Go, 0), (Verdict::Inconclusive, 1)]);
+    assert!(text.contains(&format!("incomplete: {}: has not run to its end", gone.id)), "{text}");
+}
+
+/// Killed as hard as can be, again and again: what is reported in the end is what is reported without.
+#[test]
+fn a_killed_ablation_comes_to_the_same_report() {
+    let workspace = TestWorkspace::new();
+    let design = ["--phases", "q1,q2,frozen-1,frozen-4", "--seeds", "3"];
+    let plan = workspace.plan("test", &design);
+    let prepare_all = || plan.cells.iter().for_each(|cell| workspace.prepare(cell, 70 + cell.id.len() % 20));
+    let reports =
+        || ["json", "md"].map(|kind| fs::read(workspace.path(&format!("runs/test/report.{kind}"))).unwrap());
+    let run = ["ablate", "run", "--name", "test"];
+    prepare_all();
+    workspace.xtask(&run, 0);
+    let whole = reports();
+    fs::remove_dir_all(workspace.path("runs/test")).unwrap();
+    workspace.plan("test", &design);
+    for pause in [0, 20, 40, 60, 80, 100, 150, 200, 250, 300] {
+        let mut xtask = workspace.command(&run).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        thread::sleep(Duration::from_millis(pause));
+        xtask.kill().unwrap();
+        xtask.wait().unwrap();
+    }
+    // Cells whose xtask was killed under them may still be at it.
+    thread::sleep(Duration::from_millis(500));
+    workspace.xtask(&run, 0);
+    assert_eq!(reports(), whole);
+    workspace.xtask(&["ablate", "collect", "--name", "test"], 0);
+    assert_eq!(reports(), whole);
+}
+
+#[test]
+fn cells_of_another_plan_are_refused() {
+    let workspace = TestWorkspace::new();
+    let plan = workspace.plan("test", &TWO_CELLS);
+    plan.cells.iter().for_each(|cell| workspace.prepare(cell, 90));
+    workspace.xtask(&["ablate", "run", "--name", "test"], 0);
+    workspace.plan("other", &TWO_CELLS);
+    fs::rename(workspace.path("runs/test/cells"), workspace.path("runs/other/cells")).unwrap();
+    for step in ["run", "collect"] {
+        let text = workspace.xtask(&["ablate", step, "--name", "other"], 1);
+        let whose = format!("{} belongs to plan {}…, not to", plan.cells[0].id, plan.digest().short());
+        assert!(text.contains(&whose) && text.contains("remove it"), "{text}");
+    }
+    assert_eq!(workspace.calls().len(), 2);
+}
+
+#[test]
+fn other_code_or_data_need_another_plan() {
+    let workspace = TestWorkspace::new();
+    fs::write(workspace.path("my.csv"), "text,label\na,b\n").unwrap();
+    let design = ["--dataset", "csv", "--set", "data.csv.train=my.csv", "--phases", "q1", "--seeds", "1"];
+    workspace.plan("test", &design);
+    let refused = || workspace.xtask(&["ablate", "run", "--name", "test"], 1);
+    fs::write(workspace.path("my.csv"), "text,label\na,c\n").unwrap();
+    let text = refused();
+    assert!(
+        text.contains("it was planned with other data (my.csv: ") && text.contains("another --name"),
+        "{text}"
+    );
+    fs::create_dir_all(workspace.path("crates/train/src")).unwrap();
+    fs::write(workspace.path("crates/train/src/run.rs"), "// changed").unwrap();
+    let text = refused();
+    assert!(text.contains("it was planned with other code ("), "{text}");
+    assert!(workspace.calls().is_empty());
+}
+
+#[test]
+fn an_arm_is_compared_with_itself() {
+    let workspace = TestWorkspace::new();
+    let plan = workspace.plan("test", &["--phases", "q2", "--seeds", "8", "--first-seed", "100"]);
+    assert_eq!((plan.cells[0].seed, plan.cells[7].seed), (100, 107));
+    let aa = ["ablate", "aa", "--name", "test", "--seeds-a-side", "2"];
+    let prepare = |right: fn(u64) -> usize| {
+        plan.cells.iter().for_each(|cell| workspace.prepare(cell, right(cell.seed)))
+    };
+    prepare(|seed| 90 + seed as usize % 2);
+    let text = workspace.xtask(&aa, 1);
+    assert!(text.contains("has no result; go on with: cargo xtask ablate run --name test"), "{text}");
+    workspace.xtask(&["ablate", "run", "--name", "test"], 0);
+    let text = workspace.xtask(&aa, 0);
+    assert!(text.contains("0 of 2 pairs have a wrong verdict"), "{text}");
+    assert!(text.contains("104–105") && text.contains("106–107"), "{text}");
+    fs::remove_dir_all(workspace.path("runs/test/cells")).unwrap();
+    prepare(|seed| if seed < 102 { 90 } else { 50 });
+    workspace.xtask(&["ablate", "run", "--name", "test"], 0);
+    let text = workspace.xtask(&aa, 1);
+    assert!(text.contains("1 of 2 pairs have a wrong verdict"), "{text}");
 }
 
 #[test]
@@ -198,11 +324,12 @@ fn ctrl_c_starts_no_new_cell_and_says_how_to_go_on() {
 #[test]
 fn every_command_has_help_with_an_example() {
     let workspace = TestWorkspace::new();
-    let commands: [&[&str]; 9] = [
+    let commands: [&[&str]; 10] = [
         &["ablate"],
         &["ablate", "plan"],
         &["ablate", "run"],
         &["ablate", "collect"],
+        &["ablate", "aa"],
         &["data"],
         &["data", "sst2"],
         &["regress"],

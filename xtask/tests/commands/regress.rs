@@ -45,3 +45,31 @@ fn a_failed_cell_is_no_comparison() {
     let text = workspace.xtask(&["regress"], 1);
     assert!(text.contains("10 cell(s) failed: nothing to compare"), "{text}");
 }
+
+#[test]
+fn other_seeds_and_what_ifs_are_compared_with_the_same_baseline() {
+    let workspace = TestWorkspace::new();
+    prepare(&workspace, 80, 90);
+    workspace.xtask(&["regress", "--update", "--reason", "first"], 0);
+    let again = |right: usize, args: &[&str], code: i32| {
+        let plan = workspace.plan(&format!("again-{right}"), &[&["--preset", "regress"], args].concat());
+        plan.cells.iter().for_each(|cell| workspace.prepare(cell, right + cell.seed as usize % 5));
+        workspace.xtask(&[&["regress"], args].concat(), code)
+    };
+    let text = again(90, &["--first-seed", "100"], 0);
+    assert!(text.contains("q2: 92.00") && text.contains("q2-s104"), "{text}");
+    let text = again(70, &["--set", "optim.lr=0.0001"], 1);
+    assert!(text.contains("CLEARLY WORSE"), "{text}");
+    let text = workspace.xtask(&["regress", "--update", "--reason", "x", "--first-seed", "100"], 2);
+    assert!(text.contains("cannot be used with"), "{text}");
+}
+
+#[test]
+fn a_baseline_of_another_format_is_refused_with_the_mend() {
+    let workspace = TestWorkspace::new();
+    fs::create_dir_all(workspace.path("configs/baselines")).unwrap();
+    fs::write(workspace.path("configs/baselines/planted.json"), "{\"format\": 1, \"margin\": 0.005}")
+        .unwrap();
+    let text = workspace.xtask(&["regress"], 1);
+    assert!(text.contains("planted.json: has format 1, not 2; remove it"), "{text}");
+}

@@ -83,18 +83,20 @@ impl TestWorkspace {
         serde_json::from_str(&json).unwrap()
     }
 
-    /// Makes the stand-in finish this cell, with `right` of 100 verdict examples right.
+    /// Makes the stand-in finish this cell, with `right` of 100 examples right on selection and verdict.
     pub(crate) fn prepare(&self, cell: &Cell, right: usize) {
         let run = RunDir::new(self.prepared(cell));
         let predictions = predictions(right);
         let csv = predictions_to_csv(&predictions);
-        let name = RunDir::predictions_name("verdict");
         fs::create_dir_all(run.path().join("predictions")).unwrap();
-        fs::write(run.path().join(&name), &csv).unwrap();
+        let files = ["selection", "verdict"].map(RunDir::predictions_name).map(|name| {
+            fs::write(run.path().join(&name), &csv).unwrap();
+            (name, Digest::of_bytes(csv.as_bytes()))
+        });
         fs::write(run.events(), "{\"step\":0,\"event\":\"start\",\"total_steps\":9}\n{\"step\":9}\n")
             .unwrap();
-        let files = BTreeMap::from([(name, Digest::of_bytes(csv.as_bytes()))]);
-        fs::write(run.result(), serde_json::to_vec(&result(cell, &predictions, files)).unwrap()).unwrap();
+        let result = result(cell, &predictions, files.into());
+        fs::write(run.result(), serde_json::to_vec(&result).unwrap()).unwrap();
     }
 
     /// Makes the stand-in run this cell until Ctrl-C.
@@ -124,9 +126,9 @@ impl TestWorkspace {
 /// A hundred predictions of which `right` are right.
 fn predictions(right: usize) -> Vec<Prediction> {
     let prediction = |example: usize| Prediction {
-        label: u32::from(example >= right),
+        label: 0,
         domain: None,
-        probabilities: vec![0.75, 0.25],
+        probabilities: if example < right { vec![0.75, 0.25] } else { vec![0.25, 0.75] },
     };
     (0..100).map(prediction).collect()
 }
