@@ -55,7 +55,7 @@ pub(crate) fn difference(judged: &Judged) -> String {
 
 fn words(compared: &Compared) -> String {
     let mut parts =
-        vec![format!("{} (adjusted p {:.3})", compared.judged.reason, compared.judged.p_adjusted)];
+        vec![format!("{} (adjusted {})", compared.judged.reason, p_words(compared.judged.p_adjusted))];
     parts.extend(compared.power.map(|power| power_words(&power, compared)));
     parts.extend(beside(compared));
     parts.extend(compared.cost.as_ref().map(|cost| cost_words(cost, compared)));
@@ -82,12 +82,18 @@ fn power_words(power: &Power, compared: &Compared) -> String {
 /// What decides nothing.
 fn beside(compared: &Compared) -> Option<String> {
     let (t, mcnemar) = (compared.paired_t?, compared.mcnemar?);
-    let t = t.p.map_or("the same in every seed".to_owned(), |p| format!("p {p:.3}"));
+    let t = t.p.map_or("the same in every seed".to_owned(), p_words);
     let (seed, test) = (mcnemar.seed, mcnemar.test);
     Some(format!(
-        "Beside it: paired t over seeds {t}; McNemar on seed {seed} {} : {}, p {:.3}",
-        test.first_only, test.second_only, test.p_exact
+        "Beside it: paired t over seeds {t}; McNemar on seed {seed} {} : {}, {}",
+        test.first_only,
+        test.second_only,
+        p_words(test.p_exact)
     ))
+}
+
+fn p_words(p: f64) -> String {
+    if p < 0.0005 { "p < 0.001".to_owned() } else { format!("p {p:.3}") }
 }
 
 fn cost_words(cost: &Cost, compared: &Compared) -> String {

@@ -92,6 +92,8 @@ pub struct ArmReport {
 pub struct ArmResults {
     /// Accuracy on the verdict split.
     pub verdict_accuracy: Summary,
+    /// The same, by seed.
+    pub verdict_by_seed: BTreeMap<u64, f64>,
     /// Accuracy on the selection split.
     pub selection_accuracy: Summary,
     /// Macro-F1 on the verdict split.
@@ -209,6 +211,7 @@ fn arm_results(results: &[&CellResult]) -> Option<ArmResults> {
     let bayes_accuracy = results.first()?.bayes_accuracy;
     Some(ArmResults {
         verdict_accuracy,
+        verdict_by_seed: results.iter().map(|result| (result.seed, result.verdict.accuracy)).collect(),
         selection_accuracy: over_seeds(|r| r.selection.accuracy)?,
         macro_f1: over_seeds(|r| r.verdict.macro_f1)?,
         ece: over_seeds(|r| r.verdict.ece)?,

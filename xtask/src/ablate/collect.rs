@@ -18,6 +18,10 @@ pub(crate) fn collect(workspace: &Workspace, folder: &AblationFolder, plan: &Abl
     let outcomes: BTreeMap<String, Outcome> =
         plan.cells.iter().map(|cell| (cell.id.clone(), folder.cell(&cell.id).outcome(cell))).collect();
     let read = |cell: &Cell, split: &str| predictions(workspace, folder, cell, split);
+    if !plan.comparisons.is_empty() {
+        // Large verdict splits take a second a comparison.
+        eprintln!("judging {} comparisons, {} resamples each", plan.comparisons.len(), plan.resamples);
+    }
     let report = Report::new(plan, &outcomes, &read)?;
     write(&folder.report("json"), &(serde_json::to_string_pretty(&report)? + "\n"))?;
     write(&folder.report("md"), &report.to_markdown())?;

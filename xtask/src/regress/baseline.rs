@@ -45,7 +45,17 @@ pub(super) struct Entry {
     /// Arms, seeds and what was set.
     pub(super) settings: Settings,
     /// Verdict accuracy per arm.
-    pub(super) arms: BTreeMap<String, Summary>,
+    pub(super) arms: BTreeMap<String, Accuracy>,
+}
+
+/// An arm's accuracy.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Accuracy {
+    /// Over its seeds.
+    pub(super) summary: Summary,
+    /// Of each seed.
+    pub(super) by_seed: BTreeMap<u64, f64>,
 }
 
 impl Baseline {
@@ -100,7 +110,13 @@ mod tests {
             code: Digest::of_bytes(b"code"),
             reason: reason.into(),
             settings: Settings { phases: vec!["q1".into()], seeds: 3, first_seed: 0, sets: Vec::new() },
-            arms: BTreeMap::from([("q1".to_owned(), Summary { n: 3, mean: 0.9, sd: Some(0.01) })]),
+            arms: BTreeMap::from([(
+                "q1".to_owned(),
+                Accuracy {
+                    summary: Summary { n: 2, mean: 0.9, sd: Some(0.01) },
+                    by_seed: BTreeMap::from([(0, 0.89), (1, 0.91)]),
+                },
+            )]),
         }
     }
 

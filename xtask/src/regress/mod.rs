@@ -9,7 +9,7 @@ use clap::Args;
 use moelt_eval::{BaselineComparison, RegressionVerdict, Report, Summary, compare_to_baseline};
 use moelt_schema::AblationPlan;
 
-use baseline::{Baseline, Entry};
+use baseline::{Accuracy, Baseline, Entry};
 
 use crate::{
     ablate::{self, Design, JobsArgs, Settings},
@@ -23,8 +23,8 @@ const PRESET: &str = "regress";
 const HELP: &str = "\
 The arms, seeds and settings that the baseline was made with run again, into runs/regress-DATASET.
 Same seeds, so that unchanged code gives the very same numbers and never fails by chance. An arm fails
-when the whole 95 % interval (Welch) of its mean accuracy minus the baseline's lies below -margin; when
-only a part of it does, that is a warning.
+when the whole 95 % interval of its mean accuracy minus the baseline's lies below -margin; when only a
+part of it does, that is a warning. The interval is that of paired seeds, or Welch's under other seeds.
 
 Examples:
   cargo xtask regress
@@ -121,9 +121,10 @@ fn entry(plan: &AblationPlan, report: &Report, settings: Settings, reason: Strin
 }
 
 /// The verdict accuracy of an arm.
-fn accuracy(report: &Report, arm: &str) -> Result<Summary> {
+fn accuracy(report: &Report, arm: &str) -> Result<Accuracy> {
     let results = report.arms.iter().find(|line| line.arm == arm).and_then(|line| line.results.as_ref());
-    results.map(|results| results.verdict_accuracy).with_context(|| format!("arm {arm} has no result"))
+    let results = results.with_context(|| format!("arm {arm} has no result"))?;
+    Ok(Accuracy { summary: results.verdict_accuracy, by_seed: results.verdict_by_seed.clone() })
 }
 
 /// Prints one line an arm; fails when one is clearly worse.
@@ -131,8 +132,8 @@ fn compare(report: &Report, baseline: &Baseline) -> Result<ExitCode> {
     let mut worse = Vec::new();
     for (arm, then) in &baseline.current.arms {
         let now = accuracy(report, arm)?;
-        let comparison = compare_to_baseline(&now, then, baseline.margin)?;
-        println!("{arm}: {}", sentence(&now, then, &comparison));
+        let comparison = compare_to_baseline(&now.by_seed, &then.by_seed, baseline.margin)?;
+        println!("{arm}: {}", sentence(&now.summary, &then.summary, &comparison));
         if comparison.verdict == RegressionVerdict::Worse {
             worse.push(arm.as_str());
         }
