@@ -16,9 +16,15 @@ pub struct AaPair {
 }
 
 impl AaPair {
-    /// Whether a verdict is wrong, for nothing distinguishes the sides: GO for superiority, or NO-GO.
+    /// Whether a verdict is wrong, for nothing distinguishes the sides: GO for superiority, or NO-GO for
+    /// non-inferiority. With a margin above 0 they are rarer than alpha says.
     pub fn is_false(&self) -> bool {
-        self.superiority.verdict != Verdict::Inconclusive || self.non_inferiority.verdict == Verdict::NoGo
+        self.superiority.verdict == Verdict::Go || self.non_inferiority.verdict == Verdict::NoGo
+    }
+
+    /// Whether one side is called worse than the other, which alpha/2 of all pairs are.
+    pub fn is_called_worse(&self) -> bool {
+        self.superiority.verdict == Verdict::NoGo
     }
 }
 
@@ -67,7 +73,7 @@ fn pair(
         let declared = Comparison {
             name: "A against A".to_owned(),
             arm: "A".to_owned(),
-            against: vec!["A".to_owned()],
+            against: vec!["A'".to_owned()],
             kind,
             margin,
             alpha,

@@ -1,14 +1,13 @@
 //! A declared comparison as a report tells it: the verdict, what could have been seen, and what stands
 //! beside it.
 
-use moelt_schema::{AblationPlan, Comparison};
+use moelt_schema::{AblationPlan, Comparison, frozen_size};
 use serde::{Deserialize, Serialize};
 
 use crate::{
     ArmReport, Bootstrap, Candidate, Choice, Correct, Cost, Design, Differences, Estimate, EvalError,
     Evidence, Judged, McNemar, PairedT, Sweep, go_above, judge,
     scores::{SELECTION, Scores, VERDICT},
-    sweep::frozen_size,
 };
 
 /// The probability of GO that stated powers are about.
@@ -45,7 +44,7 @@ pub struct Power {
     /// The true difference that yields GO with probability [`POWER`], a fraction.
     pub detectable: f64,
     /// Seeds that let a true difference of one margin more than GO needs (0 for non-inferiority, 2δ for
-    /// superiority) yield GO with probability [`POWER`]; none when these examples forbid it.
+    /// superiority) yield GO with probability [`POWER`]; none when these examples, or a margin of 0, forbid it.
     pub seeds_needed: Option<usize>,
 }
 
@@ -191,10 +190,15 @@ impl Compared {
 impl Power {
     fn of(judged: &Judged, measured: &Measured) -> Self {
         let go_above = go_above(&judged.declared);
+        let (seeds, examples) = (measured.differences.n_seeds(), measured.differences.n_examples());
+        let components = measured.estimate.components();
+        // Against the best of several the choice widens the interval, and lowers the power with it.
+        let by_choice = measured.estimate.standard_error() / components.standard_error(seeds, examples);
+        let components = if by_choice.is_finite() { components.stretched(by_choice) } else { *components };
         let design = Design {
-            components: *measured.estimate.components(),
-            seeds: measured.differences.n_seeds(),
-            examples: measured.differences.n_examples(),
+            components,
+            seeds,
+            examples,
             alpha: judged.declared.alpha / judged.family_size as f64,
             go_above,
         };
@@ -258,7 +262,7 @@ pub(crate) mod tests {
 
     fn report(arms: &[(&'static str, f64)], comparisons: Vec<Comparison>) -> Report {
         let (plan, outcomes) = judged_plan(arms, comparisons);
-        Report::new(&plan, &outcomes, &reader(arms)).unwrap()
+        Report::new(&plan, &outcomes, &reader(arms), plan.code).unwrap()
     }
 
     #[test]
@@ -316,7 +320,7 @@ pub(crate) mod tests {
                 let mut outcomes = whole.clone();
                 outcomes.remove(&cell.id);
                 outcomes.extend(outcome.clone().map(|outcome| (cell.id.clone(), outcome)));
-                let report = Report::new(&plan, &outcomes, &reader(&arms)).unwrap();
+                let report = Report::new(&plan, &outcomes, &reader(&arms), plan.code).unwrap();
                 let judged = &report.comparisons[0].judged;
                 assert_eq!(judged.verdict, Verdict::Inconclusive);
                 assert_eq!(judged.missing, [format!("{}: {reason}", cell.id)]);
@@ -334,7 +338,7 @@ pub(crate) mod tests {
             if cell.id == first { Err("verdict.csv: line 3".to_owned()) } else { reader(&arms)(cell, split) }
         };
         let judged = |outcomes: &_, read: &crate::ReadPredictions| {
-            Report::new(&plan, outcomes, read).unwrap().comparisons[0].judged.clone()
+            Report::new(&plan, outcomes, read, plan.code).unwrap().comparisons[0].judged.clone()
         };
         let found = judged(&outcomes, &unreadable);
         assert_eq!(

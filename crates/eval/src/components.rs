@@ -70,8 +70,14 @@ impl Components {
         (self.seed / s + self.item / i + self.interaction / (s * i)).sqrt()
     }
 
+    /// The same proportions with a standard error `factor` times as large.
+    pub(crate) fn stretched(&self, factor: f64) -> Self {
+        let factor = factor * factor;
+        Self { seed: factor * self.seed, item: factor * self.item, interaction: factor * self.interaction }
+    }
+
     /// Degrees of freedom of that standard error when it is estimated from as many seeds and examples
-    /// (Satterthwaite 1946): between S − 1, when seeds are all that varies, and I − 1, when examples are.
+    /// (Satterthwaite 1946): about S − 1 when seeds are all that varies, and I − 1 when examples are.
     /// S − 1 when nothing varies at all, where it does not matter.
     pub fn freedom(&self, seeds: usize, examples: usize) -> f64 {
         let (s, i) = (seeds as f64, examples as f64);

@@ -44,6 +44,9 @@ impl Cost {
         arms: &[ArmReport],
         sweep: Option<&Sweep>,
     ) -> Option<Self> {
+        if !compared.judged.missing.is_empty() {
+            return None; // Means over other seeds are no ratio.
+        }
         let results = |name: &str| arms.iter().find(|arm| arm.arm == name)?.results.as_ref();
         let (declared, chosen) = (&compared.judged.declared, compared.chosen.as_ref()?);
         let arm = results(&declared.arm)?;

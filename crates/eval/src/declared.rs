@@ -32,13 +32,16 @@ pub fn p_value(comparison: &Comparison, estimate: &Estimate) -> f64 {
 /// Whether a comparison can be judged.
 ///
 /// # Errors
-/// When nothing is named to compare with, the margin is negative or not finite, or alpha is no probability
+/// When nothing is named to compare with, or the arm itself, the margin is negative or not finite, or alpha is no probability
 /// between 0 and 1.
 pub fn check_comparison(comparison: &Comparison) -> Result<(), EvalError> {
-    let Comparison { name, against, margin, alpha, .. } = comparison;
+    let Comparison { name, arm, against, margin, alpha, .. } = comparison;
     let wrong = |message: String| Err(EvalError::Declared { name: name.clone(), message });
     if against.is_empty() {
         return wrong("it names no arm to compare with".to_owned());
+    }
+    if against.contains(arm) {
+        return wrong(format!("{arm} would be compared with itself"));
     }
     if !(*margin >= 0.0 && margin.is_finite()) {
         return wrong(format!("the margin is {margin}, not 0 or more"));
@@ -71,6 +74,8 @@ mod tests {
         assert_eq!(message(negative), "comparison 8 against 7a: the margin is -0.005, not 0 or more");
         let nothing = Comparison { against: Vec::new(), ..fine.clone() };
         assert_eq!(message(nothing), "comparison 8 against 7a: it names no arm to compare with");
+        let itself = Comparison { against: vec!["4".into(), "8".into()], ..fine.clone() };
+        assert_eq!(message(itself), "comparison 8 against 7a: 8 would be compared with itself");
         let percent = Comparison { alpha: 5.0, ..fine };
         assert_eq!(message(percent), "comparison 8 against 7a: alpha is 5, not between 0 and 1");
     }

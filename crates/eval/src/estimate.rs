@@ -52,8 +52,8 @@ pub struct Interval {
 /// | 0.05, 0.15, 0.15: few disagreements | 97.5, 96.5 | 89.3, 89.9 | 97.8, 97.2 |
 ///
 /// `tests/calibration.rs` repeats the last column. Two limits: with 2 or 3 seeds that vary more than the
-/// examples it covers 88–93 %, since the mean squares of so few seeds are hardly an estimate; and arms whose
-/// predictions are all the same have an interval of no width.
+/// examples it covers 88–93 %, since the mean squares of so few seeds are hardly an estimate; and no standard
+/// error is taken to be below √2/I, that of a disagreement more on either side, for scores of 0 and 1.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Estimate {
     difference: f64,
@@ -71,6 +71,8 @@ pub struct Estimate {
 pub(crate) struct Calibration {
     /// True standard error by that of the resamples.
     pub(crate) stretch: f64,
+    /// True standard error.
+    pub(crate) error: f64,
     /// Degrees of freedom of the error.
     pub(crate) freedom: f64,
 }
@@ -78,10 +80,17 @@ pub(crate) struct Calibration {
 impl Calibration {
     /// What makes `resampled` differences of S `seeds` and I `examples` spread as `components` say.
     pub(crate) fn of(components: &Components, seeds: usize, examples: usize, resampled: &[f64]) -> Self {
-        let (error, found) = (components.standard_error(seeds, examples), standard_deviation(resampled));
+        let error = components.standard_error(seeds, examples).max(resolution(examples));
+        let found = standard_deviation(resampled);
         let stretch = if found > 0.0 { error / found } else { 1.0 };
-        Self { stretch, freedom: components.freedom(seeds, examples) }
+        Self { stretch, error, freedom: components.freedom(seeds, examples) }
     }
+}
+
+/// The least standard error there can be: that of one example more on which the first arm alone is right, and
+/// one on which the second is. That arms agree on all of `n` examples does not say that they always do.
+fn resolution(n: usize) -> f64 {
+    std::f64::consts::SQRT_2 / n as f64
 }
 
 impl Estimate {
@@ -92,8 +101,9 @@ impl Estimate {
         components: Components,
     ) -> Self {
         resampled.sort_by(f64::total_cmp);
-        let Calibration { stretch, freedom } = *calibration;
-        let standard_error = stretch * standard_deviation(&resampled);
+        let Calibration { stretch, error, freedom } = *calibration;
+        let spread = stretch * standard_deviation(&resampled);
+        let standard_error = if spread > 0.0 { spread } else { error };
         Self { difference, resampled, stretch, standard_error, freedom, components }
     }
 
@@ -236,12 +246,13 @@ mod tests {
     }
 
     #[test]
-    fn without_any_spread_the_difference_decides() {
+    fn arms_that_agree_on_few_examples_may_differ_all_the_same() {
         let none = Components { seed: 0.0, ..COMPONENTS };
         let calibration = Calibration::of(&none, 4, 100, &[0.01; 99]);
         let estimate = Estimate::new(0.01, vec![0.01; 99], &calibration, none);
         let Interval { lower, upper, .. } = estimate.interval(0.95);
-        assert_eq!((lower, upper, estimate.standard_error()), (0.01, 0.01, 0.0));
-        assert_eq!((estimate.p_at_most(0.0), estimate.p_at_most(0.01)), (0.01, 1.0));
+        // t of 3 degrees of freedom at 0.975 is 3.182446; times √2 / 100.
+        assert!((lower + 0.035_006).abs() < 1e-5 && (upper - 0.055_006).abs() < 1e-5, "{lower} to {upper}");
+        assert!((estimate.standard_error() - 0.014_142).abs() < 1e-6);
     }
 }

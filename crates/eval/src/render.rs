@@ -34,6 +34,7 @@ impl Report {
             parts.push(render_verdicts::table(&self.comparisons, style, arrangement));
             parts.extend(render_verdicts::sentences(&self.comparisons));
         }
+        parts.extend(self.other_code());
         parts.extend(self.data.as_ref().map(data_sentence));
         parts.extend(self.sweep.as_ref().map(sweep_sentences));
         if !self.experts_over_time.is_empty() {
@@ -70,8 +71,19 @@ impl Report {
             parts.push("## Cells without a result".to_owned());
             parts.extend(self.unfinished.iter().map(unfinished_markdown));
         }
+        parts.extend(self.other_code());
         parts.push(format!("Planned by moelt {}; plan `{}`.", self.moelt, self.plan));
         parts.join("\n\n") + "\n"
+    }
+
+    /// Says so when other code judges than was planned with.
+    fn other_code(&self) -> Option<String> {
+        (self.code != self.judged_by).then(|| {
+            let (planned, judged) = (self.code.short(), self.judged_by.short());
+            format!(
+                "NOTE: judged by other code ({judged}…) than it was planned with and run by ({planned}…)."
+            )
+        })
     }
 
     /// Title, table, legend and one item a comparison.
@@ -231,7 +243,7 @@ mod tests {
         outcomes.remove("q2-s1-3");
         Report {
             plan: moelt_schema::Digest::of_bytes(b"plan"),
-            ..Report::new(&plan, &outcomes, &no_predictions).unwrap()
+            ..Report::new(&plan, &outcomes, &no_predictions, plan.code).unwrap()
         }
     }
 
@@ -254,7 +266,7 @@ mod tests {
             let missing = cell.arm == "placebo-time" && cell.seed == 3 || cell.arm == "q1";
             named.extend(outcome.filter(|_| !missing).map(|outcome| (cell.id.clone(), outcome)));
         }
-        let report = Report::new(&plan, &named, &read).unwrap();
+        let report = Report::new(&plan, &named, &read, plan.code).unwrap();
         insta::assert_snapshot!(report.to_markdown().split("Planned by").next().unwrap());
         let terminal = report.to_terminal();
         for comparison in &report.comparisons {

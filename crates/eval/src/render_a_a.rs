@@ -31,7 +31,13 @@ impl fmt::Display for AaReport {
         table.column_mut(3).into_iter().for_each(|column| column.set_cell_alignment(CellAlignment::Right));
         table.add_rows(self.arms.iter().flat_map(|(arm, pairs)| pairs.iter().map(|pair| row(arm, pair))));
         let (pairs, wrong) = self.counts();
-        write!(f, "{table}\n{wrong} of {pairs} pairs have a wrong verdict.")
+        let worse =
+            self.arms.iter().flat_map(|(_, pairs)| pairs).filter(|pair| pair.is_called_worse()).count();
+        write!(
+            f,
+            "{table}\n{wrong} of {pairs} pairs have a wrong verdict (superiority GO or non-inferiority NO-GO). \
+             {worse} are NO-GO for superiority, of which chance alone makes one in forty."
+        )
     }
 }
 

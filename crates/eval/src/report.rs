@@ -42,6 +42,10 @@ pub struct Report {
     pub moelt: String,
     /// Hash of the plan.
     pub plan: Digest,
+    /// Hash of the code that was planned with, and cells were run by.
+    pub code: Digest,
+    /// Hash of the code that judged.
+    pub judged_by: Digest,
     /// The data all finished cells saw; none while no cell is finished.
     pub data: Option<DataFacts>,
     /// The arms, in the plan's order.
@@ -128,7 +132,7 @@ pub struct Unfinished {
 
 impl Report {
     /// Gathers `outcomes`, keyed by cell id (a cell that is not among them is missing), and judges what the
-    /// plan declares by the predictions that `read` gives.
+    /// plan declares by the predictions that `read` gives. `judged_by` is the hash of the code that does so.
     ///
     /// # Errors
     /// When finished cells were not run on the same data, one has edits that cannot have happened, or a
@@ -137,6 +141,7 @@ impl Report {
         plan: &AblationPlan,
         outcomes: &BTreeMap<String, Outcome>,
         read: &ReadPredictions,
+        judged_by: Digest,
     ) -> Result<Self, EvalError> {
         let finished: Vec<(&Cell, &CellResult)> = plan
             .cells
@@ -156,6 +161,8 @@ impl Report {
             name: plan.name.clone(),
             moelt: plan.moelt.clone(),
             plan: plan.digest(),
+            code: plan.code,
+            judged_by,
             data,
             comparisons: compare(plan, &scores, &arms, sweep.as_ref())?,
             bootstrap: bootstrap(plan),
@@ -369,7 +376,7 @@ pub(crate) mod tests {
         let plan = plan(&["q1", "q2"], 2);
         let mut outcomes = finished(&plan, &[0.80, 0.84, 0.9, 0.9]);
         outcomes.remove(&plan.cells[2].id);
-        let report = Report::new(&plan, &outcomes, &no_predictions).unwrap();
+        let report = Report::new(&plan, &outcomes, &no_predictions, plan.code).unwrap();
         let q1 = report.arms[0].results.as_ref().unwrap();
         assert!((q1.verdict_accuracy.mean - 0.82).abs() < 1e-12);
         assert!((q1.gap_to_bayes.unwrap() - 0.15).abs() < 1e-12);
@@ -387,7 +394,7 @@ pub(crate) mod tests {
         let mut stale = result(&plan.cells[1], 0.8);
         stale.data = Digest::of_bytes(b"other data");
         outcomes.insert(plan.cells[1].id.clone(), Outcome::Finished(Box::new(stale)));
-        let message = Report::new(&plan, &outcomes, &no_predictions).unwrap_err().to_string();
+        let message = Report::new(&plan, &outcomes, &no_predictions, plan.code).unwrap_err().to_string();
         assert!(message.contains(&plan.cells[0].id) && message.contains(&plan.cells[1].id), "{message}");
     }
 
@@ -398,7 +405,7 @@ pub(crate) mod tests {
         let cell = &plan.cells[3];
         let edited = grown(result(cell, 0.9), &[30, 60]);
         outcomes.insert(cell.id.clone(), Outcome::Finished(Box::new(edited.clone())));
-        let report = Report::new(&plan, &outcomes, &no_predictions).unwrap();
+        let report = Report::new(&plan, &outcomes, &no_predictions, plan.code).unwrap();
         let told: Vec<_> =
             report.experts_over_time.iter().map(|h| (h.arm.as_str(), h.seed, h.edits)).collect();
         assert_eq!(told, [("7a", 0, 0), ("7a", 1, 2)]);
@@ -409,14 +416,14 @@ pub(crate) mod tests {
         let mut impossible = edited;
         impossible.edits.plans[1].edits = vec![Edit::Prune { layer: LayerId(0), expert: ExpertId(9) }];
         outcomes.insert(cell.id.clone(), Outcome::Finished(Box::new(impossible)));
-        let message = Report::new(&plan, &outcomes, &no_predictions).unwrap_err().to_string();
+        let message = Report::new(&plan, &outcomes, &no_predictions, plan.code).unwrap_err().to_string();
         assert!(message.contains(&cell.id) && message.contains("plan 1 (step 60)"), "{message}");
     }
 
     #[test]
     fn nothing_finished_is_a_report_too() {
         let plan = plan(&["q1", "frozen-2"], 1);
-        let report = Report::new(&plan, &BTreeMap::new(), &no_predictions).unwrap();
+        let report = Report::new(&plan, &BTreeMap::new(), &no_predictions, plan.code).unwrap();
         assert_eq!((report.data, report.sweep.as_ref()), (None, None));
         assert_eq!(report.unfinished.len(), 2);
     }
@@ -427,7 +434,7 @@ pub(crate) mod tests {
         let mut outcomes = finished(&plan, &[0.8, 0.81, 0.7, 0.71, 0.9, 0.91]);
         let failure = Outcome::Failed { reason: "exit code 1".into(), log_tail: vec!["boom".into()] };
         outcomes.insert(plan.cells[0].id.clone(), failure);
-        let report = Report::new(&plan, &outcomes, &no_predictions).unwrap();
+        let report = Report::new(&plan, &outcomes, &no_predictions, plan.code).unwrap();
         let json = serde_json::to_string_pretty(&report).unwrap();
         assert_eq!(serde_json::from_str::<Report>(&json).unwrap(), report);
     }

@@ -1,5 +1,6 @@
 //! What a sweep over frozen sizes says: the fair opponent of every adaptive arm.
 
+use moelt_schema::frozen_size;
 use serde::{Deserialize, Serialize};
 
 use crate::{ArmReport, Summary};
@@ -58,11 +59,6 @@ impl Sweep {
     }
 }
 
-/// N of an arm `frozen-N`; none of another arm.
-pub(crate) fn frozen_size(arm: &str) -> Option<usize> {
-    arm.strip_prefix("frozen-")?.parse().ok()
-}
-
 fn point(arm: &ArmReport) -> Option<SweepPoint> {
     let n_experts = frozen_size(&arm.arm)?;
     let results = arm.results.as_ref()?;
@@ -84,8 +80,13 @@ mod tests {
     #[test]
     fn finds_the_knee() {
         let plan = plan(&["q2", "frozen-8", "frozen-1", "frozen-4", "frozen-2"], 1);
-        let report =
-            Report::new(&plan, &finished(&plan, &[0.99, 0.95, 0.70, 0.945, 0.81]), &no_predictions).unwrap();
+        let report = Report::new(
+            &plan,
+            &finished(&plan, &[0.99, 0.95, 0.70, 0.945, 0.81]),
+            &no_predictions,
+            plan.code,
+        )
+        .unwrap();
         let sweep = report.sweep.unwrap();
         let sizes: Vec<usize> = sweep.points.iter().map(|point| point.n_experts).collect();
         assert_eq!(sizes, [1, 2, 4, 8]);
@@ -97,7 +98,7 @@ mod tests {
     #[test]
     fn a_tie_goes_to_the_smaller_size() {
         let plan = plan(&["frozen-2", "frozen-4"], 1);
-        let report = Report::new(&plan, &finished(&plan, &[0.9, 0.9]), &no_predictions).unwrap();
+        let report = Report::new(&plan, &finished(&plan, &[0.9, 0.9]), &no_predictions, plan.code).unwrap();
         let sweep = report.sweep.unwrap();
         assert_eq!((sweep.chosen_on_selection, sweep.one_expert_gap_pp), (2, None));
     }

@@ -70,6 +70,13 @@ impl Cell {
     }
 }
 
+/// The number of experts of an arm of the frozen sweep, `frozen-N`; none of any other arm. There is one way to
+/// write it: `frozen-04` is no arm.
+pub fn frozen_size(arm: &str) -> Option<usize> {
+    let n = arm.strip_prefix("frozen-")?;
+    n.parse().ok().filter(|size: &usize| size.to_string() == n)
+}
+
 impl AblationPlan {
     /// Hash of the plan: goes into every report.
     pub fn digest(&self) -> Digest {

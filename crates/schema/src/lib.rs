@@ -28,7 +28,7 @@ mod row_map;
 mod run_dir;
 mod stream;
 
-pub use ablation::{AblationPlan, Cell, METRIC, PLAN_FORMAT};
+pub use ablation::{AblationPlan, Cell, METRIC, PLAN_FORMAT, frozen_size};
 pub use axes::{ExpertAxes, ExpertAxis, ExpertRole, RowInit};
 pub use comparison::{ClaimKind, Comparison};
 pub use config::{

@@ -8,7 +8,10 @@ use moelt_schema::Digest;
 use crate::workspace::Workspace;
 
 /// What cargo builds by, in the root and in each crate; the lock file of a crate need not exist.
-const MANIFESTS: [&str; 2] = ["Cargo.toml", "Cargo.lock"];
+const MANIFESTS: [&str; 3] = ["Cargo.toml", "Cargo.lock", "build.rs"];
+
+/// What tells cargo how to build, from the root.
+const SETTINGS: [&str; 3] = [".cargo/config.toml", "rust-toolchain.toml", "rust-toolchain"];
 
 /// Hash over path and content of the manifests, the lock file and everything below `crates/*/src`. xtask
 /// is not among them: it starts cells and reads what they leave, but runs none.
@@ -18,6 +21,9 @@ const MANIFESTS: [&str; 2] = ["Cargo.toml", "Cargo.lock"];
 pub(crate) fn digest(workspace: &Workspace) -> Result<Digest> {
     let mut files = BTreeMap::new();
     add_manifests(workspace, workspace.root(), &mut files)?;
+    for path in SETTINGS.map(|path| workspace.root().join(path)).iter().filter(|path| path.is_file()) {
+        files.insert(workspace.shown(path), file(workspace, path)?);
+    }
     let crates = workspace.root().join("crates");
     if crates.is_dir() {
         for entry in entries(workspace, &crates)? {
@@ -84,6 +90,7 @@ mod tests {
         for (path, text) in [
             ("Cargo.toml", "[workspace]"),
             ("Cargo.lock", "version = 4"),
+            (".cargo/config.toml", "[build]"),
             ("crates/a/Cargo.toml", "[package]"),
             ("crates/a/src/lib.rs", "mod b;"),
             ("crates/a/src/b/mod.rs", "mod c;"),

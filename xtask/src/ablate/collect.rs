@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use moelt_eval::{Outcome, Report, predictions_from_csv};
 use moelt_schema::{AblationPlan, Cell, Prediction, RunDir, write_atomically};
 
-use super::AblationFolder;
+use super::{AblationFolder, code};
 use crate::workspace::Workspace;
 
 /// Reports from whatever is finished: prints the table, writes `report.json` and `report.md`.
@@ -22,7 +22,7 @@ pub(crate) fn collect(workspace: &Workspace, folder: &AblationFolder, plan: &Abl
         // Large verdict splits take a second a comparison.
         eprintln!("judging {} comparisons, {} resamples each", plan.comparisons.len(), plan.resamples);
     }
-    let report = Report::new(plan, &outcomes, &read)?;
+    let report = Report::new(plan, &outcomes, &read, code::digest(workspace)?)?;
     write(&folder.report("json"), &(serde_json::to_string_pretty(&report)? + "\n"))?;
     write(&folder.report("md"), &report.to_markdown())?;
     print!("{}", report.to_terminal());

@@ -7,7 +7,8 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 use moelt_schema::{
-    AblationPlan, Cell, DataConfig, DatasetKind, Digest, METRIC, PLAN_FORMAT, RunConfig, load_config,
+    AblationPlan, Cell, DataConfig, DatasetKind, Digest, METRIC, PLAN_FORMAT, RunConfig, frozen_size,
+    load_config,
 };
 use serde::{Deserialize, Serialize};
 
@@ -136,8 +137,7 @@ impl Design {
 
 /// The file of a phase, and what the arm sets on top of it: `frozen-N` is `frozen` with N experts.
 fn phase_file(workspace: &Workspace, phase: &str) -> Result<(PathBuf, Vec<String>)> {
-    let frozen = phase.strip_prefix("frozen-").and_then(|n| n.parse::<usize>().ok());
-    let (stem, sets) = match frozen {
+    let (stem, sets) = match frozen_size(phase) {
         Some(n) => ("frozen", vec![format!("model.n_experts={n}")]),
         None => (phase, Vec::new()),
     };
@@ -155,9 +155,18 @@ fn phase_file(workspace: &Workspace, phase: &str) -> Result<(PathBuf, Vec<String
 /// When a file is not there: better told now than by each cell.
 pub(super) fn data_digests(workspace: &Workspace, cells: &[Cell]) -> Result<BTreeMap<String, Digest>> {
     let files = cells.iter().map(|cell| data_files(workspace, &cell.config.data));
-    let files: BTreeSet<String> = files.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect();
+    let mut files: BTreeSet<String> = files.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect();
+    files.extend(cells.iter().flat_map(|cell| foreign_runs(workspace, cell)));
     let digest = |file: String| Ok((file.clone(), code::file(workspace, &workspace.root().join(file))?));
     files.into_iter().map(digest).collect()
+}
+
+/// The results of the runs that a cell builds on and that are no cells of this plan.
+fn foreign_runs<'a>(workspace: &'a Workspace, cell: &'a Cell) -> impl Iterator<Item = String> + 'a {
+    let named = [&cell.config.start.run, &cell.config.control.edits_of];
+    let foreign = named.into_iter().filter(|run| !cell.needs.iter().any(|id| run.ends_with(id.as_str())));
+    let results = foreign.filter(|run| !run.is_empty()).map(|run| format!("{run}/result.json"));
+    results.filter(|file| workspace.root().join(file).is_file())
 }
 
 /// The files that a data set is read from, which must be there; paths from the workspace's root.

@@ -1,7 +1,13 @@
 //! The local engine: cells as processes, a few at a time.
 
 use std::{
-    collections::BTreeSet, env, fs, num::NonZeroUsize, path::PathBuf, process::Command, sync::mpsc, thread,
+    collections::BTreeSet,
+    env, fs,
+    num::NonZeroUsize,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::mpsc,
+    thread,
 };
 
 use anyhow::{Context, Result, ensure};
@@ -10,6 +16,7 @@ use moelt_schema::{AblationPlan, Cell, CellResult, Digest};
 use super::{
     AblationFolder,
     cell::{self, Ended},
+    code,
     folder::CellFiles,
     progress::Progress,
     schedule::{Next, Schedule},
@@ -36,16 +43,29 @@ pub(crate) struct Tally {
 }
 
 impl<'a> Engine<'a> {
-    /// Builds the moelt binary, once for all cells.
+    /// Builds the moelt binary, once for all cells. They run a copy of it, so that a build that comes later
+    /// does not change what they run.
     ///
     /// # Errors
-    /// When it does not build.
-    pub(crate) fn build(workspace: &'a Workspace, interrupt: Interrupt) -> Result<Self> {
+    /// When it does not build, is not of the planned code or cannot be copied.
+    pub(crate) fn build(
+        workspace: &'a Workspace,
+        folder: &AblationFolder,
+        plan: &AblationPlan,
+        interrupt: Interrupt,
+    ) -> Result<Self> {
         let binary = match env::var_os(BINARY_VARIABLE) {
             Some(binary) => PathBuf::from(binary),
             None => build_moelt(workspace)?,
         };
-        Ok(Self { workspace, binary, interrupt })
+        ensure!(
+            code::digest(workspace)? == plan.code,
+            "crates/ changed while moelt was built: that is not what was planned; plan again with another --name"
+        );
+        let own = folder.binary();
+        copy_binary(&binary, &own)
+            .with_context(|| format!("copying {} to {}", binary.display(), own.display()))?;
+        Ok(Self { workspace, binary: own, interrupt })
     }
 
     /// Runs those of `cells` (all of `plan`, or some) that are not finished, `jobs` at a time, each when the
@@ -164,6 +184,13 @@ fn build_moelt(workspace: &Workspace) -> Result<PathBuf> {
     Ok(binary)
 }
 
+/// A file that runs cannot be written to, but its name can be given to another one.
+fn copy_binary(from: &Path, to: &Path) -> std::io::Result<()> {
+    let new = to.with_extension("new");
+    fs::copy(from, &new)?;
+    fs::rename(&new, to)
+}
+
 /// Lets a cell fail for want of the result of another one.
 fn refuse_cell(folder: &AblationFolder, cell: &Cell, needed: &str, progress: &Progress) -> Ended {
     progress.cell(&cell.id).end();
@@ -192,7 +219,7 @@ fn finished_needs<'c>(
 fn is_pending(folder: &AblationFolder, cell: &Cell) -> bool {
     let files = folder.cell(&cell.id);
     match files.result(cell) {
-        Ok(result) => result.is_none(),
+        Ok(result) => result.is_none() || files.failed.exists(),
         Err(error) => {
             eprintln!("{}: {error:#}; the cell runs again", cell.id);
             // If it cannot be put aside, moelt will say so.

@@ -2,9 +2,10 @@
 //!
 //! ```text
 //! runs/<name>/plan.json            written before the first cell, never changed
+//!             moelt                the binary that its cells run
 //!             cells/<id>.toml      the cell's config
+//!             cells/<id>.plan      hash of the plan it belongs to
 //!             cells/<id>/          its run folder
-//!             cells/<id>/plan      hash of the plan it belongs to
 //!             cells/<id>.log       what it printed
 //!             cells/<id>.failed    how it failed; gone when it runs again
 //!             report.json, report.md
@@ -50,6 +51,11 @@ impl AblationFolder {
         self.0.join(format!("report.{extension}"))
     }
 
+    /// The moelt binary that its cells run.
+    pub(crate) fn binary(&self) -> PathBuf {
+        self.0.join("moelt")
+    }
+
     /// The files of a cell.
     pub(crate) fn cell(&self, id: &str) -> CellFiles {
         let cells = self.0.join("cells");
@@ -58,6 +64,7 @@ impl AblationFolder {
             config: cells.join(format!("{id}.toml")),
             log: cells.join(format!("{id}.log")),
             failed: cells.join(format!("{id}.failed")),
+            owner: cells.join(format!("{id}.plan")),
         }
     }
 
@@ -108,6 +115,8 @@ pub(crate) struct CellFiles {
     pub(crate) config: PathBuf,
     pub(crate) log: PathBuf,
     pub(crate) failed: PathBuf,
+    /// Hash of the plan that the cell belongs to. It is there before the run folder.
+    owner: PathBuf,
 }
 
 impl CellFiles {
@@ -125,8 +134,8 @@ impl CellFiles {
     /// When it belongs to another one, or that cannot be noted.
     pub(crate) fn claim(&self, owner: Digest) -> Result<()> {
         self.check_owner(owner)?;
-        let path = self.owner();
-        write_atomically(&path, owner.to_string().as_bytes()).with_context(|| path.display().to_string())
+        write_atomically(&self.owner, owner.to_string().as_bytes())
+            .with_context(|| self.owner.display().to_string())
     }
 
     /// A cell that was copied from another ablation may have been run by other code or on other data.
@@ -134,7 +143,7 @@ impl CellFiles {
         if !self.run.path().exists() {
             return Ok(());
         }
-        let found = fs::read_to_string(self.owner()).ok();
+        let found = fs::read_to_string(&self.owner).ok();
         let whose = match found.as_deref().map(str::trim) {
             Some(found) if found == owner.to_string() => return Ok(()),
             Some(found) => format!("belongs to plan {}…", found.chars().take(8).collect::<String>()),
@@ -143,16 +152,13 @@ impl CellFiles {
         bail!("{} {whose}, not to {}…; remove it", self.run.path().display(), owner.short())
     }
 
-    fn owner(&self) -> PathBuf {
-        self.run.path().join("plan")
-    }
-
     /// What became of the cell so far.
     pub(crate) fn outcome(&self, cell: &Cell) -> Outcome {
         let failed = |reason| Outcome::Failed { reason, log_tail: self.log_tail() };
         match (self.result(cell), fs::read_to_string(&self.failed)) {
-            (Ok(Some(result)), _) => Outcome::Finished(Box::new(result)),
+            // A process that failed after its result has failed.
             (_, Ok(reason)) => failed(reason.trim().to_owned()),
+            (Ok(Some(result)), _) => Outcome::Finished(Box::new(result)),
             (Err(error), _) => failed(format!("{error:#}")),
             (Ok(None), Err(_)) => Outcome::Missing,
         }

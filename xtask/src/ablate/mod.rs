@@ -232,7 +232,7 @@ fn run_cells(
 ) -> Result<Option<Tally>> {
     folder.check_cells(plan)?;
     let interrupt = Interrupt::on_ctrl_c()?;
-    let engine = match Engine::build(workspace, interrupt.clone()) {
+    let engine = match Engine::build(workspace, folder, plan, interrupt.clone()) {
         Err(_) if interrupt.is_raised() => return Ok(None),
         engine => engine?,
     };

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fs};
 
 use anyhow::{Context, Result, anyhow, ensure};
 use moelt_eval::{Evidence, judge};
-use moelt_schema::{ClaimKind, Comparison};
+use moelt_schema::{ClaimKind, Comparison, frozen_size};
 use serde::Deserialize;
 
 use crate::workspace::Workspace;
@@ -115,9 +115,15 @@ impl AblationSpec {
                 check_phase(arm).with_context(shown)?;
             }
         }
-        let comparisons = self.verdict.comparisons.iter();
-        let comparisons: Vec<Comparison> =
-            comparisons.filter_map(|spec| self.verdict.expand(spec, planned)).collect();
+        let mut comparisons = Vec::new();
+        for spec in &self.verdict.comparisons {
+            match self.verdict.expand(spec, planned) {
+                Some(comparison) => comparisons.push(comparison),
+                None if planned.contains(&spec.arm) => eprintln!("not judged: {}", spec.lack(planned)),
+                None => {}
+            }
+        }
+        self.verdict.check_resamples(&comparisons).with_context(shown)?;
         // Judging nothing tells whether they can be judged: better known before the first cell runs.
         let nothing: Vec<_> = comparisons.iter().map(|c| (c.clone(), Evidence::default())).collect();
         judge(&nothing).with_context(shown)?;
@@ -125,12 +131,42 @@ impl AblationSpec {
     }
 }
 
+impl ComparisonSpec {
+    /// What an ablation with the arm lacks to judge it.
+    fn lack(&self, planned: &[String]) -> String {
+        let Self { arm, against, .. } = self;
+        let n_frozen = planned.iter().filter(|arm| frozen_size(arm).is_some()).count();
+        let lack = if against == BEST_FROZEN {
+            format!("needs two arms frozen-N to choose among and has {n_frozen}")
+        } else {
+            format!("{against} is not planned")
+        };
+        format!("{arm} against {against} ({lack})")
+    }
+}
+
 impl VerdictSpec {
+    /// A p-value is never below that of the outermost resample: in a large family too few resamples could
+    /// never yield a verdict.
+    fn check_resamples(&self, comparisons: &[Comparison]) -> Result<()> {
+        let in_family = |one: &Comparison| comparisons.iter().filter(|c| c.family == one.family).count();
+        let largest = comparisons.iter().map(in_family).max().unwrap_or(0);
+        let needed = (2.0 * largest as f64 / self.alpha).ceil();
+        ensure!(
+            self.resamples as f64 >= needed,
+            "resamples is {}: a family of {largest} at alpha {} needs {needed} at least",
+            self.resamples,
+            self.alpha
+        );
+        Ok(())
+    }
+
     /// None when an arm is not planned, or fewer than two frozen ones are to find the best of.
     fn expand(&self, spec: &ComparisonSpec, planned: &[String]) -> Option<Comparison> {
         let ComparisonSpec { arm, against, claim, family } = spec;
         let best_of_all = against == BEST_FROZEN;
-        let is_opponent = |arm: &&String| if best_of_all { is_frozen(arm) } else { *arm == against };
+        let is_opponent =
+            |arm: &&String| if best_of_all { frozen_size(arm).is_some() } else { *arm == against };
         let opponents: Vec<String> = planned.iter().filter(is_opponent).cloned().collect();
         let enough = opponents.len() >= if best_of_all { 2 } else { 1 };
         (enough && planned.contains(arm)).then(|| Comparison {
@@ -143,10 +179,6 @@ impl VerdictSpec {
             family: family.clone(),
         })
     }
-}
-
-fn is_frozen(arm: &str) -> bool {
-    arm.strip_prefix("frozen-").is_some_and(|n| n.parse::<usize>().is_ok())
 }
 
 /// The names of the TOML files in a folder of `configs/`, sorted.

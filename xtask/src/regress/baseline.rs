@@ -77,7 +77,9 @@ impl Baseline {
             shown(),
             baseline["format"]
         );
-        Ok(Some(serde_json::from_value(baseline).with_context(shown)?))
+        let baseline: Self = serde_json::from_value(baseline).with_context(shown)?;
+        ensure!(!baseline.current.arms.is_empty(), "{}: has no arm to compare", shown());
+        Ok(Some(baseline))
     }
 
     /// `entry` as what is compared with from now on; what `old` had moves to the history.

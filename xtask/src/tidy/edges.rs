@@ -40,7 +40,10 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "moelt-train",
         ],
     ),
-    ("moelt-bench", &["moelt-schema", "moelt-model", "moelt-optim", "moelt-surgery", "moelt-train"]),
+    (
+        "moelt-bench",
+        &["moelt-schema", "moelt-model", "moelt-optim", "moelt-surgery", "moelt-eval", "moelt-train"],
+    ),
     ("xtask", &["moelt-schema", "moelt-data", "moelt-eval"]),
 ];
 

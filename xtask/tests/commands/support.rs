@@ -48,7 +48,9 @@ impl TestWorkspace {
         copy(&configs, &folder.path().join("configs"));
         let _ = fs::remove_dir_all(folder.path().join("configs/baselines"));
         let workspace = Self { folder };
-        fs::write(workspace.stand_in(), STAND_IN).unwrap();
+        // A copy of it is what runs.
+        let here = workspace.stand_in().display().to_string();
+        fs::write(workspace.stand_in(), STAND_IN.replace("$0", &here)).unwrap();
         fs::set_permissions(workspace.stand_in(), fs::Permissions::from_mode(0o755)).unwrap();
         workspace
     }

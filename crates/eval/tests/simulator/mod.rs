@@ -89,6 +89,11 @@ pub(crate) const FEW_DISAGREEMENTS: World = World {
     spread_pp: [0.05, 0.15, 0.15],
 };
 
+/// SST-2 without what examples have in common over seeds: all of it is drawn anew for each seed. It cannot
+/// tell whether a method knows that seeds share their examples.
+pub(crate) const NO_SHARED_ITEMS: World =
+    World { name: "no shared items", taste: 0.0, rest: 0.001_899_583 + 0.017_829_930, ..SST2 };
+
 impl World {
     /// Simulation number `index`: arms of these accuracies, under the same seeds on the same examples.
     pub(crate) fn arms(&self, accuracies: &[f64], seeds: usize, examples: usize, index: u64) -> Vec<Correct> {
