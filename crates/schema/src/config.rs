@@ -92,7 +92,7 @@ impl RunConfig {
     }
 
     /// Numbers with their bounds.
-    fn numbers(&self) -> [(&'static str, f64, Bound); 27] {
+    fn numbers(&self) -> [(&'static str, f64, Bound); 31] {
         use Bound::{AtLeastZero, Fraction, Positive, Share};
         let Self { data, model, optim, train, control, .. } = self;
         [
@@ -123,6 +123,10 @@ impl RunConfig {
             ("control.prune_below", control.prune_below, AtLeastZero),
             ("control.noise", control.noise, AtLeastZero),
             ("control.min_experts", control.min_experts as f64, Positive),
+            ("control.expert_cost", control.expert_cost, AtLeastZero),
+            ("control.confidence", control.confidence, AtLeastZero),
+            ("control.head_lr", control.head_lr, Positive),
+            ("control.joint", control.joint, AtLeastZero),
         ]
     }
 }

@@ -1,10 +1,8 @@
 //! How a run starts, and whether and how its experts come and go.
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 
-use crate::{Digest, ExpertId, LayerKind, Layout, Limits, RunConfig};
+use crate::Limits;
 
 /// What a run starts from.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,6 +42,53 @@ pub enum PolicyKind {
     PlaceboTime,
     /// At the times of another run's edits random experts are replaced by fresh ones.
     PlaceboSurgery,
+    /// Every move is tried on a fork; the best one that surely beats keeping is made. The expensive oracle.
+    Lookahead,
+    /// A small network, trained while the run trains; on what, `labels` says.
+    Head,
+}
+
+/// A kind of edit of one layer that look-ahead and the head choose among. That the experts stay is always
+/// the alternative.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Move {
+    /// One new expert.
+    Grow,
+    /// A new expert for each one, as far as the limits allow.
+    Double,
+    /// The least salient expert goes.
+    Prune,
+    /// The less salient half goes, as far as the limits allow.
+    Halve,
+}
+
+impl Move {
+    /// Every move, in the order of the head's inputs.
+    pub const ALL: [Self; 4] = [Self::Grow, Self::Double, Self::Prune, Self::Halve];
+
+    /// As a config and the evidence of a decision name it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Grow => "grow",
+            Self::Double => "double",
+            Self::Prune => "prune",
+            Self::Halve => "halve",
+        }
+    }
+}
+
+/// What a control head learns from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LabelSource {
+    /// Chance: 30 % grow, 20 % prune, 50 % keep. A negative control: such labels know nothing of the run.
+    Synthetic,
+    /// Routing and load entropy of each step, by the thresholds `grow_above`, `grow_load_above` and `prune_below`.
+    Entropy,
+    /// Measured effects of edits. The head asks for a measurement where it is unsure.
+    #[default]
+    Counterfactual,
 }
 
 /// How the rule lets an expert begin.
@@ -115,6 +160,29 @@ pub struct ControlConfig {
     /// The run whose edits a placebo follows: its folder. In a phase file `{7a}` stands for the cell of arm
     /// `7a` with the same seed.
     pub edits_of: String,
+    /// Steps that look-ahead trains a candidate before it is compared with keeping. A new expert needs time to
+    /// show its use; a short horizon sees its cost alone. 0: the immediate effect.
+    pub horizon: u64,
+    /// Steps between two looks at whether a candidate has clearly lost and stops; 0: none stops early.
+    pub race_every: u64,
+    /// λ: selection loss, nats, that an expert must save to be worth having.
+    pub expert_cost: f64,
+    /// Standard errors between an estimate and its bounds: a move is made when its lower bound beats keeping.
+    pub confidence: f64,
+    /// Moves that look-ahead and the counterfactual head choose among.
+    pub candidates: Vec<Move>,
+    /// What the head learns from.
+    pub labels: LabelSource,
+    /// The head's own learning rate.
+    pub head_lr: f64,
+    /// Hidden units of the head's networks.
+    pub head_hidden: usize,
+    /// α: weight of the head's loss in the loss of the *backbone*, by way of the live router; 0: the head is
+    /// isolated. A negative control, for `labels = "entropy"` alone.
+    pub joint: f64,
+    /// Whether whatever is measured is measured again on other batches and other selection texts. For studies:
+    /// decisions do not look at it.
+    pub replicate: bool,
 }
 
 impl Default for ControlConfig {
@@ -137,6 +205,16 @@ impl Default for ControlConfig {
             noise: 0.1,
             opening: 100,
             edits_of: String::new(),
+            horizon: 150,
+            race_every: 50,
+            expert_cost: 1e-3,
+            confidence: 2.0,
+            candidates: Move::ALL.to_vec(),
+            labels: LabelSource::Counterfactual,
+            head_lr: 1e-2,
+            head_hidden: 16,
+            joint: 0.0,
+            replicate: false,
         }
     }
 }
@@ -147,130 +225,12 @@ impl ControlConfig {
         Limits { min: self.min_experts, max: self.max_experts }
     }
 
-    /// Refuses experts that the policy cannot work with. A run that starts from another one has that one's.
-    ///
-    /// # Errors
-    /// The key and what does not fit.
-    pub fn check_layout(&self, layout: &Layout) -> Result<(), (&'static str, String)> {
-        if self.policy == PolicyKind::Frozen {
-            return Ok(());
+    /// Whether candidates are measured after training them: look-ahead does, and the head that learns from it.
+    pub fn looks_ahead(&self) -> bool {
+        match self.policy {
+            PolicyKind::Lookahead => true,
+            PolicyKind::Head => self.labels == LabelSource::Counterfactual,
+            _ => false,
         }
-        let routed = layout.layers().iter().filter(|layer| layer.kind != LayerKind::Dense);
-        let routed: Vec<_> = routed.collect();
-        if routed.is_empty() {
-            return Err(("control.policy", "needs experts; every layer is dense".to_owned()));
-        }
-        let is_dynmoe = self.policy == PolicyKind::Dynmoe;
-        if routed.iter().any(|layer| is_dynmoe != (layer.kind == LayerKind::TopAny)) {
-            let message = "`dynmoe` and model.kind = \"top_any\" need one another".to_owned();
-            return Err(("control.policy", message));
-        }
-        let (min, max) = (self.min_experts, self.max_experts);
-        match routed.iter().find(|layer| !(min..=max).contains(&layer.n_experts())) {
-            Some(layer) => {
-                let n = layer.n_experts();
-                let message = format!("is {n}; control.min_experts and max_experts allow {min} to {max}");
-                Err(("model.n_experts", message))
-            }
-            None => Ok(()),
-        }
-    }
-}
-
-impl RunConfig {
-    /// Refuses starts and policies that no run can work with.
-    pub(crate) fn check_control(&self) -> Result<(), (&'static str, String)> {
-        let (start, control) = (&self.start, &self.control);
-        let placebo = matches!(control.policy, PolicyKind::PlaceboTime | PolicyKind::PlaceboSurgery);
-        let (min, max) = (control.min_experts, control.max_experts);
-        let (warmup, until) = (control.warmup, control.until);
-        let wrong = [
-            (control.every == 0, "control.every", "must be at least 1".to_owned()),
-            (min > max, "control.max_experts", format!("is {max}, below control.min_experts = {min}")),
-            (
-                warmup >= until,
-                "control.until",
-                format!("is {until}; control.warmup is {warmup}: nothing would ever be edited"),
-            ),
-            (
-                placebo && control.edits_of.is_empty(),
-                "control.edits_of",
-                "is not set; name the folder of the run to follow".to_owned(),
-            ),
-            (
-                !placebo && !control.edits_of.is_empty(),
-                "control.edits_of",
-                "is set, but control.policy is no placebo".to_owned(),
-            ),
-            (
-                start.run.is_empty() && start.take != StartFrom::Weights,
-                "start.take",
-                "is set, but start.run is not; name the folder of a run".to_owned(),
-            ),
-        ];
-        if let Some((_, key, message)) = wrong.into_iter().find(|(is_wrong, ..)| *is_wrong) {
-            return Err((key, message));
-        }
-        if start.run.is_empty() { control.check_layout(&self.model.initial_layout()) } else { Ok(()) }
-    }
-}
-
-/// What a policy remembers between decisions; saved in every checkpoint.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct PolicyState {
-    /// Decisions made.
-    pub decisions: u64,
-    /// One memory a layer.
-    pub layers: Vec<LayerMemory>,
-    /// Hash of the edits that a placebo follows.
-    pub script: Option<Digest>,
-}
-
-/// What a policy remembers of a layer.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct LayerMemory {
-    /// The decision that edited the layer last, counted from 1.
-    pub last_edit: Option<u64>,
-    /// Windows in a row that asked to grow.
-    pub asked_to_grow: u64,
-    /// Windows in a row that asked to prune an expert.
-    pub asked_to_prune: BTreeMap<ExpertId, u64>,
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::LayerKindConfig;
-
-    #[test]
-    fn what_no_policy_can_work_with_is_refused_by_key() {
-        let config = |change: fn(&mut RunConfig)| {
-            let mut config = RunConfig::default();
-            config.control.policy = PolicyKind::Rule;
-            change(&mut config);
-            config.check().map_err(|(key, _)| key)
-        };
-        assert_eq!(config(|_| {}), Ok(()));
-        assert_eq!(config(|c| c.model.kind = LayerKindConfig::Dense), Err("control.policy"));
-        assert_eq!(config(|c| c.model.kind = LayerKindConfig::TopAny), Err("control.policy"));
-        assert_eq!(config(|c| c.model.n_experts = 17), Err("model.n_experts"));
-        assert_eq!(config(|c| c.control.until = 5.0), Err("control.until"));
-        assert_eq!(config(|c| c.control.every = 0), Err("control.every"));
-        assert_eq!(config(|c| c.control.edits_of = "runs/x".into()), Err("control.edits_of"));
-        assert_eq!(config(|c| c.control.policy = PolicyKind::PlaceboTime), Err("control.edits_of"));
-        assert_eq!(config(|c| c.start.take = StartFrom::Size), Err("start.take"));
-    }
-
-    #[test]
-    fn a_run_that_starts_from_another_is_judged_by_that_ones_experts() {
-        let mut config = RunConfig::default();
-        (config.control.policy, config.model.kind) = (PolicyKind::Rule, LayerKindConfig::Dense);
-        config.start.run = "edited/upcycled".into();
-        assert_eq!(config.check(), Ok(()));
-        let layout = |n| Layout::uniform(2, LayerKind::Moe { top_k: 2 }, n);
-        assert_eq!(config.control.check_layout(&layout(16)), Ok(()));
-        assert_eq!(config.control.check_layout(&layout(17)).unwrap_err().0, "model.n_experts");
     }
 }

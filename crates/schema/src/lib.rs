@@ -13,6 +13,7 @@ mod comparison;
 mod config;
 mod config_file;
 mod control;
+mod control_check;
 mod digest;
 mod edit;
 mod edit_log;
@@ -22,6 +23,7 @@ mod manifest;
 mod metrics;
 mod plan_check;
 mod plan_error;
+mod policy_state;
 mod result;
 mod routing;
 mod row_map;
@@ -36,9 +38,7 @@ pub use config::{
     RunConfig, ScheduleKind, Sst2Config, SubwordConfig, TextConfig, TrainConfig, Unit,
 };
 pub use config_file::{ConfigError, config_differences, load_config, resolved_toml};
-pub use control::{
-    ControlConfig, GrowInit, LayerMemory, PolicyKind, PolicyState, Saliency, StartConfig, StartFrom,
-};
+pub use control::{ControlConfig, GrowInit, LabelSource, Move, PolicyKind, Saliency, StartConfig, StartFrom};
 pub use digest::{Digest, DigestError};
 pub use edit::{Edit, Evidence, ExpertInit, Plan};
 pub use edit_log::{Birth, EditLog, Lineage, Merged, ReplayError};
@@ -51,6 +51,7 @@ pub use manifest::{
 pub use metrics::{DomainAccuracy, Metrics, Prediction};
 pub use plan_check::{CheckedPlan, Limits};
 pub use plan_error::PlanError;
+pub use policy_state::{EffectRecord, HeadState, LayerMemory, NetworkState, PolicyState};
 pub use result::{CellResult, RESULT_FORMAT, ResultError, SplitSizes};
 pub use routing::RoutingStats;
 pub use row_map::{RowMap, RowSource, RowStart};

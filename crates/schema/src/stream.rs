@@ -24,6 +24,12 @@ pub enum Stream {
     Surgery,
     /// What a policy leaves to chance; index: which draw.
     Policy,
+    /// Initial weights of the control head; index: which of its networks.
+    Head,
+    /// How often each network of the head sees a measured effect; index: which record.
+    HeadBootstrap,
+    /// Labels drawn by chance; index: the step, and the layer in its lowest 16 bits.
+    Labels,
     /// Generated data; index: which split.
     Planted,
     /// Which examples are held out; index 0.
@@ -39,6 +45,9 @@ impl Stream {
             Self::InitExpert => "init-expert",
             Self::Surgery => "surgery",
             Self::Policy => "policy",
+            Self::Head => "head",
+            Self::HeadBootstrap => "head-bootstrap",
+            Self::Labels => "labels",
             Self::Planted => "planted",
             Self::Split => "split",
         }

@@ -1,0 +1,81 @@
+//! What a policy remembers between decisions: plain numbers, part of every checkpoint.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Digest, ExpertId, LayerId, Move};
+
+/// What a policy remembers between decisions; saved in every checkpoint.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PolicyState {
+    /// Decisions made.
+    pub decisions: u64,
+    /// One memory a layer.
+    pub layers: Vec<LayerMemory>,
+    /// Hash of the edits that a placebo follows.
+    pub script: Option<Digest>,
+    /// Mean training loss of the last decision's window, nats, where the policy looks at it and it was a number.
+    pub loss: Option<f64>,
+    /// … and of the window before that one.
+    pub loss_before: Option<f64>,
+    /// The control head, once it has learnt something.
+    pub head: Option<HeadState>,
+}
+
+/// What a policy remembers of a layer.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LayerMemory {
+    /// The decision that edited the layer last, counted from 1.
+    pub last_edit: Option<u64>,
+    /// Windows in a row that asked to grow.
+    pub asked_to_grow: u64,
+    /// Windows in a row that asked to prune an expert.
+    pub asked_to_prune: BTreeMap<ExpertId, u64>,
+}
+
+/// A control head. It is numbers and no tensors, so that no gradient can pass from it to the backbone.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HeadState {
+    /// Its networks: one that classifies, or an ensemble that predicts.
+    pub networks: Vec<NetworkState>,
+    /// What it has seen measured, oldest first.
+    pub records: Vec<EffectRecord>,
+}
+
+/// A small network with the state of its optimizer, Adam. Three lists of one length; all values are finite.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NetworkState {
+    /// Weights, in the network's own order.
+    pub weights: Vec<f32>,
+    /// Decaying mean of each weight's gradient.
+    pub first: Vec<f32>,
+    /// Decaying mean of its square.
+    pub second: Vec<f32>,
+    /// Updates made.
+    pub updates: u64,
+}
+
+/// The measured effect of one move, and what was known before it was measured. All values are finite.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EffectRecord {
+    /// Optimizer steps done when it was measured.
+    pub step: u64,
+    /// The layer.
+    pub layer: LayerId,
+    /// The move.
+    pub candidate: Move,
+    /// The layer's features.
+    pub features: Vec<f32>,
+    /// Steps that the candidate trained.
+    pub steps: u64,
+    /// Selection loss with the move minus without it, nats.
+    pub loss_increase: f64,
+    /// Standard error of `loss_increase`, paired by text, nats.
+    pub standard_error: f64,
+}
