@@ -22,6 +22,16 @@ pub(crate) fn allows(limits: &Limits, n: usize) -> bool {
     (limits.min.max(1)..=limits.max).contains(&n)
 }
 
+/// How many experts edits add.
+pub(crate) fn change(edits: &[Edit]) -> i64 {
+    let one = |edit: &Edit| match edit {
+        Edit::Grow { .. } => 1,
+        Edit::Prune { .. } | Edit::Merge { .. } => -1,
+        Edit::Upcycle { .. } | Edit::Reorder { .. } => 0,
+    };
+    edits.iter().map(one).sum()
+}
+
 /// Adds a number to the evidence.
 pub(crate) fn note(evidence: &mut Evidence, name: String, value: f64) {
     *evidence = std::mem::take(evidence).with(name, value);

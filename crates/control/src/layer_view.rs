@@ -54,6 +54,16 @@ impl<'a> LayerView<'a> {
         self.stats.gate_norm.clone()
     }
 
+    /// Part of the (row, choice) pairs of each expert.
+    pub(crate) fn utilization(&self) -> &[f64] {
+        &self.stats.utilization
+    }
+
+    /// Number of dead experts.
+    pub(crate) fn dead(&self) -> usize {
+        self.stats.dead_experts.len()
+    }
+
     /// Whether an expert is still being let in.
     pub(crate) fn is_opening(&self, expert: ExpertId) -> bool {
         self.opening.contains(&(self.id, expert))
@@ -93,7 +103,7 @@ mod tests {
             entropy: 10.0 * 4f64.ln(),
             ..LayerSums::zeros(4)
         };
-        let window = StatsWindow { step: 1, total_steps: 2, sums: &[sums], opening: &[] };
+        let window = StatsWindow { step: 1, total_steps: 2, sums: &[sums], loss: 1.0, opening: &[] };
         let layer = &LayerView::all(&window, &layout)[0];
         assert_eq!(layer.routing_entropy(), 1.0);
         assert!((layer.load_entropy() - 0.5).abs() < 1e-12);
@@ -103,7 +113,8 @@ mod tests {
     #[test]
     fn a_single_expert_counts_as_unsure_and_busy() {
         let layout = Layout::uniform(1, LayerKind::Moe { top_k: 1 }, 1);
-        let window = StatsWindow { step: 1, total_steps: 2, sums: &[LayerSums::zeros(1)], opening: &[] };
+        let window =
+            StatsWindow { step: 1, total_steps: 2, sums: &[LayerSums::zeros(1)], loss: 1.0, opening: &[] };
         let layer = &LayerView::all(&window, &layout)[0];
         assert_eq!((layer.routing_entropy(), layer.load_entropy()), (1.0, 1.0));
     }
@@ -113,7 +124,7 @@ mod tests {
     fn sums_of_another_layout_are_a_mistake() {
         let layout = Layout::uniform(1, LayerKind::TopAny, 3);
         LayerView::all(
-            &StatsWindow { step: 1, total_steps: 2, sums: &[LayerSums::zeros(2)], opening: &[] },
+            &StatsWindow { step: 1, total_steps: 2, sums: &[LayerSums::zeros(2)], loss: 1.0, opening: &[] },
             &layout,
         );
     }

@@ -18,7 +18,7 @@
 //! let layout = Layout::uniform(1, LayerKind::Moe { top_k: 1 }, 3);
 //! // 100 rows, top-1: none of them went to expert 1.
 //! let sums = LayerSums { rows: 100.0, tokens: vec![60.0, 0.0, 40.0], entropy: 30.0, ..LayerSums::zeros(3) };
-//! let window = |step| StatsWindow { step, total_steps: 1000, sums: std::slice::from_ref(&sums), opening: &[] };
+//! let window = |step| StatsWindow { step, total_steps: 1000, sums: std::slice::from_ref(&sums), loss: 1.0, opening: &[] };
 //!
 //! assert_eq!(rule.decide(&window(50), &layout).action, Action::Keep);
 //! let decision = rule.decide(&window(100), &layout);
@@ -33,9 +33,18 @@
 
 mod decision;
 mod edits;
+mod features;
+mod gain;
+pub mod head;
+mod labels;
 mod layer_view;
+mod moves;
 mod policy;
+mod saliency;
 mod timing;
 
-pub use decision::{Action, Decision, MeasuredEffect, StatsWindow};
+pub use decision::{Action, Decision, LiveGradient, MeasuredEffect, Replicate, StatsWindow, Trial};
+pub use features::Features;
+pub use gain::{Gain, race};
+pub use labels::{Label, synthetic_label};
 pub use policy::{Policy, PolicyError, policy};

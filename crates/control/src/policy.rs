@@ -2,18 +2,27 @@
 
 mod dynmoe;
 mod frozen;
+mod head;
+mod lookahead;
 mod placebo;
 mod placebo_surgery;
 mod placebo_time;
 mod rule;
+mod survey;
 
-use moelt_schema::{ControlConfig, EditLog, Evidence, Layout, PolicyKind, PolicyState};
+use moelt_schema::{ControlConfig, EditLog, Evidence, LabelSource, Layout, PolicyKind, PolicyState};
 
 use self::{
-    dynmoe::Dynmoe, frozen::Frozen, placebo::Script, placebo_surgery::PlaceboSurgery,
-    placebo_time::PlaceboTime, rule::Rule,
+    dynmoe::Dynmoe,
+    frozen::Frozen,
+    head::{Counterfactual, Labelled},
+    lookahead::Lookahead,
+    placebo::Script,
+    placebo_surgery::PlaceboSurgery,
+    placebo_time::PlaceboTime,
+    rule::Rule,
 };
-use crate::{Decision, MeasuredEffect, StatsWindow};
+use crate::{Decision, LiveGradient, MeasuredEffect, StatsWindow};
 
 /// Decides whether and how the experts change. What it decides depends on its config, seed and script, on
 /// what it is shown and on its [`state`](Self::state) alone.
@@ -39,6 +48,24 @@ pub trait Policy {
         Decision::keep("this policy does not measure", evidence)
     }
 
+    /// Learns from one optimizer step: called after every one, before a decision at that step. The window has
+    /// the sums and the loss of this step alone, taken before its update; it holds no tensors, so nothing of
+    /// what is learnt reaches the backbone.
+    ///
+    /// # Panics
+    /// When the window is of another layout.
+    fn learn(&mut self, _window: &StatsWindow<'_>, _layout: &Layout) {}
+
+    /// What a head that is *not* isolated (`control.joint` above 0) asks of the live routers at one batch, with
+    /// the same window that [`learn`](Self::learn) gets afterwards: for each layer that routed something, in
+    /// layer order. Empty for every other policy.
+    ///
+    /// # Panics
+    /// When the window is of another layout.
+    fn live_gradient(&self, _window: &StatsWindow<'_>, _layout: &Layout) -> Vec<LiveGradient> {
+        Vec::new()
+    }
+
     /// All that it remembers.
     fn state(&self) -> PolicyState;
 }
@@ -52,6 +79,12 @@ pub enum PolicyError {
         /// The policy as a config names it.
         policy: &'static str,
     },
+    /// A head whose remembered networks or records are of another size.
+    #[error(
+        "the state holds another head than control.labels and control.head_hidden describe; resume with the config \
+         and the version of moelt that wrote the checkpoint"
+    )]
+    OtherHead,
     /// A placebo whose run has no decision left for some plan of its script.
     #[error(
         "{policy} follows {plans} plans, the last at decision {last}; this run has {decisions} decisions. Give it \
@@ -73,7 +106,7 @@ pub enum PolicyError {
 /// the run that a placebo follows; the others do not look at it.
 ///
 /// # Errors
-/// When a placebo has no script, or one that this run is too short for.
+/// When a placebo has no script, or one that this run is too short for; when the state is of another head.
 pub fn policy(
     config: &ControlConfig,
     seed: u64,
@@ -89,6 +122,13 @@ pub fn policy(
         PolicyKind::Frozen => Box::new(Frozen::new(state)),
         PolicyKind::Rule => Box::new(Rule::new(config.clone(), state)),
         PolicyKind::Dynmoe => Box::new(Dynmoe::new(config.clone(), state)),
+        PolicyKind::Lookahead => Box::new(Lookahead::new(config.clone(), seed, state)),
+        PolicyKind::Head => match config.labels {
+            LabelSource::Counterfactual => Box::new(Counterfactual::new(config.clone(), seed, state)?),
+            LabelSource::Synthetic | LabelSource::Entropy => {
+                Box::new(Labelled::new(config.clone(), seed, state)?)
+            }
+        },
         PolicyKind::PlaceboTime => Box::new(PlaceboTime::new(placebo("placebo_time")?, state)?),
         PolicyKind::PlaceboSurgery => Box::new(PlaceboSurgery::new(placebo("placebo_surgery")?, state)?),
     })
@@ -138,7 +178,7 @@ mod tests {
     fn a_policy_that_never_measures_keeps_the_experts() {
         let layout = Layout::uniform(1, LayerKind::Dense, 1);
         let mut frozen = policy(&ControlConfig::default(), 1, 100, None, PolicyState::default()).unwrap();
-        let window = StatsWindow { step: 50, total_steps: 100, sums: &[], opening: &[] };
+        let window = StatsWindow { step: 50, total_steps: 100, sums: &[], loss: 1.0, opening: &[] };
         assert_eq!(frozen.observe(&window, &layout, &[]).action, crate::Action::Keep);
     }
 }

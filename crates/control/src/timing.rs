@@ -2,7 +2,7 @@
 
 use std::ops::RangeInclusive;
 
-use moelt_schema::ControlConfig;
+use moelt_schema::{ControlConfig, LayerMemory};
 
 /// Slack for a fraction of all steps that is a whole step on paper and not quite in floating point.
 const ROUNDING: f64 = 1e-9;
@@ -57,6 +57,12 @@ impl Timing {
     pub(crate) fn step_of(&self, decision: u64) -> u64 {
         decision * self.every
     }
+}
+
+/// The last decision of the cooldown that `decision` falls into, for the layer with this memory.
+pub(crate) fn cooling_until(config: &ControlConfig, memory: &LayerMemory, decision: u64) -> Option<u64> {
+    let until = memory.last_edit?.saturating_add(config.cooldown);
+    (decision <= until).then_some(until)
 }
 
 #[cfg(test)]

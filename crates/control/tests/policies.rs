@@ -2,10 +2,10 @@
 
 #![allow(clippy::unwrap_used)] // a test that cannot go on should stop
 
-use moelt_control::{Action, Decision, MeasuredEffect, Policy, StatsWindow, policy};
+use moelt_control::{Action, Decision, MeasuredEffect, Policy, Replicate, StatsWindow, Trial, policy};
 use moelt_schema::{
-    ControlConfig, Edit, EditEffect, EditLog, Evidence, ExpertId, GrowInit, LayerId, LayerKind, LayerSums,
-    Layout, Plan, PolicyKind, PolicyState, Saliency, Stream, Streams, Unrouted,
+    ControlConfig, Edit, EditLog, Evidence, ExpertId, GrowInit, LayerId, LayerKind, LayerSums, Layout, Plan,
+    PolicyKind, PolicyState, Saliency, Stream, Streams, Unrouted,
 };
 use proptest::{prelude::*, sample::select};
 use rand::Rng;
@@ -38,10 +38,11 @@ impl<R: Rng> Dice<R> {
     }
 
     /// What a candidate does, now and then no number.
-    fn effect(&mut self, edits: Vec<Edit>) -> MeasuredEffect {
-        let loss_after = if self.unit() < 0.1 { f64::NAN } else { 1.0 + 0.3 * (self.unit() - 0.5) };
-        let effect = EditEffect { texts: 4, loss_before: 1.0, loss_after, deviation: 0.1 };
-        MeasuredEffect { edits, effect }
+    fn effect(&mut self, edits: Vec<Edit>, steps: u64) -> MeasuredEffect {
+        let loss = if self.unit() < 0.1 { f64::NAN } else { 1.0 + 0.3 * (self.unit() - 0.5) };
+        let standard_error = 0.05 * self.unit();
+        let replicate = (self.unit() < 0.5).then_some(Replicate { difference: loss - 1.0, standard_error });
+        MeasuredEffect { edits, steps, loss_keep: 1.0, loss, standard_error, replicate }
     }
 }
 
@@ -116,11 +117,11 @@ fn run(subject: &mut Subject<'_>, mut layout: Layout, seed: u64) -> Vec<(Layout,
     for step in (1..=DECISIONS).map(|decision| 10 * decision) {
         let moe = layout.layers().iter().filter(|layer| layer.kind != LayerKind::Dense);
         let sums: Vec<_> = moe.map(|layer| dice.sums(layer.n_experts())).collect();
-        let window = StatsWindow { step, total_steps: TOTAL, sums: &sums, opening: &[] };
+        let window = StatsWindow { step, total_steps: TOTAL, sums: &sums, loss: 1.0, opening: &[] };
         let mut decision = subject.policy().decide(&window, &layout);
         decisions.push((layout.clone(), decision.clone()));
-        if let Action::Measure(candidates) = decision.action {
-            let effects: Vec<_> = candidates.into_iter().map(|edits| dice.effect(edits)).collect();
+        if let Action::Measure(Trial { candidates, steps }) = decision.action {
+            let effects: Vec<_> = candidates.into_iter().map(|edits| dice.effect(edits, steps)).collect();
             decision = subject.policy().observe(&window, &layout, &effects);
             decisions.push((layout.clone(), decision.clone()));
         }

@@ -132,7 +132,7 @@ mod tests {
             ControlConfig { min_experts: limits.0, max_experts: limits.1, ..ControlConfig::default() };
         let zeros = LayerSums::zeros(tokens.len());
         let sums = LayerSums { rows: 10.0, tokens: tokens.to_vec(), mass: mass.to_vec(), unrouted, ..zeros };
-        let window = StatsWindow { step: 500, total_steps: 1000, sums: &[sums], opening: &[] };
+        let window = StatsWindow { step: 500, total_steps: 1000, sums: &[sums], loss: 1.0, opening: &[] };
         Dynmoe::new(config, PolicyState::default()).decide(&window, &layout)
     }
 

@@ -10,7 +10,7 @@ use rand::{Rng, seq::SliceRandom};
 
 use crate::{
     Decision, PolicyError,
-    edits::{NewIds, allows, describe},
+    edits::{NewIds, allows, change, describe},
     timing::Timing,
 };
 
@@ -136,16 +136,6 @@ impl StandIns {
             }
         }
     }
-}
-
-/// How many experts edits add.
-fn change(edits: &[Edit]) -> i64 {
-    let one = |edit: &Edit| match edit {
-        Edit::Grow { .. } => 1,
-        Edit::Prune { .. } | Edit::Merge { .. } => -1,
-        Edit::Upcycle { .. } | Edit::Reorder { .. } => 0,
-    };
-    edits.iter().map(one).sum()
 }
 
 /// The experts of a layer that has a router; none otherwise.

@@ -80,7 +80,7 @@ mod tests {
         let config = ControlConfig { every: 10, ..ControlConfig::default() };
         let script = Script::new(log, &config, 3, 100);
         let mut placebo = PlaceboSurgery::new(script, PolicyState::default()).unwrap();
-        let window = |step| StatsWindow { step, total_steps: 100, sums: &[], opening: &[] };
+        let window = |step| StatsWindow { step, total_steps: 100, sums: &[], loss: 1.0, opening: &[] };
         (1..=n).map(|decision| placebo.decide(&window(10 * decision), &layout)).collect()
     }
 

@@ -138,7 +138,8 @@ mod tests {
     fn run(placebo: &mut PlaceboTime, config: &ControlConfig, n_experts: usize) -> Vec<Decision> {
         let mut layout = Layout::uniform(1, LayerKind::Moe { top_k: 1 }, n_experts);
         let decide = |decision: u64| {
-            let window = StatsWindow { step: 10 * decision, total_steps: 200, sums: &[], opening: &[] };
+            let window =
+                StatsWindow { step: 10 * decision, total_steps: 200, sums: &[], loss: 1.0, opening: &[] };
             let decision = placebo.decide(&window, &layout);
             if let Action::Apply(edits) = &decision.action {
                 let plan = Plan {

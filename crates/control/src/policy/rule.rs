@@ -2,12 +2,11 @@
 //!
 //! Each layer is judged by itself and edited at most once a decision. A layer *grows* when its router is
 //! unsure (routing entropy) and no expert is idle (load entropy); it *prunes* the expert with the least
-//! [saliency](saliency). Both must be asked for by several windows. Windows of the warm-up and of a cooldown
+//! [`Saliency`]. Both must be asked for by several windows. Windows of the warm-up and of a cooldown
 //! count for nothing: they show a layer that is still settling.
 
 mod band;
 mod judge;
-mod saliency;
 #[cfg(test)]
 mod tests;
 
@@ -15,12 +14,13 @@ use moelt_schema::{
     ControlConfig, Edit, Evidence, ExpertId, LayerMemory, Layout, Limits, PolicyState, Saliency,
 };
 
-use self::{judge::Judge, saliency::Saliencies};
+use self::judge::Judge;
 use crate::{
-    Action, Decision, MeasuredEffect, Policy, StatsWindow,
+    Action, Decision, MeasuredEffect, Policy, StatsWindow, Trial,
     edits::{NewIds, allows},
     layer_view::LayerView,
-    timing::Timing,
+    saliency::Saliencies,
+    timing::{Timing, cooling_until},
 };
 
 /// Edits by rule.
@@ -99,7 +99,7 @@ impl Policy for Rule {
         }
         let reason = format!("the loss without each of {} experts decides which may go", candidates.len());
         let evidence = self.evidence(&layers, &[]);
-        Decision { action: Action::Measure(candidates), reason, evidence }
+        Decision { action: Action::Measure(Trial { candidates, steps: 0 }), reason, evidence }
     }
 
     fn observe(&mut self, window: &StatsWindow<'_>, layout: &Layout, effects: &[MeasuredEffect]) -> Decision {
@@ -109,12 +109,6 @@ impl Policy for Rule {
     fn state(&self) -> PolicyState {
         self.state.clone()
     }
-}
-
-/// The last decision of the cooldown that `decision` falls into.
-fn cooling_until(config: &ControlConfig, memory: &LayerMemory, decision: u64) -> Option<u64> {
-    let until = memory.last_edit?.saturating_add(config.cooldown);
-    (decision <= until).then_some(until)
 }
 
 fn can_prune(limits: &Limits, layer: &LayerView<'_>) -> bool {

@@ -1,11 +1,14 @@
 //! One layer at one decision: whether it grows, sheds an expert or stays.
 
-use moelt_schema::{ControlConfig, Edit, Evidence, ExpertId, ExpertInit, GrowInit, LayerMemory};
+use moelt_schema::{ControlConfig, Edit, Evidence, ExpertId, LayerMemory};
 
-use super::{band::Band, can_prune, cooling_until, saliency::Saliencies};
+use super::{band::Band, can_prune};
 use crate::{
     edits::{NewIds, allows, describe, note},
     layer_view::LayerView,
+    moves::init,
+    saliency::Saliencies,
+    timing::cooling_until,
 };
 
 /// A layer before its judge.
@@ -82,8 +85,17 @@ impl Judge<'_> {
         unsure.and(Band::above(self.layer.load_entropy(), grow_load_above, hysteresis))
     }
 
+    /// Whether an expert asks to be pruned. What several experts cost together is not the sum of what each
+    /// costs alone; so of measured losses only the smallest asks, and the others wait in the dead band.
     fn prune_band(&self, expert: ExpertId, value: f64) -> Band {
-        self.saliencies.band(expert, value, self.config.prune_below, self.config.hysteresis)
+        if !value.is_finite() {
+            return Band::Off;
+        }
+        let is_weakest = self.saliencies.weakest().is_some_and(|(weakest, _)| weakest == expert);
+        match Band::below(value, self.config.prune_below, self.config.hysteresis) {
+            Band::Asks if self.saliencies.are_measured() && !is_weakest => Band::Dead,
+            band => band,
+        }
     }
 
     /// Windows that must ask: one at least.
@@ -104,11 +116,7 @@ impl Judge<'_> {
             return None;
         }
         let parent = self.layer.busiest();
-        let init = match self.config.init {
-            GrowInit::Fresh => ExpertInit::Fresh,
-            GrowInit::Copy => ExpertInit::Copy { parent, noise: self.config.noise },
-            GrowInit::Split => ExpertInit::Split { parent },
-        };
+        let init = init(self.config, parent);
         Some(Edit::Grow { layer: self.layer.id, new: new_ids.take(), init })
     }
 

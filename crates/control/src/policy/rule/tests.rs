@@ -1,12 +1,12 @@
 //! Hand-worked windows for the rule.
 
 use moelt_schema::{
-    ControlConfig, Edit, EditEffect, Evidence, ExpertId, ExpertInit, GrowInit, LayerId, LayerKind, LayerSums,
-    Layout, Plan, PolicyState, Saliency,
+    ControlConfig, Edit, Evidence, ExpertId, ExpertInit, GrowInit, LayerId, LayerKind, LayerSums, Layout,
+    Plan, PolicyState, Saliency,
 };
 
 use super::Rule;
-use crate::{Action, Decision, MeasuredEffect, Policy, StatsWindow};
+use crate::{Action, Decision, MeasuredEffect, Policy, StatsWindow, Trial};
 
 /// A run of 100 decisions, every 10 steps, whose edits are applied.
 struct Run {
@@ -26,9 +26,9 @@ impl Run {
     /// Decides; candidates do to the loss what `increase` says.
     fn decide(&mut self, sums: &[LayerSums], increase: impl Fn(ExpertId) -> f64) -> Decision {
         self.step += self.config.every;
-        let window = StatsWindow { step: self.step, total_steps: 1000, sums, opening: &[] };
+        let window = StatsWindow { step: self.step, total_steps: 1000, sums, loss: 1.0, opening: &[] };
         let mut decision = self.rule.decide(&window, &self.layout);
-        if let Action::Measure(candidates) = decision.action {
+        if let Action::Measure(Trial { candidates, .. }) = decision.action {
             let effects: Vec<_> = candidates.into_iter().map(|edits| effect(edits, &increase)).collect();
             decision = self.rule.observe(&window, &self.layout, &effects);
         }
@@ -52,8 +52,8 @@ impl Run {
 
 fn effect(edits: Vec<Edit>, increase: impl Fn(ExpertId) -> f64) -> MeasuredEffect {
     let [Edit::Prune { expert, .. }] = edits[..] else { panic!("{edits:?}") };
-    let loss_after = 0.5 + increase(expert);
-    MeasuredEffect { edits, effect: EditEffect { texts: 8, loss_before: 0.5, loss_after, deviation: 0.0 } }
+    let loss = 0.5 + increase(expert);
+    MeasuredEffect { edits, steps: 0, loss_keep: 0.5, loss, standard_error: 0.01, replicate: None }
 }
 
 /// A window with these rows per expert and this part of the largest routing entropy.
@@ -127,7 +127,10 @@ fn outside_its_time_it_keeps_and_counts_nothing() {
     let window_sums = [even(2, 0.9)];
     let mut rule = Rule::new(config, PolicyState::default());
     let mut decide = |step| {
-        rule.decide(&StatsWindow { step, total_steps: 1000, sums: &window_sums, opening: &[] }, &layout)
+        rule.decide(
+            &StatsWindow { step, total_steps: 1000, sums: &window_sums, loss: 1.0, opening: &[] },
+            &layout,
+        )
     };
     let early = decide(100);
     assert_eq!((early.action, early.reason.as_str()), (Action::Keep, "warm-up until step 100"));
@@ -263,16 +266,21 @@ fn by_loss() -> ControlConfig {
 #[test]
 fn loss_measures_every_expert_that_could_go() {
     let mut run = Run::new(ControlConfig { min_experts: 2, ..by_loss() }, 2, 3);
-    let window =
-        StatsWindow { step: 10, total_steps: 1000, sums: &[even(3, 0.1), even(3, 0.1)], opening: &[] };
+    let window = StatsWindow {
+        step: 10,
+        total_steps: 1000,
+        sums: &[even(3, 0.1), even(3, 0.1)],
+        loss: 1.0,
+        opening: &[],
+    };
     let decision = run.rule.decide(&window, &run.layout);
     let prune = |layer, expert| vec![Edit::Prune { layer: LayerId(layer), expert: ExpertId(expert) }];
     let candidates = [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (1, 2)].map(|(l, e)| prune(l, e));
-    assert_eq!(decision.action, Action::Measure(candidates.into()));
+    assert_eq!(decision.action, Action::Measure(Trial { candidates: candidates.into(), steps: 0 }));
     assert_eq!(decision.reason, "the loss without each of 6 experts decides which may go");
     // At its least size nothing can go: growth is decided at once.
     let mut run = Run::new(ControlConfig { min_experts: 3, confirm: 1, ..by_loss() }, 1, 3);
-    let window = StatsWindow { step: 10, total_steps: 1000, sums: &[even(3, 0.9)], opening: &[] };
+    let window = StatsWindow { step: 10, total_steps: 1000, sums: &[even(3, 0.9)], loss: 1.0, opening: &[] };
     assert_eq!(run.rule.decide(&window, &run.layout).action, grow(3, ExpertInit::Fresh));
 }
 
@@ -323,7 +331,7 @@ fn growth_is_decided_with_the_losses_known() {
 fn a_model_without_routers_is_kept() {
     let mut rule = Rule::new(ControlConfig::default(), PolicyState::default());
     let layout = Layout::uniform(2, LayerKind::Dense, 1);
-    let decision =
-        rule.decide(&StatsWindow { step: 500, total_steps: 1000, sums: &[], opening: &[] }, &layout);
+    let decision = rule
+        .decide(&StatsWindow { step: 500, total_steps: 1000, sums: &[], loss: 1.0, opening: &[] }, &layout);
     assert_eq!((decision.action, decision.reason.as_str()), (Action::Keep, "no layer has a router"));
 }

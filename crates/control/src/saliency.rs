@@ -2,11 +2,10 @@
 
 use moelt_schema::{Edit, Evidence, ExpertId, Saliency};
 
-use super::band::Band;
 use crate::{MeasuredEffect, edits::note, layer_view::LayerView};
 
 /// The saliency of a layer's experts. A share is a part of the even share `1/n`; a loss increase is in nats.
-pub(super) struct Saliencies {
+pub(crate) struct Saliencies {
     kind: Saliency,
     /// In router order, as far as they were measured; not finite where that went wrong. Without experts
     /// that are still being let in.
@@ -15,7 +14,7 @@ pub(super) struct Saliencies {
 
 impl Saliencies {
     /// From the window, or from the effects of pruning each expert.
-    pub(super) fn new(kind: Saliency, layer: &LayerView<'_>, effects: &[MeasuredEffect]) -> Self {
+    pub(crate) fn new(kind: Saliency, layer: &LayerView<'_>, effects: &[MeasuredEffect]) -> Self {
         let carried = match kind {
             Saliency::Utilization => layer.sums.tokens.clone(),
             Saliency::RouterMass => layer.sums.mass.clone(),
@@ -30,37 +29,36 @@ impl Saliencies {
     }
 
     /// Every expert with its value.
-    pub(super) fn values(&self) -> &[(ExpertId, f64)] {
+    pub(crate) fn values(&self) -> &[(ExpertId, f64)] {
         &self.values
     }
 
     /// The expert that carries least, the first of several.
-    pub(super) fn weakest(&self) -> Option<(ExpertId, f64)> {
+    pub(crate) fn weakest(&self) -> Option<(ExpertId, f64)> {
+        self.weakest_first().first().copied()
+    }
+
+    /// Experts with a number, those that carry least first; in router order where they are equal.
+    pub(crate) fn weakest_first(&self) -> Vec<(ExpertId, f64)> {
         let finite = self.values.iter().copied().filter(|(_, value)| value.is_finite());
-        finite.min_by(|one, other| one.1.total_cmp(&other.1))
+        let mut finite: Vec<_> = finite.collect();
+        finite.sort_by(|one, other| one.1.total_cmp(&other.1));
+        finite
     }
 
     /// Experts that were measured without a number coming out.
-    pub(super) fn unknown(&self) -> Vec<ExpertId> {
+    pub(crate) fn unknown(&self) -> Vec<ExpertId> {
         let unknown = self.values.iter().filter(|(_, value)| !value.is_finite());
         unknown.map(|(expert, _)| *expert).collect()
     }
 
-    /// Whether an expert asks to be pruned. What several experts cost together is not the sum of what each
-    /// costs alone; so of measured losses only the smallest asks, and the others wait in the dead band.
-    pub(super) fn band(&self, expert: ExpertId, value: f64, below: f64, hysteresis: f64) -> Band {
-        if !value.is_finite() {
-            return Band::Off;
-        }
-        let is_weakest = self.weakest().is_some_and(|(weakest, _)| weakest == expert);
-        match Band::below(value, below, hysteresis) {
-            Band::Asks if self.kind == Saliency::Loss && !is_weakest => Band::Dead,
-            band => band,
-        }
+    /// Whether these are losses that were measured.
+    pub(crate) fn are_measured(&self) -> bool {
+        self.kind == Saliency::Loss
     }
 
     /// A value for people, with what it is.
-    pub(super) fn describe(&self, value: f64) -> String {
+    pub(crate) fn describe(&self, value: f64) -> String {
         match self.kind {
             Saliency::Utilization => format!("utilization {value:.3} of the even share"),
             Saliency::RouterMass => format!("router mass {value:.3} of the even share"),
@@ -70,7 +68,7 @@ impl Saliencies {
     }
 
     /// Every value, as evidence.
-    pub(super) fn note(&self, layer: &LayerView<'_>, evidence: &mut Evidence) {
+    pub(crate) fn note(&self, layer: &LayerView<'_>, evidence: &mut Evidence) {
         for (expert, value) in &self.values {
             note(evidence, layer.name(format_args!("saliency.{}", expert.0)), *value);
         }
@@ -96,7 +94,7 @@ mod tests {
 
     fn values(kind: Saliency, sums: LayerSums) -> Vec<f64> {
         let layout = Layout::uniform(1, LayerKind::Moe { top_k: 1 }, sums.tokens.len());
-        let window = StatsWindow { step: 1, total_steps: 2, sums: &[sums], opening: &[] };
+        let window = StatsWindow { step: 1, total_steps: 2, sums: &[sums], loss: 1.0, opening: &[] };
         let layer = &LayerView::all(&window, &layout)[0];
         Saliencies::new(kind, layer, &[]).values().iter().map(|(_, value)| *value).collect()
     }
@@ -134,7 +132,7 @@ mod tests {
         let layout = Layout::uniform(1, LayerKind::Moe { top_k: 1 }, 2);
         let sums = LayerSums { rows: 9.0, tokens: vec![9.0, 0.0], ..LayerSums::zeros(2) };
         let opening = [(moelt_schema::LayerId(0), ExpertId(1))];
-        let window = StatsWindow { step: 1, total_steps: 2, sums: &[sums], opening: &opening };
+        let window = StatsWindow { step: 1, total_steps: 2, sums: &[sums], loss: 1.0, opening: &opening };
         let layer = &LayerView::all(&window, &layout)[0];
         assert_eq!(Saliencies::new(Saliency::Utilization, layer, &[]).weakest(), Some((ExpertId(0), 2.0)));
     }

@@ -1,0 +1,170 @@
+//! Moves turned into edits: the candidates of look-ahead and of the head.
+
+use moelt_schema::{ControlConfig, Edit, ExpertId, ExpertInit, GrowInit, LayerId, Layout, Move, Saliency};
+
+use crate::{
+    edits::{NewIds, allows},
+    layer_view::LayerView,
+    saliency::Saliencies,
+};
+
+/// A move of one layer, written down.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Candidate {
+    pub(crate) layer: LayerId,
+    pub(crate) kind: Move,
+    pub(crate) edits: Vec<Edit>,
+}
+
+impl Candidate {
+    /// The name of a number of this candidate in the evidence.
+    pub(crate) fn name(&self, what: &str) -> String {
+        format!("layer{}.{}.{what}", self.layer.0, self.kind.name())
+    }
+}
+
+/// The configured moves of a layer that the limits allow, each numbered as if it were the only one. Of two
+/// that come to the same edits the first stays: a layer of two that halves prunes.
+pub(crate) fn candidates(config: &ControlConfig, layer: &LayerView<'_>, layout: &Layout) -> Vec<Candidate> {
+    let mut candidates: Vec<Candidate> = Vec::new();
+    for kind in &config.candidates {
+        let edits = edits(*kind, config, layer, &mut NewIds::of(layout));
+        if !edits.is_empty() && candidates.iter().all(|other| other.edits != edits) {
+            candidates.push(Candidate { layer: layer.id, kind: *kind, edits });
+        }
+    }
+    candidates
+}
+
+/// The edits of a move; none when the limits, or experts still being let in, leave nothing to do.
+pub(crate) fn edits(
+    kind: Move,
+    config: &ControlConfig,
+    layer: &LayerView<'_>,
+    new_ids: &mut NewIds,
+) -> Vec<Edit> {
+    let edits: Vec<Edit> = match kind {
+        Move::Grow => grow(config, layer, vec![layer.busiest()], new_ids),
+        Move::Double => grow(config, layer, busiest_first(layer), new_ids),
+        Move::Prune => prune(config, layer, 1),
+        Move::Halve => prune(config, layer, layer.n() / 2),
+    };
+    let n = match kind {
+        Move::Grow | Move::Double => layer.n() + edits.len(),
+        Move::Prune | Move::Halve => layer.n() - edits.len(),
+    };
+    if allows(&config.limits(), n) { edits } else { Vec::new() }
+}
+
+/// How a new expert begins that takes after `parent`, where it takes after one.
+pub(crate) fn init(config: &ControlConfig, parent: ExpertId) -> ExpertInit {
+    match config.init {
+        GrowInit::Fresh => ExpertInit::Fresh,
+        GrowInit::Copy => ExpertInit::Copy { parent, noise: config.noise },
+        GrowInit::Split => ExpertInit::Split { parent },
+    }
+}
+
+/// What saliency means where experts are ranked and nothing was measured for it: REAP stands in for the loss.
+pub(crate) fn ranking(saliency: Saliency) -> Saliency {
+    if saliency == Saliency::Loss { Saliency::Reap } else { saliency }
+}
+
+fn grow(
+    config: &ControlConfig,
+    layer: &LayerView<'_>,
+    parents: Vec<ExpertId>,
+    new_ids: &mut NewIds,
+) -> Vec<Edit> {
+    let room = config.max_experts.saturating_sub(layer.n());
+    let grow = |parent| Edit::Grow { layer: layer.id, new: new_ids.take(), init: init(config, parent) };
+    parents.into_iter().take(room).map(grow).collect()
+}
+
+/// The experts with the most rows first, without those that are still being let in.
+fn busiest_first(layer: &LayerView<'_>) -> Vec<ExpertId> {
+    let by_rows = layer.layout.experts.iter().copied().zip(&layer.sums.tokens);
+    let mut by_rows: Vec<_> = by_rows.filter(|(expert, _)| !layer.is_opening(*expert)).collect();
+    by_rows.sort_by(|one, other| other.1.total_cmp(one.1));
+    by_rows.into_iter().map(|(expert, _)| expert).collect()
+}
+
+/// The `n` least salient experts go, or as many as the limits allow.
+fn prune(config: &ControlConfig, layer: &LayerView<'_>, n: usize) -> Vec<Edit> {
+    let spare = layer.n().saturating_sub(config.limits().min.max(1));
+    let saliencies = Saliencies::new(ranking(config.saliency), layer, &[]);
+    let weakest = saliencies.weakest_first().into_iter().take(n.min(spare));
+    weakest.map(|(expert, _)| Edit::Prune { layer: layer.id, expert }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use moelt_schema::{LayerKind, LayerSums};
+
+    use super::*;
+    use crate::StatsWindow;
+
+    /// The candidates of one layer with these rows per expert, as kinds with the experts they name.
+    fn of(config: &ControlConfig, tokens: &[f64], opening: &[u64]) -> Vec<(Move, Vec<u64>)> {
+        let layout = Layout::uniform(1, LayerKind::Moe { top_k: 1 }, tokens.len());
+        let rows = tokens.iter().sum();
+        let sums = LayerSums { rows, tokens: tokens.into(), ..LayerSums::zeros(tokens.len()) };
+        let opening: Vec<_> = opening.iter().map(|id| (LayerId(0), ExpertId(*id))).collect();
+        let window = StatsWindow { step: 1, total_steps: 2, sums: &[sums], loss: 1.0, opening: &opening };
+        let layer = &LayerView::all(&window, &layout)[0];
+        let id = |edit: &Edit| match edit {
+            Edit::Grow { init, .. } => init.parent().unwrap().0,
+            Edit::Prune { expert, .. } => expert.0,
+            _ => panic!("{edit:?}"),
+        };
+        let candidates = candidates(config, layer, &layout).into_iter();
+        candidates.map(|candidate| (candidate.kind, candidate.edits.iter().map(id).collect())).collect()
+    }
+
+    fn config(min_experts: usize, max_experts: usize) -> ControlConfig {
+        ControlConfig { init: GrowInit::Split, min_experts, max_experts, ..ControlConfig::default() }
+    }
+
+    #[test]
+    fn parents_are_the_busiest_and_the_least_salient_go() {
+        let tokens = [3.0, 9.0, 1.0, 5.0, 2.0];
+        let all = [
+            (Move::Grow, vec![1]),
+            (Move::Double, vec![1, 3, 0, 4, 2]),
+            (Move::Prune, vec![2]),
+            (Move::Halve, vec![2, 4]),
+        ];
+        assert_eq!(of(&config(1, 16), &tokens, &[]), all);
+        let tight = [(Move::Grow, vec![1]), (Move::Double, vec![1, 3]), (Move::Prune, vec![2])];
+        assert_eq!(of(&config(4, 7), &tokens, &[]), tight);
+        assert_eq!(of(&config(5, 5), &tokens, &[]), []);
+    }
+
+    #[test]
+    fn the_same_edits_are_one_candidate() {
+        assert_eq!(of(&config(1, 16), &[3.0], &[]), [(Move::Grow, vec![0])]);
+        let of_two = of(&config(1, 16), &[3.0, 2.0], &[]);
+        assert_eq!(of_two, [(Move::Grow, vec![0]), (Move::Double, vec![0, 1]), (Move::Prune, vec![1])]);
+    }
+
+    #[test]
+    fn experts_that_are_being_let_in_stay() {
+        let halve = of(&config(1, 4), &[3.0, 9.0, 0.0, 0.0], &[2, 3]);
+        assert_eq!(halve, [(Move::Prune, vec![0]), (Move::Halve, vec![0, 1])]);
+    }
+
+    #[test]
+    fn new_experts_have_ids_of_their_own() {
+        let layout = Layout::uniform(1, LayerKind::Moe { top_k: 1 }, 2);
+        let sums = LayerSums { rows: 3.0, tokens: vec![1.0, 2.0], ..LayerSums::zeros(2) };
+        let window = StatsWindow { step: 1, total_steps: 2, sums: &[sums], loss: 1.0, opening: &[] };
+        let layer = &LayerView::all(&window, &layout)[0];
+        let grow = |id| Edit::Grow { layer: LayerId(0), new: ExpertId(id), init: ExpertInit::Fresh };
+        let config = ControlConfig::default();
+        let candidates = candidates(&config, layer, &layout);
+        assert_eq!(
+            (&candidates[0].edits[..], &candidates[1].edits[..]),
+            (&[grow(2)][..], &[grow(2), grow(3)][..])
+        );
+    }
+}

@@ -1,0 +1,154 @@
+//! Every move is tried at every decision point; the best that surely beats keeping is made.
+//!
+//! At most one layer is edited a decision. "Keep" is always the alternative: it is what every candidate is
+//! measured against.
+
+use moelt_schema::{ControlConfig, Layout, PolicyState};
+
+use super::survey::Surveyor;
+use crate::{Action, Decision, MeasuredEffect, Policy, StatsWindow, Trial};
+
+/// Edits by measurement alone.
+pub(super) struct Lookahead(Surveyor);
+
+impl Lookahead {
+    pub(super) fn new(config: ControlConfig, seed: u64, state: PolicyState) -> Self {
+        Self(Surveyor::new(config, seed, state))
+    }
+}
+
+impl Policy for Lookahead {
+    fn decide(&mut self, window: &StatsWindow<'_>, layout: &Layout) -> Decision {
+        self.0.begin(window, layout);
+        let survey = self.0.survey(window, layout);
+        let evidence = self.0.evidence(window, &survey);
+        let candidates = self.0.candidates(&survey, layout);
+        if candidates.is_empty() {
+            return Decision::keep(survey.nothing_to_do(), evidence);
+        }
+        let steps = self.0.config.horizon;
+        let reason = format!("{} candidates train {steps} steps against keeping", candidates.len());
+        let candidates = candidates.into_iter().map(|candidate| candidate.edits).collect();
+        Decision { action: Action::Measure(Trial { candidates, steps }), reason, evidence }
+    }
+
+    fn observe(&mut self, window: &StatsWindow<'_>, layout: &Layout, effects: &[MeasuredEffect]) -> Decision {
+        let survey = self.0.survey(window, layout);
+        let evidence = self.0.evidence(window, &survey);
+        let measured = self.0.measured(self.0.candidates(&survey, layout), effects);
+        self.0.choose(measured, evidence)
+    }
+
+    fn state(&self) -> PolicyState {
+        self.0.state.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use moelt_schema::{Edit, ExpertId, ExpertInit, LayerId, LayerKind, LayerSums, Move};
+
+    use super::*;
+
+    fn config() -> ControlConfig {
+        ControlConfig {
+            every: 10,
+            warmup: 0.0,
+            until: 1.0,
+            cooldown: 1,
+            horizon: 30,
+            ..ControlConfig::default()
+        }
+    }
+
+    fn grow(ids: std::ops::Range<u64>) -> Vec<Edit> {
+        let grow = |id| Edit::Grow { layer: LayerId(0), new: ExpertId(id), init: ExpertInit::Fresh };
+        ids.map(grow).collect()
+    }
+
+    fn prune(ids: &[u64]) -> Vec<Edit> {
+        ids.iter().map(|id| Edit::Prune { layer: LayerId(0), expert: ExpertId(*id) }).collect()
+    }
+
+    fn effect(edits: &[Edit], loss: f64) -> MeasuredEffect {
+        let edits = edits.to_vec();
+        MeasuredEffect { edits, steps: 30, loss_keep: 0.5, loss, standard_error: 0.01, replicate: None }
+    }
+
+    /// Experts 0 to 3 with 4, 3, 2 and 1 rows.
+    fn sums() -> [LayerSums; 1] {
+        [LayerSums { rows: 10.0, tokens: vec![4.0, 3.0, 2.0, 1.0], ..LayerSums::zeros(4) }]
+    }
+
+    fn window(step: u64, sums: &[LayerSums]) -> StatsWindow<'_> {
+        StatsWindow { step, total_steps: 100, sums, loss: 0.5, opening: &[] }
+    }
+
+    #[test]
+    fn every_move_is_measured_and_the_best_sure_one_is_made() {
+        let (layout, sums) = (Layout::uniform(1, LayerKind::Moe { top_k: 1 }, 4), sums());
+        let mut lookahead = Lookahead::new(config(), 1, PolicyState::default());
+        let candidates = vec![grow(4..5), grow(4..8), prune(&[3]), prune(&[3, 2])];
+        let decision = lookahead.decide(&window(10, &sums), &layout);
+        assert_eq!(decision.action, Action::Measure(Trial { candidates, steps: 30 }));
+        let effects = [
+            effect(&grow(4..5), 0.4),
+            effect(&grow(4..8), 0.3),
+            effect(&prune(&[3]), f64::NAN),
+            effect(&prune(&[3, 2]), 0.6),
+        ];
+        let decision = lookahead.observe(&window(10, &sums), &layout, &effects);
+        assert_eq!(decision.action, Action::Apply(grow(4..8)));
+        assert!(
+            decision.reason.contains("gain +0.1960 ± 0.0100 nats measured after 30 steps"),
+            "{}",
+            decision.reason
+        );
+        let evidence = &decision.evidence.0;
+        assert_eq!((evidence["candidates"], evidence["not_finite"]), (4.0, 1.0));
+        assert!((evidence["layer0.halve.gain"] + 0.098).abs() < 1e-12);
+        assert!(!evidence.contains_key("layer0.prune.gain"));
+        // The layer cools down for one decision.
+        let decision = lookahead.decide(&window(20, &sums), &layout);
+        assert_eq!(decision.action, Action::Keep);
+        assert_eq!(decision.reason, "layer 0: cooling down through decision 2, this is decision 2");
+        assert!(matches!(lookahead.decide(&window(30, &sums), &layout).action, Action::Measure(_)));
+    }
+
+    #[test]
+    fn in_doubt_the_experts_stay() {
+        let (layout, sums) = (Layout::uniform(1, LayerKind::Moe { top_k: 1 }, 4), sums());
+        let config = ControlConfig { candidates: vec![Move::Grow, Move::Prune], ..config() };
+        let mut lookahead = Lookahead::new(config, 1, PolicyState::default());
+        lookahead.decide(&window(10, &sums), &layout);
+        let effects = [effect(&grow(4..5), 0.485), effect(&prune(&[3]), 0.6)];
+        let decision = lookahead.observe(&window(10, &sums), &layout, &effects);
+        assert_eq!(decision.action, Action::Keep);
+        let reason = "of 2 measured candidates none surely beats keeping: nearest is layer 0 grow, gain \
+                      +0.0140 ± 0.0100 nats";
+        assert_eq!(decision.reason, reason);
+    }
+
+    #[test]
+    fn outside_its_time_nothing_is_measured() {
+        let (layout, sums) = (Layout::uniform(1, LayerKind::Moe { top_k: 1 }, 4), sums());
+        let config = ControlConfig { warmup: 0.1, ..config() };
+        let mut lookahead = Lookahead::new(config, 1, PolicyState::default());
+        let decision = lookahead.decide(&window(10, &sums), &layout);
+        assert_eq!((decision.action, decision.reason.as_str()), (Action::Keep, "warm-up until step 10"));
+        assert!(decision.evidence.0.contains_key("layer0.feature.progress"));
+    }
+
+    #[test]
+    fn a_second_measurement_is_evidence_and_nothing_else() {
+        let (layout, sums) = (Layout::uniform(1, LayerKind::Moe { top_k: 1 }, 4), sums());
+        let mut lookahead = Lookahead::new(config(), 1, PolicyState::default());
+        lookahead.decide(&window(10, &sums), &layout);
+        let mut effect = effect(&prune(&[3]), 0.5);
+        effect.replicate = Some(crate::Replicate { difference: -9.0, standard_error: 0.5 });
+        let decision = lookahead.observe(&window(10, &sums), &layout, &[effect]);
+        assert_eq!(decision.action, Action::Keep);
+        assert_eq!(decision.evidence.0["layer0.prune.replicate"], 9.001);
+        assert_eq!(decision.evidence.0["layer0.prune.replicate_se"], 0.5);
+    }
+}
