@@ -5,6 +5,10 @@
 //! It touches no model and no files. All it remembers is a [`PolicyState`](moelt_schema::PolicyState), so
 //! that a resumed run decides as an uninterrupted one.
 //!
+//! Two kinds of policy measure what edits are worth ([`Gain`]) after training candidates on forks ([`Trial`]):
+//! look-ahead always does, and the [`head`] that learns from measured effects does where it is unsure. Heads
+//! that learn from labels ([`Label`]) are there as negative controls. All of them see a layer as [`Features`].
+//!
 //! Here one expert that rows leave idle is named after its second idle window:
 //!
 //! ```

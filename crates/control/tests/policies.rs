@@ -4,8 +4,8 @@
 
 use moelt_control::{Action, Decision, MeasuredEffect, Policy, Replicate, StatsWindow, Trial, policy};
 use moelt_schema::{
-    ControlConfig, Edit, EditLog, Evidence, ExpertId, GrowInit, LayerId, LayerKind, LayerSums, Layout, Plan,
-    PolicyKind, PolicyState, Saliency, Stream, Streams, Unrouted,
+    ControlConfig, Edit, EditLog, Evidence, ExpertId, GrowInit, LabelSource, LayerId, LayerKind, LayerSums,
+    Layout, Plan, PolicyKind, PolicyState, Saliency, Stream, Streams, Unrouted,
 };
 use proptest::{prelude::*, sample::select};
 use rand::Rng;
@@ -35,6 +35,19 @@ impl<R: Rng> Dice<R> {
         let unrouted = Unrouted { rows: (3.0 * self.unit()).floor(), sum: self.units(4) };
         let [gate, gate_norm, mass] = [self.units(n), self.units(n), self.units(n)];
         LayerSums { rows, tokens, entropy, gate, gate_norm, mass, unrouted }
+    }
+
+    /// A window of every layer with a router.
+    fn layer_sums(&mut self, layout: &Layout) -> Vec<LayerSums> {
+        let routed = layout.layers().iter().filter(|layer| layer.kind != LayerKind::Dense);
+        routed.map(|layer| self.sums(layer.n_experts())).collect()
+    }
+
+    /// The newest expert of each layer is being let in, now and then.
+    fn opening(&mut self, layout: &Layout) -> Vec<(LayerId, ExpertId)> {
+        let newest = |layer: &moelt_schema::LayerLayout| layer.experts[layer.n_experts() - 1];
+        let layers = layout.layers().iter().zip(0..).map(|(layer, id)| (LayerId(id), newest(layer)));
+        layers.filter(|_| self.unit() < 0.1).collect()
     }
 
     /// What a candidate does, now and then no number.
@@ -115,9 +128,17 @@ fn run(subject: &mut Subject<'_>, mut layout: Layout, seed: u64) -> Vec<(Layout,
     let mut dice = Dice(Streams::new(seed).rng(Stream::Policy, 1));
     let mut decisions = Vec::new();
     for step in (1..=DECISIONS).map(|decision| 10 * decision) {
-        let moe = layout.layers().iter().filter(|layer| layer.kind != LayerKind::Dense);
-        let sums: Vec<_> = moe.map(|layer| dice.sums(layer.n_experts())).collect();
-        let window = StatsWindow { step, total_steps: TOTAL, sums: &sums, loss: 1.0, opening: &[] };
+        let opening = dice.opening(&layout);
+        for step in [step - 1, step] {
+            let (sums, loss) = (dice.layer_sums(&layout), dice.unit());
+            let window = StatsWindow { step, total_steps: TOTAL, sums: &sums, loss, opening: &opening };
+            let live = subject.policy().live_gradient(&window, &layout);
+            assert!(live.is_empty() || subject.config.joint > 0.0);
+            subject.policy().learn(&window, &layout);
+        }
+        let (sums, loss) =
+            (dice.layer_sums(&layout), if dice.unit() < 0.05 { f64::NAN } else { dice.unit() });
+        let window = StatsWindow { step, total_steps: TOTAL, sums: &sums, loss, opening: &opening };
         let mut decision = subject.policy().decide(&window, &layout);
         decisions.push((layout.clone(), decision.clone()));
         if let Action::Measure(Trial { candidates, steps }) = decision.action {
@@ -141,7 +162,10 @@ fn after(decision: &Decision, step: u64, layout: Layout, config: &ControlConfig)
         Action::Apply(edits) => edits.clone(),
     };
     assert!(!edits.is_empty());
-    if matches!(config.policy, PolicyKind::Rule | PolicyKind::Dynmoe) {
+    if config.looks_ahead() {
+        assert!(edits.iter().all(|edit| edit.layer() == edits[0].layer()), "one move a decision: {edits:?}");
+    }
+    if !matches!(config.policy, PolicyKind::PlaceboTime | PolicyKind::PlaceboSurgery) {
         let progress = step as f64 / TOTAL as f64;
         assert!(config.warmup < progress && progress <= config.until, "edits at step {step}");
     }
@@ -150,15 +174,33 @@ fn after(decision: &Decision, step: u64, layout: Layout, config: &ControlConfig)
     checked.after().clone()
 }
 
-fn configs() -> impl Strategy<Value = ControlConfig> {
-    let kinds = select(vec![
-        PolicyKind::Frozen,
-        PolicyKind::Rule,
-        PolicyKind::Rule,
-        PolicyKind::Dynmoe,
-        PolicyKind::PlaceboTime,
-        PolicyKind::PlaceboSurgery,
-    ]);
+/// Policies that remember little, and quick to run.
+const PLAIN: [PolicyKind; 6] = [
+    PolicyKind::Frozen,
+    PolicyKind::Rule,
+    PolicyKind::Rule,
+    PolicyKind::Dynmoe,
+    PolicyKind::PlaceboTime,
+    PolicyKind::PlaceboSurgery,
+];
+
+/// Policies that look ahead or learn.
+const LEARNING: [PolicyKind; 4] =
+    [PolicyKind::Lookahead, PolicyKind::Head, PolicyKind::Head, PolicyKind::Head];
+
+/// Configs of policies that look ahead or learn.
+fn learning_configs() -> impl Strategy<Value = ControlConfig> {
+    let labels = select(vec![LabelSource::Synthetic, LabelSource::Entropy, LabelSource::Counterfactual]);
+    (configs(&LEARNING), labels, 0.0..3.0f64, any::<bool>()).prop_map(
+        |(config, labels, confidence, joint)| {
+            let joint = if joint && labels == LabelSource::Entropy { 0.1 } else { 0.0 };
+            ControlConfig { labels, confidence, joint, head_hidden: 3, expert_cost: 0.01, ..config }
+        },
+    )
+}
+
+fn configs(kinds: &'static [PolicyKind]) -> impl Strategy<Value = ControlConfig> {
+    let kinds = select(kinds);
     let saliencies =
         select(vec![Saliency::Utilization, Saliency::RouterMass, Saliency::Reap, Saliency::Loss]);
     let inits = select(vec![GrowInit::Fresh, GrowInit::Copy, GrowInit::Split]);
@@ -189,7 +231,7 @@ proptest! {
 
     #[test]
     fn every_plan_fits_and_a_restored_policy_decides_the_same(
-        config in configs(), n_layers in 1usize..4, dense_first: bool, n_experts in 2usize..7, seed: u64,
+        config in configs(&PLAIN), n_layers in 1usize..4, dense_first: bool, n_experts in 2usize..7, seed: u64,
     ) {
         let top_any = config.policy == PolicyKind::Dynmoe;
         let kind = if top_any { LayerKind::TopAny } else { LayerKind::Moe { top_k: 2 } };
@@ -213,12 +255,38 @@ proptest! {
     }
 }
 
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn what_learns_keeps_to_limits_and_decides_the_same_when_restored(
+        config in learning_configs(), n_layers in 1usize..4, dense_first: bool, n_experts in 2usize..7, seed: u64,
+    ) {
+        let layout = layout(n_layers, dense_first, LayerKind::Moe { top_k: 2 }, n_experts);
+        let script = EditLog::new(layout.clone());
+        let steady = run(&mut Subject::new(&config, script.clone(), false), layout.clone(), seed);
+        let restored = run(&mut Subject::new(&config, script, true), layout, seed);
+        prop_assert_eq!(steady, restored);
+    }
+}
+
 /// The random runs above would prove little if they edited nothing.
 #[test]
 fn random_runs_grow_and_shed() {
-    for kind in [PolicyKind::Rule, PolicyKind::Dynmoe, PolicyKind::PlaceboTime, PolicyKind::PlaceboSurgery] {
+    use LabelSource::{Counterfactual, Entropy, Synthetic};
+    for (kind, labels) in [
+        (PolicyKind::Rule, Counterfactual),
+        (PolicyKind::Dynmoe, Counterfactual),
+        (PolicyKind::PlaceboTime, Counterfactual),
+        (PolicyKind::PlaceboSurgery, Counterfactual),
+        (PolicyKind::Lookahead, Counterfactual),
+        (PolicyKind::Head, Synthetic),
+        (PolicyKind::Head, Entropy),
+        (PolicyKind::Head, Counterfactual),
+    ] {
         let config = ControlConfig {
             policy: kind,
+            labels,
             every: 10,
             confirm: 1,
             cooldown: 0,
@@ -234,7 +302,13 @@ fn random_runs_grow_and_shed() {
             _ => None,
         });
         let edits: Vec<&Edit> = edits.flatten().collect();
-        assert!(edits.iter().any(|edit| matches!(edit, Edit::Grow { .. })), "{kind:?} never grows");
-        assert!(edits.iter().any(|edit| matches!(edit, Edit::Prune { .. })), "{kind:?} never prunes");
+        assert!(
+            edits.iter().any(|edit| matches!(edit, Edit::Grow { .. })),
+            "{kind:?} {labels:?} never grows"
+        );
+        assert!(
+            edits.iter().any(|edit| matches!(edit, Edit::Prune { .. })),
+            "{kind:?} {labels:?} never prunes"
+        );
     }
 }

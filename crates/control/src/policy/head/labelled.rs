@@ -88,7 +88,7 @@ impl Labelled {
             Label::Prune => Move::Prune,
         };
         if let Some(waiting) = &layer.waiting {
-            return (Vec::new(), format!("would {}, but is {waiting}", kind.name()));
+            return (Vec::new(), format!("would {}, but waits: {waiting}", kind.name()));
         }
         let edits = edits(kind, config, view, new_ids);
         let what = edits.first().map_or_else(
