@@ -13,7 +13,9 @@ const POOL: usize = 50;
 
 /// The training batches of a run: what step `n` sees depends on the seed and `n` alone.
 ///
-/// An epoch shows every example exactly once; its last batch may be smaller, and may come at any place.
+/// An epoch shows every example exactly once; its last batch may be smaller, and may come at any place. Where the
+/// data drifts, the steps of each [`Segment`] pass over its examples alone, epoch after epoch, the last of
+/// which may be cut short.
 ///
 /// ```
 /// use moelt_data::{Batches, Encoded};
@@ -31,7 +33,17 @@ pub struct Batches {
     labels: Vec<u32>,
     batch_size: usize,
     streams: Streams,
+    segments: Vec<Segment>,
     current: Option<Epoch>,
+}
+
+/// The training examples that the steps from one on see.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Segment {
+    /// The first of these steps, counted from 0.
+    pub from: u64,
+    /// Where the examples stand in the training split.
+    pub examples: Vec<usize>,
 }
 
 /// The batches of one epoch, as indices of texts.
@@ -47,33 +59,68 @@ impl Batches {
     /// # Panics
     /// When there are no texts, not as many labels as texts, or `batch_size` is 0.
     pub fn new(texts: Vec<Encoded>, labels: Vec<u32>, batch_size: usize, streams: Streams) -> Self {
-        check(&texts, &labels, batch_size);
-        assert!(!texts.is_empty(), "training needs at least one text");
-        Self { texts, labels, batch_size, streams, current: None }
+        let all = Segment { from: 0, examples: (0..texts.len()).collect() };
+        Self::drifting(texts, labels, batch_size, streams, vec![all])
     }
 
-    /// Batches in an epoch.
+    /// The same, with steps that see only the examples of their segment. Segments are in order.
+    ///
+    /// # Panics
+    /// When a segment has no examples, the first one does not begin at step 0, or as [`Self::new`].
+    pub fn drifting(
+        texts: Vec<Encoded>,
+        labels: Vec<u32>,
+        batch_size: usize,
+        streams: Streams,
+        segments: Vec<Segment>,
+    ) -> Self {
+        check(&texts, &labels, batch_size);
+        let filled = segments.iter().all(|segment| !segment.examples.is_empty());
+        assert!(filled, "training needs at least one text");
+        assert_eq!(segments.first().map(|first| first.from), Some(0), "the first step is in no segment");
+        assert!(segments.is_sorted_by(|a, b| a.from < b.from), "segments must be in order");
+        Self { texts, labels, batch_size, streams, segments, current: None }
+    }
+
+    /// Batches in a pass over all texts.
     pub fn per_epoch(&self) -> u64 {
-        self.texts.len().div_ceil(self.batch_size) as u64
+        self.in_pass(self.texts.len())
     }
 
     /// The batch of a step, counted from 0 over all epochs. Cheap within an epoch; a step of another
     /// epoch has that epoch's order drawn first.
     pub fn at(&mut self, step: u64) -> TokenBatch {
-        let number = step / self.per_epoch();
-        let in_epoch = (step % self.per_epoch()) as usize;
+        let (number, in_epoch, segment) = self.place(step);
         let epoch = match self.current.take() {
             Some(epoch) if epoch.number == number => epoch,
-            _ => Epoch { number, batches: self.order(number) },
+            _ => Epoch { number, batches: self.order(number, &self.segments[segment].examples) },
         };
         let batch = assemble(&epoch.batches[in_epoch], &self.texts, &self.labels);
         self.current = Some(epoch);
         batch
     }
 
-    fn order(&self, epoch: u64) -> Vec<Vec<usize>> {
+    /// The epoch of a step, counted over all segments, the step's place in it, and the segment.
+    fn place(&self, step: u64) -> (u64, usize, usize) {
+        let mut before = 0;
+        for (i, segment) in self.segments.iter().enumerate() {
+            let (length, step) = (self.in_pass(segment.examples.len()), step - segment.from);
+            match self.segments.get(i + 1).map(|next| next.from - segment.from) {
+                Some(steps) if steps <= step => before += steps.div_ceil(length),
+                _ => return (before + step / length, (step % length) as usize, i),
+            }
+        }
+        unreachable!("the last segment has no end")
+    }
+
+    /// Batches in a pass over so many texts.
+    fn in_pass(&self, texts: usize) -> u64 {
+        texts.div_ceil(self.batch_size) as u64
+    }
+
+    fn order(&self, epoch: u64, examples: &[usize]) -> Vec<Vec<usize>> {
         let mut rng = self.streams.rng(Stream::DataOrder, epoch);
-        let mut order: Vec<usize> = (0..self.texts.len()).collect();
+        let mut order = examples.to_vec();
         order.shuffle(&mut rng);
         let mut batches = cut(order, &self.texts, self.batch_size, POOL * self.batch_size);
         batches.shuffle(&mut rng);
@@ -153,6 +200,20 @@ mod tests {
         let first: usize = all[..125].iter().map(|b| b.seq).sum();
         let second: usize = all[125..].iter().map(|b| b.seq).sum();
         assert!(first.abs_diff(second) < 600, "short and long batches are mixed: {first}, {second}");
+    }
+
+    #[test]
+    fn segments_pass_over_their_own_examples_and_share_no_epoch() {
+        let segment = |from, examples: std::ops::Range<usize>| Segment { from, examples: examples.collect() };
+        let segments = vec![segment(0, 0..4), segment(3, 2..12), segment(8, 0..4)];
+        let new = || Batches::drifting(texts(&[1; 12]), vec![0; 12], 2, Streams::new(1), segments.clone());
+        let mut batches = new();
+        let epochs: Vec<u64> = (0..12).map(|step| batches.place(step).0).collect();
+        assert_eq!(epochs, [0, 0, 1, 2, 2, 2, 2, 2, 3, 3, 4, 4]);
+        let walked: Vec<TokenBatch> = (0..12).map(|step| batches.at(step)).collect();
+        assert!((0..12).rev().all(|step| batches.at(step) == walked[step as usize]));
+        assert!((0..12).all(|step| new().at(step) == walked[step as usize]));
+        assert_eq!(batches.per_epoch(), 6);
     }
 
     #[test]

@@ -48,7 +48,7 @@ pub(crate) fn load(config: &CsvConfig) -> Result<Dataset, DataError> {
             message: "together with data.csv.verdict_fraction it leaves nothing to train on".into(),
         });
     }
-    Ok(Dataset { classes, train, selection, verdict, bayes_accuracy: None, notes })
+    Ok(Dataset { classes, train, selection, verdict, bayes_accuracy: None, drift: None, notes })
 }
 
 /// Reads the labelled texts of another file for a model that knows `classes`. Labels are class names
@@ -112,7 +112,7 @@ fn examples(
             return Err(empty(line, &config.label_column));
         }
         match class_of(&label, classes) {
-            Some(label) => Ok(Example { text, label: label as u32, domain: None }),
+            Some(label) => Ok(Example { text, label: label as u32, domain: None, time: None }),
             None => {
                 let (file, known) = (file.to_owned(), classes.to_vec());
                 Err(DataError::UnknownLabel { file, line, label, known })

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use moelt_schema::{DataConfig, DatasetKind, Digest, SplitSizes};
+use moelt_schema::{DataConfig, DatasetKind, Digest, Drift, SplitSizes};
 use serde::Serialize;
 
 use crate::{DataError, csv, planted, sst2};
@@ -16,6 +16,10 @@ pub struct Example {
     pub label: u32,
     /// Where the text comes from, when the data set knows it.
     pub domain: Option<u32>,
+    /// At which evaluation time the model is asked about it, from 1 to [`Drift::times`]; only in the
+    /// selection and verdict splits of a data set that drifts.
+    #[serde(skip_serializing_if = "Option::is_none")] // The hash of data that does not drift is as ever.
+    pub time: Option<u32>,
 }
 
 /// Labelled texts in three splits. What chooses sees `train` and `selection`; `verdict` is read once.
@@ -31,14 +35,20 @@ pub struct Dataset {
     pub verdict: Vec<Example>,
     /// The accuracy no classifier can beat, when it is known.
     pub bayes_accuracy: Option<f64>,
+    /// Which domains are live when, if that changes during training.
+    pub drift: Option<Drift>,
     /// What a reader of the run should know: repeated texts, contradictory labels, what was left out.
     pub notes: Vec<String>,
 }
 
 impl Dataset {
-    /// Hash of classes and examples: two runs with the same hash saw the same data.
+    /// Hash of classes, examples and drift: two runs with the same hash saw the same data.
     pub fn digest(&self) -> Digest {
-        Digest::of_json(&(&self.classes, &self.train, &self.selection, &self.verdict))
+        let data = (&self.classes, &self.train, &self.selection, &self.verdict);
+        match &self.drift {
+            None => Digest::of_json(&data),
+            Some(drift) => Digest::of_json(&(data, drift)),
+        }
     }
 
     /// Examples per split.
@@ -89,7 +99,7 @@ mod tests {
     use super::*;
 
     fn example(text: &str, label: u32) -> Example {
-        Example { text: text.into(), label, domain: None }
+        Example { text: text.into(), label, domain: None, time: None }
     }
 
     fn dataset() -> Dataset {
@@ -99,6 +109,7 @@ mod tests {
             selection: vec![example("c", 0)],
             verdict: vec![example("d", 1)],
             bayes_accuracy: None,
+            drift: None,
             notes: vec![],
         }
     }

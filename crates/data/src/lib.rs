@@ -11,6 +11,7 @@ mod batch;
 mod batches;
 mod csv;
 mod dataset;
+mod drifting;
 mod encoded;
 mod error;
 mod glue;
@@ -26,7 +27,7 @@ mod tokenizer;
 mod vocabulary;
 
 pub use batch::TokenBatch;
-pub use batches::{Batches, in_order};
+pub use batches::{Batches, Segment, in_order};
 pub use csv::read_examples;
 pub use dataset::{Dataset, Example, load};
 pub use encoded::Encoded;

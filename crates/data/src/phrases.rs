@@ -83,7 +83,8 @@ mod tests {
     #[test]
     fn full_sentences_are_no_part_of_a_longer_text() {
         let texts = ["a b", "x a b c", "b c", "a c", "x a b c", "ab", "b c x a b c d"];
-        let phrases = Phrases::of(&texts.map(|text| Example { text: text.into(), label: 0, domain: None }));
+        let phrases =
+            Phrases::of(&texts.map(|text| Example { text: text.into(), label: 0, domain: None, time: None }));
         assert_eq!(phrases.of_example, [0, 1, 2, 3, 1, 4, 5]);
         // `a c` has the tokens of a longer text but not in one piece; `ab` only its letters.
         assert_eq!(phrases.full_sentences(), [3, 4, 5]);

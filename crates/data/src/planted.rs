@@ -13,41 +13,59 @@
 //! each right with probability q, so the majority is the best guess of the clean label and is right with
 //! A = P(Binomial(n, q) > n/2) + ½ P(= n/2). With the flip: A (1 − ε) + (1 − A) ε. (A word's likelihood
 //! ratio is q : 1 − q whatever the number of words of its polarity, since that number cancels.)
+//!
+//! With `data.planted.live` domains come and go during training; see `drifting.rs`. Training texts are the same
+//! as without, but a step sees only those of live domains; texts that judge belong to a time and to a domain
+//! that is live then. None of this changes how a text of a domain is made, so Bayes accuracy is the same: that
+//! of someone who knows every domain from its first text on.
 
 use std::cmp::Ordering;
 
-use moelt_schema::{PlantedConfig, Stream, Streams};
+use moelt_schema::{Drift, PlantedConfig, Stream, Streams};
 use rand::{
     Rng, RngExt,
     seq::{IndexedRandom, SliceRandom},
 };
 
-use crate::{DataError, Dataset, Example};
+use crate::{DataError, Dataset, Example, drifting};
 
 /// Stream index of the polarity tables; the splits follow.
 const TABLES: u64 = 0;
 
 /// Generates the three splits. Each has a stream of its own, so a larger split begins like a smaller one.
 pub(crate) fn generate(config: &PlantedConfig) -> Result<Dataset, DataError> {
-    check(config)?;
+    let drift = check(config)?;
     let streams = Streams::new(config.seed);
     let polarity = polarity_tables(config, &mut streams.rng(Stream::Planted, TABLES))?;
-    let split = |index, size| -> Vec<Example> {
+    let split = |index, size, drift: Option<&Drift>| -> Vec<Example> {
         let mut rng = streams.rng(Stream::Planted, TABLES + index);
-        (0..size).map(|_| example(config, &polarity, &mut rng)).collect()
+        let examples = (0..size).map(|i| match drift.map(|drift| drifting::asked(drift, i)) {
+            None => {
+                let domain = rng.random_range(0..config.domains);
+                example(config, &polarity, domain, None, &mut rng)
+            }
+            Some((time, domain)) => example(config, &polarity, domain as usize, Some(time), &mut rng),
+        });
+        examples.collect()
     };
+    let train = split(1, config.train, None);
+    if drift.is_some() {
+        drifting::check_train(&train, config)?;
+    }
     let domain_is_known = config.markers_per_text > 0 || config.domains == 1;
     Ok(Dataset {
         classes: ["negative", "positive"].map(str::to_owned).to_vec(),
-        train: split(1, config.train),
-        selection: split(2, config.selection),
-        verdict: split(3, config.verdict),
+        train,
+        selection: split(2, config.selection, drift.as_ref()),
+        verdict: split(3, config.verdict, drift.as_ref()),
         bayes_accuracy: domain_is_known.then(|| bayes_accuracy(config)),
-        notes: Vec::new(),
+        notes: drift.iter().map(Drift::to_string).collect(),
+        drift,
     })
 }
 
-fn check(config: &PlantedConfig) -> Result<(), DataError> {
+/// Refuses what no data set can be made with; gives the drift, if there is one.
+fn check(config: &PlantedConfig) -> Result<Option<Drift>, DataError> {
     let needed = |per_text| usize::from(per_text > 0);
     let at_least = [
         ("data.planted.domains", config.domains, 1),
@@ -58,6 +76,7 @@ fn check(config: &PlantedConfig) -> Result<(), DataError> {
         ("data.planted.train", config.train, 1),
         ("data.planted.selection", config.selection, 1),
         ("data.planted.verdict", config.verdict, 1),
+        ("data.planted.times", config.times, 1),
     ];
     for (key, value, least) in at_least {
         if value < least {
@@ -74,7 +93,9 @@ fn check(config: &PlantedConfig) -> Result<(), DataError> {
             return Err(DataError::Config { key, message });
         }
     }
-    Ok(())
+    let drift = config.drift().map_err(|(key, message)| DataError::Config { key, message })?;
+    drift.iter().try_for_each(|drift| drifting::check_sizes(config, drift))?;
+    Ok(drift)
 }
 
 /// See the module's text.
@@ -129,8 +150,13 @@ fn usable(tables: &[Vec<bool>], least: usize) -> bool {
     tables.iter().all(both) && tables.iter().enumerate().all(distinct)
 }
 
-fn example(config: &PlantedConfig, polarity: &[Vec<bool>], rng: &mut impl Rng) -> Example {
-    let domain = rng.random_range(0..config.domains);
+fn example(
+    config: &PlantedConfig,
+    polarity: &[Vec<bool>],
+    domain: usize,
+    time: Option<u32>,
+    rng: &mut impl Rng,
+) -> Example {
     let positive = rng.random_bool(0.5);
     let of_polarity = |wanted: bool| -> Vec<usize> {
         (0..config.polar_words).filter(|&word| polarity[domain][word] == wanted).collect()
@@ -150,7 +176,8 @@ fn example(config: &PlantedConfig, polarity: &[Vec<bool>], rng: &mut impl Rng) -
     }
     words.shuffle(rng);
     let flipped = rng.random_bool(config.label_noise);
-    Example { text: words.join(" "), label: u32::from(positive != flipped), domain: Some(domain as u32) }
+    let (text, label) = (words.join(" "), u32::from(positive != flipped));
+    Example { text, label, domain: Some(domain as u32), time }
 }
 
 #[cfg(test)]

@@ -63,8 +63,12 @@ mod tests {
     use super::*;
 
     fn examples(n: usize) -> Vec<Example> {
-        let example =
-            |i: usize| Example { text: format!("text {i}"), label: (i % 4 / 3) as u32, domain: None };
+        let example = |i: usize| Example {
+            text: format!("text {i}"),
+            label: (i % 4 / 3) as u32,
+            domain: None,
+            time: None,
+        };
         (0..n).map(example).collect()
     }
 
@@ -92,7 +96,12 @@ mod tests {
     fn equal_texts_stay_together_even_with_two_labels() {
         let mut all = examples(60);
         for i in 0..60 {
-            all.push(Example { text: format!("text {}", i / 2), label: (i % 2) as u32, domain: None });
+            all.push(Example {
+                text: format!("text {}", i / 2),
+                label: (i % 2) as u32,
+                domain: None,
+                time: None,
+            });
         }
         let (train, [a, b]) = hold_out(all, [0.3, 0.3], 5);
         assert_eq!(train.len() + a.len() + b.len(), 120);

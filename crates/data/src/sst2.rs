@@ -36,7 +36,7 @@ pub(crate) fn load(config: &Sst2Config) -> Result<Dataset, DataError> {
     notes.extend(split.notes());
     let classes = ["negative", "positive"].map(str::to_owned).to_vec();
     let SentenceSplit { train, selection, .. } = split;
-    Ok(Dataset { classes, train, selection, verdict, bayes_accuracy: None, notes })
+    Ok(Dataset { classes, train, selection, verdict, bayes_accuracy: None, drift: None, notes })
 }
 
 /// Reads one of the files. Texts are trimmed: some copies end them with a blank.
@@ -65,7 +65,7 @@ fn example(Row { line, fields: [text, label] }: Row<2>, file: &str) -> Result<Ex
             return Err(DataError::UnknownLabel { file: file.to_owned(), line, label, known });
         }
     };
-    Ok(Example { text, label, domain: None })
+    Ok(Example { text, label, domain: None, time: None })
 }
 
 /// A training file split by sentence.
@@ -134,7 +134,7 @@ mod tests {
     use crate::{Vocabulary, tokenize};
 
     fn examples(texts: &[&str]) -> Vec<Example> {
-        let example = |text: &&str| Example { text: (*text).into(), label: 0, domain: None };
+        let example = |text: &&str| Example { text: (*text).into(), label: 0, domain: None, time: None };
         texts.iter().map(example).collect()
     }
 

@@ -71,12 +71,14 @@ impl RunConfig {
         if self.model.conv_width != 0 && self.model.conv_width.is_multiple_of(2) {
             return Err(("model.conv_width", "must be odd, or 0 for no convolution".to_owned()));
         }
+        self.check_drift()?;
         self.check_control()
     }
 
     /// Whole numbers of which there must be at least one.
-    fn counts(&self) -> [(&'static str, usize); 11] {
+    fn counts(&self) -> [(&'static str, usize); 12] {
         [
+            ("data.planted.times", self.data.planted.times),
             ("text.min_count", self.text.min_count),
             ("text.max_tokens", self.text.max_tokens),
             ("text.subwords.min_words", self.text.subwords.min_words),
@@ -225,6 +227,12 @@ pub struct PlantedConfig {
     pub selection: usize,
     /// Verdict examples.
     pub verdict: usize,
+    /// When each domain is live, as a pair `[from, to]` in fractions of training: the data drifts, see
+    /// [`Drift`](crate::Drift). Empty: every domain always. With it the run is judged at each of `times` by
+    /// the model as it is then, and no checkpoint counts as best: `best_step` is the last step.
+    pub live: Vec<[f64; 2]>,
+    /// Evaluation times of a drifting data set, evenly spread; the last one is the end of training.
+    pub times: usize,
 }
 
 impl Default for PlantedConfig {
@@ -243,6 +251,8 @@ impl Default for PlantedConfig {
             train: 20_000,
             selection: 4_000,
             verdict: 20_000,
+            live: Vec::new(),
+            times: 10,
         }
     }
 }
@@ -533,7 +543,8 @@ pub struct TrainConfig {
     pub log_every: u64,
     /// Steps between two checkpoints, beside those at a new best; 0: none.
     pub checkpoint_every: u64,
-    /// Checkpoints kept, newest first; the best one is kept in any case.
+    /// Checkpoints kept, newest first; the best one, and with `data.planted.live` those of its `times`, are kept
+    /// in any case.
     pub keep_last: usize,
     /// Evaluations without a new best before training stops; 0: never.
     pub patience: u64,

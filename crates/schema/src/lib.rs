@@ -15,6 +15,7 @@ mod config_file;
 mod control;
 mod control_check;
 mod digest;
+mod drift;
 mod edit;
 mod edit_log;
 mod event;
@@ -40,6 +41,7 @@ pub use config::{
 pub use config_file::{ConfigError, config_differences, load_config, resolved_toml};
 pub use control::{ControlConfig, GrowInit, LabelSource, Move, PolicyKind, Saliency, StartConfig, StartFrom};
 pub use digest::{Digest, DigestError};
+pub use drift::{Drift, Stretch};
 pub use edit::{Edit, Evidence, ExpertInit, Plan};
 pub use edit_log::{Birth, EditLog, Lineage, Merged, ReplayError};
 pub use event::{Choice, EditEffect, Event, EventRecord, StopReason, Wall};

@@ -1,0 +1,275 @@
+//! Drift: which domains of the planted data are live at which time of training.
+//!
+//! Time runs from 0, before the first step, to 1, after the last. Training sees only texts of domains that
+//! are live. A drifting run is judged *prequentially* (Gama et al. 2013): at evenly spread evaluation times
+//! 1/E, 2/E, …, 1 each on texts of what is live just then, by the model as it is then.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use crate::{DatasetKind, PlantedConfig, RunConfig};
+
+const LIVE: &str = "data.planted.live";
+
+/// When each domain is live, and when the model is judged. Made by [`PlantedConfig::drift`], which checks it.
+///
+/// ```
+/// use moelt_schema::PlantedConfig;
+/// let live = vec![[0.0, 0.5], [0.0, 1.0], [0.5, 1.0]];
+/// let drift = PlantedConfig { domains: 3, live, times: 4, ..PlantedConfig::default() }.drift()?.unwrap();
+/// assert_eq!(drift.live_before(0.5), [0, 1]);
+/// let stretches = drift.stretches(30);
+/// assert_eq!((stretches[1].from, stretches[1].domains.as_slice()), (15, &[1, 2][..]));
+/// # Ok::<(), (&str, String)>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Drift {
+    /// `[from, to]` of each domain.
+    live: Vec<[f64; 2]>,
+    times: u32,
+}
+
+/// Steps between two changes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stretch {
+    /// The first of them, counted from 0.
+    pub from: u64,
+    /// The domains that they see.
+    pub domains: Vec<u32>,
+}
+
+impl PlantedConfig {
+    /// The drift of this data set; none when every domain is always live.
+    ///
+    /// # Errors
+    /// The key and what is wrong with its value.
+    pub fn drift(&self) -> Result<Option<Drift>, (&'static str, String)> {
+        if self.live.is_empty() {
+            return Ok(None);
+        }
+        if self.live.len() != self.domains {
+            let message = format!(
+                "has {} pairs for {} domains; give each domain one, such as [0.0, 1.0]",
+                self.live.len(),
+                self.domains
+            );
+            return Err((LIVE, message));
+        }
+        let drift = Drift { live: self.live.clone(), times: self.times as u32 };
+        drift.check().map_err(|message| (LIVE, message))?;
+        Ok(Some(drift))
+    }
+}
+
+impl RunConfig {
+    /// Refuses a drift that cannot be, and what does not go together with one.
+    pub(crate) fn check_drift(&self) -> Result<(), (&'static str, String)> {
+        if self.data.kind != DatasetKind::Planted || self.data.planted.drift()?.is_none() {
+            return Ok(());
+        }
+        if self.train.patience > 0 {
+            let message = "stops early, but with data.planted.live every evaluation is of other texts, so that none \
+                           is better than another; set it to 0";
+            return Err(("train.patience", message.to_owned()));
+        }
+        Ok(())
+    }
+}
+
+impl Drift {
+    /// Evaluation times, E. They are numbered from 1; the last one is the end of training.
+    pub fn times(&self) -> u32 {
+        self.times
+    }
+
+    /// When an evaluation time is: a fraction of training.
+    pub fn at(&self, time: u32) -> f64 {
+        f64::from(time) / f64::from(self.times)
+    }
+
+    /// The steps that are done at an evaluation time, in a run of `total` steps.
+    pub fn step_of(&self, time: u32, total: u64) -> u64 {
+        step(self.at(time), total)
+    }
+
+    /// The domains that are live just before `at`, a fraction of training.
+    pub fn live_before(&self, at: f64) -> Vec<u32> {
+        self.domains(|[from, to]| from < at && at <= to)
+    }
+
+    /// What the steps of a run of `total` steps see, from change to change.
+    pub fn stretches(&self, total: u64) -> Vec<Stretch> {
+        let mut starts: Vec<u64> = self.changes().iter().map(|at| step(*at, total)).collect();
+        starts.dedup();
+        starts.retain(|start| *start < total);
+        let live_at = |now| self.domains(|[from, to]| step(from, total) <= now && now < step(to, total));
+        starts.into_iter().map(|from| Stretch { from, domains: live_at(from) }).collect()
+    }
+
+    /// By which texts a model is to be judged after `now` of `total` steps: those of this evaluation time, the
+    /// next one, and of these domains, the ones that the last step could see. At an evaluation time these
+    /// are all texts of the time; in between, no text of a domain that has yet to appear.
+    ///
+    /// They share a domain at least, in a run of as many steps as there are times.
+    pub fn view(&self, now: u64, total: u64) -> (u32, Vec<u32>) {
+        let now = now.clamp(1, total);
+        let time = (1..self.times).find(|time| self.step_of(*time, total) >= now).unwrap_or(self.times);
+        if self.step_of(time, total) == now {
+            return (time, self.live_before(self.at(time)));
+        }
+        (time, self.domains(|[from, to]| step(from, total) < now && now <= step(to, total)))
+    }
+
+    fn domains(&self, is: impl Fn([f64; 2]) -> bool) -> Vec<u32> {
+        (0..).zip(&self.live).filter(|(_, window)| is(**window)).map(|(domain, _)| domain).collect()
+    }
+
+    /// The times at which domains appear or disappear, in order: first 0, last 1.
+    fn changes(&self) -> Vec<f64> {
+        let mut changes: Vec<f64> = self.live.iter().flatten().copied().chain([0.0, 1.0]).collect();
+        changes.sort_by(f64::total_cmp);
+        changes.dedup();
+        changes
+    }
+
+    fn check(&self) -> Result<(), String> {
+        let sound = |[from, to]: &[f64; 2]| 0.0 <= *from && from < to && *to <= 1.0;
+        if let Some([from, to]) = self.live.iter().find(|window| !sound(window)) {
+            return Err(format!("has [{from}, {to}]; must be 0 <= from < to <= 1, fractions of training"));
+        }
+        let judged: Vec<Vec<u32>> = (1..=self.times).map(|time| self.live_before(self.at(time))).collect();
+        if let Some(domain) =
+            (0..self.live.len() as u32).find(|d| !judged.iter().any(|live| live.contains(d)))
+        {
+            return Err(format!("has domain {domain} live at no evaluation time; raise data.planted.times"));
+        }
+        self.changes().windows(2).try_for_each(|stretch| self.check_stretch(stretch[0], stretch[1], &judged))
+    }
+
+    /// Between two changes something must be live, and still be live at the evaluation time that follows.
+    fn check_stretch(&self, from: f64, to: f64, judged: &[Vec<u32>]) -> Result<(), String> {
+        let live = self.live_before(to);
+        if live.is_empty() {
+            return Err(format!("leaves no domain live from {from} to {to}"));
+        }
+        let follows = |time: &u32| self.at(time - 1) < to && self.at(*time) > from;
+        let lost = |time: &u32| judged[*time as usize - 1].iter().all(|domain| !live.contains(domain));
+        match (1..=self.times).filter(follows).find(lost) {
+            None => Ok(()),
+            Some(time) => Err(format!(
+                "leaves nothing of what is live from {from} to {to} for the evaluation time {} that follows; \
+                 raise data.planted.times",
+                self.at(time)
+            )),
+        }
+    }
+}
+
+impl fmt::Display for Drift {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "domains are live in these fractions of training:")?;
+        for (domain, [from, to]) in self.live.iter().enumerate() {
+            let comma = if domain == 0 { "" } else { "," };
+            write!(f, "{comma} {domain} in {from} to {to}")?;
+        }
+        write!(f, "; the model is judged at {} times, by the texts that are live", self.times)
+    }
+}
+
+/// The steps that are done at `at`, a fraction of training.
+fn step(at: f64, total: u64) -> u64 {
+    (at * total as f64).round() as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn planted(live: &[[f64; 2]], times: usize) -> PlantedConfig {
+        PlantedConfig { domains: live.len(), live: live.to_vec(), times, ..PlantedConfig::default() }
+    }
+
+    fn drift(live: &[[f64; 2]], times: usize) -> Drift {
+        planted(live, times).drift().unwrap().unwrap()
+    }
+
+    #[test]
+    fn nothing_drifts_without_windows() {
+        assert_eq!(PlantedConfig::default().drift(), Ok(None));
+    }
+
+    #[test]
+    fn stretches_lie_between_changes_and_cover_all_steps() {
+        let drift = drift(&[[0.0, 0.5], [0.0, 1.0], [0.3333, 1.0]], 10);
+        let stretch = |from, domains: &[u32]| Stretch { from, domains: domains.to_vec() };
+        assert_eq!(
+            drift.stretches(100),
+            [stretch(0, &[0, 1]), stretch(33, &[0, 1, 2]), stretch(50, &[1, 2])]
+        );
+        assert_eq!(drift.stretches(1), [stretch(0, &[0, 1, 2])], "changes are rounded to steps");
+    }
+
+    #[test]
+    fn a_time_belongs_to_what_was_live_before_it() {
+        let drift = drift(&[[0.0, 0.5], [0.3, 1.0]], 10);
+        assert_eq!((drift.live_before(0.3), drift.live_before(0.4)), (vec![0], vec![0, 1]));
+        assert_eq!((drift.live_before(0.5), drift.live_before(0.6)), (vec![0, 1], vec![1]));
+        assert_eq!((drift.step_of(3, 1000), drift.step_of(10, 1000)), (300, 1000));
+    }
+
+    #[test]
+    fn a_view_knows_nothing_of_what_has_yet_to_appear() {
+        let drift = drift(&[[0.0, 0.5], [0.0, 1.0], [0.35, 1.0]], 10);
+        assert_eq!(drift.view(0, 100), (1, vec![0, 1]));
+        assert_eq!(drift.view(30, 100), (3, vec![0, 1]));
+        // Domain 2 is live at the next time, but not yet.
+        assert_eq!(drift.view(35, 100), (4, vec![0, 1]));
+        assert_eq!(drift.view(36, 100), (4, vec![0, 1, 2]));
+        assert_eq!(drift.view(50, 100), (5, vec![0, 1, 2]));
+        assert_eq!(drift.view(51, 100), (6, vec![1, 2]));
+        assert_eq!(drift.view(100, 100), (10, vec![1, 2]));
+    }
+
+    #[test]
+    fn every_view_has_a_domain_that_its_time_has() {
+        let windows = [[0.0, 0.21], [0.13, 0.47], [0.3333, 0.6667], [0.5, 1.0], [0.0, 0.14]];
+        let drift = drift(&windows, 10);
+        for total in [10, 11, 37, 1000] {
+            let times: Vec<u64> = (1..=10).map(|time| drift.step_of(time, total)).collect();
+            assert!(times.is_sorted_by(|a, b| a < b), "{times:?}");
+            for now in 0..=total {
+                let (time, live) = drift.view(now, total);
+                let judged = drift.live_before(drift.at(time));
+                assert!(live.iter().any(|domain| judged.contains(domain)), "{now} of {total}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_is_said_with_its_mend() {
+        let message = |live: &[[f64; 2]], times| planted(live, times).drift().unwrap_err().1;
+        assert!(message(&[[0.5, 0.5]], 10).starts_with("has [0.5, 0.5]; must be"));
+        assert!(message(&[[0.0, 1.5]], 10).contains("[0, 1.5]"));
+        assert!(message(&[[f64::NAN, 1.0]], 10).contains("must be"));
+        assert_eq!(message(&[[0.0, 0.4], [0.5, 1.0]], 10), "leaves no domain live from 0.4 to 0.5");
+        assert!(message(&[[0.0, 1.0], [0.41, 0.49]], 10).contains("domain 1 live at no evaluation time"));
+        let lost = message(&[[0.0, 0.2], [0.2, 0.3], [0.3, 0.8], [0.0, 0.1], [0.8, 1.0]], 5);
+        assert!(lost.contains("live at no"), "{lost}");
+        let lost = message(&[[0.0, 0.75], [0.75, 1.0]], 2);
+        assert!(lost.contains("from 0 to 0.75 for the evaluation time 1 that follows"), "{lost}");
+        let config = PlantedConfig { domains: 3, ..planted(&[[0.0, 1.0]], 10) };
+        assert!(config.drift().unwrap_err().1.starts_with("has 1 pairs for 3 domains"));
+    }
+
+    #[test]
+    fn early_stopping_is_refused() {
+        let mut config = RunConfig::default();
+        config.train.patience = 3;
+        assert_eq!(config.check(), Ok(()));
+        config.data.planted.live = vec![[0.0, 1.0]; 4];
+        assert_eq!(config.check().unwrap_err().0, "train.patience");
+        config.data.kind = DatasetKind::Sst2;
+        assert_eq!(config.check(), Ok(()), "the section of another data set");
+    }
+}
