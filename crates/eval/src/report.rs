@@ -339,6 +339,7 @@ pub(crate) mod tests {
             notes: vec!["7 texts are repeated".into()],
             selection: metrics(accuracy - 0.01),
             verdict: metrics(accuracy),
+            per_time: Vec::new(),
             bayes_accuracy: Some(0.97),
             flops: 3_000_000,
             seconds: 12.5,

@@ -54,7 +54,7 @@ pub use metrics::{DomainAccuracy, Metrics, Prediction};
 pub use plan_check::{CheckedPlan, Limits};
 pub use plan_error::PlanError;
 pub use policy_state::{EffectRecord, HeadState, LayerMemory, NetworkState, PolicyState};
-pub use result::{CellResult, RESULT_FORMAT, ResultError, SplitSizes};
+pub use result::{CellResult, RESULT_FORMAT, ResultError, SplitSizes, TimeAccuracy};
 pub use routing::RoutingStats;
 pub use row_map::{RowMap, RowSource, RowStart};
 pub use run_dir::{RunDir, write_atomically};

@@ -25,7 +25,7 @@ pub struct CellResult {
     pub config: Digest,
     /// Hash of the examples.
     pub data: Digest,
-    /// The experts of the checkpoint that was evaluated.
+    /// The experts of the checkpoint that was evaluated; of the last one where the data drifts.
     pub layout: Layout,
     /// Every edit of the whole run; up to `best_step` they lead to `layout`.
     pub edits: EditLog,
@@ -35,7 +35,7 @@ pub struct CellResult {
     pub n_active_params: usize,
     /// Optimizer steps taken.
     pub steps: u64,
-    /// Step of the checkpoint that was evaluated.
+    /// Step of the checkpoint that was evaluated; the last step where the data drifts.
     pub best_step: u64,
     /// Sizes of the splits.
     pub splits: SplitSizes,
@@ -45,6 +45,10 @@ pub struct CellResult {
     pub selection: Metrics,
     /// Metrics on the verdict split, read once, here.
     pub verdict: Metrics,
+    /// Accuracy at each evaluation time of a data set that drifts, in order; the last one is the end of
+    /// training. Empty when nothing drifts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub per_time: Vec<TimeAccuracy>,
     /// The accuracy no classifier can beat, when the data set knows it.
     pub bayes_accuracy: Option<f64>,
     /// Floating-point operations of training, counted by the model: three forward passes a step. What
@@ -109,6 +113,20 @@ impl CellResult {
         }
         Ok(Some(result))
     }
+}
+
+/// What a model knew at one time, by texts of what was live then.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TimeAccuracy {
+    /// When: a fraction of training.
+    pub at: f64,
+    /// Step of the checkpoint that was evaluated.
+    pub step: u64,
+    /// Fraction of its selection examples classified right.
+    pub selection: f64,
+    /// Fraction of its verdict examples classified right.
+    pub verdict: f64,
 }
 
 /// Examples per split.

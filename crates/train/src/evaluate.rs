@@ -1,5 +1,7 @@
 //! Predictions of a model on a split.
 
+use std::borrow::Cow;
+
 use burn::tensor::activation::softmax;
 use moelt_data::{Encoded, TokenBatch, in_order};
 use moelt_model::{Classifier, Mode, ModelInput};
@@ -14,6 +16,28 @@ pub struct Split {
     pub labels: Vec<u32>,
     /// Domain of each, where the data set has domains.
     pub domains: Vec<Option<u32>>,
+    /// Evaluation time of each, where the data set drifts.
+    pub times: Vec<Option<u32>>,
+}
+
+impl Split {
+    /// Places of the texts of an evaluation time. Data that does not drift has one time, which is none.
+    pub fn places_of(&self, time: Option<u32>) -> Vec<usize> {
+        (0..self.texts.len()).filter(|&i| self.times[i] == time).collect()
+    }
+
+    /// The texts at `places`, which are in order; the split itself when these are all.
+    pub fn part(&self, places: &[usize]) -> Cow<'_, Self> {
+        if places.len() == self.texts.len() {
+            return Cow::Borrowed(self);
+        }
+        Cow::Owned(Self {
+            texts: places.iter().map(|&i| self.texts[i].clone()).collect(),
+            labels: places.iter().map(|&i| self.labels[i]).collect(),
+            domains: places.iter().map(|&i| self.domains[i]).collect(),
+            times: places.iter().map(|&i| self.times[i]).collect(),
+        })
+    }
 }
 
 /// Texts per batch in evaluation: only memory depends on it.

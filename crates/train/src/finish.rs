@@ -1,14 +1,36 @@
-//! The end of a run: the best checkpoint is loaded, re-evaluated, and judged once.
+//! The end of a run: what it is judged by is loaded, re-evaluated, and judged once.
+//!
+//! That is the best checkpoint or, where the data drifts, at each evaluation time the model as it was then.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::PathBuf};
 
 use burn::tensor::Device;
 use moelt_eval::{metrics, predictions_to_csv};
-use moelt_schema::{CellResult, Digest, Metrics, RESULT_FORMAT, RunConfig, RunDir, write_atomically};
+use moelt_model::Classifier;
+use moelt_schema::{
+    CellResult, Digest, Metrics, Prediction, RESULT_FORMAT, RunConfig, RunDir, TimeAccuracy, write_atomically,
+};
 
 use crate::{CheckpointStore, LoadedModel, Prepared, Split, TrainError, TrainState, predict};
 
-/// Evaluates the best checkpoint on selection, where it must repeat what was saved, and on the verdict
+/// A model that the run is judged by.
+struct Judged {
+    /// The evaluation time whose texts it is asked about; none where nothing drifts: all texts.
+    time: Option<u32>,
+    loaded: LoadedModel,
+    /// The weights that are evaluated.
+    model: Classifier,
+}
+
+/// What the models said of a split.
+struct Answers {
+    /// Of each text what the model of its time said.
+    all: Vec<Prediction>,
+    /// How good each model was on the texts it was asked about.
+    each: Vec<Metrics>,
+}
+
+/// Evaluates what the run is judged by on selection, where it must repeat what was saved, and on the verdict
 /// split; writes predictions and, last, `result.json`.
 pub(crate) fn finish(
     config: &RunConfig,
@@ -18,29 +40,23 @@ pub(crate) fn finish(
     state: &TrainState,
     device: &Device,
 ) -> Result<CellResult, TrainError> {
-    let path = match store.pointed("best")? {
-        Some(best) => best,
-        None => store.path(state.step),
-    };
-    let best = LoadedModel::load(&path, device)?;
-    let model = best.evaluated();
+    let judged = judged(prepared, store, state, device)?;
+    let n_classes = prepared.classes.len();
     let mut files = BTreeMap::new();
-    let mut judge = |name: &str, split: &Split| -> Result<Metrics, TrainError> {
-        let predictions = predict(&model, split);
-        let (name, csv) = (RunDir::predictions_name(name), predictions_to_csv(&predictions));
+    let mut judge = |name: &str, split: &Split| -> Result<Answers, TrainError> {
+        let answers = ask(&judged, split, n_classes);
+        let (name, csv) = (RunDir::predictions_name(name), predictions_to_csv(&answers.all));
         let file = run.path().join(&name);
         write_atomically(&file, csv.as_bytes()).map_err(TrainError::io(file))?;
         files.insert(name, Digest::of_bytes(csv.as_bytes()));
-        Ok(metrics(&predictions, prepared.classes.len()))
+        Ok(answers)
     };
     let selection = judge("selection", &prepared.selection)?;
-    if let Some(saved) = &best.checkpoint.manifest.selection
-        && saved.confusion != selection.confusion
-    {
-        return Err(TrainError::Reevaluation { path, saved: saved.accuracy, now: selection.accuracy });
-    }
+    judged.iter().zip(&selection.each).try_for_each(|(judged, now)| check_repeated(judged, now))?;
     let verdict = judge("verdict", &prepared.verdict)?;
-    let layout = best.checkpoint.manifest.layout.clone();
+    let last = judged.last().expect("a run is judged by one model at least");
+    let manifest = &last.loaded.checkpoint.manifest;
+    let layout = manifest.layout.clone();
     let result = CellResult {
         format: RESULT_FORMAT,
         moelt: env!("CARGO_PKG_VERSION").to_owned(),
@@ -48,16 +64,17 @@ pub(crate) fn finish(
         seed: config.seed,
         config: config.digest(),
         data: prepared.digest,
-        n_params: model.n_params(),
-        n_active_params: model.n_active_params(&layout),
+        n_params: last.model.n_params(),
+        n_active_params: last.model.n_active_params(&layout),
         layout,
         edits: state.edits.clone(),
         steps: state.step,
-        best_step: best.checkpoint.manifest.step,
+        best_step: manifest.step,
         splits: prepared.sizes,
         notes: prepared.notes.clone(),
-        selection,
-        verdict,
+        per_time: per_time(prepared, &judged, &selection.each, &verdict.each),
+        selection: metrics(&selection.all, n_classes),
+        verdict: metrics(&verdict.all, n_classes),
         bayes_accuracy: prepared.bayes_accuracy,
         flops: state.progress.flops,
         seconds: state.progress.seconds,
@@ -66,4 +83,65 @@ pub(crate) fn finish(
     let json = serde_json::to_vec_pretty(&result).expect("results always serialise");
     write_atomically(&run.result(), &json).map_err(TrainError::io(run.result()))?;
     Ok(result)
+}
+
+/// The models that the run is judged by, in the order of their times.
+fn judged(
+    prepared: &Prepared,
+    store: &CheckpointStore,
+    state: &TrainState,
+    device: &Device,
+) -> Result<Vec<Judged>, TrainError> {
+    let load = |(time, path): (Option<u32>, PathBuf)| {
+        let loaded = LoadedModel::load(&path, device)?;
+        Ok(Judged { time, model: loaded.evaluated(), loaded })
+    };
+    if prepared.drift.is_none() {
+        let path = store.pointed("best")?.unwrap_or_else(|| store.path(state.step));
+        return Ok(vec![load((None, path))?]);
+    }
+    let times = (1..).zip(prepared.judged_after());
+    times.map(|(time, step)| load((Some(time), store.pinned(step)?))).collect()
+}
+
+/// Asks each model about the texts of its time.
+fn ask(judged: &[Judged], split: &Split, n_classes: usize) -> Answers {
+    let mut all: Vec<Option<Prediction>> = vec![None; split.texts.len()];
+    let mut each = Vec::new();
+    for Judged { time, model, .. } in judged {
+        let places = split.places_of(*time);
+        let predictions = predict(model, &split.part(&places));
+        each.push(metrics(&predictions, n_classes));
+        places.into_iter().zip(predictions).for_each(|(place, said)| all[place] = Some(said));
+    }
+    Answers { all: all.into_iter().map(|said| said.expect("every time has its model")).collect(), each }
+}
+
+/// A checkpoint must say of selection what it said when it was saved.
+fn check_repeated(judged: &Judged, now: &Metrics) -> Result<(), TrainError> {
+    match &judged.loaded.checkpoint.manifest.selection {
+        Some(saved) if saved.confusion != now.confusion => Err(TrainError::Reevaluation {
+            path: judged.loaded.path.clone(),
+            saved: saved.accuracy,
+            now: now.accuracy,
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// Accuracy time by time, where the data drifts.
+fn per_time(
+    prepared: &Prepared,
+    judged: &[Judged],
+    selection: &[Metrics],
+    verdict: &[Metrics],
+) -> Vec<TimeAccuracy> {
+    let Some(drift) = &prepared.drift else { return Vec::new() };
+    let one = |(i, time): (usize, u32)| TimeAccuracy {
+        at: drift.at(time),
+        step: judged[i].loaded.checkpoint.manifest.step,
+        selection: selection[i].accuracy,
+        verdict: verdict[i].accuracy,
+    };
+    (0..judged.len()).zip(1..).map(one).collect()
 }

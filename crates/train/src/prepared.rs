@@ -1,7 +1,9 @@
 //! A data set ready to train on: vocabulary built, texts encoded.
 
-use moelt_data::{Batches, Encoded, Example, Vocabulary, load};
-use moelt_schema::{Digest, RunConfig, SplitSizes, Streams};
+use std::borrow::Cow;
+
+use moelt_data::{Batches, DataError, Dataset, Encoded, Example, Vocabulary, load};
+use moelt_schema::{Digest, Drift, RunConfig, SplitSizes, Streams};
 
 use crate::{Split, TrainError};
 
@@ -13,6 +15,10 @@ pub struct Prepared {
     pub vocabulary: Vocabulary,
     /// Training batches, a pure function of the step.
     pub train: Batches,
+    /// Steps of a run that does not stop early: [`Self::steps_of`] its config.
+    pub total_steps: u64,
+    /// Which domains are live when, if the data drifts.
+    pub drift: Option<Drift>,
     /// For everything that chooses.
     pub selection: Split,
     /// For the one reading at the end.
@@ -31,9 +37,11 @@ impl Prepared {
     /// Reads or generates the data set of a config.
     ///
     /// # Errors
-    /// When the data cannot be read.
+    /// When the data cannot be read, or drifts with more evaluation times than the run has steps.
     pub fn new(config: &RunConfig) -> Result<Self, TrainError> {
         let dataset = load(&config.data)?;
+        let total_steps = total_steps(config, dataset.train.len());
+        check_times(&dataset, total_steps)?;
         let vocabulary = Vocabulary::build(dataset.train.iter().map(|e| e.text.as_str()), &config.text);
         let encode = |examples: &[Example]| -> Vec<Encoded> {
             examples.iter().map(|example| vocabulary.encode(&example.text)).collect()
@@ -42,19 +50,61 @@ impl Prepared {
             texts: encode(examples),
             labels: examples.iter().map(|example| example.label).collect(),
             domains: examples.iter().map(|example| example.domain).collect(),
+            times: examples.iter().map(|example| example.time).collect(),
         };
         let labels = dataset.train.iter().map(|example| example.label).collect();
-        let streams = Streams::new(config.seed);
+        let (texts, segments) = (encode(&dataset.train), dataset.segments(total_steps));
+        let (batch_size, streams) = (config.train.batch_size, Streams::new(config.seed));
         Ok(Self {
-            train: Batches::new(encode(&dataset.train), labels, config.train.batch_size, streams),
+            train: Batches::drifting(texts, labels, batch_size, streams, segments),
+            total_steps,
             selection: split(&dataset.selection),
             verdict: split(&dataset.verdict),
             digest: dataset.digest(),
             sizes: dataset.sizes(),
             classes: dataset.classes,
             bayes_accuracy: dataset.bayes_accuracy,
+            drift: dataset.drift,
             notes: dataset.notes,
             vocabulary,
         })
+    }
+
+    /// The steps that a run of `config` on this data takes unless it stops early.
+    pub fn steps_of(&self, config: &RunConfig) -> u64 {
+        total_steps(config, self.sizes.train)
+    }
+
+    /// What a model may be judged by after `step` of `total` steps: the selection split or, where the data
+    /// drifts, those of its texts that belong to the evaluation time that comes next and are live by now.
+    pub fn selection_at(&self, step: u64, total: u64) -> Cow<'_, Split> {
+        let Some(drift) = &self.drift else { return Cow::Borrowed(&self.selection) };
+        let (time, live) = drift.view(step, total);
+        let mut places = self.selection.places_of(Some(time));
+        places.retain(|&i| self.selection.domains[i].is_some_and(|domain| live.contains(&domain)));
+        self.selection.part(&places)
+    }
+
+    /// The steps after which a model is judged by the texts of an evaluation time; none without drift.
+    pub fn judged_after(&self) -> impl Iterator<Item = u64> {
+        let times = self.drift.iter().flat_map(|drift| (1..=drift.times()).map(move |time| (drift, time)));
+        times.map(|(drift, time)| drift.step_of(time, self.total_steps))
+    }
+}
+
+/// Epochs × batches in a pass over the training split.
+fn total_steps(config: &RunConfig, train: usize) -> u64 {
+    let per_epoch = train.div_ceil(config.train.batch_size);
+    ((per_epoch as f64 * config.train.epochs).round() as u64).max(1)
+}
+
+/// A model is judged after a step, so that every evaluation time needs one of its own.
+fn check_times(dataset: &Dataset, total_steps: u64) -> Result<(), DataError> {
+    match dataset.drift.as_ref().map(Drift::times) {
+        Some(times) if u64::from(times) > total_steps => Err(DataError::Config {
+            key: "data.planted.times",
+            message: format!("is {times}, but the run has {total_steps} steps; raise train.epochs"),
+        }),
+        _ => Ok(()),
     }
 }

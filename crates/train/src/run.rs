@@ -65,7 +65,8 @@ pub fn train(
     }
     let prepared = Prepared::new(config)?;
     let _lock = lock(run)?;
-    let store = CheckpointStore::open(run.checkpoints(), config.train.keep_last)?;
+    let store =
+        CheckpointStore::open(run.checkpoints(), config.train.keep_last)?.pin(prepared.judged_after());
     let session = Session::open(config, run, prepared, store, device, observer)?;
     session.observer.started(&session.prepared, session.state.step, session.total);
     let (session, end) = session.run(interrupt)?;
@@ -156,7 +157,7 @@ impl<'a> Session<'a> {
         device: &Device,
         observer: &'a mut dyn Observer,
     ) -> Result<Self, TrainError> {
-        let total = ((prepared.train.per_epoch() as f64 * config.train.epochs).round() as u64).max(1);
+        let total = prepared.total_steps;
         let Some(path) = store.newest()? else {
             let (state, note) = start(config, &prepared, device)?;
             let control = Control::new(config, total, state.progress.policy.clone())?;
@@ -178,6 +179,8 @@ impl<'a> Session<'a> {
         if let Some(best) = manifest.state.best {
             check_best(&store, best.step, manifest.step, device)?;
         }
+        let judged = prepared.judged_after().filter(|step| *step <= manifest.step);
+        judged.into_iter().try_for_each(|step| store.pinned(step).map(drop))?;
         let control = Control::new(config, total, manifest.state.policy.clone())?;
         let events = EventLog::open(&run.events(), manifest.events)?;
         tracing::info!("resuming at step {} of {total} from {}", manifest.step, path.display());
@@ -234,12 +237,14 @@ impl<'a> Session<'a> {
             self.log_window()?;
         }
         if self.control.is_due(&self.config.control, step) {
-            let events = self.control.decide(&mut self.state, self.config, &self.prepared.selection)?;
+            let selection = self.prepared.selection_at(step, self.total);
+            let events = self.control.decide(&mut self.state, self.config, &selection)?;
             events.into_iter().try_for_each(|event| self.log(event))?;
         }
-        let selection = if due(eval_every) || last { Some(self.evaluate()?) } else { None };
+        let judged = self.prepared.judged_after().any(|judged| judged == step);
+        let selection = if due(eval_every) || judged || last { Some(self.evaluate()?) } else { None };
         let best = selection.is_some() && self.state.progress.evaluations_since_best == 0;
-        if best || last || due(train.checkpoint_every) || self.out_of_patience() {
+        if best || judged || last || due(train.checkpoint_every) || self.out_of_patience() {
             self.log(Event::Checkpoint { name: CheckpointStore::name(step) })?;
             self.save(selection, best)?;
         }
@@ -251,14 +256,17 @@ impl<'a> Session<'a> {
         patience > 0 && self.state.progress.evaluations_since_best >= patience
     }
 
-    /// Evaluates on selection; higher accuracy is better, lower loss decides a tie.
+    /// Evaluates on selection; higher accuracy is better, lower loss decides a tie. Where the data drifts every
+    /// evaluation is of other texts, and none is better than another.
     fn evaluate(&mut self) -> Result<Metrics, TrainError> {
-        let predictions = predict(&self.state.evaluated()?, &self.prepared.selection);
+        let selection = self.prepared.selection_at(self.state.step, self.total);
+        let predictions = predict(&self.state.evaluated()?, &selection);
         let metrics = metrics(&predictions, self.prepared.classes.len());
         let progress = &mut self.state.progress;
         let key = |accuracy: f64, loss: f64| (accuracy, -loss);
         let now = key(metrics.accuracy, metrics.loss);
-        let best = progress.best.is_none_or(|best| now > key(best.accuracy, best.loss));
+        let better = progress.best.is_none_or(|best| now > key(best.accuracy, best.loss));
+        let best = better && self.prepared.drift.is_none();
         if best {
             let (accuracy, loss) = (metrics.accuracy, metrics.loss);
             progress.best = Some(BestSoFar { step: self.state.step, accuracy, loss });

@@ -85,9 +85,11 @@ fn same_ground(
 
 /// Evaluates the loaded weights on selection, where they must repeat what was saved; says what they did.
 fn reevaluate(loaded: &LoadedModel, prepared: &Prepared, path: &Path) -> Result<String, TrainError> {
-    let now = metrics(&predict(&loaded.evaluated(), &prepared.selection), prepared.classes.len());
+    let checkpoint = &loaded.checkpoint;
+    let selection = prepared.selection_at(checkpoint.manifest.step, prepared.steps_of(&checkpoint.config));
+    let now = metrics(&predict(&loaded.evaluated(), &selection), prepared.classes.len());
     let accuracy = format!("{:.2} % on selection", 100.0 * now.accuracy);
-    match &loaded.checkpoint.manifest.selection {
+    match &checkpoint.manifest.selection {
         None => Ok(format!("{accuracy}; the checkpoint says nothing to compare with")),
         Some(saved) if saved.confusion == now.confusion => Ok(format!("{accuracy}, as when saved")),
         Some(saved) => {

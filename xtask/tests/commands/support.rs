@@ -153,6 +153,7 @@ fn result(cell: &Cell, predictions: &[Prediction], files: BTreeMap<String, Diges
         notes: Vec::new(),
         selection: metrics(predictions, 2),
         verdict: metrics(predictions, 2),
+        per_time: Vec::new(),
         bayes_accuracy: Some(0.97),
         flops: 3_000_000,
         seconds: 1.5,

@@ -48,17 +48,19 @@ fn file_split(args: &EvalArgs, file: &str, loaded: &LoadedModel) -> anyhow::Resu
         texts: examples.iter().map(encode).collect(),
         labels: examples.iter().map(|example| example.label).collect(),
         domains: examples.iter().map(|example| example.domain).collect(),
+        times: examples.iter().map(|example| example.time).collect(),
     })
 }
 
 fn data_split(split: SplitName, loaded: &LoadedModel) -> anyhow::Result<Split> {
-    let prepared = Prepared::new(&loaded.checkpoint.config)?;
-    let (expected, found) = (loaded.checkpoint.manifest.data, prepared.digest);
+    let (config, manifest) = (&loaded.checkpoint.config, &loaded.checkpoint.manifest);
+    let prepared = Prepared::new(config)?;
+    let (expected, found) = (manifest.data, prepared.digest);
     if expected != found {
         bail!("{}: was trained on data {expected}; the data set here is {found}", loaded.path.display());
     }
     Ok(match split {
-        SplitName::Selection => prepared.selection,
+        SplitName::Selection => prepared.selection_at(manifest.step, prepared.total_steps).into_owned(),
         SplitName::Verdict => prepared.verdict,
     })
 }

@@ -21,6 +21,7 @@ pub(crate) fn run(args: &PredictArgs) -> anyhow::Result<()> {
         texts: texts.iter().map(|text| loaded.vocabulary.encode(text)).collect(),
         labels: vec![0; texts.len()],
         domains: vec![None; texts.len()],
+        times: vec![None; texts.len()],
     };
     let predictions = predict(&loaded.evaluated(), &split);
     let csv = to_csv(&predictions, &loaded.checkpoint.manifest.classes)?;

@@ -21,6 +21,12 @@ pub enum CheckpointError {
         .0.display()
     )]
     NotFound(PathBuf),
+    /// A checkpoint that the run is judged by is not there any more.
+    #[error(
+        "{}: is gone, but the run is judged by the model as it was then; put it back, or delete the run folder to start anew",
+        .0.display()
+    )]
+    Gone(PathBuf),
     /// A checkpoint is to be written where something is.
     #[error("{}: is there already; nothing is written over it", .0.display())]
     Exists(PathBuf),

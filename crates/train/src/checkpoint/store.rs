@@ -1,6 +1,6 @@
 //! The folder of a run's checkpoints: what is kept, and which one is `latest` and `best`.
 
-use std::{fs, path::PathBuf};
+use std::{collections::BTreeSet, fs, path::PathBuf};
 
 use moelt_schema::{Digest, write_atomically};
 
@@ -11,6 +11,8 @@ use super::{Checkpoint, CheckpointError, files::manifest_digest, whole::remove};
 pub struct CheckpointStore {
     folder: PathBuf,
     keep_last: usize,
+    /// Names of those that are never removed.
+    pinned: BTreeSet<String>,
 }
 
 impl CheckpointStore {
@@ -19,7 +21,7 @@ impl CheckpointStore {
     /// # Errors
     /// When the folder cannot be read or written.
     pub fn open(folder: impl Into<PathBuf>, keep_last: usize) -> Result<Self, CheckpointError> {
-        let store = Self { folder: folder.into(), keep_last: keep_last.max(1) };
+        let store = Self { folder: folder.into(), keep_last: keep_last.max(1), pinned: BTreeSet::new() };
         fs::create_dir_all(&store.folder).map_err(CheckpointError::io(&store.folder))?;
         for name in store.names()?.into_iter().filter(|name| name.ends_with(".tmp")) {
             let path = store.folder.join(name);
@@ -31,7 +33,21 @@ impl CheckpointStore {
 
     /// The store in `folder`, for reading: nothing is created or removed.
     pub fn at(folder: impl Into<PathBuf>) -> Self {
-        Self { folder: folder.into(), keep_last: usize::MAX }
+        Self { folder: folder.into(), keep_last: usize::MAX, pinned: BTreeSet::new() }
+    }
+
+    /// The same store, which never forgets the checkpoints of these steps. They do not count among the last.
+    pub fn pin(self, steps: impl IntoIterator<Item = u64>) -> Self {
+        Self { pinned: steps.into_iter().map(Self::name).collect(), ..self }
+    }
+
+    /// Folder of a checkpoint that the run must have.
+    ///
+    /// # Errors
+    /// When it is gone.
+    pub fn pinned(&self, step: u64) -> Result<PathBuf, CheckpointError> {
+        let path = self.path(step);
+        if path.is_dir() { Ok(path) } else { Err(CheckpointError::Gone(path)) }
     }
 
     /// Name of the checkpoint at a step.
@@ -45,7 +61,7 @@ impl CheckpointStore {
     }
 
     /// Writes a checkpoint whole or not at all and points `latest`, and `best` if asked, at it. Then
-    /// forgets the oldest beyond `keep_last`, never the best.
+    /// forgets the oldest beyond `keep_last`, never the best and none that is pinned.
     ///
     /// # Errors
     /// When the disk refuses or the step has a checkpoint; what was there is then untouched.
@@ -134,7 +150,8 @@ impl CheckpointStore {
     }
 
     fn forget_old(&self) -> Result<(), CheckpointError> {
-        let names = self.step_names()?;
+        let mut names = self.step_names()?;
+        names.retain(|name| !self.pinned.contains(name));
         let best = self.pointed("best")?;
         let surplus = names.len().saturating_sub(self.keep_last);
         let is_best = |name: &String| Some(self.folder.join(name)) == best;
