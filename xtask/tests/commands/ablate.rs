@@ -284,7 +284,10 @@ fn what_cannot_be_planned_is_said_with_what_can() {
         ),
         (&["--phases", "q1,q1"], "phase `q1` is named twice"),
         (&["--preset", "huge"], "no preset `huge`; there are: full, regress, smoke, standard"),
-        (&["--dataset", "imdb"], "configs/ablations/imdb.toml is missing; there are: csv, planted, sst2"),
+        (
+            &["--dataset", "imdb"],
+            "configs/ablations/imdb.toml is missing; there are: csv, drift, planted, sst2",
+        ),
         (&["--dataset", "sst2"], "get them with: cargo xtask data sst2"),
         (&["--set", "seed=3"], "choose with --phases and --seeds"),
         (&["--set", "model.d_fff=3"], "--set model.d_fff=3: `model.d_fff`: unknown field"),
