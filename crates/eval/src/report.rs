@@ -342,6 +342,7 @@ pub(crate) mod tests {
             per_time: Vec::new(),
             bayes_accuracy: Some(0.97),
             flops: 3_000_000,
+            measuring_flops: 0,
             seconds: 12.5,
             files: ["selection", "verdict"]
                 .map(|split| (RunDir::predictions_name(split), Digest::of_bytes(b"predictions")))

@@ -8,7 +8,7 @@ use burn::{
 use moelt_schema::{LayerId, LayerSums, Layout, ModelConfig, Pooling, Streams, Unit, uniform};
 
 use crate::{
-    Mode, ModelInput, MoeLayer, MoeLayerConfig, TokenConv, TokenEmbedding,
+    LayerRouting, Mode, ModelInput, MoeLayer, MoeLayerConfig, TokenConv, TokenEmbedding,
     init::{SharedPart, param, shared_rng},
     moe::normalise,
     pool, pooled_width,
@@ -60,6 +60,8 @@ pub struct ModelOutput {
     pub load_balancing_loss: Option<Tensor<1>>,
     /// Routing sums of each MoE layer; padding is never counted.
     pub routing: Vec<LayerSums>,
+    /// Live router probabilities of each layer with top-k routing, `[rows, n_experts]`.
+    pub router_probs: Vec<(LayerId, Tensor<2>)>,
 }
 
 impl ClassifierConfig {
@@ -121,9 +123,14 @@ impl Classifier {
             Unit::Sequence => self.expert_layers(pool(x, input.lengths(), self.rates.pooling)),
         };
         let x = mode.dropout(normalise(&self.output_norm, x), self.rates.output_dropout);
-        let (losses, routing): (Vec<_>, Vec<_>) = routing.into_iter().unzip();
+        let (mut losses, mut sums, mut router_probs) = (Vec::new(), Vec::new(), Vec::new());
+        for (layer, routing) in routing {
+            losses.push(routing.aux_loss);
+            sums.push(routing.sums);
+            router_probs.extend(routing.router_probs.map(|probs| (layer, probs)));
+        }
         let load_balancing_loss = (!losses.is_empty()).then(|| Tensor::cat(losses, 0).mean());
-        ModelOutput { logits: self.head.forward(x), load_balancing_loss, routing }
+        ModelOutput { logits: self.head.forward(x), load_balancing_loss, routing: sums, router_probs }
     }
 
     /// Tokens in context, `[n_tokens, d_model]`.
@@ -136,12 +143,12 @@ impl Classifier {
         }
     }
 
-    fn expert_layers(&self, mut x: Tensor<2>) -> (Tensor<2>, Vec<(Tensor<1>, LayerSums)>) {
+    fn expert_layers(&self, mut x: Tensor<2>) -> (Tensor<2>, Vec<(LayerId, LayerRouting)>) {
         let mut routing = Vec::new();
-        for layer in &self.layers {
+        for (id, layer) in (0..).map(LayerId).zip(&self.layers) {
             let out = layer.forward(x);
             x = out.x;
-            routing.extend(out.routing);
+            routing.extend(out.routing.map(|routing| (id, routing)));
         }
         (x, routing)
     }

@@ -21,6 +21,39 @@ pub fn load_balancing_loss(router_probs: Tensor<2>, dispatch: &Dispatch) -> Tens
     (router_probs.mean_dim(0) * fractions).sum() * n_experts as f32
 }
 
+/// Routing entropy as a part of `ln n_experts`: that of each row's router probabilities, averaged. It carries
+/// gradient. A single expert has 0.
+///
+/// # Shapes
+/// - router_probs: `[rows, n_experts]`
+/// - output: `[1]`
+pub fn routing_entropy(router_probs: Tensor<2>) -> Tensor<1> {
+    let [rows, n_experts] = router_probs.dims();
+    negative_p_ln_p(router_probs) / (rows as f64 * ln_of(n_experts))
+}
+
+/// Entropy of the mean router probabilities as a part of `ln n_experts`: what stands for load entropy where a
+/// gradient is needed, which counts of rows do not carry. A single expert has 0.
+///
+/// # Shapes
+/// - router_probs: `[rows, n_experts]`
+/// - output: `[1]`
+pub fn mean_entropy(router_probs: Tensor<2>) -> Tensor<1> {
+    let [_, n_experts] = router_probs.dims();
+    negative_p_ln_p(router_probs.mean_dim(0)) / ln_of(n_experts)
+}
+
+/// `−Σ p ln p`.
+fn negative_p_ln_p(p: Tensor<2>) -> Tensor<1> {
+    // Far below single precision's resolution of 1, and never ln 0.
+    -(p.clone() * (p + 1e-12).log()).sum()
+}
+
+/// `ln n`, and 1 of a single expert, whose entropy is 0 anyway.
+fn ln_of(n_experts: usize) -> f64 {
+    if n_experts > 1 { (n_experts as f64).ln() } else { 1.0 }
+}
+
 /// The auxiliary loss of top-any routing (DynMoE, Guo et al. 2024): `‖Ŵ Ŵᵀ − I‖_F + meanₑ ‖Wₑ‖`, with
 /// `Ŵ` the rows of W at norm 1. The first term, diversity, keeps the experts' directions apart; the
 /// second, simplicity, keeps their norms, which the scores do not depend on, from growing.
@@ -52,6 +85,16 @@ mod tests {
         let rows = probs.len() / n_experts;
         let probs = Tensor::from_data(TensorData::new(probs, [rows, n_experts]), &Device::flex());
         load_balancing_loss(probs, &dispatch).into_scalar::<f32>()
+    }
+
+    #[test]
+    fn hand_worked_entropies() {
+        let probs = Tensor::<2>::from_data([[0.5, 0.5], [1.0, 0.0]], &Device::flex());
+        // Rows: ln 2 and 0. Their mean, (0.75, 0.25): 0.562335; ln 2 = 0.693147.
+        assert!((routing_entropy(probs.clone()).into_scalar::<f32>() - 0.5).abs() < 1e-6);
+        assert!((mean_entropy(probs).into_scalar::<f32>() - 0.562_335 / 0.693_147).abs() < 1e-5);
+        let single = Tensor::<2>::ones([3, 1], &Device::flex());
+        assert_eq!(routing_entropy(single).into_scalar::<f32>(), 0.0);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use burn::tensor::Tensor;
 use moelt_schema::{LayerSums, Unrouted};
 
 use crate::{
-    Experts, Router, TopAnyRouter, diversity_and_simplicity_loss,
+    Experts, LayerRouting, Router, TopAnyRouter, diversity_and_simplicity_loss,
     host::{indices, to_host},
     load_balancing_loss,
     router::Routed,
@@ -15,10 +15,8 @@ use crate::{
 pub(crate) struct Mixture {
     /// `[rows, d_model]`
     pub(crate) y: Tensor<2>,
-    /// The routing's auxiliary loss, unweighted, `[1]`.
-    pub(crate) aux_loss: Tensor<1>,
-    /// What is behind [`moelt_schema::RoutingStats`].
-    pub(crate) sums: LayerSums,
+    /// What the router did.
+    pub(crate) routing: LayerRouting,
 }
 
 /// Each row through its `top_k` experts only.
@@ -33,7 +31,8 @@ pub(crate) fn top_k(router: &Router, experts: &Experts, x: Tensor<2>) -> Mixture
     let sums = top_k_sums(&routed, outputs.clone().inner());
     let gates = routed.expert_weights.reshape([rows, k, 1]);
     let y = (outputs.reshape([rows, k, d_model]) * gates).sum_dim(1).reshape([rows, d_model]);
-    Mixture { y, aux_loss: load_balancing_loss(routed.router_probs, &routed.dispatch), sums }
+    let aux_loss = load_balancing_loss(routed.router_probs.clone(), &routed.dispatch);
+    Mixture { y, routing: LayerRouting { aux_loss, sums, router_probs: Some(routed.router_probs) } }
 }
 
 /// `outputs` is `[rows · top_k, d_model]`.
@@ -66,7 +65,8 @@ pub(crate) fn top_any(router: &TopAnyRouter, experts: &Experts, x: Tensor<2>) ->
     let sums = top_any_sums(&routed, x.inner(), outputs.clone().inner());
     let gates = routed.expert_weights.transpose().reshape([n_experts, rows, 1]);
     let y = (outputs * gates).sum_dim(0).reshape([rows, d_model]);
-    Mixture { y, aux_loss: diversity_and_simplicity_loss(router.weight.val()), sums }
+    let aux_loss = diversity_and_simplicity_loss(router.weight.val());
+    Mixture { y, routing: LayerRouting { aux_loss, sums, router_probs: None } }
 }
 
 /// `x` is `[rows, d_model]`, `outputs` `[n_experts, rows, d_model]`.

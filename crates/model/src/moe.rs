@@ -40,9 +40,19 @@ pub struct MoeLayerConfig {
 pub struct MoeOutput {
     /// `[rows, d_model]`
     pub x: Tensor<2>,
-    /// The unweighted auxiliary loss `[1]` (load balancing with top-k, diversity and simplicity with
-    /// top-any) and the routing sums; none when dense.
-    pub routing: Option<(Tensor<1>, LayerSums)>,
+    /// What the router did; none when dense.
+    pub routing: Option<LayerRouting>,
+}
+
+/// What a layer's router did.
+#[derive(Debug)]
+pub struct LayerRouting {
+    /// The unweighted auxiliary loss, `[1]`: load balancing with top-k, diversity and simplicity with top-any.
+    pub aux_loss: Tensor<1>,
+    /// Routing sums.
+    pub sums: LayerSums,
+    /// Live router probabilities, `[rows, n_experts]`; none with top-any, which has none.
+    pub router_probs: Option<Tensor<2>>,
 }
 
 impl MoeLayer {
@@ -95,7 +105,7 @@ impl MoeLayer {
                 return MoeOutput { x: x + y, routing: None };
             }
         };
-        MoeOutput { x: x + mixture.y, routing: Some((mixture.aux_loss, mixture.sums)) }
+        MoeOutput { x: x + mixture.y, routing: Some(mixture.routing) }
     }
 }
 

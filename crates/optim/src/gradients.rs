@@ -39,6 +39,28 @@ pub fn take_gradients<M: Module>(module: &M, gradients: Gradients) -> NamedGradi
 }
 
 impl NamedGradients {
+    /// Adds another loss's gradients of the same module.
+    pub fn add(&mut self, other: Self) {
+        for (path, gradient) in other.0 {
+            match self.0.get_mut(&path) {
+                Some(sum) => {
+                    let sum = sum.as_mut_slice::<f32>().expect("moelt trains in f32");
+                    sum.iter_mut().zip(values(&gradient)).for_each(|(sum, g)| *sum += g);
+                }
+                None => drop(self.0.insert(path, gradient)),
+            }
+        }
+    }
+
+    /// Scalar product with another loss's gradients of the same module, in double precision.
+    pub fn dot(&self, other: &Self) -> f64 {
+        let pairs = self.0.iter().filter_map(|(path, gradient)| Some((gradient, other.0.get(path)?)));
+        let products = |(one, two): (&TensorData, &TensorData)| {
+            values(one).iter().zip(values(two)).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum::<f64>()
+        };
+        pairs.map(products).sum()
+    }
+
     /// Euclidean norm over the parameters that `included` accepts. Summed in double precision, in
     /// path order.
     pub fn norm(&self, included: impl Fn(&str) -> bool) -> f64 {

@@ -225,6 +225,11 @@ impl ControlConfig {
         Limits { min: self.min_experts, max: self.max_experts }
     }
 
+    /// Whether its head learns from every step, and not only from what is measured.
+    pub fn learns_every_step(&self) -> bool {
+        self.policy == PolicyKind::Head && self.labels != LabelSource::Counterfactual
+    }
+
     /// Whether candidates are measured after training them: look-ahead does, and the head that learns from it.
     pub fn looks_ahead(&self) -> bool {
         match self.policy {

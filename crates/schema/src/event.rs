@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Digest, Evidence, Layout, Plan, RoutingStats};
+use crate::{ControlGradients, Digest, Evidence, Layout, Plan, RoutingStats};
 
 /// One line of `events.jsonl`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -70,6 +70,9 @@ pub enum Event {
         lr: f64,
         /// What each MoE layer's router did.
         routing: Vec<RoutingStats>,
+        /// Means for a head that is not isolated.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        control: Option<ControlGradients>,
     },
     /// A policy decided to edit the experts, or to keep them.
     Decision {

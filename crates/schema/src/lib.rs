@@ -47,8 +47,8 @@ pub use edit_log::{Birth, EditLog, Lineage, Merged, ReplayError};
 pub use event::{Choice, EditEffect, Event, EventRecord, StopReason, Wall};
 pub use layout::{ExpertId, LayerId, LayerKind, LayerLayout, Layout};
 pub use manifest::{
-    BestSoFar, CHECKPOINT_FORMAT, EventsPosition, LayerSums, LoopState, Manifest, Opening, Probe, Unrouted,
-    WindowState,
+    BestSoFar, CHECKPOINT_FORMAT, ControlGradients, DecisionWindow, EventsPosition, LayerSums, LoopState,
+    Manifest, Opening, Probe, Unrouted, WindowState,
 };
 pub use metrics::{DomainAccuracy, Metrics, Prediction};
 pub use plan_check::{CheckedPlan, Limits};

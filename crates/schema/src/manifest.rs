@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::{Digest, EditLog, ExpertId, LayerId, Layout, Metrics, PolicyState};
 
 /// Version of the checkpoint format. A reader refuses every other.
-pub const CHECKPOINT_FORMAT: u32 = 2;
+pub const CHECKPOINT_FORMAT: u32 = 3;
 
 /// `manifest.json` of a checkpoint folder. `manifest.blake3` beside it holds its hash.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -71,14 +71,16 @@ pub struct LoopState {
     pub window: WindowState,
     /// Routing sums of the last `window` event.
     pub last_window: Vec<LayerSums>,
-    /// Routing sums of each MoE layer since the last decision.
-    pub decision_window: Vec<LayerSums>,
+    /// Sums of the steps since the last decision.
+    pub decision_window: DecisionWindow,
     /// What the policy remembers.
     pub policy: PolicyState,
     /// New experts that are being let in.
     pub openings: Vec<Opening>,
     /// Floating-point operations of training so far, what policies had measured included.
     pub flops: u64,
+    /// … of which for what policies had measured.
+    pub measuring_flops: u64,
     /// Training seconds so far (not reproducible).
     pub seconds: f64,
 }
@@ -123,15 +125,75 @@ pub struct WindowState {
     pub grad_norm: f64,
     /// Routing sums per MoE layer.
     pub layers: Vec<LayerSums>,
+    /// Sums over the steps of a head that is not isolated.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub control: Option<ControlGradients>,
+}
+
+/// How the gradients of task and control loss lie to one another, for the joint negative control.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ControlGradients {
+    /// Cross entropy of the head, nats.
+    pub loss: f64,
+    /// Norm of the gradient of the task's loss, auxiliary losses included.
+    pub task_norm: f64,
+    /// Norm of the gradient of α times the head's loss.
+    pub control_norm: f64,
+    /// Cosine between the two; 0 when one of them is 0.
+    pub cosine: f64,
+}
+
+impl ControlGradients {
+    /// Adds another step's.
+    pub fn add(&mut self, step: &Self) {
+        self.loss += step.loss;
+        self.task_norm += step.task_norm;
+        self.control_norm += step.control_norm;
+        self.cosine += step.cosine;
+    }
+
+    /// The means over `steps` steps whose sums these are.
+    pub fn mean(&self, steps: u64) -> Self {
+        let n = steps.max(1) as f64;
+        Self {
+            loss: self.loss / n,
+            task_norm: self.task_norm / n,
+            control_norm: self.control_norm / n,
+            cosine: self.cosine / n,
+        }
+    }
+}
+
+/// What a policy is going to see: sums over the steps since the last decision.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DecisionWindow {
+    /// Steps.
+    pub steps: u64,
+    /// Cross entropy, nats.
+    pub loss: f64,
+    /// Routing sums per MoE layer.
+    pub layers: Vec<LayerSums>,
+}
+
+impl DecisionWindow {
+    /// Mean cross entropy, nats; not a number without a step.
+    pub fn mean_loss(&self) -> f64 {
+        self.loss / self.steps as f64
+    }
 }
 
 impl LoopState {
     /// All sums.
     pub fn sums(&self) -> impl Iterator<Item = f64> {
         let WindowState { loss, load_balancing_loss, grad_norm, layers, .. } = &self.window;
-        let layers =
-            layers.iter().chain(&self.last_window).chain(&self.decision_window).flat_map(LayerSums::values);
-        [*loss, *load_balancing_loss, *grad_norm].into_iter().chain(layers)
+        let layers = layers
+            .iter()
+            .chain(&self.last_window)
+            .chain(&self.decision_window.layers)
+            .flat_map(LayerSums::values);
+        [*loss, *load_balancing_loss, *grad_norm, self.decision_window.loss].into_iter().chain(layers)
     }
 }
 

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::{Digest, EditLog, Layout, Metrics, RunDir};
 
 /// Version of `result.json`.
-pub const RESULT_FORMAT: u32 = 2;
+pub const RESULT_FORMAT: u32 = 3;
 
 /// `result.json`: written last, so that a cell with one is finished.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -54,6 +54,8 @@ pub struct CellResult {
     /// Floating-point operations of training, counted by the model: three forward passes a step. What
     /// policies had measured is included; evaluations that every arm has are not.
     pub flops: u64,
+    /// … of which for what policies had measured.
+    pub measuring_flops: u64,
     /// Wall-clock seconds of training, evaluation on selection included.
     pub seconds: f64,
     /// Hashes of the cell's other files that count (predictions).

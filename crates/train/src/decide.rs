@@ -1,11 +1,17 @@
 //! Decision points: the policy looks at the window, and what it decides is done and written down.
 
-use moelt_control::{Action, Decision, MeasuredEffect, Policy, StatsWindow, policy};
+use moelt_control::{Action, Decision, LiveGradient, Policy, StatsWindow, policy};
 use moelt_schema::{
-    CellResult, ControlConfig, Digest, Edit, EditLog, Event, Evidence, Plan, PolicyState, RunConfig, RunDir,
+    CellResult, ControlConfig, Digest, EditLog, Event, ExpertId, LayerId, LayerSums, Plan, PolicyState,
+    RunConfig, RunDir,
 };
 
-use crate::{Split, TrainError, TrainState, effect::Outputs, start::no_placeholder};
+use crate::{
+    Prepared, Split, StepReport, TrainError, TrainState, effect::Outputs, start::no_placeholder, trial::Arena,
+};
+
+/// Texts of the selection split on which an edit's immediate effect is looked at.
+const TEXTS: usize = 256;
 
 /// The policy of a run.
 pub(crate) struct Control {
@@ -42,26 +48,63 @@ impl Control {
         &mut self,
         state: &mut TrainState,
         config: &RunConfig,
-        selection: &Split,
+        prepared: &Prepared,
     ) -> Result<Vec<Event>, TrainError> {
-        let (policy, sums) = (&mut self.policy, state.progress.decision_window.clone());
-        let opening: Vec<_> = state.progress.openings.iter().map(|now| (now.layer, now.expert)).collect();
-        let (step, total_steps) = (state.step, self.total_steps);
-        let window = StatsWindow { step, total_steps, sums: &sums, opening: &opening };
-        let mut decision = policy.decide(&window, &state.layout);
+        let selection = &*prepared.selection_at(state.step, self.total_steps);
+        let seen = std::mem::take(&mut state.progress.decision_window);
+        let (opening, layout) = (opening(state), state.layout.clone());
+        let window = self.window(state.step, &seen.layers, seen.mean_loss(), &opening);
+        let mut decision = self.policy.decide(&window, &layout);
         let mut events = vec![event(&decision)];
-        if let Action::Measure(candidates) = decision.action {
-            let effects = measure(state, config, selection, candidates)?;
-            decision = policy.observe(&window, &state.layout, &effects);
+        if let Action::Measure(trial) = decision.action {
+            let arena = Arena { config, prepared, selection, total_steps: self.total_steps };
+            let effects = arena.measure(state, &trial)?;
+            decision = self.policy.observe(&window, &layout, &effects);
             events.push(event(&decision));
         }
-        state.progress.policy = PolicyState { script: self.script, ..policy.state() };
-        state.progress.decision_window.clear();
+        self.remember(state);
         if let Action::Apply(edits) = decision.action {
-            let plan = plan(state.step, edits, decision.reason, decision.evidence);
+            let Decision { reason, evidence, .. } = decision;
+            let plan = Plan { step: state.step, edits, reason, evidence };
             events.push(carry_out(state, config, selection, plan)?);
         }
         Ok(events)
+    }
+
+    /// Lets a head learn from the step that was just taken.
+    pub(crate) fn learn(&mut self, state: &mut TrainState, config: &ControlConfig, report: &StepReport) {
+        if !config.learns_every_step() {
+            return;
+        }
+        let opening = opening(state);
+        let window = self.window(state.step, &report.routing, report.loss, &opening);
+        self.policy.learn(&window, &state.layout);
+        self.remember(state);
+    }
+
+    /// What a head that is not isolated asks of the routers of a step that is under way.
+    pub(crate) fn live_gradient(
+        &self,
+        state: &TrainState,
+        sums: &[LayerSums],
+        loss: f64,
+    ) -> Vec<LiveGradient> {
+        let opening = opening(state);
+        self.policy.live_gradient(&self.window(state.step + 1, sums, loss, &opening), &state.layout)
+    }
+
+    fn window<'a>(
+        &self,
+        step: u64,
+        sums: &'a [LayerSums],
+        loss: f64,
+        opening: &'a [(LayerId, ExpertId)],
+    ) -> StatsWindow<'a> {
+        StatsWindow { step, total_steps: self.total_steps, sums, loss, opening }
+    }
+
+    fn remember(&self, state: &mut TrainState) {
+        state.progress.policy = PolicyState { script: self.script, ..self.policy.state() };
     }
 }
 
@@ -82,35 +125,14 @@ fn script(control: &ControlConfig) -> Result<Option<EditLog>, TrainError> {
     }
 }
 
-fn plan(step: u64, edits: Vec<Edit>, reason: String, evidence: Evidence) -> Plan {
-    Plan { step, edits, reason, evidence }
+/// The experts that are being let in.
+fn opening(state: &TrainState) -> Vec<(LayerId, ExpertId)> {
+    state.progress.openings.iter().map(|now| (now.layer, now.expert)).collect()
 }
 
 fn event(decision: &Decision) -> Event {
     let Decision { reason, evidence, .. } = decision.clone();
     Event::Decision { choice: decision.choice(), reason, evidence }
-}
-
-/// Tries every candidate on a copy, with no training. It is part of what the run costs.
-fn measure(
-    state: &mut TrainState,
-    config: &RunConfig,
-    selection: &Split,
-    candidates: Vec<Vec<Edit>>,
-) -> Result<Vec<MeasuredEffect>, TrainError> {
-    let before = Outputs::of(&state.model, selection);
-    let mut flops = before.flops;
-    let mut measured = |edits: Vec<Edit>| {
-        let mut copy = state.clone();
-        let plan = plan(state.step, edits.clone(), String::new(), Evidence::default());
-        copy.edit(&plan.check(&state.layout, &config.control.limits())?, &config.optim, 0)?;
-        let after = Outputs::of(&copy.model, selection);
-        flops += after.flops;
-        Ok(MeasuredEffect { edits, effect: before.effect(&after) })
-    };
-    let effects = candidates.into_iter().map(&mut measured).collect();
-    state.progress.flops += flops;
-    effects
 }
 
 /// Applies a plan; the event says what it did.
@@ -120,9 +142,11 @@ fn carry_out(
     selection: &Split,
     plan: Plan,
 ) -> Result<Event, TrainError> {
-    let before = Outputs::of(&state.model, selection);
+    let first: Vec<usize> = (0..TEXTS.min(selection.texts.len())).collect();
+    let texts = &*selection.part(&first);
+    let before = Outputs::of(&state.model, texts);
     let checked = plan.check(&state.layout, &config.control.limits())?;
     state.edit(&checked, &config.optim, config.control.opening)?;
-    let effect = before.effect(&Outputs::of(&state.model, selection));
+    let effect = before.effect(&Outputs::of(&state.model, texts));
     Ok(Event::Edit { plan: checked.plan().clone(), layout: state.layout.clone(), effect })
 }

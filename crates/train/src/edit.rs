@@ -23,7 +23,7 @@ impl TrainState {
         let progress = &mut self.progress;
         progress.window.layers = moved_sums(&progress.window.layers, plan);
         progress.last_window = moved_sums(&progress.last_window, plan);
-        progress.decision_window = moved_sums(&progress.decision_window, plan);
+        progress.decision_window.layers = moved_sums(&progress.decision_window.layers, plan);
         self.layout = plan.after().clone();
         self.edits.push(plan);
         self.move_openings(plan, &held, opening);

@@ -77,6 +77,7 @@ pub(crate) fn finish(
         verdict: metrics(&verdict.all, n_classes),
         bayes_accuracy: prepared.bayes_accuracy,
         flops: state.progress.flops,
+        measuring_flops: state.progress.measuring_flops,
         seconds: state.progress.seconds,
         files,
     };

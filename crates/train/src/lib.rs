@@ -15,6 +15,7 @@ mod evaluate;
 mod events;
 mod finish;
 mod groups;
+mod joint;
 mod offline;
 mod openings;
 mod prepared;
@@ -22,6 +23,7 @@ mod run;
 mod snapshot;
 mod start;
 mod state;
+mod trial;
 
 pub use checkpoint::{
     Checkpoint, CheckpointError, CheckpointStore, ExpertNames, KeyMismatch, LoadedModel, resolve_checkpoint,

@@ -10,8 +10,8 @@ use std::{
 use burn::tensor::Device;
 use moelt_eval::metrics;
 use moelt_schema::{
-    BestSoFar, CellResult, Digest, Event, EventRecord, EventsPosition, Metrics, RoutingStats, RunConfig,
-    RunDir, StopReason, WindowState, config_differences, resolved_toml, write_atomically,
+    BestSoFar, CellResult, Digest, Event, EventRecord, EventsPosition, LayerSums, Metrics, RoutingStats,
+    RunConfig, RunDir, StopReason, WindowState, config_differences, resolved_toml, write_atomically,
 };
 
 use crate::{
@@ -209,11 +209,14 @@ impl<'a> Session<'a> {
             }
             let batch = self.prepared.train.at(self.state.step);
             let report;
-            (self.state, report) = self.state.train_step(&batch, self.config, self.total);
+            let live =
+                |state: &TrainState, sums: &[LayerSums], loss| self.control.live_gradient(state, sums, loss);
+            (self.state, report) = self.state.train_step_jointly(&batch, self.config, self.total, &live);
             if !report.is_finite() {
                 let (what, value) = report.not_finite();
                 return Err(self.not_finite(self.state.step + 1, what, value)?);
             }
+            self.control.learn(&mut self.state, &self.config.control, &report);
             self.observer.stepped(self.state.step, report.loss);
             self.state.progress.seconds += clock.elapsed().as_secs_f64();
             clock = Instant::now();
@@ -237,8 +240,7 @@ impl<'a> Session<'a> {
             self.log_window()?;
         }
         if self.control.is_due(&self.config.control, step) {
-            let selection = self.prepared.selection_at(step, self.total);
-            let events = self.control.decide(&mut self.state, self.config, &selection)?;
+            let events = self.control.decide(&mut self.state, self.config, &self.prepared)?;
             events.into_iter().try_for_each(|event| self.log(event))?;
         }
         let judged = self.prepared.judged_after().any(|judged| judged == step);
@@ -321,6 +323,7 @@ impl<'a> Session<'a> {
             grad_norm: mean(window.grad_norm),
             lr: schedule(self.config, self.total).at(self.state.step),
             routing: window.layers.iter().map(RoutingStats::from_sums).collect(),
+            control: window.control.map(|sums| sums.mean(window.steps)),
         })?;
         self.state.progress.last_window = window.layers;
         Ok(())

@@ -8,11 +8,16 @@ use burn::{
     tensor::{Device, Int, Tensor, TensorData},
 };
 use moelt_data::TokenBatch;
-use moelt_model::{Classifier, ClassifierConfig, Mode};
+use moelt_model::{Classifier, ClassifierConfig, Mode, ModelInput, ModelOutput};
 use moelt_optim::{AdamW, Optimizer, ParamGroup, Schedule, WeightAverage, take_gradients};
-use moelt_schema::{EditLog, LayerSums, Layout, LoopState, RunConfig, Stream, Streams};
+use moelt_schema::{ControlGradients, EditLog, LayerSums, Layout, LoopState, RunConfig, Stream, Streams};
 
-use crate::{LoadedModel, Prepared, TrainError, evaluate::model_input, param_groups};
+use crate::{
+    LoadedModel, Prepared, TrainError,
+    evaluate::model_input,
+    joint::{Live, join},
+    param_groups,
+};
 
 /// What a training step costs in forward passes: the backward pass has two matrix products for each one.
 const FORWARDS_PER_STEP: u64 = 3;
@@ -39,12 +44,14 @@ pub struct TrainState {
 }
 
 /// What one step tells the loop.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct StepReport {
     /// Mean cross entropy of the batch before the step, nats.
     pub loss: f64,
     /// Norm of the gradients that are clipped, before clipping.
     pub grad_norm: f64,
+    /// Routing sums of each MoE layer.
+    pub routing: Vec<LayerSums>,
 }
 
 impl StepReport {
@@ -130,34 +137,37 @@ impl TrainState {
 
     /// Takes one optimizer step on `batch`, of a run of `total` steps, and adds it to the window. A loss or
     /// gradient that is not finite leaves the weights as they were; the report says so.
-    pub fn train_step(mut self, batch: &TokenBatch, config: &RunConfig, total: u64) -> (Self, StepReport) {
+    pub fn train_step(self, batch: &TokenBatch, config: &RunConfig, total: u64) -> (Self, StepReport) {
+        self.train_step_jointly(batch, config, total, &|_, _, _| Vec::new())
+    }
+
+    /// The same with a head that may ask something of the routers.
+    pub(crate) fn train_step_jointly(
+        mut self,
+        batch: &TokenBatch,
+        config: &RunConfig,
+        total: u64,
+        live: Live<'_>,
+    ) -> (Self, StepReport) {
         self.let_in(config.control.opening);
-        let mut rng = self.streams.rng(Stream::Dropout, self.step);
         let input = model_input(batch);
-        let output = self.model.forward(&input, Mode::Train(&mut rng));
-        let labels: Vec<i64> = batch.labels.iter().map(|label| i64::from(*label)).collect();
-        let device = output.logits.device();
-        let labels = Tensor::<1, Int>::from_data(TensorData::new(labels, [batch.batch]), &device);
-        let task = CrossEntropyLossConfig::new().init(&device).forward(output.logits, labels);
-        let loss = scalar(&task);
-        let (objective, balance) = match output.load_balancing_loss {
-            Some(aux) => {
-                let value = scalar(&aux);
-                (task + aux * config.train.load_balancing_coef, value)
-            }
-            None => (task, 0.0),
-        };
-        let gradients = take_gradients(&self.model, objective.backward());
-        drop(objective);
+        let output = self.train_forward(&input);
+        let Objective { objective, loss, balance } = Objective::of(&output, batch, config);
+        let mut gradients = take_gradients(&self.model, objective.backward());
+        let asked = live(&self, &output.routing, loss);
+        // With the same noise, as the first pass has been gone back through.
+        let joint = (!asked.is_empty())
+            .then(|| join(&self, &mut gradients, &self.train_forward(&input), &asked, config.control.joint));
         let groups = &self.groups;
         let (clipped, all) = (gradients.norm(|path| groups[path].clip), gradients.norm(|_| true));
         // The clipped norm is what is reported, unless a gradient outside it is not a number.
         let grad_norm = if all.is_finite() { clipped } else { all };
-        let report = StepReport { loss, grad_norm };
+        let report = StepReport { loss, grad_norm, routing: output.routing };
         if !report.is_finite() {
             return (self, report);
         }
-        self.progress.flops += FORWARDS_PER_STEP * self.model.forward_flops(&input);
+        let passes = if joint.is_some() { 2 } else { 1 };
+        self.progress.flops += passes * FORWARDS_PER_STEP * self.model.forward_flops(&input);
         let lr = schedule(config, total).at(self.step + 1);
         let scale = self.optimizer.clip_scale(grad_norm);
         self.model = self.optimizer.step(self.model, &gradients, lr, scale, |path| groups[path]);
@@ -165,18 +175,57 @@ impl TrainState {
         if let Some(average) = &mut self.average {
             average.update(&self.model, self.step);
         }
-        self.add_to_window(report, balance, &output.routing);
+        self.add_to_window(&report, balance, joint);
         (self, report)
     }
 
-    fn add_to_window(&mut self, report: StepReport, balance: f64, routing: &[LayerSums]) {
-        let window = &mut self.progress.window;
+    /// A forward pass with the noise of the step to come.
+    fn train_forward(&self, input: &ModelInput) -> ModelOutput {
+        let mut rng = self.streams.rng(Stream::Dropout, self.step);
+        self.model.forward(input, Mode::Train(&mut rng))
+    }
+
+    fn add_to_window(&mut self, report: &StepReport, balance: f64, joint: Option<ControlGradients>) {
+        let LoopState { window, decision_window, .. } = &mut self.progress;
         window.steps += 1;
         window.loss += report.loss;
         window.grad_norm += report.grad_norm;
         window.load_balancing_loss += balance;
-        add_sums(&mut window.layers, routing);
-        add_sums(&mut self.progress.decision_window, routing);
+        if let Some(joint) = joint {
+            window.control.get_or_insert_default().add(&joint);
+        }
+        add_sums(&mut window.layers, &report.routing);
+        decision_window.steps += 1;
+        decision_window.loss += report.loss;
+        add_sums(&mut decision_window.layers, &report.routing);
+    }
+}
+
+/// What a step minimises, and its parts.
+struct Objective {
+    /// `[1]`
+    objective: Tensor<1>,
+    /// Mean cross entropy, nats.
+    loss: f64,
+    /// Auxiliary loss, unweighted.
+    balance: f64,
+}
+
+impl Objective {
+    fn of(output: &ModelOutput, batch: &TokenBatch, config: &RunConfig) -> Self {
+        let labels: Vec<i64> = batch.labels.iter().map(|label| i64::from(*label)).collect();
+        let device = output.logits.device();
+        let labels = Tensor::<1, Int>::from_data(TensorData::new(labels, [batch.batch]), &device);
+        let task = CrossEntropyLossConfig::new().init(&device).forward(output.logits.clone(), labels);
+        let loss = scalar(&task);
+        match &output.load_balancing_loss {
+            Some(aux) => {
+                let balance = scalar(aux);
+                let objective = task + aux.clone() * config.train.load_balancing_coef;
+                Self { objective, loss, balance }
+            }
+            None => Self { objective: task, loss, balance: 0.0 },
+        }
     }
 }
 

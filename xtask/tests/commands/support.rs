@@ -156,6 +156,7 @@ fn result(cell: &Cell, predictions: &[Prediction], files: BTreeMap<String, Diges
         per_time: Vec::new(),
         bayes_accuracy: Some(0.97),
         flops: 3_000_000,
+        measuring_flops: 0,
         seconds: 1.5,
         files,
     }

@@ -9,7 +9,7 @@ use moelt_schema::{LayerId, LayerKind, LayerSums, Manifest};
 pub(super) fn routing(manifest: &Manifest) -> BTreeMap<LayerId, &LayerSums> {
     let rows = |sums: &[LayerSums]| sums.iter().map(|sums| sums.rows).sum::<f64>();
     let state = &manifest.state;
-    let windows = [&state.last_window, &state.window.layers, &state.decision_window];
+    let windows = [&state.last_window, &state.window.layers, &state.decision_window.layers];
     let longest = windows.into_iter().max_by(|one, other| rows(one).total_cmp(&rows(other)));
     let layers = (0..).map(LayerId).zip(manifest.layout.layers());
     let routed = layers.filter(|(_, layer)| layer.kind != LayerKind::Dense).map(|(id, _)| id);
