@@ -6,7 +6,7 @@ use burn::{
     module::Param,
     tensor::{Device, Tensor, activation::sigmoid},
 };
-use moelt_model::{MoeLayer, MoeLayerConfig};
+use moelt_model::{LayerRouting, MoeLayer, MoeLayerConfig};
 use moelt_schema::{LayerId, LayerKind, Layout, Streams};
 
 /// What experts 0, 1 and 2 give for every row: they are their output biases.
@@ -47,7 +47,7 @@ fn hand_worked_output_and_sums() {
     let output = layer(&device).forward(rows(&device));
     // (3, 4) + ½ ((1, 0) + (3, 4)), and (7, −24) + (1, 0).
     assert_eq!(values(output.x), [5.0, 6.0, 8.0, -24.0]);
-    let (loss, sums) = output.routing.unwrap();
+    let LayerRouting { aux_loss: loss, sums, .. } = output.routing.unwrap();
     // Diversity √2 (experts 0 and 2 are opposite), simplicity (1 + 2 + 3)/3.
     assert!((loss.into_scalar::<f32>() - (2f32.sqrt() + 2.0)).abs() < 1e-6);
     assert_eq!((sums.rows, &sums.tokens), (2.0, &vec![2.0, 1.0, 0.0]));
@@ -64,7 +64,7 @@ fn hand_worked_output_and_sums() {
 #[test]
 fn a_batch_whose_rows_all_pass_has_nothing_unrouted() {
     let device = Device::flex();
-    let (_, sums) = layer(&device).forward(rows(&device).narrow(0, 0, 1)).routing.unwrap();
+    let sums = layer(&device).forward(rows(&device).narrow(0, 0, 1)).routing.unwrap().sums;
     assert_eq!((sums.unrouted.rows, sums.unrouted.sum.len()), (0.0, 0));
 }
 
