@@ -533,6 +533,9 @@ pub enum ScheduleKind {
 pub struct TrainConfig {
     /// Passes over the training split; fractions are fine.
     pub epochs: f64,
+    /// The run whose floating-point operations are to be spent, measuring included, in place of `epochs`: its
+    /// folder. In a phase file `{lookahead}` stands for the cell of that arm with the same seed.
+    pub flops_of: String,
     /// Examples per step.
     pub batch_size: usize,
     /// Weight of the load-balancing loss.
@@ -554,6 +557,7 @@ impl Default for TrainConfig {
     fn default() -> Self {
         Self {
             epochs: 3.0,
+            flops_of: String::new(),
             batch_size: 128,
             load_balancing_coef: 0.01,
             eval_every: 0,

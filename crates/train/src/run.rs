@@ -16,7 +16,7 @@ use moelt_schema::{
 
 use crate::{
     CheckpointError, CheckpointStore, EventLog, LoadedModel, Prepared, TrainError, TrainState,
-    decide::Control, finish, predict, start::start, state::schedule,
+    budget::total_steps, decide::Control, finish, predict, start::start, state::schedule,
 };
 
 /// Is told how a run goes: a progress bar, a test, nothing (`()`).
@@ -157,9 +157,9 @@ impl<'a> Session<'a> {
         device: &Device,
         observer: &'a mut dyn Observer,
     ) -> Result<Self, TrainError> {
-        let total = prepared.total_steps;
         let Some(path) = store.newest()? else {
             let (state, note) = start(config, &prepared, device)?;
+            let total = total_steps(config, &prepared, &state.model)?;
             let control = Control::new(config, total, state.progress.policy.clone())?;
             claim_folder(config, run)?;
             warn_of_old_events(run);
@@ -181,6 +181,7 @@ impl<'a> Session<'a> {
         }
         let judged = prepared.judged_after().filter(|step| *step <= manifest.step);
         judged.into_iter().try_for_each(|step| store.pinned(step).map(drop))?;
+        let total = total_steps(config, &prepared, &loaded.trained)?;
         let control = Control::new(config, total, manifest.state.policy.clone())?;
         let events = EventLog::open(&run.events(), manifest.events)?;
         tracing::info!("resuming at step {} of {total} from {}", manifest.step, path.display());

@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// What a training step costs in forward passes: the backward pass has two matrix products for each one.
-const FORWARDS_PER_STEP: u64 = 3;
+pub(crate) const FORWARDS_PER_STEP: u64 = 3;
 
 /// Model, optimizer, average and loop state, after `step` steps. A clone is a fork: it trains on its own.
 #[derive(Clone)]

@@ -163,7 +163,8 @@ pub(super) fn data_digests(workspace: &Workspace, cells: &[Cell]) -> Result<BTre
 
 /// The results of the runs that a cell builds on and that are no cells of this plan.
 fn foreign_runs<'a>(workspace: &'a Workspace, cell: &'a Cell) -> impl Iterator<Item = String> + 'a {
-    let named = [&cell.config.start.run, &cell.config.control.edits_of];
+    let config = &cell.config;
+    let named = [&config.start.run, &config.control.edits_of, &config.train.flops_of];
     let foreign = named.into_iter().filter(|run| !cell.needs.iter().any(|id| run.ends_with(id.as_str())));
     let results = foreign.filter(|run| !run.is_empty()).map(|run| format!("{run}/result.json"));
     results.filter(|file| workspace.root().join(file).is_file())

@@ -46,9 +46,12 @@ impl<F: Fn(&str) -> Result<()>> Linker<'_, F> {
         chain.push(arm.to_owned());
         let mut config = self.configs[arm].clone();
         let mut needs = Vec::new();
-        for (value, verb) in
-            [(&mut config.start.run, "starts from"), (&mut config.control.edits_of, "follows the edits of")]
-        {
+        let named = [
+            (&mut config.start.run, "starts from"),
+            (&mut config.control.edits_of, "follows the edits of"),
+            (&mut config.train.flops_of, "spends what is spent by"),
+        ];
+        for (value, verb) in named {
             let Some((before, needed, after)) = named_arm(value) else { continue };
             self.check_planned(arm, verb, needed)?;
             let id = self.cell(needed, chain)?.id;

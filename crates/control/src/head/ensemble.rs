@@ -10,7 +10,7 @@ use crate::Features;
 const MEMBERS: usize = 8;
 
 /// Measurements of a move before its prediction counts.
-const MIN_RECORDS: usize = 8;
+const MIN_RECORDS: usize = 3;
 
 /// One unit of the networks' output, nats.
 const UNIT: f64 = 0.02;
@@ -147,7 +147,7 @@ pub struct Predictor<'a> {
 impl Predictor<'_> {
     /// The loss increase that a move is expected to have, nats, and the standard deviation of a measurement
     /// around it: `√(variance of the networks + mean squared error on unseen records)`. Infinite when fewer
-    /// than 8 records are of this move. It holds the noise of the measurements too, and so errs to the careful side.
+    /// than 3 records are of this move. It holds the noise of the measurements too, and so errs to the careful side.
     ///
     /// # Panics
     /// When the features are of another head.

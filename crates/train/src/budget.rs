@@ -1,0 +1,44 @@
+//! How long a run is: so many passes over the data, or as many floating-point operations as another run took.
+
+use moelt_data::Batches;
+use moelt_model::Classifier;
+use moelt_schema::{CellResult, RunConfig, RunDir};
+
+use crate::{Prepared, TrainError, evaluate::model_input, start::no_placeholder, state::FORWARDS_PER_STEP};
+
+/// Steps of a run of `config` that begins with `model`, unless it stops early.
+///
+/// # Errors
+/// When the run whose operations are to be spent is not finished, or the data drifts, whose times are fractions
+/// of the epochs.
+pub(crate) fn total_steps(
+    config: &RunConfig,
+    prepared: &Prepared,
+    model: &Classifier,
+) -> Result<u64, TrainError> {
+    let named = &config.train.flops_of;
+    if named.is_empty() {
+        return Ok(prepared.total_steps);
+    }
+    let wrong = |message: &str| TrainError::Start {
+        key: "train.flops_of",
+        path: named.into(),
+        message: message.to_owned(),
+    };
+    no_placeholder("train.flops_of", named)?;
+    if prepared.drift.is_some() {
+        return Err(wrong("cannot be spent on data that drift: their times are fractions of train.epochs"));
+    }
+    let result = CellResult::read_any(&RunDir::new(named))?;
+    let budget = result.ok_or_else(|| wrong("is no finished run: it has no result.json"))?.flops;
+    let steps = budget as f64 / mean_step(prepared.train.clone(), model);
+    Ok((steps.round() as u64).max(1))
+}
+
+/// Operations of a step, mean over the first epoch.
+fn mean_step(mut batches: Batches, model: &Classifier) -> f64 {
+    let steps = batches.per_epoch();
+    let forward = |step| model.forward_flops(&model_input(&batches.at(step)));
+    let total: u64 = (0..steps).map(forward).sum();
+    (FORWARDS_PER_STEP * total) as f64 / steps as f64
+}
