@@ -14,7 +14,7 @@ use crate::{
 pub const POWER: f64 = 0.8;
 
 /// Seed of every bootstrap: fixed, so that a report depends on its cells alone.
-const BOOTSTRAP_SEED: u64 = 0;
+pub(crate) const BOOTSTRAP_SEED: u64 = 0;
 
 /// A comparison with all there is to say of it. What is none could not be computed: the verdict's reason
 /// tells why. Differences are fractions.
@@ -216,7 +216,7 @@ pub(crate) mod tests {
     use super::*;
     use crate::{
         Outcome, Report, Verdict,
-        report::tests::{finished, plan, predictions},
+        report::tests::{finished, only, plan, predictions},
     };
 
     /// Verdict and selection examples.
@@ -262,7 +262,7 @@ pub(crate) mod tests {
 
     fn report(arms: &[(&'static str, f64)], comparisons: Vec<Comparison>) -> Report {
         let (plan, outcomes) = judged_plan(arms, comparisons);
-        Report::new(&plan, &outcomes, &reader(arms), plan.code).unwrap()
+        Report::new(&plan, &outcomes, &only(&reader(arms)), plan.code).unwrap()
     }
 
     #[test]
@@ -320,7 +320,7 @@ pub(crate) mod tests {
                 let mut outcomes = whole.clone();
                 outcomes.remove(&cell.id);
                 outcomes.extend(outcome.clone().map(|outcome| (cell.id.clone(), outcome)));
-                let report = Report::new(&plan, &outcomes, &reader(&arms), plan.code).unwrap();
+                let report = Report::new(&plan, &outcomes, &only(&reader(&arms)), plan.code).unwrap();
                 let judged = &report.comparisons[0].judged;
                 assert_eq!(judged.verdict, Verdict::Inconclusive);
                 assert_eq!(judged.missing, [format!("{}: {reason}", cell.id)]);
@@ -338,7 +338,7 @@ pub(crate) mod tests {
             if cell.id == first { Err("verdict.csv: line 3".to_owned()) } else { reader(&arms)(cell, split) }
         };
         let judged = |outcomes: &_, read: &crate::ReadPredictions| {
-            Report::new(&plan, outcomes, read, plan.code).unwrap().comparisons[0].judged.clone()
+            Report::new(&plan, outcomes, &only(read), plan.code).unwrap().comparisons[0].judged.clone()
         };
         let found = judged(&outcomes, &unreadable);
         assert_eq!(

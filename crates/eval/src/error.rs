@@ -15,6 +15,16 @@ pub enum EvalError {
         /// What is wrong there.
         message: String,
     },
+    /// An event log that moelt did not write like this.
+    #[error("{name}:{line}: {message}")]
+    Events {
+        /// The file.
+        name: String,
+        /// The line, from 1.
+        line: u64,
+        /// What is wrong there.
+        message: String,
+    },
     /// Cells of one ablation that saw different data: their numbers must not stand in one table.
     #[error(
         "cells {first} and {other} were not run on the same data (other digest, split sizes or Bayes \

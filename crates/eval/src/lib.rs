@@ -6,6 +6,8 @@
 //! Two arms are compared from their scores on each example under each seed ([`Correct`]): the difference
 //! with its crossed bootstrap is an [`Estimate`], [`judge`] turns what was declared into verdicts, and
 //! [`Design`] says which difference could have been seen.
+//!
+//! [`Signal`] says whether labels and features know the measured effect of edits.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod a_a;
@@ -15,6 +17,7 @@ mod compared;
 mod components;
 mod correctness;
 mod cost;
+mod decisions;
 mod declared;
 mod error;
 mod estimate;
@@ -26,12 +29,15 @@ mod metrics;
 mod paired;
 mod power;
 mod predictions;
+mod rank_correlation;
 mod regression;
 mod render;
 mod render_a_a;
+mod render_signal;
 mod render_verdicts;
 mod report;
 mod scores;
+mod signal;
 mod student;
 mod summary;
 mod sweep;
@@ -44,6 +50,7 @@ pub use compared::{Chosen, Compared, POWER, Power, SeedTest};
 pub use components::Components;
 pub use correctness::{Correct, Differences};
 pub use cost::{Cost, Ratios};
+pub use decisions::decisions_from_jsonl;
 pub use declared::{check_comparison, go_above, no_go_below, p_value};
 pub use error::EvalError;
 pub use estimate::{Estimate, Interval};
@@ -54,10 +61,12 @@ pub use metrics::metrics;
 pub use paired::PairedT;
 pub use power::Design;
 pub use predictions::{predictions_from_csv, predictions_to_csv};
+pub use rank_correlation::RankCorrelation;
 pub use regression::{BaselineComparison, RegressionVerdict, compare_to_baseline};
 pub use render_a_a::AaReport;
 pub use report::{ArmReport, ArmResults, DataFacts, Outcome, REPORT_FORMAT, Report, Unfinished};
-pub use scores::ReadPredictions;
+pub use scores::{ReadDecisions, ReadPredictions, Readers};
+pub use signal::{Direction, FeatureSignal, Signal, SourceSignal};
 pub use summary::Summary;
 pub use sweep::{CLOSE_TO_BEST_PP, Sweep, SweepPoint};
 pub use verdict::{Evidence, Judged, Verdict, judge};

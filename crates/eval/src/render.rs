@@ -4,7 +4,7 @@ use comfy_table::{CellAlignment, ContentArrangement, Table, TableStyle, presets}
 
 use crate::{
     ArmReport, ArmResults, CLOSE_TO_BEST_PP, DataFacts, ExpertHistory, POWER, Report, Summary, Sweep,
-    Unfinished, render_verdicts,
+    Unfinished, render_signal, render_verdicts,
 };
 
 const HEADER: [&str; 12] = [
@@ -41,6 +41,7 @@ impl Report {
             parts.push(EXPERTS_OVER_TIME.to_owned());
             parts.extend(history_lines(&self.experts_over_time));
         }
+        parts.extend(self.signal_terminal());
         parts.extend(self.unfinished.iter().map(|cell| {
             let log: String = cell.log_tail.iter().map(|line| format!("\n    {line}")).collect();
             unfinished_sentence(cell) + &log
@@ -67,6 +68,7 @@ impl Report {
             let items = self.experts_over_time.iter().map(history_markdown);
             parts.extend([format!("## {EXPERTS_OVER_TIME}"), items.collect::<Vec<_>>().join("\n")]);
         }
+        parts.extend(self.signal_markdown());
         if !self.unfinished.is_empty() {
             parts.push("## Cells without a result".to_owned());
             parts.extend(self.unfinished.iter().map(unfinished_markdown));
@@ -104,6 +106,40 @@ impl Report {
             ),
             items.collect::<Vec<_>>().join("\n"),
         ]
+    }
+
+    /// Title, tables and sentences.
+    fn signal_terminal(&self) -> Vec<String> {
+        let Some(signal) = &self.signal else {
+            return Vec::new();
+        };
+        let (style, arrangement) = (presets::UTF8_FULL_CONDENSED, ContentArrangement::Dynamic);
+        let mut parts =
+            vec![render_signal::TITLE.to_owned(), render_signal::sources(signal, style, arrangement.clone())];
+        parts.extend(render_signal::sentences(signal));
+        parts.extend(render_signal::features(signal, style, arrangement));
+        parts.extend(render_signal::features_sentence(signal));
+        parts.extend(render_signal::notes(signal));
+        parts
+    }
+
+    /// The same with a legend.
+    fn signal_markdown(&self) -> Vec<String> {
+        let Some(signal) = &self.signal else {
+            return Vec::new();
+        };
+        let (style, arrangement) = (presets::ASCII_MARKDOWN, ContentArrangement::Disabled);
+        let items = render_signal::sentences(signal).into_iter().map(|item| format!("- {item}"));
+        let mut parts = vec![
+            format!("## {}", render_signal::TITLE),
+            render_signal::sources(signal, style, arrangement.clone()),
+            render_signal::legend(signal),
+            items.collect::<Vec<_>>().join("\n"),
+        ];
+        parts.extend(render_signal::features(signal, style, arrangement));
+        parts.extend(render_signal::features_sentence(signal));
+        parts.extend(render_signal::notes(signal));
+        parts
     }
 
     fn table(&self, style: TableStyle, arrangement: ContentArrangement) -> String {
@@ -221,7 +257,7 @@ mod tests {
     use crate::{
         Outcome, Report,
         compared::tests::{declare, judged_plan, reader},
-        report::tests::{finished, grown, no_predictions, plan, result},
+        report::tests::{NOTHING, finished, grown, only, plan, result},
     };
 
     fn report() -> Report {
@@ -243,7 +279,7 @@ mod tests {
         outcomes.remove("q2-s1-3");
         Report {
             plan: moelt_schema::Digest::of_bytes(b"plan"),
-            ..Report::new(&plan, &outcomes, &no_predictions, plan.code).unwrap()
+            ..Report::new(&plan, &outcomes, &NOTHING, plan.code).unwrap()
         }
     }
 
@@ -266,7 +302,7 @@ mod tests {
             let missing = cell.arm == "placebo-time" && cell.seed == 3 || cell.arm == "q1";
             named.extend(outcome.filter(|_| !missing).map(|outcome| (cell.id.clone(), outcome)));
         }
-        let report = Report::new(&plan, &named, &read, plan.code).unwrap();
+        let report = Report::new(&plan, &named, &only(&read), plan.code).unwrap();
         insta::assert_snapshot!(report.to_markdown().split("Planned by").next().unwrap());
         let terminal = report.to_terminal();
         for comparison in &report.comparisons {

@@ -6,7 +6,7 @@ use moelt_schema::{AblationPlan, Cell, CellResult, Digest, SplitSizes};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Bootstrap, Compared, EvalError, ExpertHistory, ReadPredictions, Summary, Sweep,
+    Bootstrap, Compared, EvalError, ExpertHistory, Readers, Signal, Summary, Sweep,
     compared::{bootstrap, compare},
     scores::Scores,
 };
@@ -58,6 +58,8 @@ pub struct Report {
     pub sweep: Option<Sweep>,
     /// How experts came and went, for every finished cell of the arms that edited any.
     pub experts_over_time: Vec<ExpertHistory>,
+    /// What labels know of the measured effect of edits, when a finished cell measured twice.
+    pub signal: Option<Signal>,
     /// Planned cells without a result.
     pub unfinished: Vec<Unfinished>,
 }
@@ -132,7 +134,7 @@ pub struct Unfinished {
 
 impl Report {
     /// Gathers `outcomes`, keyed by cell id (a cell that is not among them is missing), and judges what the
-    /// plan declares by the predictions that `read` gives. `judged_by` is the hash of the code that does so.
+    /// plan declares by what `read` gives. `judged_by` is the hash of the code that does so.
     ///
     /// # Errors
     /// When finished cells were not run on the same data, one has edits that cannot have happened, or a
@@ -140,7 +142,7 @@ impl Report {
     pub fn new(
         plan: &AblationPlan,
         outcomes: &BTreeMap<String, Outcome>,
-        read: &ReadPredictions,
+        read: &Readers<'_>,
         judged_by: Digest,
     ) -> Result<Self, EvalError> {
         let finished: Vec<(&Cell, &CellResult)> = plan
@@ -155,7 +157,7 @@ impl Report {
             plan.arms().into_iter().map(|arm| arm_report(plan, arm, &finished)).collect();
         let data = common_data(&finished)?;
         let sweep = Sweep::of(&arms);
-        let scores = Scores::load(plan, outcomes, read);
+        let scores = Scores::load(plan, outcomes, read.predictions);
         Ok(Self {
             format: REPORT_FORMAT,
             name: plan.name.clone(),
@@ -169,6 +171,7 @@ impl Report {
             sweep,
             experts_over_time: experts_over_time(&finished)?,
             arms,
+            signal: Signal::of(plan, outcomes, read.decisions),
             unfinished: plan.cells.iter().filter_map(|cell| unfinished(cell, outcomes)).collect(),
         })
     }
@@ -259,6 +262,7 @@ pub(crate) mod tests {
     };
 
     use super::*;
+    use crate::ReadPredictions;
 
     /// A plan over `arms` (`frozen-N` has N experts, `q1` and `q2` one, others four) with `seeds` seeds each.
     pub(crate) fn plan(arms: &[&str], seeds: u64) -> AblationPlan {
@@ -287,6 +291,18 @@ pub(crate) mod tests {
 
     /// For reports without comparisons.
     pub(crate) fn no_predictions(cell: &Cell, _: &str) -> Result<Vec<Prediction>, String> {
+        Err(format!("{} has none", cell.id))
+    }
+
+    /// Nor any decisions.
+    pub(crate) const NOTHING: Readers<'_> = only(&no_predictions);
+
+    /// Predictions without decisions.
+    pub(crate) const fn only<'a>(predictions: &'a ReadPredictions<'a>) -> Readers<'a> {
+        Readers { predictions, decisions: &no_decisions }
+    }
+
+    fn no_decisions(cell: &Cell) -> Result<Vec<Evidence>, String> {
         Err(format!("{} has none", cell.id))
     }
 
@@ -378,7 +394,7 @@ pub(crate) mod tests {
         let plan = plan(&["q1", "q2"], 2);
         let mut outcomes = finished(&plan, &[0.80, 0.84, 0.9, 0.9]);
         outcomes.remove(&plan.cells[2].id);
-        let report = Report::new(&plan, &outcomes, &no_predictions, plan.code).unwrap();
+        let report = Report::new(&plan, &outcomes, &NOTHING, plan.code).unwrap();
         let q1 = report.arms[0].results.as_ref().unwrap();
         assert!((q1.verdict_accuracy.mean - 0.82).abs() < 1e-12);
         assert!((q1.gap_to_bayes.unwrap() - 0.15).abs() < 1e-12);
@@ -396,7 +412,7 @@ pub(crate) mod tests {
         let mut stale = result(&plan.cells[1], 0.8);
         stale.data = Digest::of_bytes(b"other data");
         outcomes.insert(plan.cells[1].id.clone(), Outcome::Finished(Box::new(stale)));
-        let message = Report::new(&plan, &outcomes, &no_predictions, plan.code).unwrap_err().to_string();
+        let message = Report::new(&plan, &outcomes, &NOTHING, plan.code).unwrap_err().to_string();
         assert!(message.contains(&plan.cells[0].id) && message.contains(&plan.cells[1].id), "{message}");
     }
 
@@ -407,7 +423,7 @@ pub(crate) mod tests {
         let cell = &plan.cells[3];
         let edited = grown(result(cell, 0.9), &[30, 60]);
         outcomes.insert(cell.id.clone(), Outcome::Finished(Box::new(edited.clone())));
-        let report = Report::new(&plan, &outcomes, &no_predictions, plan.code).unwrap();
+        let report = Report::new(&plan, &outcomes, &NOTHING, plan.code).unwrap();
         let told: Vec<_> =
             report.experts_over_time.iter().map(|h| (h.arm.as_str(), h.seed, h.edits)).collect();
         assert_eq!(told, [("7a", 0, 0), ("7a", 1, 2)]);
@@ -418,14 +434,14 @@ pub(crate) mod tests {
         let mut impossible = edited;
         impossible.edits.plans[1].edits = vec![Edit::Prune { layer: LayerId(0), expert: ExpertId(9) }];
         outcomes.insert(cell.id.clone(), Outcome::Finished(Box::new(impossible)));
-        let message = Report::new(&plan, &outcomes, &no_predictions, plan.code).unwrap_err().to_string();
+        let message = Report::new(&plan, &outcomes, &NOTHING, plan.code).unwrap_err().to_string();
         assert!(message.contains(&cell.id) && message.contains("plan 1 (step 60)"), "{message}");
     }
 
     #[test]
     fn nothing_finished_is_a_report_too() {
         let plan = plan(&["q1", "frozen-2"], 1);
-        let report = Report::new(&plan, &BTreeMap::new(), &no_predictions, plan.code).unwrap();
+        let report = Report::new(&plan, &BTreeMap::new(), &NOTHING, plan.code).unwrap();
         assert_eq!((report.data, report.sweep.as_ref()), (None, None));
         assert_eq!(report.unfinished.len(), 2);
     }
@@ -436,7 +452,7 @@ pub(crate) mod tests {
         let mut outcomes = finished(&plan, &[0.8, 0.81, 0.7, 0.71, 0.9, 0.91]);
         let failure = Outcome::Failed { reason: "exit code 1".into(), log_tail: vec!["boom".into()] };
         outcomes.insert(plan.cells[0].id.clone(), failure);
-        let report = Report::new(&plan, &outcomes, &no_predictions, plan.code).unwrap();
+        let report = Report::new(&plan, &outcomes, &NOTHING, plan.code).unwrap();
         let json = serde_json::to_string_pretty(&report).unwrap();
         assert_eq!(serde_json::from_str::<Report>(&json).unwrap(), report);
     }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use moelt_schema::{AblationPlan, Cell, CellResult, Comparison, Prediction, RunDir};
+use moelt_schema::{AblationPlan, Cell, CellResult, Comparison, Evidence, Prediction, RunDir};
 
 use crate::{Correct, EvalError, Outcome};
 
@@ -13,6 +13,18 @@ pub(crate) const SELECTION: &str = "selection";
 
 /// Reads the predictions of a finished cell on a split (`verdict` or `selection`), or says why it cannot.
 pub type ReadPredictions<'a> = dyn Fn(&Cell, &str) -> Result<Vec<Prediction>, String> + 'a;
+
+/// Reads the evidence of a finished cell's decisions to keep or to edit, or says why it cannot.
+pub type ReadDecisions<'a> = dyn Fn(&Cell) -> Result<Vec<Evidence>, String> + 'a;
+
+/// How a report comes by what cells left beside their results.
+#[derive(Clone, Copy)]
+pub struct Readers<'a> {
+    /// For comparisons.
+    pub predictions: &'a ReadPredictions<'a>,
+    /// For cells that measured twice.
+    pub decisions: &'a ReadDecisions<'a>,
+}
 
 /// What comparisons need of the cells of a plan.
 pub(crate) struct Scores {

@@ -74,19 +74,15 @@ fn smallest_best(points: &[SweepPoint], value: fn(&SweepPoint) -> f64) -> Option
 mod tests {
     use crate::{
         Report,
-        report::tests::{finished, no_predictions, plan},
+        report::tests::{NOTHING, finished, plan},
     };
 
     #[test]
     fn finds_the_knee() {
         let plan = plan(&["q2", "frozen-8", "frozen-1", "frozen-4", "frozen-2"], 1);
-        let report = Report::new(
-            &plan,
-            &finished(&plan, &[0.99, 0.95, 0.70, 0.945, 0.81]),
-            &no_predictions,
-            plan.code,
-        )
-        .unwrap();
+        let report =
+            Report::new(&plan, &finished(&plan, &[0.99, 0.95, 0.70, 0.945, 0.81]), &NOTHING, plan.code)
+                .unwrap();
         let sweep = report.sweep.unwrap();
         let sizes: Vec<usize> = sweep.points.iter().map(|point| point.n_experts).collect();
         assert_eq!(sizes, [1, 2, 4, 8]);
@@ -98,7 +94,7 @@ mod tests {
     #[test]
     fn a_tie_goes_to_the_smaller_size() {
         let plan = plan(&["frozen-2", "frozen-4"], 1);
-        let report = Report::new(&plan, &finished(&plan, &[0.9, 0.9]), &no_predictions, plan.code).unwrap();
+        let report = Report::new(&plan, &finished(&plan, &[0.9, 0.9]), &NOTHING, plan.code).unwrap();
         let sweep = report.sweep.unwrap();
         assert_eq!((sweep.chosen_on_selection, sweep.one_expert_gap_pp), (2, None));
     }

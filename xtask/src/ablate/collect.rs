@@ -3,8 +3,8 @@
 use std::{collections::BTreeMap, fs, path::Path};
 
 use anyhow::{Context, Result};
-use moelt_eval::{Outcome, Report, predictions_from_csv};
-use moelt_schema::{AblationPlan, Cell, Prediction, RunDir, write_atomically};
+use moelt_eval::{Outcome, Readers, Report, decisions_from_jsonl, predictions_from_csv};
+use moelt_schema::{AblationPlan, Cell, Evidence, Prediction, RunDir, write_atomically};
 
 use super::{AblationFolder, code};
 use crate::workspace::Workspace;
@@ -17,7 +17,10 @@ pub(crate) fn collect(workspace: &Workspace, folder: &AblationFolder, plan: &Abl
     folder.check_cells(plan)?;
     let outcomes: BTreeMap<String, Outcome> =
         plan.cells.iter().map(|cell| (cell.id.clone(), folder.cell(&cell.id).outcome(cell))).collect();
-    let read = |cell: &Cell, split: &str| predictions(workspace, folder, cell, split);
+    let read = Readers {
+        predictions: &|cell: &Cell, split: &str| predictions(workspace, folder, cell, split),
+        decisions: &|cell: &Cell| decisions(workspace, folder, cell),
+    };
     if !plan.comparisons.is_empty() {
         // Large verdict splits take a second a comparison.
         eprintln!("judging {} comparisons, {} resamples each", plan.comparisons.len(), plan.resamples);
@@ -39,9 +42,21 @@ pub(super) fn predictions(
     split: &str,
 ) -> Result<Vec<Prediction>, String> {
     let path = folder.cell(&cell.id).run.path().join(RunDir::predictions_name(split));
-    let shown = workspace.shown(&path);
-    let text = fs::read_to_string(&path).map_err(|error| format!("{shown}: {error}"))?;
+    let (text, shown) = text(workspace, &path)?;
     predictions_from_csv(&text, &shown).map_err(|error| error.to_string())
+}
+
+/// The evidence of a cell's decisions, or why there is none.
+fn decisions(workspace: &Workspace, folder: &AblationFolder, cell: &Cell) -> Result<Vec<Evidence>, String> {
+    let (text, shown) = text(workspace, &folder.cell(&cell.id).run.events())?;
+    decisions_from_jsonl(&text, &shown).map_err(|error| error.to_string())
+}
+
+/// What a file holds, and its name for people.
+fn text(workspace: &Workspace, path: &Path) -> Result<(String, String), String> {
+    let shown = workspace.shown(path);
+    let text = fs::read_to_string(path).map_err(|error| format!("{shown}: {error}"))?;
+    Ok((text, shown))
 }
 
 fn write(path: &Path, text: &str) -> Result<()> {

@@ -372,3 +372,31 @@ fn every_command_has_help_with_an_example() {
         assert!(text.contains("Example") && text.contains("  cargo xtask "), "{command:?}\n{text}");
     }
 }
+
+#[test]
+fn what_the_signal_knows_is_read_from_the_decisions() {
+    let workspace = TestWorkspace::new();
+    let plan = workspace.plan("test", &["--phases", "study,q2", "--seeds", "3"]);
+    assert!(plan.cells.iter().all(|cell| cell.config.control.replicate == (cell.arm == "study")));
+    plan.cells.iter().for_each(|cell| workspace.prepare(cell, 90));
+    let study: Vec<&Cell> = plan.cells.iter().filter(|cell| cell.arm == "study").collect();
+    let decision = |at: u64| {
+        let gain = (at * 7 % 10) as f64 - 4.5;
+        let evidence = format!(r#"{{"layer0.grow.gain":{gain},"layer0.grow.replicate":{}}}"#, gain + 0.25);
+        format!(r#"{{"step":{at},"event":"decision","choice":"keep","reason":"","evidence":{evidence}}}"#)
+    };
+    let log = (0..10).map(decision).collect::<Vec<_>>().join("\n");
+    for cell in &study {
+        fs::write(workspace.path(&format!("moelt.cells/{}/events.jsonl", cell.id)), &log).unwrap();
+    }
+    let text = workspace.xtask(&["ablate", "run", "--name", "test"], 0);
+    assert!(text.contains("counterfactual labels repeat"), "{text}");
+    let signal = report(&workspace, "test").signal.unwrap();
+    assert_eq!((signal.cells, signal.records, signal.sources[2].correlation.rho), (3, 30, Some(1.0)));
+
+    let events = format!("runs/test/cells/{}/events.jsonl", study[0].id);
+    fs::write(workspace.path(&events), format!("{log}\n{{\"event\":\"deci")).unwrap();
+    let text = workspace.xtask(&["ablate", "collect", "--name", "test"], 0);
+    assert!(text.contains(&format!("NOTE: no decisions of {}: {events}:11: EOF", study[0].id)), "{text}");
+    assert_eq!(report(&workspace, "test").signal.unwrap().records, 20);
+}

@@ -1,0 +1,79 @@
+//! The decisions in a run's `events.jsonl`.
+
+use moelt_schema::{Choice, Evidence};
+use serde::Deserialize;
+
+use crate::EvalError;
+
+/// What every line has.
+#[derive(Deserialize)]
+struct Line {
+    event: String,
+}
+
+/// What is read of a decision.
+#[derive(Deserialize)]
+struct Decision {
+    choice: Choice,
+    evidence: Evidence,
+}
+
+/// The evidence of every decision to keep the experts or to edit them, in order; one to measure comes before
+/// its evidence. Lines of other kinds, and fields that are not known here, are passed over. `name` is the
+/// file's name for errors.
+///
+/// # Errors
+/// At the first line that is no event, or a decision without choice or evidence.
+///
+/// ```
+/// let log = r#"{"step":50,"event":"decision","choice":"keep","reason":"","evidence":{"a":0.5}}"#;
+/// let decisions = moelt_eval::decisions_from_jsonl(log, "events.jsonl").unwrap();
+/// assert_eq!(decisions[0].0["a"], 0.5);
+/// ```
+pub fn decisions_from_jsonl(text: &str, name: &str) -> Result<Vec<Evidence>, EvalError> {
+    let mut decisions = Vec::new();
+    for (line, json) in (1..).zip(text.lines()) {
+        let error = |cause: serde_json::Error| EvalError::Events {
+            name: name.to_owned(),
+            line,
+            message: cause.to_string(),
+        };
+        if serde_json::from_str::<Line>(json).map_err(error)?.event != "decision" {
+            continue;
+        }
+        let Decision { choice, evidence } = serde_json::from_str(json).map_err(error)?;
+        if choice != Choice::Measure {
+            decisions.push(evidence);
+        }
+    }
+    Ok(decisions)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEEP: &str = r#"{"step":1,"event":"decision","choice":"keep","reason":"r","evidence":{"a":1.5},"wall":{},"new":0}"#;
+
+    #[test]
+    fn keep_and_apply_are_read_and_the_rest_is_passed_over() {
+        let (apply, measure) = (KEEP.replace("keep", "apply"), KEEP.replace("keep", "measure"));
+        let text = [r#"{"event":"start"}"#, KEEP, r#"{"event":"of a later version"}"#, &measure, &apply];
+        let decisions = decisions_from_jsonl(&text.join("\n"), "e").unwrap();
+        assert_eq!(decisions, [Evidence::default().with("a", 1.5), Evidence::default().with("a", 1.5)]);
+        assert_eq!(decisions_from_jsonl("", "e").unwrap(), []);
+    }
+
+    #[test]
+    fn a_malformed_line_is_named() {
+        let without = KEEP.replace("evidence", "evidenced");
+        for (line, what) in
+            [("{\"event\":\"deci", "EOF"), (without.as_str(), "evidence"), ("{}", "missing field `event`")]
+        {
+            let message = decisions_from_jsonl(&format!("{KEEP}\n{line}\n"), "run/events.jsonl")
+                .unwrap_err()
+                .to_string();
+            assert!(message.starts_with("run/events.jsonl:2: ") && message.contains(what), "{message}");
+        }
+    }
+}
