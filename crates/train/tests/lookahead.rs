@@ -46,23 +46,19 @@ fn measures_and_keeps(control: &str, frozen: &Finished, change: impl Fn(&mut Run
 
 #[test]
 fn a_run_that_measures_and_always_keeps_is_bit_identical_to_a_frozen_one() {
-    for policy in [LOOKAHEAD, HEAD] {
-        let mut costs = Vec::new();
-        for racing in ["race_every = 0", "race_every = 1"] {
-            for replicate in ["replicate = false", "replicate = true"] {
-                let control = [policy, NEVER, racing, replicate].join("\n");
-                let kept = measures_and_keeps(&control, &FROZEN, |_| {});
-                costs.push(kept.result.measuring_flops);
-                let again = kept.evidence("layer1.prune.replicate").len();
-                assert_eq!(again > 0, replicate.ends_with("true"), "{control}");
-            }
-        }
-        let [once, twice, racing, racing_twice] = costs[..] else { panic!("{costs:?}") };
-        assert!(once < racing && twice < racing_twice, "looking costs: {costs:?}");
-        // Each half of the texts is looked at as often as the whole; what comes on top is the training.
-        assert!(twice > once);
-        assert_eq!(twice - once, racing_twice - racing, "so does measuring again: {costs:?}");
-    }
+    let cost = |policy: &str, racing: u64, replicate: bool| {
+        let control = format!("{policy}\n{NEVER}\nrace_every = {racing}\nreplicate = {replicate}");
+        let kept = measures_and_keeps(&control, &FROZEN, |_| {});
+        let again = kept.evidence("layer1.prune.replicate").len();
+        assert_eq!(again > 0, replicate, "{control}");
+        kept.result.measuring_flops
+    };
+    let [once, twice] = [false, true].map(|replicate| cost(LOOKAHEAD, 0, replicate));
+    let [racing, racing_twice] = [false, true].map(|replicate| cost(LOOKAHEAD, 1, replicate));
+    assert!(once < racing && once < twice, "looking costs, and so does measuring again");
+    // Each half of the texts is looked at as often as the whole; what comes on top is the training.
+    assert_eq!(twice - once, racing_twice - racing);
+    assert!(cost(HEAD, 0, false) < cost(HEAD, 1, true));
 }
 
 #[test]
