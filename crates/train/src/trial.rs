@@ -313,8 +313,10 @@ mod tests {
     #[test]
     fn a_candidate_that_diverges_is_no_number_never_chosen_and_no_bother_to_others() {
         // Pruning is worth ever so much, so that it would be chosen.
-        let run = Run::new(|config| config.control.expert_cost = 9.0);
-        for (steps, stopped_at) in [(5, 1), (1, 1), (0, 0)] {
+        for (race_every, steps, stopped_at) in [(1, 5, 1), (0, 5, 1), (0, 1, 1), (0, 0, 0)] {
+            let run = Run::new(|config| {
+                (config.control.expert_cost, config.control.race_every) = (9.0, race_every);
+            });
             let (whole, chosen) = run.decide(steps, &[]);
             let Action::Apply(best) = chosen.action else { panic!("{chosen:?}") };
             assert!(matches!(best[..], [Edit::Prune { .. }, ..]), "{best:?}");
