@@ -1,0 +1,211 @@
+//! Candidates tried on forks in the middle of a run: the run itself does not notice, what it cost is counted, and
+//! a run that is stopped or killed around a measurement goes on bit for bit.
+
+#![allow(clippy::unwrap_used)] // a test that cannot go on should stop
+
+mod support;
+
+use std::sync::LazyLock;
+
+use burn::tensor::Device;
+use moelt_data::in_order;
+use moelt_schema::{Choice, Event, EventRecord, LayerKind, Layout, RunConfig, RunDir};
+use moelt_train::{Prepared, TrainState};
+use tempfile::TempDir;
+
+use support::{Finished, STEPS, config, finish, interrupt, kill};
+
+fn run_of(config: &RunConfig) -> Finished {
+    let folder = TempDir::new().unwrap();
+    finish(config, &RunDir::new(folder.path().join("run")))
+}
+
+static FROZEN: LazyLock<Finished> = LazyLock::new(|| run_of(&config("policy = 'frozen'", |_| {})));
+
+const LOOKAHEAD: &str = "policy = 'lookahead'";
+const HEAD: &str = "policy = 'head'\nlabels = 'counterfactual'";
+
+/// A bar that nothing takes.
+const NEVER: &str = "confidence = 1e9\nhorizon = 4";
+
+/// Runs that measure and keep, each with how many steps its candidates train.
+#[track_caller]
+fn measures_and_keeps(control: &str, frozen: &Finished, change: impl Fn(&mut RunConfig)) -> Finished {
+    let kept = run_of(&config(control, change));
+    kept.assert_trained_like(frozen, control);
+    let measured = kept.choices().iter().filter(|(_, choice)| *choice == Choice::Measure).count();
+    assert!(measured > 5, "{control}: {:?}", kept.choices());
+    assert!(kept.choices().iter().all(|(_, choice)| *choice != Choice::Apply), "{control}");
+    assert_eq!(frozen.result.measuring_flops, 0);
+    assert!(kept.result.measuring_flops > 0, "{control}");
+    assert_eq!(kept.result.flops - kept.result.measuring_flops, frozen.result.flops, "{control}");
+    assert_eq!(kept.manifest.state.flops, kept.result.flops, "{control}");
+    assert_eq!(kept.result.per_time, frozen.result.per_time, "{control}");
+    kept
+}
+
+#[test]
+fn a_run_that_measures_and_always_keeps_is_bit_identical_to_a_frozen_one() {
+    let cost = |policy: &str, racing: u64, replicate: bool| {
+        let control = format!("{policy}\n{NEVER}\nrace_every = {racing}\nreplicate = {replicate}");
+        let kept = measures_and_keeps(&control, &FROZEN, |_| {});
+        let again = kept.evidence("layer1.prune.replicate").len();
+        assert_eq!(again > 0, replicate, "{control}");
+        kept.result.measuring_flops
+    };
+    let [once, twice] = [false, true].map(|replicate| cost(LOOKAHEAD, 0, replicate));
+    let [racing, racing_twice] = [false, true].map(|replicate| cost(LOOKAHEAD, 1, replicate));
+    assert!(once < racing && once < twice, "looking costs, and so does measuring again");
+    // Each half of the texts is looked at as often as the whole; what comes on top is the training.
+    assert_eq!(twice - once, racing_twice - racing);
+    assert!(cost(HEAD, 0, false) < cost(HEAD, 1, true));
+}
+
+#[test]
+fn candidates_that_leave_the_race_leave_no_trace_either() {
+    // A new expert costs more than it can ever save: all are out at the first look.
+    let growing = "candidates = ['grow', 'double']\nexpert_cost = 1e3\nconfidence = 0.0\nhorizon = 9";
+    let mut costs = Vec::new();
+    for (every, steps) in [(0, 9.0), (4, 4.0), (1, 1.0)] {
+        let control = format!("{LOOKAHEAD}\n{growing}\nrace_every = {every}");
+        let kept = measures_and_keeps(&control, &FROZEN, |_| {});
+        for name in ["layer0.grow.steps", "layer1.double.steps"] {
+            let trained = kept.evidence(name);
+            // The last decision is 5 steps before the end.
+            let expected = |at| if at + 1 == trained.len() { f64::min(steps, 5.0) } else { steps };
+            assert!((0..trained.len()).all(|at| trained[at] == expected(at)), "{every} {name}: {trained:?}");
+        }
+        costs.push(kept.result.measuring_flops);
+    }
+    assert!(costs.is_sorted_by(|more, less| more > less), "racing saves: {costs:?}");
+}
+
+#[test]
+fn a_run_on_drifting_data_that_always_keeps_is_bit_identical_to_a_frozen_one() {
+    let drift = |config: &mut RunConfig| {
+        let planted = &mut config.data.planted;
+        planted.live = vec![[0.0, 0.5], [0.0, 1.0], [0.3333, 1.0]];
+        (planted.times, planted.verdict) = (4, 120);
+    };
+    let frozen = run_of(&config("policy = 'frozen'", drift));
+    for policy in [LOOKAHEAD, HEAD] {
+        let control = [policy, NEVER, "race_every = 2\nreplicate = true"].join("\n");
+        let kept = measures_and_keeps(&control, &frozen, drift);
+        assert_eq!(kept.result.per_time.len(), 4);
+    }
+}
+
+#[test]
+fn the_immediate_effect_costs_no_training() {
+    let at_once = |steps| format!("{LOOKAHEAD}\nconfidence = 1e9\nhorizon = {steps}\nrace_every = 0");
+    let looked = measures_and_keeps(&at_once(0), &FROZEN, |_| {});
+    let trained = measures_and_keeps(&at_once(1), &FROZEN, |_| {});
+    assert!(looked.result.measuring_flops < trained.result.measuring_flops);
+}
+
+/// What a measurement costs is what its forks trained and what looking at them took, counted here by hand.
+#[test]
+fn what_a_measurement_costs_is_counted_step_by_step() {
+    const HORIZON: u64 = 7;
+    let control =
+        format!("{LOOKAHEAD}\nconfidence = 1e9\ncandidates = ['prune']\nhorizon = {HORIZON}\nrace_every = 0");
+    let config = config(&control, |config| config.model.n_layers = 1);
+    let measured = run_of(&config);
+    let points: Vec<u64> = measured
+        .choices()
+        .iter()
+        .filter(|(_, choice)| *choice == Choice::Measure)
+        .map(|(step, _)| *step)
+        .collect();
+    assert_eq!(points, (1..12).map(|decision| 5 * decision).collect::<Vec<_>>());
+    let mut prepared = Prepared::new(&config).unwrap();
+    let of_layout = |n: usize| {
+        let kind = LayerKind::Moe { top_k: config.model.top_k };
+        TrainState::with_layout(&config, &prepared, Layout::uniform(1, kind, n), &Device::flex())
+    };
+    let mut expected = 0;
+    for fork in [of_layout(3), of_layout(2)] {
+        // A step is three forward passes.
+        let step = |batch: &_| fork.clone().train_step(batch, &config, STEPS).0.progress.flops;
+        for point in &points {
+            let last = STEPS.min(point + HORIZON);
+            expected += (*point..last).map(|at| step(&prepared.train.at(at))).sum::<u64>();
+            let selection = &prepared.selection;
+            expected += in_order(&selection.texts, &selection.labels, 256)
+                .iter()
+                .map(|batch| step(batch) / 3)
+                .sum::<u64>();
+        }
+    }
+    assert_eq!(measured.result.measuring_flops, expected);
+}
+
+/// Policies that act soon and often on these data.
+const POLICIES: [(&str, &str); 6] = [
+    ("lookahead", "policy = 'lookahead'\nconfidence = 0.0\nhorizon = 2\nrace_every = 1\nexpert_cost = 0.0"),
+    ("replicate", "policy = 'lookahead'\nconfidence = 0.5\nhorizon = 3\nrace_every = 0\nreplicate = true"),
+    ("counterfactual", "policy = 'head'\nconfidence = 0.5\nhorizon = 2\nrace_every = 1\nexpert_cost = 0.0"),
+    ("synthetic", "policy = 'head'\nlabels = 'synthetic'\nhead_lr = 0.05"),
+    ("entropy", "policy = 'head'\nlabels = 'entropy'\nhead_lr = 0.05"),
+    ("joint", "policy = 'head'\nlabels = 'entropy'\nhead_lr = 0.05\njoint = 0.5"),
+];
+
+static ACTING: LazyLock<Vec<(&'static str, RunConfig, Finished)>> = LazyLock::new(|| {
+    let run = |(name, control): (&'static str, &str)| {
+        let config = config(control, |_| {});
+        let whole = run_of(&config);
+        assert!(whole.edit_steps().len() > 1, "{name}: {:?}", whole.choices());
+        (name, config, whole)
+    };
+    POLICIES.into_iter().map(run).collect()
+});
+
+#[test]
+fn a_run_that_acts_and_is_interrupted_around_decisions_ends_bit_for_bit_like_one_that_was_not() {
+    for (name, config, whole) in &*ACTING {
+        let folder = TempDir::new().unwrap();
+        let run = RunDir::new(folder.path().join("run"));
+        let edits = whole.edit_steps();
+        let (first, last) = (edits[0], edits[edits.len() - 1]);
+        let mut steps: Vec<u64> = [first, last].iter().flat_map(|edit| [edit - 1, *edit, edit + 1]).collect();
+        steps.extend([1, 33]);
+        steps.sort_unstable();
+        steps.dedup();
+        for step in &steps {
+            interrupt(config, &run, *step);
+        }
+        whole.assert_repeated_by(&finish(config, &run), &format!("{name} interrupted after {steps:?}"));
+    }
+}
+
+#[test]
+fn a_run_killed_between_a_decision_and_its_checkpoint_decides_the_same_again() {
+    for (name, config, whole) in &*ACTING {
+        let edits = whole.edit_steps();
+        let (first, last) = (edits[0], edits[edits.len() - 1]);
+        let folder = TempDir::new().unwrap();
+        let run = RunDir::new(folder.path().join("run"));
+        let decided = |record: &EventRecord| matches!(record.event, Event::Decision { .. });
+        let edited = |record: &EventRecord| matches!(record.event, Event::Edit { .. });
+        let saved = |record: &EventRecord| matches!(record.event, Event::Checkpoint { .. });
+        // What it measured, learnt and edited is lost each time, and so is what the log says of it.
+        kill(config, &run, &|record| decided(record) && record.step == first);
+        kill(config, &run, &|record| edited(record) && record.step == first);
+        kill(config, &run, &|record| saved(record) && record.step >= first);
+        kill(config, &run, &|record| edited(record) && record.step == last);
+        kill(config, &run, &|record| saved(record) && record.step >= last);
+        whole.assert_repeated_by(&finish(config, &run), name);
+    }
+}
+
+/// What measures is what is paid for: labels cost nothing, and a joint head a second pass each step.
+#[test]
+fn policies_that_act_pay_for_what_they_measure() {
+    for (name, config, whole) in &*ACTING {
+        let measures = whole.choices().iter().any(|(_, choice)| *choice == Choice::Measure);
+        assert_eq!(measures, config.control.looks_ahead(), "{name}");
+        assert_eq!(whole.result.measuring_flops > 0, measures, "{name}");
+        assert!(whole.result.flops > whole.result.measuring_flops, "{name}");
+        assert_eq!(whole.evidence("not_finite").iter().sum::<f64>(), 0.0, "{name}");
+    }
+}
