@@ -127,6 +127,16 @@ impl Ranking {
     }
 }
 
+/// Both numbers of each point as its place among all of them, from −½ to ½.
+pub(crate) fn places(points: &[Point]) -> Vec<Point> {
+    let (ranking, counts) = (Ranking::of(points), vec![1.0; points.len()]);
+    let (x, y) = (mean_ranks(&ranking.x, &counts), mean_ranks(&ranking.y, &counts));
+    let n = points.len() as f64;
+    let place = |rank: f64| (rank - (n + 1.0) / 2.0) / n;
+    let place_both = |(at, point): (usize, &Point)| Point { x: place(x[at]), y: place(y[at]), ..*point };
+    points.iter().enumerate().map(place_both).collect()
+}
+
 /// Ranks from 1, equal values sharing the mean of theirs.
 fn mean_ranks(ordered: &[Vec<usize>], counts: &[f64]) -> Vec<f64> {
     let (mut ranks, mut before) = (vec![0.0; counts.len()], 0.0);

@@ -6,7 +6,9 @@ use moelt_schema::{AblationPlan, Cell, Evidence, LabelSource, Move};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Bootstrap, Outcome, RankCorrelation, compared::BOOTSTRAP_SEED, rank_correlation::Point,
+    Bootstrap, Outcome, RankCorrelation,
+    compared::BOOTSTRAP_SEED,
+    rank_correlation::{Point, places},
     scores::ReadDecisions,
 };
 
@@ -81,6 +83,8 @@ pub enum Direction {
 }
 
 impl Direction {
+    const ALL: [Self; 2] = [Self::Grow, Self::Prune];
+
     fn of(kind: Move) -> Self {
         match kind {
             Move::Grow | Move::Double => Self::Grow,
@@ -135,7 +139,7 @@ impl Signal {
     fn from_records(Found { records, left_out }: &Found, cells: usize, missing: Vec<String>) -> Self {
         let bootstrap = Bootstrap { resamples: RESAMPLES, seed: BOOTSTRAP_SEED };
         let source = |source| {
-            let points = points(records, |record| record.score(source));
+            let points = within_directions(records, |record| record.score(source));
             SourceSignal { source, correlation: RankCorrelation::of(&points, &bootstrap) }
         };
         let (features_tried, features) = strongest(records, &bootstrap);
@@ -210,6 +214,13 @@ impl Record {
             LabelSource::Counterfactual => Some(self.gain),
         }
     }
+}
+
+/// The same with both numbers as places among the records of their own direction, from −½ to ½. Labels that ask
+/// to grow more often than to prune would else seem to know which of the two is better just now.
+fn within_directions(records: &[Record], score: impl Fn(&Record) -> Option<f64>) -> Vec<Point> {
+    let of = |direction| points(records, |record| score(record).filter(|_| record.direction == direction));
+    Direction::ALL.into_iter().flat_map(|direction| places(&of(direction))).collect()
 }
 
 /// The records that have a score, with the second gain.

@@ -270,7 +270,7 @@ mod tests {
         let deviation =
             |head: &HeadState, candidate| ensemble.predictor(head).predict(&features(0.5), candidate).1;
         assert_eq!(deviation(&HeadState::default(), Move::Grow), f64::INFINITY);
-        assert_eq!(deviation(&learnt(7), Move::Grow), f64::INFINITY);
+        assert_eq!(deviation(&learnt(MIN_RECORDS - 1), Move::Grow), f64::INFINITY);
         let head = learnt(8);
         assert!(deviation(&head, Move::Grow).is_finite());
         assert_eq!(deviation(&head, Move::Halve), f64::INFINITY);
