@@ -34,7 +34,7 @@ fn every_preset_of_every_data_set_can_be_planned() {
         }
     }
     let planted = workspace.plan("standard", &[]);
-    assert_eq!(planted.cells.len(), 14 * 5);
+    assert_eq!(planted.cells.len(), 24 * 5);
     let regress = workspace.plan("regress", &["--dataset", "sst2", "--preset", "regress"]);
     assert_eq!(regress.arms(), ["q1", "q2"]);
     let frozen = planted.cells.iter().find(|cell| cell.arm == "frozen-12").unwrap();
@@ -280,7 +280,7 @@ fn what_cannot_be_planned_is_said_with_what_can() {
     let cases: [(&[&str], &str); 8] = [
         (
             &["--phases", "q1,q9"],
-            "no phase `q9` in configs/phases; there are: 7a, 7b3, 7b3-scratch, averaged, dynmoe, frozen-N, ",
+            "no phase `q9` in configs/phases; there are: 7a, 7b1, 7b2, 7b2-joint, 7b3, 7b3-scratch, 8, 8-from-2, averaged, ",
         ),
         (&["--phases", "q1,q1"], "phase `q1` is named twice"),
         (&["--preset", "huge"], "no preset `huge`; there are: full, regress, smoke, standard"),

@@ -136,7 +136,7 @@ fn what_cannot_be_linked_is_not_planned() {
     let cases = [
         ("7b3", "phase `7b3` starts from `7a`, which is not among the phases; add it: --phases 7a,7b3"),
         ("q1,placebo-time", "phase `placebo-time` follows the edits of `7a`, which is not among the phases"),
-        ("lost", "phase `lost` starts from `{q9}`: no phase `q9` in configs/phases; there are: 7a, 7b3"),
+        ("lost", "phase `lost` starts from `{q9}`: no phase `q9` in configs/phases; there are: 7a, 7b1"),
         ("egg,chicken", "phases need one another: egg → chicken → egg"),
     ];
     for (phases, expected) in cases {
