@@ -56,7 +56,8 @@ impl Report {
             self.table(presets::ASCII_MARKDOWN, ContentArrangement::Disabled),
             "Mean ± standard deviation over seeds. Accuracy, macro-F1 and calibration error (ECE) in \
              percent, on the verdict split unless the column says selection; *to Bayes* is the distance \
-             to the best possible accuracy in percentage points; *GFLOP* and *s/cell* are what training took."
+             to the best possible accuracy in percentage points; *GFLOP* and *s/cell* are what training took, in \
+             brackets what of it was for measuring."
                 .to_owned(),
         ];
         parts.extend(self.verdicts_markdown());
@@ -168,7 +169,7 @@ fn numbers(results: &ArmResults) -> Vec<String> {
         format!("{:.0}", results.n_params.mean),
         format!("{:.0}", results.n_active_params.mean),
         experts(&results.n_experts),
-        gigaflops(results.flops.mean),
+        operations(results),
         format!("{:.1}", results.seconds.mean),
     ]
 }
@@ -176,6 +177,13 @@ fn numbers(results: &ArmResults) -> Vec<String> {
 /// `4`, and `4.5 ± 0.7` where the seeds differ.
 fn experts(n: &Summary) -> String {
     if n.sd.is_none_or(|sd| sd == 0.0) { format!("{}", n.mean) } else { format!("{n:.1}") }
+}
+
+/// Training's, and in brackets those of them that were for measuring.
+fn operations(results: &ArmResults) -> String {
+    let [all, measuring] = [results.flops.mean, results.measuring_flops.mean];
+    let measuring = (measuring > 0.0).then(|| format!(" ({})", gigaflops(measuring)));
+    gigaflops(all) + &measuring.unwrap_or_default()
 }
 
 /// 10⁹ operations, with about three digits.
@@ -272,7 +280,8 @@ mod tests {
         for (at, steps) in
             [(8, &[30, 60][..]), (9, &[45]), (11, &[15, 20, 25, 30, 35, 40, 45, 50, 55, 60, 65, 70, 75])]
         {
-            let edited = grown(result(&plan.cells[at], 0.9), steps);
+            let mut edited = grown(result(&plan.cells[at], 0.9), steps);
+            edited.measuring_flops = 1_000_000;
             outcomes.insert(plan.cells[at].id.clone(), Outcome::Finished(Box::new(edited)));
         }
         outcomes.remove("q2-s0-2");

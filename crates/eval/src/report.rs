@@ -116,6 +116,8 @@ pub struct ArmResults {
     pub n_experts: Summary,
     /// Floating-point operations of training a cell.
     pub flops: Summary,
+    /// … of which for what policies had measured.
+    pub measuring_flops: Summary,
     /// Wall-clock seconds of training a cell.
     pub seconds: Summary,
 }
@@ -230,6 +232,7 @@ fn arm_results(results: &[&CellResult]) -> Option<ArmResults> {
         n_active_params: over_seeds(|r| r.n_active_params as f64)?,
         n_experts: over_seeds(|r| r.layout.n_experts() as f64)?,
         flops: over_seeds(|r| r.flops as f64)?,
+        measuring_flops: over_seeds(|r| r.measuring_flops as f64)?,
         seconds: over_seeds(|r| r.seconds)?,
     })
 }
