@@ -12,6 +12,9 @@ pub struct Gain {
 }
 
 impl Gain {
+    /// Of which nothing is known.
+    pub(crate) const UNKNOWN: Self = Self { nats: f64::NAN, standard_error: f64::INFINITY };
+
     /// The gain that was measured, when an expert costs `expert_cost` nats (λ).
     pub fn of(effect: &MeasuredEffect, expert_cost: f64) -> Self {
         let nats = -effect.loss_increase() - expert_cost * change(&effect.edits) as f64;

@@ -206,7 +206,7 @@ impl Default for ControlConfig {
             opening: 100,
             edits_of: String::new(),
             horizon: 150,
-            race_every: 50,
+            race_every: 0,
             expert_cost: 1e-3,
             confidence: 2.0,
             candidates: Move::ALL.to_vec(),

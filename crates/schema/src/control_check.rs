@@ -85,6 +85,13 @@ impl RunConfig {
         let (min, max) = (control.min_experts, control.max_experts);
         let (warmup, until) = (control.warmup, control.until);
         let wrong = [
+            (
+                !self.train.flops_of.is_empty() && control.policy != PolicyKind::Frozen,
+                "train.flops_of",
+                "is set, but what a run spends is not known while its experts change; set control.policy = \
+                 \"frozen\""
+                    .to_owned(),
+            ),
             (control.every == 0, "control.every", "must be at least 1".to_owned()),
             (min > max, "control.max_experts", format!("is {max}, below control.min_experts = {min}")),
             (
@@ -138,6 +145,7 @@ mod tests {
         assert_eq!(config(|c| c.control.edits_of = "runs/x".into()), Err("control.edits_of"));
         assert_eq!(config(|c| c.control.policy = PolicyKind::PlaceboTime), Err("control.edits_of"));
         assert_eq!(config(|c| c.start.take = StartFrom::Size), Err("start.take"));
+        assert_eq!(config(|c| c.train.flops_of = "runs/x".into()), Err("train.flops_of"));
     }
 
     #[test]

@@ -77,9 +77,12 @@ impl Arena<'_> {
         Ok(effects(trial, seen, Some(again)))
     }
 
-    /// Every second text of selection.
+    /// Every second text of selection, domain by domain: both halves have as much of each.
     fn half(&self, from: usize) -> Split {
-        let places: Vec<usize> = (from..self.selection.texts.len()).step_by(2).collect();
+        let mut by_domain: Vec<usize> = (0..self.selection.texts.len()).collect();
+        by_domain.sort_by_key(|place| self.selection.domains[*place]);
+        let mut places: Vec<usize> = by_domain.into_iter().skip(from).step_by(2).collect();
+        places.sort_unstable();
         self.selection.part(&places).into_owned()
     }
 }

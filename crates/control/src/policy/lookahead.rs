@@ -116,6 +116,17 @@ mod tests {
     }
 
     #[test]
+    fn a_candidate_that_left_the_race_is_not_chosen_for_what_it_was_then() {
+        let (layout, sums) = (Layout::uniform(1, LayerKind::Moe { top_k: 1 }, 4), sums());
+        let config = ControlConfig { candidates: vec![Move::Grow, Move::Prune], ..config() };
+        let mut lookahead = Lookahead::new(config, 1, PolicyState::default());
+        lookahead.decide(&window(10, &sums), &layout);
+        let early = MeasuredEffect { steps: 10, ..effect(&grow(4..5), 0.3) };
+        let decision = lookahead.observe(&window(10, &sums), &layout, &[early, effect(&prune(&[3]), 0.4)]);
+        assert_eq!(decision.action, Action::Apply(prune(&[3])));
+    }
+
+    #[test]
     fn in_doubt_the_experts_stay() {
         let (layout, sums) = (Layout::uniform(1, LayerKind::Moe { top_k: 1 }, 4), sums());
         let config = ControlConfig { candidates: vec![Move::Grow, Move::Prune], ..config() };

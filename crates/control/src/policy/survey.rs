@@ -41,6 +41,11 @@ pub(super) struct Measured<'e> {
     pub(super) effect: &'e MeasuredEffect,
 }
 
+/// Steps of the candidates that were trained to the end.
+pub(super) fn full_steps(measured: &[Measured<'_>]) -> u64 {
+    measured.iter().map(|one| one.effect.steps).max().unwrap_or(0)
+}
+
 impl Surveyor {
     pub(super) fn new(config: ControlConfig, seed: u64, state: PolicyState) -> Self {
         Self { config, streams: Streams::new(seed), state }
@@ -115,7 +120,10 @@ impl Surveyor {
     /// Makes the best measured move that surely beats keeping, if there is one.
     pub(super) fn choose(&mut self, measured: Vec<Measured<'_>>, mut evidence: Evidence) -> Decision {
         self.note_measured(&measured, &mut evidence);
-        let gains: Vec<Gain> = measured.iter().map(|one| one.gain).collect();
+        // What left the race has lost it: its gain is that of fewer steps.
+        let whole = full_steps(&measured);
+        let gain = |one: &Measured<'_>| Some(one.gain).filter(|_| one.effect.steps == whole);
+        let gains: Vec<Gain> = measured.iter().map(|one| gain(one).unwrap_or(Gain::UNKNOWN)).collect();
         match best(&gains, self.config.confidence) {
             Some(winner) => {
                 let Measured { candidate, gain, effect } = &measured[winner];

@@ -7,7 +7,7 @@
 
 use moelt_schema::{ControlConfig, EffectRecord, Evidence, HeadState, Layout, PolicyState, Streams};
 
-use super::super::survey::{Measured, Survey, Surveyor, people};
+use super::super::survey::{Measured, Survey, Surveyor, full_steps, people};
 use crate::{
     Action, Decision, Gain, MeasuredEffect, Policy, PolicyError, StatsWindow, Trial,
     edits::{change, note},
@@ -62,8 +62,11 @@ impl Counterfactual {
 
     /// Learns what was measured, as far as it is a number.
     fn learn_from(&mut self, step: u64, measured: &[Measured<'_>], survey: &Survey<'_>) {
+        // An effect after fewer steps is another quantity.
+        let whole = full_steps(measured);
+        let counts = |one: &Measured<'_>| one.gain.is_finite() && one.effect.steps == whole;
         let record = |one: &Measured<'_>| {
-            let features = survey.features(one.candidate.layer).filter(|_| one.gain.is_finite())?;
+            let features = survey.features(one.candidate.layer).filter(|_| counts(one))?;
             Some(EffectRecord {
                 step,
                 layer: one.candidate.layer,
