@@ -144,7 +144,7 @@ fn what_a_measurement_costs_is_counted_step_by_step() {
 const POLICIES: [(&str, &str); 6] = [
     ("lookahead", "policy = 'lookahead'\nconfidence = 0.0\nhorizon = 2\nrace_every = 1\nexpert_cost = 0.0"),
     ("replicate", "policy = 'lookahead'\nconfidence = 0.5\nhorizon = 3\nrace_every = 0\nreplicate = true"),
-    ("counterfactual", "policy = 'head'\nconfidence = 0.5\nhorizon = 2\nrace_every = 1\nexpert_cost = 0.0"),
+    ("counterfactual", "policy = 'head'\nconfidence = 0.0\nhorizon = 3\nrace_every = 0\nexpert_cost = 0.0"),
     ("synthetic", "policy = 'head'\nlabels = 'synthetic'\nhead_lr = 0.05"),
     ("entropy", "policy = 'head'\nlabels = 'entropy'\nhead_lr = 0.05"),
     ("joint", "policy = 'head'\nlabels = 'entropy'\nhead_lr = 0.05\njoint = 0.5"),
