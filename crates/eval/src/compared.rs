@@ -192,9 +192,8 @@ impl Power {
         let go_above = go_above(&judged.declared);
         let (seeds, examples) = (measured.differences.n_seeds(), measured.differences.n_examples());
         let components = measured.estimate.components();
-        // Against the best of several the choice widens the interval, and lowers the power with it.
-        let by_choice = measured.estimate.standard_error() / components.standard_error(seeds, examples);
-        let components = if by_choice.is_finite() { components.stretched(by_choice) } else { *components };
+        // The choice of the best and the resolution of the examples widen the interval, and lower the power with it.
+        let components = components.with_error(measured.estimate.standard_error(), seeds, examples);
         let design = Design {
             components,
             seeds,
@@ -288,6 +287,17 @@ pub(crate) mod tests {
         assert_eq!(compared.seeds, [0, 1, 2, 3, 4]);
         assert!(compared.paired_t.is_some() && compared.mcnemar.unwrap().seed == 0);
         assert_eq!((&compared.chosen, &compared.cost), (&None, &None));
+    }
+
+    /// Two arms that say the same are not known to differ by less than the examples resolve.
+    #[test]
+    fn arms_that_agree_have_the_power_of_their_interval() {
+        let arms = [("a", 0.80), ("b", 0.80)];
+        let compared = &report(&arms, vec![declare("b", &["a"], ClaimKind::Superiority)]).comparisons[0];
+        let interval = compared.judged.interval.unwrap();
+        assert!(interval.upper > 0.001, "{interval:?}");
+        let detectable = compared.power.unwrap().detectable;
+        assert!(detectable > 0.005 + interval.upper, "{detectable}, {interval:?}");
     }
 
     #[test]

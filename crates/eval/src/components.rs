@@ -70,9 +70,14 @@ impl Components {
         (self.seed / s + self.item / i + self.interaction / (s * i)).sqrt()
     }
 
-    /// The same proportions with a standard error `factor` times as large.
-    pub(crate) fn stretched(&self, factor: f64) -> Self {
-        let factor = factor * factor;
+    /// The same proportions with another standard error of the mean over as many seeds and examples. Where nothing
+    /// varies, it is put down to the examples.
+    pub(crate) fn with_error(&self, error: f64, seeds: usize, examples: usize) -> Self {
+        let own = self.standard_error(seeds, examples);
+        if own == 0.0 {
+            return Self { item: error * error * examples as f64, ..*self };
+        }
+        let factor = (error / own).powi(2);
         Self { seed: factor * self.seed, item: factor * self.item, interaction: factor * self.interaction }
     }
 
