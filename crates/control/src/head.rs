@@ -4,8 +4,10 @@
 mod adam;
 mod classifier;
 mod ensemble;
+mod forecast;
 mod network;
 
 pub use classifier::Classifier;
 pub use ensemble::{Ensemble, Predictor};
+pub use forecast::Forecast;
 pub use network::{Activations, Network};

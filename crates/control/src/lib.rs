@@ -12,13 +12,13 @@
 //! Here one expert that rows leave idle is named after its second idle window:
 //!
 //! ```
-//! use moelt_control::{Action, StatsWindow, policy};
+//! use moelt_control::{Action, OtherRuns, StatsWindow, policy};
 //! use moelt_schema::{
 //!     ControlConfig, Edit, ExpertId, LayerId, LayerKind, LayerSums, Layout, PolicyKind, PolicyState,
 //! };
 //!
 //! let config = ControlConfig { policy: PolicyKind::Rule, warmup: 0.0, ..ControlConfig::default() };
-//! let mut rule = policy(&config, 7, 1000, None, PolicyState::default())?;
+//! let mut rule = policy(&config, 7, 1000, OtherRuns::default(), PolicyState::default())?;
 //! let layout = Layout::uniform(1, LayerKind::Moe { top_k: 1 }, 3);
 //! // 100 rows, top-1: none of them went to expert 1.
 //! let sums = LayerSums { rows: 100.0, tokens: vec![60.0, 0.0, 40.0], entropy: 30.0, ..LayerSums::zeros(3) };
@@ -44,6 +44,7 @@ mod labels;
 mod layer_view;
 mod moves;
 mod policy;
+mod records;
 mod saliency;
 mod timing;
 
@@ -51,4 +52,5 @@ pub use decision::{Action, Decision, LiveGradient, MeasuredEffect, Replicate, St
 pub use features::Features;
 pub use gain::{Gain, race};
 pub use labels::{Label, synthetic_label};
-pub use policy::{Policy, PolicyError, policy};
+pub use policy::{OtherRuns, Policy, PolicyError, policy};
+pub use records::records;

@@ -10,7 +10,9 @@ mod placebo_time;
 mod rule;
 mod survey;
 
-use moelt_schema::{ControlConfig, EditLog, Evidence, LabelSource, Layout, PolicyKind, PolicyState};
+use moelt_schema::{
+    ControlConfig, EditLog, EffectRecord, Evidence, LabelSource, Layout, PolicyKind, PolicyState,
+};
 
 use self::{
     dynmoe::Dynmoe,
@@ -102,20 +104,29 @@ pub enum PolicyError {
     },
 }
 
-/// The policy of a config, continuing from `state` (its default: from the start). `script` is the edit log of
-/// the run that a placebo follows; the others do not look at it.
+/// What other runs give to a policy.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct OtherRuns {
+    /// The edit log of the run that a placebo follows.
+    pub script: Option<EditLog>,
+    /// What other runs measured, for a head to learn before it begins.
+    pub records: Vec<EffectRecord>,
+}
+
+/// The policy of a config, continuing from `state` (its default: from the start).
 ///
 /// # Errors
-/// When a placebo has no script, or one that this run is too short for; when the state is of another head.
+/// When a placebo has no script, or one that this run is too short for; when the state or the records are of
+/// another head.
 pub fn policy(
     config: &ControlConfig,
     seed: u64,
     total_steps: u64,
-    script: Option<EditLog>,
+    others: OtherRuns,
     state: PolicyState,
 ) -> Result<Box<dyn Policy>, PolicyError> {
     let placebo = |policy| {
-        let log = script.ok_or(PolicyError::NoScript { policy })?;
+        let log = others.script.ok_or(PolicyError::NoScript { policy })?;
         Ok(Script::new(log, config, seed, total_steps))
     };
     Ok(match config.policy {
@@ -124,7 +135,9 @@ pub fn policy(
         PolicyKind::Dynmoe => Box::new(Dynmoe::new(config.clone(), state)),
         PolicyKind::Lookahead => Box::new(Lookahead::new(config.clone(), seed, state)),
         PolicyKind::Head => match config.labels {
-            LabelSource::Counterfactual => Box::new(Counterfactual::new(config.clone(), seed, state)?),
+            LabelSource::Counterfactual => {
+                Box::new(Counterfactual::new(config.clone(), seed, others.records, state)?)
+            }
             LabelSource::Synthetic | LabelSource::Entropy => {
                 Box::new(Labelled::new(config.clone(), seed, state)?)
             }
@@ -145,7 +158,10 @@ mod tests {
         let layout = Layout::uniform(1, LayerKind::Moe { top_k: 1 }, 2);
         for policy_kind in [PolicyKind::PlaceboTime, PolicyKind::PlaceboSurgery] {
             let config = ControlConfig { policy: policy_kind, ..ControlConfig::default() };
-            let make = |script| policy(&config, 1, 100, script, PolicyState::default());
+            let make = |script| {
+                let others = OtherRuns { script, ..OtherRuns::default() };
+                policy(&config, 1, 100, others, PolicyState::default())
+            };
             assert!(matches!(make(None), Err(PolicyError::NoScript { .. })));
             assert!(make(Some(EditLog::new(layout.clone()))).is_ok());
         }
@@ -160,9 +176,10 @@ mod tests {
         let plan =
             |step| Plan { step, edits: edits.clone(), reason: String::new(), evidence: Evidence::default() };
         let script = EditLog { initial: layout, plans: [10, 20, 30].map(plan).into() };
+        let others = OtherRuns { script: Some(script), ..OtherRuns::default() };
         let make = |kind, total| {
             let config = ControlConfig { policy: kind, every: 10, warmup: 0.0, ..ControlConfig::default() };
-            policy(&config, 1, total, Some(script.clone()), PolicyState::default()).map(drop)
+            policy(&config, 1, total, others.clone(), PolicyState::default()).map(drop)
         };
         for (kind, name) in
             [(PolicyKind::PlaceboTime, "placebo_time"), (PolicyKind::PlaceboSurgery, "placebo_surgery")]
@@ -177,7 +194,8 @@ mod tests {
     #[test]
     fn a_policy_that_never_measures_keeps_the_experts() {
         let layout = Layout::uniform(1, LayerKind::Dense, 1);
-        let mut frozen = policy(&ControlConfig::default(), 1, 100, None, PolicyState::default()).unwrap();
+        let mut frozen =
+            policy(&ControlConfig::default(), 1, 100, OtherRuns::default(), PolicyState::default()).unwrap();
         let window = StatsWindow { step: 50, total_steps: 100, sums: &[], loss: 1.0, opening: &[] };
         assert_eq!(frozen.observe(&window, &layout, &[]).action, crate::Action::Keep);
     }

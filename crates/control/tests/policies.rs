@@ -2,7 +2,9 @@
 
 #![allow(clippy::unwrap_used)] // a test that cannot go on should stop
 
-use moelt_control::{Action, Decision, MeasuredEffect, Policy, Replicate, StatsWindow, Trial, policy};
+use moelt_control::{
+    Action, Decision, MeasuredEffect, OtherRuns, Policy, Replicate, StatsWindow, Trial, policy,
+};
 use moelt_schema::{
     ControlConfig, Edit, EditLog, Evidence, ExpertId, GrowInit, LabelSource, LayerId, LayerKind, LayerSums,
     Layout, Plan, PolicyKind, PolicyState, Saliency, Stream, Streams, Unrouted,
@@ -119,8 +121,12 @@ impl<'a> Subject<'a> {
     }
 }
 
+fn follows(script: &EditLog) -> OtherRuns {
+    OtherRuns { script: Some(script.clone()), ..OtherRuns::default() }
+}
+
 fn make(config: &ControlConfig, script: &EditLog, state: PolicyState) -> Box<dyn Policy> {
-    policy(config, 5, TOTAL, Some(script.clone()), state).unwrap()
+    policy(config, 5, TOTAL, follows(script), state).unwrap()
 }
 
 /// Every decision of a run, each with the layout it was made for.
@@ -238,7 +244,7 @@ proptest! {
         let layout = layout(n_layers, dense_first, kind, n_experts);
         let script = script(&layout, &mut Dice(Streams::new(seed).rng(Stream::Policy, 0)));
         // A placebo that warms up for long cannot answer a long script, and says so at once.
-        prop_assume!(policy(&config, 5, TOTAL, Some(script.clone()), PolicyState::default()).is_ok());
+        prop_assume!(policy(&config, 5, TOTAL, follows(&script), PolicyState::default()).is_ok());
         let steady = run(&mut Subject::new(&config, script.clone(), false), layout.clone(), seed);
         let restored = run(&mut Subject::new(&config, script, true), layout, seed);
         prop_assert_eq!(steady, restored);

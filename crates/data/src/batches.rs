@@ -82,6 +82,14 @@ impl Batches {
         Self { texts, labels, batch_size, streams, segments, current: None }
     }
 
+    /// The same as far as `step` steps can have seen it: later steps go on with the texts of that step's segment,
+    /// as if the data drifted no more.
+    pub fn known_after(mut self, step: u64) -> Self {
+        let (.., segment) = self.place(step.saturating_sub(1));
+        self.segments.truncate(segment + 1);
+        self
+    }
+
     /// Batches in a pass over all texts.
     pub fn per_epoch(&self) -> u64 {
         self.in_pass(self.texts.len())
@@ -214,6 +222,15 @@ mod tests {
         assert!((0..12).rev().all(|step| batches.at(step) == walked[step as usize]));
         assert!((0..12).all(|step| new().at(step) == walked[step as usize]));
         assert_eq!(batches.per_epoch(), 6);
+        // After three steps the second segment has not been seen yet, after four it has.
+        for (step, examples) in [(0, 0..4), (3, 0..4), (4, 2..12), (8, 2..12), (9, 0..4)] {
+            let mut known = new().known_after(step);
+            assert!((step.max(1) - 1..step).all(|past| known.at(past) == walked[past as usize]));
+            let mut seen: Vec<usize> = (20..32).flat_map(|future| known.at(future).examples).collect();
+            seen.sort_unstable();
+            seen.dedup();
+            assert_eq!(seen, examples.collect::<Vec<_>>(), "after {step} steps");
+        }
     }
 
     #[test]

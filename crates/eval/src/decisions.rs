@@ -14,23 +14,33 @@ struct Line {
 /// What is read of a decision.
 #[derive(Deserialize)]
 struct Decision {
+    step: u64,
     choice: Choice,
     evidence: Evidence,
 }
 
-/// The evidence of every decision to keep the experts or to edit them, in order; one to measure comes before
-/// its evidence. Lines of other kinds, and fields that are not known here, are passed over. `name` is the
+/// What a decision rests on.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Decided {
+    /// Optimizer steps done.
+    pub step: u64,
+    /// In numbers.
+    pub evidence: Evidence,
+}
+
+/// What every decision to keep the experts or to edit them rests on, in order; one to measure comes
+/// before its evidence. Lines of other kinds, and fields that are not known here, are passed over. `name` is the
 /// file's name for errors.
 ///
 /// # Errors
-/// At the first line that is no event, or a decision without choice or evidence.
+/// At the first line that is no event, or a decision without step, choice or evidence.
 ///
 /// ```
 /// let log = r#"{"step":50,"event":"decision","choice":"keep","reason":"","evidence":{"a":0.5}}"#;
 /// let decisions = moelt_eval::decisions_from_jsonl(log, "events.jsonl").unwrap();
-/// assert_eq!(decisions[0].0["a"], 0.5);
+/// assert_eq!((decisions[0].step, decisions[0].evidence.0["a"]), (50, 0.5));
 /// ```
-pub fn decisions_from_jsonl(text: &str, name: &str) -> Result<Vec<Evidence>, EvalError> {
+pub fn decisions_from_jsonl(text: &str, name: &str) -> Result<Vec<Decided>, EvalError> {
     let mut decisions = Vec::new();
     for (line, json) in (1..).zip(text.lines()) {
         let error = |cause: serde_json::Error| EvalError::Events {
@@ -41,9 +51,9 @@ pub fn decisions_from_jsonl(text: &str, name: &str) -> Result<Vec<Evidence>, Eva
         if serde_json::from_str::<Line>(json).map_err(error)?.event != "decision" {
             continue;
         }
-        let Decision { choice, evidence } = serde_json::from_str(json).map_err(error)?;
+        let Decision { step, choice, evidence } = serde_json::from_str(json).map_err(error)?;
         if choice != Choice::Measure {
-            decisions.push(evidence);
+            decisions.push(Decided { step, evidence });
         }
     }
     Ok(decisions)
@@ -60,7 +70,8 @@ mod tests {
         let (apply, measure) = (KEEP.replace("keep", "apply"), KEEP.replace("keep", "measure"));
         let text = [r#"{"event":"start"}"#, KEEP, r#"{"event":"of a later version"}"#, &measure, &apply];
         let decisions = decisions_from_jsonl(&text.join("\n"), "e").unwrap();
-        assert_eq!(decisions, [Evidence::default().with("a", 1.5), Evidence::default().with("a", 1.5)]);
+        let decided = Decided { step: 1, evidence: Evidence::default().with("a", 1.5) };
+        assert_eq!(decisions, [decided.clone(), decided]);
         assert_eq!(decisions_from_jsonl("", "e").unwrap(), []);
     }
 

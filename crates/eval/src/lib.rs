@@ -50,7 +50,7 @@ pub use compared::{Chosen, Compared, POWER, Power, SeedTest};
 pub use components::Components;
 pub use correctness::{Correct, Differences};
 pub use cost::{Cost, Ratios};
-pub use decisions::decisions_from_jsonl;
+pub use decisions::{Decided, decisions_from_jsonl};
 pub use declared::{check_comparison, go_above, no_go_below, p_value};
 pub use error::EvalError;
 pub use estimate::{Estimate, Interval};

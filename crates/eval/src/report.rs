@@ -305,7 +305,7 @@ pub(crate) mod tests {
         Readers { predictions, decisions: &no_decisions }
     }
 
-    fn no_decisions(cell: &Cell) -> Result<Vec<Evidence>, String> {
+    fn no_decisions(cell: &Cell) -> Result<Vec<crate::Decided>, String> {
         Err(format!("{} has none", cell.id))
     }
 

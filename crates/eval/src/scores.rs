@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use moelt_schema::{AblationPlan, Cell, CellResult, Comparison, Evidence, Prediction, RunDir};
+use moelt_schema::{AblationPlan, Cell, CellResult, Comparison, Prediction, RunDir};
 
-use crate::{Correct, EvalError, Outcome};
+use crate::{Correct, Decided, EvalError, Outcome};
 
 /// The split arms are judged on.
 pub(crate) const VERDICT: &str = "verdict";
@@ -14,8 +14,8 @@ pub(crate) const SELECTION: &str = "selection";
 /// Reads the predictions of a finished cell on a split (`verdict` or `selection`), or says why it cannot.
 pub type ReadPredictions<'a> = dyn Fn(&Cell, &str) -> Result<Vec<Prediction>, String> + 'a;
 
-/// Reads the evidence of a finished cell's decisions to keep or to edit, or says why it cannot.
-pub type ReadDecisions<'a> = dyn Fn(&Cell) -> Result<Vec<Evidence>, String> + 'a;
+/// Reads what a finished cell's decisions to keep or to edit rest on, or says why it cannot.
+pub type ReadDecisions<'a> = dyn Fn(&Cell) -> Result<Vec<Decided>, String> + 'a;
 
 /// How a report comes by what cells left beside their results.
 #[derive(Clone, Copy)]

@@ -129,7 +129,7 @@ impl Signal {
         let (mut found, mut missing) = (Found::default(), Vec::new());
         for (index, cell) in cells.iter().enumerate() {
             match read(cell) {
-                Ok(decisions) => decisions.iter().for_each(|evidence| found.add(index, evidence)),
+                Ok(decisions) => decisions.iter().for_each(|decided| found.add(index, &decided.evidence)),
                 Err(reason) => missing.push(format!("{}: {reason}", cell.id)),
             }
         }
@@ -293,7 +293,7 @@ pub(crate) mod tests {
 
     /// Sixty decisions: gains repeat with noise, growing gains more where the router is unsure, synthetic
     /// labels are drawn evenly, and the entropy label follows the feature.
-    fn decisions(cell: &Cell) -> Vec<Evidence> {
+    fn decisions(cell: &Cell) -> Vec<crate::Decided> {
         let mut rng = ChaCha8Rng::seed_from_u64(cell.seed);
         let mut uniform = || 2.0 * rng.random::<f64>() - 1.0;
         let mut decision = || {
@@ -311,7 +311,7 @@ pub(crate) mod tests {
                 ("layer0.prune.replicate", prune + 0.3 * uniform()),
             ])
         };
-        (0..60).map(|_| decision()).collect()
+        (1..=60).map(|step| crate::Decided { step, evidence: decision() }).collect()
     }
 
     #[test]

@@ -94,7 +94,7 @@ impl RunConfig {
     }
 
     /// Numbers with their bounds.
-    fn numbers(&self) -> [(&'static str, f64, Bound); 31] {
+    fn numbers(&self) -> [(&'static str, f64, Bound); 33] {
         use Bound::{AtLeastZero, Fraction, Positive, Share};
         let Self { data, model, optim, train, control, .. } = self;
         [
@@ -127,6 +127,8 @@ impl RunConfig {
             ("control.min_experts", control.min_experts as f64, Positive),
             ("control.expert_cost", control.expert_cost, AtLeastZero),
             ("control.confidence", control.confidence, AtLeastZero),
+            ("control.act_above", control.act_above, Share),
+            ("control.ask_above", control.ask_above, AtLeastZero),
             ("control.head_lr", control.head_lr, Positive),
             ("control.joint", control.joint, AtLeastZero),
         ]

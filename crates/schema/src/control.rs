@@ -167,12 +167,20 @@ pub struct ControlConfig {
     pub race_every: u64,
     /// λ: selection loss, nats, that an expert must save to be worth having.
     pub expert_cost: f64,
-    /// Standard errors between an estimate and its bounds: a move is made when its lower bound beats keeping.
+    /// Standard errors between a measured gain and its bounds: a move is made when its lower bound beats keeping.
     pub confidence: f64,
     /// Moves that look-ahead and the counterfactual head choose among.
     pub candidates: Vec<Move>,
+    /// Runs whose measured effects the counterfactual head has learnt before it begins: their folders. In a
+    /// phase file `{lookahead}` stands for the cells of arm `lookahead` with all *other* seeds.
+    pub records_of: Vec<String>,
     /// What the head learns from.
     pub labels: LabelSource,
+    /// The counterfactual head makes a move unmeasured whose gain is above 0 with a probability above this one, by
+    /// the errors that it made so far; 1: it never does.
+    pub act_above: f64,
+    /// … and else has a move measured when knowing its effect promises so many nats.
+    pub ask_above: f64,
     /// The head's own learning rate.
     pub head_lr: f64,
     /// Hidden units of the head's networks.
@@ -210,7 +218,10 @@ impl Default for ControlConfig {
             expert_cost: 1e-3,
             confidence: 2.0,
             candidates: Move::ALL.to_vec(),
+            records_of: Vec::new(),
             labels: LabelSource::Counterfactual,
+            act_above: 0.9,
+            ask_above: 0.002,
             head_lr: 1e-2,
             head_hidden: 16,
             joint: 0.0,
@@ -232,10 +243,11 @@ impl ControlConfig {
 
     /// Whether candidates are measured after training them: look-ahead does, and the head that learns from it.
     pub fn looks_ahead(&self) -> bool {
-        match self.policy {
-            PolicyKind::Lookahead => true,
-            PolicyKind::Head => self.labels == LabelSource::Counterfactual,
-            _ => false,
-        }
+        self.policy == PolicyKind::Lookahead || self.learns_effects()
+    }
+
+    /// Whether a head learns what measured edits did.
+    pub fn learns_effects(&self) -> bool {
+        self.policy == PolicyKind::Head && self.labels == LabelSource::Counterfactual
     }
 }

@@ -64,6 +64,13 @@ impl ControlConfig {
                 ),
             ),
             (
+                !self.records_of.is_empty() && !self.learns_effects(),
+                "control.records_of",
+                "is set, but no head learns from it; it needs control.policy = \"head\" and control.labels = \
+                 \"counterfactual\""
+                    .to_owned(),
+            ),
+            (
                 self.replicate && !self.looks_ahead(),
                 "control.replicate",
                 "is set, but nothing is measured after training; set control.policy = \"lookahead\""
@@ -178,6 +185,8 @@ mod tests {
         assert_eq!(config(head, |c| c.joint = 0.1), Err("control.joint"));
         assert_eq!(config(PolicyKind::Rule, |c| c.labels = LabelSource::Entropy), Err("control.labels"));
         assert_eq!(config(PolicyKind::Rule, |c| c.replicate = true), Err("control.replicate"));
+        assert_eq!(config(ahead, |c| c.records_of.push("runs/x".into())), Err("control.records_of"));
+        assert_eq!(config(head, |c| c.records_of.push("runs/x".into())), Ok(()));
         let joint = |c: &mut crate::ControlConfig| (c.joint, c.labels) = (0.1, LabelSource::Entropy);
         assert_eq!(config(head, joint), Ok(()));
     }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::{Digest, EditLog, ExpertId, LayerId, Layout, Metrics, PolicyState};
 
 /// Version of the checkpoint format. A reader refuses every other.
-pub const CHECKPOINT_FORMAT: u32 = 3;
+pub const CHECKPOINT_FORMAT: u32 = 4;
 
 /// `manifest.json` of a checkpoint folder. `manifest.blake3` beside it holds its hash.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -79,8 +79,10 @@ pub struct LoopState {
     pub openings: Vec<Opening>,
     /// Floating-point operations of training so far, what policies had measured included.
     pub flops: u64,
-    /// … of which for what policies had measured.
+    /// … of which for what policies had measured, and for what their heads learnt.
     pub measuring_flops: u64,
+    /// Steps of the whole run, unless it stops early.
+    pub total_steps: u64,
     /// Training seconds so far (not reproducible).
     pub seconds: f64,
 }

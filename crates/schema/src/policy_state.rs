@@ -42,8 +42,10 @@ pub struct LayerMemory {
 pub struct HeadState {
     /// Its networks: one that classifies, or an ensemble that predicts.
     pub networks: Vec<NetworkState>,
-    /// What it has seen measured, oldest first.
+    /// What it has seen measured: first in other runs, then in this one, oldest first.
     pub records: Vec<EffectRecord>,
+    /// Floating-point operations of training it; predicting is left out, which is next to nothing.
+    pub flops: u64,
 }
 
 /// A small network with the state of its optimizer, Adam. Three lists of one length; all values are finite.
@@ -64,6 +66,8 @@ pub struct NetworkState {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EffectRecord {
+    /// The run that measured it: 0 is this one, others count from 1.
+    pub run: u32,
     /// Optimizer steps done when it was measured.
     pub step: u64,
     /// The layer.

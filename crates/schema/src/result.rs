@@ -54,7 +54,7 @@ pub struct CellResult {
     /// Floating-point operations of training, counted by the model: three forward passes a step. What
     /// policies had measured is included; evaluations that every arm has are not.
     pub flops: u64,
-    /// … of which for what policies had measured.
+    /// … of which for what policies had measured, and for what their heads learnt.
     pub measuring_flops: u64,
     /// Wall-clock seconds of training, evaluation on selection included.
     pub seconds: f64,

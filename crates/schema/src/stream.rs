@@ -26,8 +26,12 @@ pub enum Stream {
     Policy,
     /// Initial weights of the control head; index: which of its networks.
     Head,
-    /// How often each network of the head sees a measured effect; index: which record.
+    /// How often each network of the head sees a measured effect; index: which record of this run, or which other
+    /// run in the upper 32 bits.
     HeadBootstrap,
+    /// Which measured effects an update of the head sees; index: updates made before, and in the lowest 8 bits which
+    /// of its networks.
+    HeadBatches,
     /// Labels drawn by chance; index: the step, and the layer in its lowest 16 bits.
     Labels,
     /// Generated data; index: which split.
@@ -47,6 +51,7 @@ impl Stream {
             Self::Policy => "policy",
             Self::Head => "head",
             Self::HeadBootstrap => "head-bootstrap",
+            Self::HeadBatches => "head-batches",
             Self::Labels => "labels",
             Self::Planted => "planted",
             Self::Split => "split",

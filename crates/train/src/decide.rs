@@ -1,9 +1,13 @@
 //! Decision points: the policy looks at the window, and what it decides is done and written down.
 
-use moelt_control::{Action, Decision, LiveGradient, Policy, StatsWindow, policy};
+use std::fs;
+
+use burn::module::Module;
+use moelt_control::{Action, Decision, LiveGradient, OtherRuns, Policy, StatsWindow, policy, records};
+use moelt_eval::{Decided, decisions_from_jsonl};
 use moelt_schema::{
-    CellResult, ControlConfig, Digest, EditLog, Event, ExpertId, LayerId, LayerSums, Plan, PolicyState,
-    RunConfig, RunDir,
+    CellResult, ControlConfig, Digest, EditLog, EffectRecord, Event, ExpertId, LayerId, LayerSums, Plan,
+    PolicyState, RunConfig, RunDir,
 };
 
 use crate::{
@@ -27,6 +31,7 @@ impl Control {
         let control = &config.control;
         let edits = script(control)?;
         let script = edits.as_ref().map(Digest::of_json);
+        let records = if state.head.is_none() { taught(control)? } else { Vec::new() };
         if state.script.is_some() && state.script != script {
             return Err(TrainError::Start {
                 key: "control.edits_of",
@@ -34,7 +39,8 @@ impl Control {
                 message: "holds other edits than those that this run has followed so far".to_owned(),
             });
         }
-        let policy = policy(control, config.seed, total_steps, edits, state)?;
+        let others = OtherRuns { script: edits, records };
+        let policy = policy(control, config.seed, total_steps, others, state)?;
         Ok(Self { policy, total_steps, script })
     }
 
@@ -103,8 +109,12 @@ impl Control {
         StatsWindow { step, total_steps: self.total_steps, sums, loss, opening }
     }
 
+    /// What the policy remembers from now on; what its head learnt is paid for.
     fn remember(&self, state: &mut TrainState) {
+        let flops = |policy: &PolicyState| policy.head.as_ref().map_or(0, |head| head.flops);
+        let before = flops(&state.progress.policy);
         state.progress.policy = PolicyState { script: self.script, ..self.policy.state() };
+        state.pay(flops(&state.progress.policy) - before);
     }
 }
 
@@ -123,6 +133,28 @@ fn script(control: &ControlConfig) -> Result<Option<EditLog>, TrainError> {
             message: "is no finished run: it has no result.json".to_owned(),
         }),
     }
+}
+
+/// What the runs measured that a head is to learn from.
+fn taught(control: &ControlConfig) -> Result<Vec<EffectRecord>, TrainError> {
+    let runs = (1..).zip(&control.records_of).map(|(number, run)| {
+        no_placeholder("control.records_of", run)?;
+        let decisions = decisions_of("control.records_of", run)?;
+        Ok(decisions.into_iter().flat_map(move |decided| records(number, decided.step, &decided.evidence)))
+    });
+    let runs: Vec<_> = runs.collect::<Result<_, TrainError>>()?;
+    Ok(runs.into_iter().flatten().collect())
+}
+
+/// The decisions of a finished run, which `key` names.
+fn decisions_of(key: &'static str, run: &str) -> Result<Vec<Decided>, TrainError> {
+    let wrong = |message: String| TrainError::Start { key, path: run.into(), message };
+    let folder = RunDir::new(run);
+    if CellResult::read_any(&folder)?.is_none() {
+        return Err(wrong("is no finished run: it has no result.json".to_owned()));
+    }
+    let log = fs::read_to_string(folder.events()).map_err(TrainError::io(folder.events()))?;
+    decisions_from_jsonl(&log, "events.jsonl").map_err(|error| wrong(error.to_string()))
 }
 
 /// The experts that are being let in.
@@ -144,9 +176,9 @@ fn carry_out(
 ) -> Result<Event, TrainError> {
     let first: Vec<usize> = (0..TEXTS.min(selection.texts.len())).collect();
     let texts = &*selection.part(&first);
-    let before = Outputs::of(&state.model, texts);
+    let before = Outputs::of(&state.model.valid(), texts);
     let checked = plan.check(&state.layout, &config.control.limits())?;
     state.edit(&checked, &config.optim, config.control.opening)?;
-    let effect = before.effect(&Outputs::of(&state.model, texts));
+    let effect = before.effect(&Outputs::of(&state.model.valid(), texts));
     Ok(Event::Edit { plan: checked.plan().clone(), layout: state.layout.clone(), effect })
 }

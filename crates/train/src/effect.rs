@@ -1,6 +1,5 @@
 //! What a model says of a split's texts, and how two models differ on them.
 
-use burn::module::Module;
 use moelt_data::in_order;
 use moelt_model::{Classifier, Mode};
 use moelt_schema::EditEffect;
@@ -29,9 +28,8 @@ pub(crate) struct PairedLoss {
 }
 
 impl Outputs {
-    /// Those of the weights under training.
+    /// Those of a model without autodiff.
     pub(crate) fn of(model: &Classifier, split: &Split) -> Self {
-        let model = model.valid();
         let (mut logits, mut losses, mut flops) = (Vec::new(), Vec::new(), 0);
         for batch in in_order(&split.texts, &split.labels, BATCH) {
             let input = model_input(&batch);

@@ -144,6 +144,8 @@ struct Session<'a> {
     total: u64,
     /// Step of the checkpoint that `latest` points at.
     saved: Option<u64>,
+    /// Up to when seconds are counted.
+    clock: Instant,
     observer: &'a mut dyn Observer,
 }
 
@@ -158,16 +160,17 @@ impl<'a> Session<'a> {
         observer: &'a mut dyn Observer,
     ) -> Result<Self, TrainError> {
         let Some(path) = store.newest()? else {
-            let (state, note) = start(config, &prepared, device)?;
+            let (mut state, note) = start(config, &prepared, device)?;
             let total = total_steps(config, &prepared, &state.model)?;
+            state.progress.total_steps = total;
             let control = Control::new(config, total, state.progress.policy.clone())?;
             claim_folder(config, run)?;
             warn_of_old_events(run);
             note.iter().for_each(|note| tracing::info!("{note}"));
             let events = EventLog::open(&run.events(), EventsPosition::default())?;
-            let saved = None;
+            let (saved, clock) = (None, Instant::now());
             let mut session =
-                Self { config, prepared, store, events, state, control, total, saved, observer };
+                Self { config, prepared, store, events, state, control, total, saved, clock, observer };
             session.log_start(note)?;
             return Ok(session);
         };
@@ -181,20 +184,20 @@ impl<'a> Session<'a> {
         }
         let judged = prepared.judged_after().filter(|step| *step <= manifest.step);
         judged.into_iter().try_for_each(|step| store.pinned(step).map(drop))?;
-        let total = total_steps(config, &prepared, &loaded.trained)?;
+        let total = manifest.state.total_steps;
         let control = Control::new(config, total, manifest.state.policy.clone())?;
         let events = EventLog::open(&run.events(), manifest.events)?;
         tracing::info!("resuming at step {} of {total} from {}", manifest.step, path.display());
         let state = TrainState::restore(loaded);
         claim_folder(config, run)?;
         store.forget_after(state.step)?;
-        let saved = Some(state.step);
-        Ok(Self { config, prepared, store, events, state, control, total, saved, observer })
+        let (saved, clock) = (Some(state.step), Instant::now());
+        Ok(Self { config, prepared, store, events, state, control, total, saved, clock, observer })
     }
 
     /// Trains until the end or an interrupt; says which.
     fn run(mut self, interrupt: &AtomicBool) -> Result<(Self, End), TrainError> {
-        let mut clock = Instant::now();
+        self.clock = Instant::now();
         let reason = loop {
             if self.state.step >= self.total {
                 break StopReason::Completed;
@@ -219,8 +222,7 @@ impl<'a> Session<'a> {
             }
             self.control.learn(&mut self.state, &self.config.control, &report);
             self.observer.stepped(self.state.step, report.loss);
-            self.state.progress.seconds += clock.elapsed().as_secs_f64();
-            clock = Instant::now();
+            self.count_seconds();
             self.after_step()?;
         };
         let best_step = self.state.progress.best.map_or(self.state.step, |best| best.step);
@@ -281,7 +283,14 @@ impl<'a> Session<'a> {
         Ok(metrics)
     }
 
+    /// Adds what has passed since the last time.
+    fn count_seconds(&mut self) {
+        self.state.progress.seconds += self.clock.elapsed().as_secs_f64();
+        self.clock = Instant::now();
+    }
+
     fn save(&mut self, selection: Option<Metrics>, best: bool) -> Result<(), TrainError> {
+        self.count_seconds();
         let position = self.events.sync()?;
         let mut checkpoint = self.state.checkpoint(self.config, &self.prepared, selection, position)?;
         if let Some((what, value)) = checkpoint.not_finite() {

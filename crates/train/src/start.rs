@@ -102,13 +102,13 @@ fn refused(path: PathBuf, message: String) -> TrainError {
     TrainError::Start { key: "start.run", path, message }
 }
 
-/// Refuses the `{arm}` of a phase file: which cell it stands for is known to an ablation alone.
+/// Refuses the `{arm}` of a phase file: which cells it stands for is known to an ablation alone.
 pub(crate) fn no_placeholder(key: &'static str, value: &str) -> Result<(), TrainError> {
     let named = value.split_once('{').and_then(|(_, rest)| rest.split_once('}'));
     let Some((arm, _)) = named.filter(|_| !Path::new(value).exists()) else { return Ok(()) };
     let message = format!(
-        "stands for the cell of arm `{arm}` with the same seed, which only `cargo xtask ablate` fills in; \
-         name the folder of a run: --set {key}=DIR"
+        "stands for cells of arm `{arm}`, which only `cargo xtask ablate` fills in; name the folder of a run: \
+         --set {key}=DIR"
     );
     Err(TrainError::Start { key, path: value.into(), message })
 }

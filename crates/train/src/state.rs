@@ -10,7 +10,9 @@ use burn::{
 use moelt_data::TokenBatch;
 use moelt_model::{Classifier, ClassifierConfig, Mode, ModelInput, ModelOutput};
 use moelt_optim::{AdamW, Optimizer, ParamGroup, Schedule, WeightAverage, take_gradients};
-use moelt_schema::{ControlGradients, EditLog, LayerSums, Layout, LoopState, RunConfig, Stream, Streams};
+use moelt_schema::{
+    ControlGradients, EditLog, LayerSums, Layout, LoopState, OptimConfig, RunConfig, Stream, Streams,
+};
 
 use crate::{
     LoadedModel, Prepared, TrainError,
@@ -89,9 +91,7 @@ impl TrainState {
     pub(crate) fn from_model(config: &RunConfig, layout: Layout, model: Classifier) -> Self {
         let optim = &config.optim;
         let groups = param_groups(&model, optim);
-        let average = (optim.ema_decay > 0.0).then(|| {
-            WeightAverage::new(&model, optim.ema_decay, optim.ema_every, |path| groups[path].row_axis)
-        });
+        let average = new_average(&model, &groups, optim);
         Self {
             step: 0,
             groups,
@@ -121,6 +121,11 @@ impl TrainState {
             streams: Streams::new(manifest.seed),
             model,
         }
+    }
+
+    /// Starts the average over, when averaging is on; it takes in every step, as there may be few.
+    pub(crate) fn restart_average(&mut self, optim: &OptimConfig) {
+        self.average = new_average(&self.model, &self.groups, &OptimConfig { ema_every: 1, ..optim.clone() });
     }
 
     /// The model that is evaluated: averaged weights when averaging is on, without autodiff.
@@ -163,11 +168,11 @@ impl TrainState {
         // The clipped norm is what is reported, unless a gradient outside it is not a number.
         let grad_norm = if all.is_finite() { clipped } else { all };
         let report = StepReport { loss, grad_norm, routing: output.routing };
+        let passes = if joint.is_some() { 2 } else { 1 };
+        self.progress.flops += passes * FORWARDS_PER_STEP * self.model.forward_flops(&input);
         if !report.is_finite() {
             return (self, report);
         }
-        let passes = if joint.is_some() { 2 } else { 1 };
-        self.progress.flops += passes * FORWARDS_PER_STEP * self.model.forward_flops(&input);
         let lr = schedule(config, total).at(self.step + 1);
         let scale = self.optimizer.clip_scale(grad_norm);
         self.model = self.optimizer.step(self.model, &gradients, lr, scale, |path| groups[path]);
@@ -233,6 +238,15 @@ impl Objective {
 pub(crate) fn schedule(config: &RunConfig, total: u64) -> Schedule {
     let optim = &config.optim;
     Schedule { kind: optim.schedule, lr: optim.lr, warmup: optim.warmup, total }
+}
+
+fn new_average(
+    model: &Classifier,
+    groups: &BTreeMap<String, ParamGroup>,
+    optim: &OptimConfig,
+) -> Option<WeightAverage> {
+    let new = || WeightAverage::new(model, optim.ema_decay, optim.ema_every, |path| groups[path].row_axis);
+    (optim.ema_decay > 0.0).then(new)
 }
 
 fn new_optimizer(config: &RunConfig) -> Optimizer {

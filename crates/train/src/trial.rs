@@ -1,7 +1,9 @@
 //! Candidates tried on forks: trained on the batches that keeping trains on, and compared text by text.
 //!
 //! The state itself is not touched but for what it cost: forks are clones, and batches are those that the run is
-//! going to see, drawn from a copy of their order.
+//! going to see, drawn from a copy of their order; where the data drifts, those that it would see if it drifted no
+//! more. A fork is looked at as the run will be judged: by the average of its weights, where the run averages.
+//! That is the average since the fork, so that what is older does not blur what the edit does.
 
 use moelt_control::{Gain, MeasuredEffect, Replicate, Trial, race};
 use moelt_data::Batches;
@@ -49,7 +51,7 @@ struct Race<'a> {
     texts: &'a Split,
     keep: TrainState,
     forks: Vec<Fork>,
-    /// Of looking at the forks.
+    /// Of all that was done.
     flops: u64,
 }
 
@@ -66,13 +68,13 @@ impl Arena<'_> {
         // After the last step of the run there is nothing to be gained.
         let steps = trial.steps.min(self.total_steps.saturating_sub(state.step));
         if !self.config.control.replicate {
-            let (seen, flops) = Race::of(self, state, trial, state.step, self.selection)?.run(steps);
+            let (seen, flops) = Race::of(self, state, trial, state.step, self.selection)?.run(steps)?;
             state.pay(flops);
             return Ok(effects(trial, seen, None));
         }
         let (even, odd) = (self.half(0), self.half(1));
-        let (seen, flops) = Race::of(self, state, trial, state.step, &even)?.run(steps);
-        let (again, more) = Race::of(self, state, trial, state.step + steps, &odd)?.run(steps);
+        let (seen, flops) = Race::of(self, state, trial, state.step, &even)?.run(steps)?;
+        let (again, more) = Race::of(self, state, trial, state.step + steps, &odd)?.run(steps)?;
         state.pay(flops + more);
         Ok(effects(trial, seen, Some(again)))
     }
@@ -88,7 +90,8 @@ impl Arena<'_> {
 }
 
 impl TrainState {
-    fn pay(&mut self, flops: u64) {
+    /// Adds what measuring, or learning from it, cost.
+    pub(crate) fn pay(&mut self, flops: u64) {
         self.progress.flops += flops;
         self.progress.measuring_flops += flops;
     }
@@ -145,32 +148,31 @@ impl<'a> Race<'a> {
                 evidence: Evidence::default(),
             };
             fork.edit(&plan.check(&state.layout, &config.control.limits())?, &config.optim, opening)?;
+            fork.restart_average(&config.optim);
             Ok(Fork { edits: edits.clone(), state: Some(fork), seen: Seen::NOTHING, runs: true })
         };
         let forks = trial.candidates.iter().map(fork).collect::<Result<_, TrainError>>()?;
-        let batches = arena.prepared.train.clone();
-        Ok(Self { arena, batches, first_batch, texts, keep: state.clone(), forks, flops: 0 })
+        let batches = arena.prepared.train.clone().known_after(state.step);
+        let mut keep = state.clone();
+        keep.restart_average(&config.optim);
+        Ok(Self { arena, batches, first_batch, texts, keep, forks, flops: 0 })
     }
 
     /// Trains all forks for `steps` steps, but for those that are clear before, and gives what was seen of each
     /// and what all of it cost.
-    fn run(mut self, steps: u64) -> (Vec<Seen>, u64) {
-        let before = self.keep.progress.flops;
+    fn run(mut self, steps: u64) -> Result<(Vec<Seen>, u64), TrainError> {
         let every = self.arena.config.control.race_every;
         for step in 1..=steps {
             if !self.train(step) {
                 break;
             }
             if every > 0 && step.is_multiple_of(every) && step < steps {
-                self.look(step);
+                self.look(step)?;
                 self.stop_the_clear();
             }
         }
-        self.look(steps);
-        let trained = |state: &TrainState| state.progress.flops - before;
-        let forks: u64 = self.forks.iter().filter_map(|fork| fork.state.as_ref()).map(trained).sum();
-        let flops = self.flops + forks + trained(&self.keep);
-        (self.forks.into_iter().map(|fork| fork.seen).collect(), flops)
+        self.look(steps)?;
+        Ok((self.forks.into_iter().map(|fork| fork.seen).collect(), self.flops))
     }
 
     /// One step of every fork that runs; false when none does.
@@ -181,40 +183,44 @@ impl<'a> Race<'a> {
         }
         let (config, total) = (self.arena.config, self.arena.total_steps);
         let batch = self.batches.at(self.first_batch + step - 1);
-        let train = |state: TrainState| state.train_step(&batch, config, total);
+        let mut train = |state: TrainState| {
+            let before = state.progress.flops;
+            let (state, report) = state.train_step(&batch, config, total);
+            self.flops += state.progress.flops - before;
+            (state, report.is_finite())
+        };
         for fork in running {
-            // The FLOPs of a fork that fails are lost, which are those of one trial at most.
-            fork.state =
-                fork.state.take().map(train).filter(|(_, report)| report.is_finite()).map(|(s, _)| s);
+            fork.state = fork.state.take().map(&mut train).filter(|(_, finite)| *finite).map(|(s, _)| s);
             if fork.state.is_none() {
                 (fork.runs, fork.seen) = (false, Seen { steps: step, ..Seen::NOTHING });
             }
         }
-        let (keep, report) = self.keep.clone().train_step(&batch, config, total);
+        let (keep, finite) = train(self.keep.clone());
         self.keep = keep;
-        if !report.is_finite() {
+        if !finite {
             // It is a step behind: there is nothing that the others could be compared with.
             for fork in self.forks.iter_mut().filter(|fork| fork.runs) {
                 (fork.runs, fork.seen) = (false, Seen { steps: step, ..Seen::NOTHING });
             }
         }
-        report.is_finite()
+        finite
     }
 
     /// Compares every fork that runs with keeping.
-    fn look(&mut self, steps: u64) {
+    fn look(&mut self, steps: u64) -> Result<(), TrainError> {
         if self.forks.iter().all(|fork| !fork.runs) {
-            return;
+            return Ok(());
         }
-        let keep = Outputs::of(&self.keep.model, self.texts);
+        let keep = Outputs::of(&self.keep.evaluated()?, self.texts);
         self.flops += keep.flops;
         for fork in self.forks.iter_mut().filter(|fork| fork.runs) {
             let Some(state) = &fork.state else { continue };
-            let outputs = Outputs::of(&state.model, self.texts);
+            let outputs = Outputs::of(&state.evaluated()?, self.texts);
             self.flops += outputs.flops;
             let difference = outputs.against(&keep);
             fork.seen = Seen { steps, loss_keep: keep.loss(), loss: outputs.loss(), difference };
         }
+        Ok(())
     }
 
     fn stop_the_clear(&mut self) {
@@ -229,7 +235,7 @@ impl<'a> Race<'a> {
 #[cfg(test)]
 mod tests {
     use burn::tensor::Device;
-    use moelt_control::{Action, StatsWindow, policy};
+    use moelt_control::{Action, OtherRuns, StatsWindow, policy};
     use moelt_optim::{export, import};
     use moelt_schema::{LayerId, PolicyState};
 
@@ -283,7 +289,7 @@ mod tests {
         /// Lets the policy ask, spoils these candidates, measures, and lets the policy answer.
         fn decide(&self, steps: u64, spoilt: &[usize]) -> (Vec<Seen>, moelt_control::Decision) {
             let (state, control) = (&self.state, &self.config.control);
-            let mut policy = policy(control, 0, TOTAL, None, PolicyState::default()).unwrap();
+            let mut policy = policy(control, 0, TOTAL, OtherRuns::default(), PolicyState::default()).unwrap();
             let seen = &state.progress.decision_window;
             let (sums, loss) = (&seen.layers[..], seen.mean_loss());
             let window = StatsWindow { step: state.step, total_steps: TOTAL, sums, loss, opening: &[] };
@@ -294,7 +300,7 @@ mod tests {
             for at in spoilt {
                 spoil(race.forks[*at].state.as_mut().unwrap());
             }
-            let (seen, _) = race.run(steps);
+            let (seen, _) = race.run(steps).unwrap();
             let decision = policy.observe(&window, &state.layout, &effects(&trial, seen.clone(), None));
             (seen, decision)
         }
@@ -370,7 +376,7 @@ mod tests {
         let trial = Trial { candidates: vec![prune(0), prune(1)], steps: 5 };
         let mut race = Race::of(&arena, state, &trial, state.step, arena.selection).unwrap();
         spoil(&mut race.keep);
-        let (seen, _) = race.run(5);
+        let (seen, _) = race.run(5).unwrap();
         assert!(
             seen.iter().all(|seen| seen.steps == 1 && seen.loss.is_nan() && seen.difference.mean.is_nan())
         );

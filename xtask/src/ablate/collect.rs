@@ -3,8 +3,8 @@
 use std::{collections::BTreeMap, fs, path::Path};
 
 use anyhow::{Context, Result};
-use moelt_eval::{Outcome, Readers, Report, decisions_from_jsonl, predictions_from_csv};
-use moelt_schema::{AblationPlan, Cell, Evidence, Prediction, RunDir, write_atomically};
+use moelt_eval::{Decided, Outcome, Readers, Report, decisions_from_jsonl, predictions_from_csv};
+use moelt_schema::{AblationPlan, Cell, Prediction, RunDir, write_atomically};
 
 use super::{AblationFolder, code};
 use crate::workspace::Workspace;
@@ -47,7 +47,7 @@ pub(super) fn predictions(
 }
 
 /// The evidence of a cell's decisions, or why there is none.
-fn decisions(workspace: &Workspace, folder: &AblationFolder, cell: &Cell) -> Result<Vec<Evidence>, String> {
+fn decisions(workspace: &Workspace, folder: &AblationFolder, cell: &Cell) -> Result<Vec<Decided>, String> {
     let (text, shown) = text(workspace, &folder.cell(&cell.id).run.events())?;
     decisions_from_jsonl(&text, &shown).map_err(|error| error.to_string())
 }

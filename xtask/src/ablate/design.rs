@@ -83,14 +83,13 @@ impl Design {
         self.check_phases()?;
         let Settings { first_seed, seeds, .. } = self.settings;
         let end = first_seed.checked_add(seeds).context("seeds are 64-bit numbers")?;
-        let seeds = (first_seed..end).map(|seed| self.cells(workspace, seed));
-        let seeds: Vec<Vec<Cell>> = seeds.collect::<Result<_>>()?;
-        let arms = 0..self.settings.phases.len();
-        let cells: Vec<Cell> =
-            arms.flat_map(|arm| seeds.iter().map(move |cells| cells[arm].clone())).collect();
+        let phases = self.settings.phases.iter();
+        let configs =
+            phases.flat_map(|phase| (first_seed..end).map(move |seed| self.config(workspace, phase, seed)));
+        let check_phase = |phase: &str| phase_file(workspace, phase).map(drop);
+        let cells = needs::link(&self.name, configs.collect::<Result<_>>()?, check_phase)?;
         ensure!(!cells.is_empty(), "no phases: nothing to run");
         let spec = AblationSpec::read(workspace, &self.dataset)?;
-        let check_phase = |phase: &str| phase_file(workspace, phase).map(drop);
         Ok(AblationPlan {
             format: PLAN_FORMAT,
             name: self.name.clone(),
@@ -102,13 +101,6 @@ impl Design {
             comparisons: spec.comparisons(&self.settings.phases, check_phase)?,
             cells,
         })
-    }
-
-    /// The cells of one seed, in the order of the phases.
-    fn cells(&self, workspace: &Workspace, seed: u64) -> Result<Vec<Cell>> {
-        let configs = self.settings.phases.iter().map(|phase| self.config(workspace, phase, seed));
-        let check_phase = |phase: &str| phase_file(workspace, phase).map(drop);
-        needs::link(&self.name, configs.collect::<Result<_>>()?, check_phase)
     }
 
     fn check_phases(&self) -> Result<()> {
@@ -161,13 +153,15 @@ pub(super) fn data_digests(workspace: &Workspace, cells: &[Cell]) -> Result<BTre
     files.into_iter().map(digest).collect()
 }
 
-/// The results of the runs that a cell builds on and that are no cells of this plan.
+/// What a cell reads of the runs that it builds on and that are no cells of this plan.
 fn foreign_runs<'a>(workspace: &'a Workspace, cell: &'a Cell) -> impl Iterator<Item = String> + 'a {
     let config = &cell.config;
     let named = [&config.start.run, &config.control.edits_of, &config.train.flops_of];
-    let foreign = named.into_iter().filter(|run| !cell.needs.iter().any(|id| run.ends_with(id.as_str())));
-    let results = foreign.filter(|run| !run.is_empty()).map(|run| format!("{run}/result.json"));
-    results.filter(|file| workspace.root().join(file).is_file())
+    let results = named.into_iter().map(|run| (run, "result.json"));
+    let logs = config.control.records_of.iter().map(|run| (run, "events.jsonl"));
+    let is_foreign = |run: &str| !run.is_empty() && !cell.needs.iter().any(|id| run.ends_with(id.as_str()));
+    let foreign = results.chain(logs).filter(move |(run, _)| is_foreign(run));
+    foreign.map(|(run, file)| format!("{run}/{file}")).filter(|file| workspace.root().join(file).is_file())
 }
 
 /// The files that a data set is read from, which must be there; paths from the workspace's root.

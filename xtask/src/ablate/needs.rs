@@ -7,8 +7,9 @@ use moelt_schema::{Cell, RunConfig};
 
 use super::folder::AblationFolder;
 
-/// Makes cells of the configs of one seed, in their order. Where a config names an arm in braces, the run
-/// folder of that arm's cell takes its place, so that the cell's id tells what it builds on.
+/// Makes cells of the configs of all arms and seeds, in their order. Where a config names an arm in braces, the
+/// run folder of that arm's cell with the same seed takes its place, so that the cell's id tells what it builds
+/// on; where it names the arm in `control.records_of`, those of its cells with all other seeds.
 ///
 /// # Errors
 /// When an arm named is not among the configs (`check_phase` says whether there is such a phase at all),
@@ -18,33 +19,37 @@ pub(super) fn link(
     configs: Vec<RunConfig>,
     check_phase: impl Fn(&str) -> Result<()>,
 ) -> Result<Vec<Cell>> {
-    let arms: Vec<String> = configs.iter().map(|config| config.arm.clone()).collect();
-    let configs = configs.into_iter().map(|config| (config.arm.clone(), config)).collect();
-    let mut linker = Linker { ablation, arms: &arms, configs, check_phase, cells: BTreeMap::new() };
-    arms.iter().map(|arm| linker.cell(arm, &mut Vec::new())).collect()
+    let keys: Vec<Key> = configs.iter().map(|config| (config.arm.clone(), config.seed)).collect();
+    let configs = keys.iter().cloned().zip(configs).collect();
+    let mut linker = Linker { ablation, keys: &keys, configs, check_phase, cells: BTreeMap::new() };
+    keys.iter().map(|key| linker.cell(key, &mut Vec::new())).collect()
 }
+
+/// Arm and seed.
+type Key = (String, u64);
 
 struct Linker<'a, F> {
     ablation: &'a str,
     /// As asked for.
-    arms: &'a [String],
-    configs: BTreeMap<String, RunConfig>,
+    keys: &'a [Key],
+    configs: BTreeMap<Key, RunConfig>,
     check_phase: F,
-    /// The cells made so far, by arm.
-    cells: BTreeMap<String, Cell>,
+    /// The cells made so far.
+    cells: BTreeMap<Key, Cell>,
 }
 
 impl<F: Fn(&str) -> Result<()>> Linker<'_, F> {
-    /// The cell of an arm, made after those it needs. `chain` holds the arms that are waiting for it.
-    fn cell(&mut self, arm: &str, chain: &mut Vec<String>) -> Result<Cell> {
-        if let Some(cell) = self.cells.get(arm) {
+    /// A cell, made after those it needs. `chain` holds the arms that are waiting for it.
+    fn cell(&mut self, key: &Key, chain: &mut Vec<String>) -> Result<Cell> {
+        if let Some(cell) = self.cells.get(key) {
             return Ok(cell.clone());
         }
+        let (arm, seed) = key;
         let circle = chain.iter().skip_while(|waiting| *waiting != arm).map(String::as_str);
-        let circle: Vec<&str> = circle.chain([arm]).collect();
+        let circle: Vec<&str> = circle.chain([arm.as_str()]).collect();
         ensure!(circle.len() == 1, "phases need one another: {}", circle.join(" → "));
-        chain.push(arm.to_owned());
-        let mut config = self.configs[arm].clone();
+        chain.push(arm.clone());
+        let mut config = self.configs[key].clone();
         let mut needs = Vec::new();
         let named = [
             (&mut config.start.run, "starts from"),
@@ -54,28 +59,42 @@ impl<F: Fn(&str) -> Result<()>> Linker<'_, F> {
         for (value, verb) in named {
             let Some((before, needed, after)) = named_arm(value) else { continue };
             self.check_planned(arm, verb, needed)?;
-            let id = self.cell(needed, chain)?.id;
+            let id = self.cell(&(needed.to_owned(), *seed), chain)?.id;
             *value = format!("{before}{}{after}", AblationFolder::run_of(self.ablation, &id));
             needs.push(id);
+        }
+        for value in std::mem::take(&mut config.control.records_of) {
+            let Some((_, needed, _)) = named_arm(&value) else {
+                config.control.records_of.push(value);
+                continue;
+            };
+            self.check_planned(arm, "learns from", needed)?;
+            for other in self.keys.iter().filter(|(arm, other)| arm == needed && other != seed) {
+                let id = self.cell(other, chain)?.id;
+                config.control.records_of.push(AblationFolder::run_of(self.ablation, &id));
+                needs.push(id);
+            }
         }
         needs.dedup();
         chain.pop();
         let cell = Cell::new(config).after(needs);
-        self.cells.insert(arm.to_owned(), cell.clone());
+        self.cells.insert(key.clone(), cell.clone());
         Ok(cell)
     }
 
     /// Whether the arm that `arm` needs is among those asked for.
     fn check_planned(&self, arm: &str, verb: &str, needed: &str) -> Result<()> {
-        if self.arms.iter().any(|known| known == needed) {
+        let mut arms: Vec<&str> = self.keys.iter().map(|(arm, _)| arm.as_str()).collect();
+        arms.dedup();
+        if arms.contains(&needed) {
             return Ok(());
         }
         if let Err(unknown) = (self.check_phase)(needed) {
             bail!("phase `{arm}` {verb} `{{{needed}}}`: {unknown}");
         }
-        let with_it = self.arms.iter().flat_map(|known| {
+        let with_it = arms.into_iter().flat_map(|known| {
             let before = (known == arm).then_some(needed);
-            before.into_iter().chain([known.as_str()])
+            before.into_iter().chain([known])
         });
         bail!(
             "phase `{arm}` {verb} `{needed}`, which is not among the phases; add it: --phases {}",
@@ -129,6 +148,26 @@ mod tests {
         assert_eq!(cells[2].needs, [""; 0]);
         assert_eq!(cells[2].config.control.edits_of, "some/other/run");
         assert!(cells.iter().all(|cell| cell.digest == cell.config.digest()));
+    }
+
+    #[test]
+    fn records_are_those_of_all_other_seeds() {
+        let learner = |seed| {
+            let mut config = RunConfig { seed, ..config("8", "", "") };
+            config.control.records_of = vec!["some/run".to_owned(), "{lookahead}".to_owned()];
+            config
+        };
+        let teacher = |seed| RunConfig { seed, ..config("lookahead", "", "") };
+        let cells =
+            linked(&[learner(1), learner(2), learner(3), teacher(1), teacher(2), teacher(3)]).unwrap();
+        let run = |at: usize| format!("runs/test/cells/{}", cells[at].id);
+        assert_eq!(cells[0].config.control.records_of, ["some/run".to_owned(), run(4), run(5)]);
+        assert_eq!(cells[1].config.control.records_of, ["some/run".to_owned(), run(3), run(5)]);
+        assert_eq!(cells[2].needs, [cells[3].id.clone(), cells[4].id.clone()]);
+        let alone = linked(&[learner(1), teacher(1)]).unwrap();
+        assert_eq!(alone[0].config.control.records_of, ["some/run"]);
+        let message = linked(&[learner(1)]).unwrap_err().to_string();
+        assert!(message.starts_with("phase `8` learns from `lookahead`, which is not among"), "{message}");
     }
 
     #[test]

@@ -280,7 +280,7 @@ fn what_cannot_be_planned_is_said_with_what_can() {
     let cases: [(&[&str], &str); 8] = [
         (
             &["--phases", "q1,q9"],
-            "no phase `q9` in configs/phases; there are: 7a, 7b1, 7b2, 7b2-joint, 7b3, 7b3-scratch, 8, 8-from-2, averaged, ",
+            "no phase `q9` in configs/phases; there are: 7a, 7b1, 7b2, 7b2-joint, 7b3, 7b3-scratch, 8, 8-alone, 8-from-2, averaged, ",
         ),
         (&["--phases", "q1,q1"], "phase `q1` is named twice"),
         (&["--preset", "huge"], "no preset `huge`; there are: full, regress, smoke, standard"),

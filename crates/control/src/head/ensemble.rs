@@ -3,14 +3,14 @@
 use moelt_schema::{EffectRecord, HeadState, Move, NetworkState, Stream, Streams};
 use rand::RngExt;
 
-use super::{Network, adam};
+use super::{Forecast, Network, adam};
 use crate::Features;
 
 /// Networks of the ensemble.
 const MEMBERS: usize = 8;
 
-/// Measurements of a move before its prediction counts.
-const MIN_RECORDS: usize = 3;
+/// Measurements of a move before its prediction counts: below that nothing can be likely or unlikely.
+const MIN_RECORDS: usize = 10;
 
 /// One unit of the networks' output, nats.
 const UNIT: f64 = 0.02;
@@ -21,13 +21,22 @@ const CLIP: f64 = 10.0;
 /// s₀, nats: what a measurement without any noise of its own is still trusted to.
 const FLOOR: f64 = 0.005;
 
+/// Records that an update of a network sees.
+const BATCH: usize = 16;
+
+/// Updates of each network when it learns for the first time.
+const FIRST_UPDATES: u64 = 400;
+
+/// … and each time after.
+const UPDATES: u64 = 80;
+
 /// Pull of every weight towards 0, as a part of the weight.
 const DECAY: f32 = 1e-3;
 
 /// Networks that each see every record as often as a draw from Poisson(1) says (the bootstrap, online: Oza &
-/// Russell 2001), weighted by `1 / (standard_error² + s₀²)`. Input: features and which move; output: the loss
-/// increase in units of 0.02 nats. Their spread, with the error on records that they did *not* see, is the
-/// uncertainty.
+/// Russell 2001), weighted by `1 / (standard_error² + s₀²)`. All records of another run share a draw, as they
+/// resemble one another. Input: features and which move; output: the loss increase in units of 0.02 nats. Their
+/// errors on records that they did *not* see are the uncertainty ([`Forecast`]).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Ensemble {
     network: Network,
@@ -56,12 +65,13 @@ impl Ensemble {
             && records.all(|record| record.features.len() == Features::N)
     }
 
-    /// Trains every network on all records, from where it stands: fewer updates the more records there are, so
-    /// that a call costs the same. Records whose values are not finite must not be among them.
+    /// Trains every network on draws from the records, from where it stands. A call costs the same however many
+    /// they are. Records whose values are not finite must not be among them.
     ///
     /// # Panics
     /// When the networks or the records are of another head.
     pub fn fit(&self, head: &mut HeadState) {
+        let updates = if head.networks.is_empty() { FIRST_UPDATES } else { UPDATES };
         if head.networks.is_empty() {
             let init = |member| self.network.init(&mut self.streams.rng(Stream::Head, member));
             head.networks = (0..MEMBERS as u64).map(init).collect();
@@ -70,38 +80,40 @@ impl Ensemble {
             return;
         }
         let examples: Vec<Example> = head.records.iter().map(Example::of).collect();
-        let counts = self.counts(examples.len());
-        let updates = (8000 / examples.len()).clamp(40, 400);
+        let counts = self.counts(&head.records);
         for (member, state) in head.networks.iter_mut().enumerate() {
+            let seen = |(example, counts): (_, &[u32; MEMBERS])| vec![example; counts[member] as usize];
+            let bag: Vec<&Example> = examples.iter().zip(&counts).flat_map(seen).collect();
+            if bag.is_empty() {
+                continue;
+            }
             for _ in 0..updates {
-                let gradient = self.gradient(state, &examples, &counts, member);
+                let mut rng = self.streams.rng(Stream::HeadBatches, state.updates << 8 | member as u64);
+                let batch = [(); BATCH].map(|()| bag[rng.random_range(..bag.len())]);
+                let gradient = self.gradient(state, &batch);
                 adam::update(state, &gradient, self.lr);
             }
+            head.flops += updates * BATCH as u64 * self.network.flops();
         }
     }
 
     /// How often each member sees each record.
-    fn counts(&self, records: usize) -> Vec<[u32; MEMBERS]> {
-        let of_record = |record| {
-            let mut rng = self.streams.rng(Stream::HeadBootstrap, record);
+    fn counts(&self, records: &[EffectRecord]) -> Vec<[u32; MEMBERS]> {
+        let of_record = |(at, record): (u64, &EffectRecord)| {
+            let own = if record.run == 0 { at } else { 0 };
+            let mut rng = self.streams.rng(Stream::HeadBootstrap, u64::from(record.run) << 32 | own);
             [(); MEMBERS].map(|()| poisson(rng.random()))
         };
-        (0..records as u64).map(of_record).collect()
+        (0..).zip(records).map(of_record).collect()
     }
 
     /// Of half the mean squared error, with the pull towards 0.
-    fn gradient(
-        &self,
-        state: &NetworkState,
-        examples: &[Example],
-        counts: &[[u32; MEMBERS]],
-        member: usize,
-    ) -> Vec<f32> {
-        let total: f32 = examples.iter().map(|example| example.trust).sum();
+    fn gradient(&self, state: &NetworkState, batch: &[&Example]) -> Vec<f32> {
+        let total: f32 = batch.iter().map(|example| example.trust).sum();
         let mut gradient: Vec<f32> = state.weights.iter().map(|weight| DECAY * weight).collect();
-        for (example, counts) in examples.iter().zip(counts).filter(|(_, counts)| counts[member] > 0) {
+        for example in batch {
             let activations = self.network.forward(&state.weights, &example.input);
-            let share = counts[member] as f32 * example.trust / total;
+            let share = example.trust / total;
             let d_output = [share * (activations.output[0] - example.target)];
             self.network.backward(&state.weights, &example.input, &activations, &d_output, &mut gradient);
         }
@@ -113,21 +125,16 @@ impl Ensemble {
     /// # Panics
     /// When the networks or the records are of another head.
     pub fn predictor<'a>(&'a self, head: &'a HeadState) -> Predictor<'a> {
-        let counts = self.counts(head.records.len());
-        let unseen = |(record, counts): (&EffectRecord, &[u32; MEMBERS])| {
+        let counts = self.counts(&head.records);
+        let mut errors = Move::ALL.map(|_| Vec::new());
+        for (record, counts) in head.records.iter().zip(&counts) {
             let example = Example::of(record);
             let blind = head.networks.iter().zip(counts).filter(|(_, count)| **count == 0);
             let outputs: Vec<f64> = blind.map(|(state, _)| self.output(state, &example.input)).collect();
-            let error = mean(&outputs)? - f64::from(example.target);
-            Some((record.candidate, error * error))
-        };
-        let errors: Vec<(Move, f64)> = head.records.iter().zip(&counts).filter_map(unseen).collect();
-        let residuals = Move::ALL.map(|kind| {
-            let known = head.records.iter().filter(|record| record.candidate == kind).count();
-            let of_kind: Vec<f64> = errors.iter().filter(|(of, _)| *of == kind).map(|(_, e)| *e).collect();
-            mean(&of_kind).filter(|_| known >= MIN_RECORDS)
-        });
-        Predictor { ensemble: self, head, residuals }
+            let error = mean(&outputs).map(|output| output - f64::from(example.target));
+            errors[record.candidate as usize].extend(error);
+        }
+        Predictor { ensemble: self, head, errors }
     }
 
     fn output(&self, state: &NetworkState, input: &[f32]) -> f64 {
@@ -139,28 +146,27 @@ impl Ensemble {
 pub struct Predictor<'a> {
     ensemble: &'a Ensemble,
     head: &'a HeadState,
-    /// For each move, in the order of [`Move::ALL`], the mean squared error on records that a network did not
-    /// see, in units; none with too few records of that move.
-    residuals: [Option<f64>; Move::ALL.len()],
+    /// For each move, in the order of [`Move::ALL`], prediction minus measurement of the records that some
+    /// network did not see, in units.
+    errors: [Vec<f64>; Move::ALL.len()],
 }
 
 impl Predictor<'_> {
-    /// The loss increase that a move is expected to have, nats, and the standard deviation of a measurement
-    /// around it: `√(variance of the networks + mean squared error on unseen records)`. Infinite when fewer
-    /// than 3 records are of this move. It holds the noise of the measurements too, and so errs to the careful side.
+    /// What a move is expected to gain, leaving out what experts cost; none when fewer than 10 effects of this move
+    /// are known to be surprised by.
     ///
     /// # Panics
     /// When the features are of another head.
-    pub fn predict(&self, features: &Features, candidate: Move) -> (f64, f64) {
+    pub fn predict(&self, features: &Features, candidate: Move) -> Option<Forecast> {
+        let errors = &self.errors[candidate as usize];
+        if errors.len() < MIN_RECORDS {
+            return None;
+        }
         let input = input(features.values(), candidate);
         let output = |state| self.ensemble.output(state, &input);
         let outputs: Vec<f64> = self.head.networks.iter().map(output).collect();
-        let Some(mean_output) = mean(&outputs) else { return (0.0, f64::INFINITY) };
-        let spread: f64 = outputs.iter().map(|value| (value - mean_output).powi(2)).sum();
-        let variance = spread / (outputs.len().max(2) - 1) as f64;
-        let residual = self.residuals[index(candidate)];
-        let deviation = residual.map_or(f64::INFINITY, |residual| (variance + residual).sqrt());
-        (UNIT * mean_output, UNIT * deviation)
+        let increase = mean(&outputs)?;
+        Some(Forecast::new(errors.iter().map(|error| UNIT * (error - increase)).collect()))
     }
 }
 
@@ -184,10 +190,6 @@ impl Example {
 fn input(features: &[f32], candidate: Move) -> Vec<f32> {
     let one_hot = Move::ALL.map(|kind| if kind == candidate { 1.0 } else { 0.0 });
     features.iter().copied().chain(one_hot).collect()
-}
-
-fn index(candidate: Move) -> usize {
-    candidate as usize
 }
 
 fn mean(values: &[f64]) -> Option<f64> {
@@ -225,6 +227,7 @@ mod tests {
     fn record(first: f32, candidate: Move, loss_increase: f64) -> EffectRecord {
         let features = features(first).values().to_vec();
         EffectRecord {
+            run: 0,
             step: 1,
             layer: LayerId(0),
             candidate,
@@ -256,27 +259,27 @@ mod tests {
         for (first, candidate, expected) in
             [(0.0, Move::Grow, 0.04), (1.0, Move::Grow, -0.04), (0.5, Move::Prune, 0.03)]
         {
-            let (mean, deviation) = predictor.predict(&features(first), candidate);
-            assert!(
-                (mean - expected).abs() < 0.015 && deviation < 0.015,
-                "{mean} ± {deviation}, not {expected}"
-            );
+            let forecast = predictor.predict(&features(first), candidate).unwrap();
+            assert!((forecast.gain() + expected).abs() < 0.015, "{forecast:?}, not {expected}");
+            let sure = if expected < 0.0 { 1.0 } else { 0.0 };
+            assert!((forecast.chance() - sure).abs() < 0.1, "{forecast:?}");
         }
     }
 
     #[test]
-    fn without_enough_records_of_a_move_it_is_unsure() {
+    fn without_enough_records_of_a_move_there_is_no_forecast() {
         let ensemble = ensemble();
-        let deviation =
-            |head: &HeadState, candidate| ensemble.predictor(head).predict(&features(0.5), candidate).1;
-        assert_eq!(deviation(&HeadState::default(), Move::Grow), f64::INFINITY);
-        assert_eq!(deviation(&learnt(MIN_RECORDS - 1), Move::Grow), f64::INFINITY);
-        let head = learnt(8);
-        assert!(deviation(&head, Move::Grow).is_finite());
-        assert_eq!(deviation(&head, Move::Halve), f64::INFINITY);
+        let knows = |head: &HeadState, candidate| {
+            ensemble.predictor(head).predict(&features(0.5), candidate).is_some()
+        };
+        assert!(!knows(&HeadState::default(), Move::Grow));
+        assert!(!knows(&learnt(MIN_RECORDS - 1), Move::Grow));
+        let head = learnt(2 * MIN_RECORDS);
+        assert!(knows(&head, Move::Grow));
+        assert!(!knows(&head, Move::Halve));
     }
 
-    /// Effects by chance, ±0.06 nats: the error on unseen records must show it however well the networks fit.
+    /// Effects by chance, ±0.06 nats: the errors on unseen records must show it however well the networks fit.
     #[test]
     fn of_noise_it_is_unsure() {
         let (ensemble, mut head, mut rng) =
@@ -288,8 +291,21 @@ mod tests {
         for _ in 0..10 {
             ensemble.fit(&mut head);
         }
-        let (_, deviation) = ensemble.predictor(&head).predict(&features(0.5), Move::Grow);
-        assert!(deviation > 0.04, "{deviation}");
+        let forecast = ensemble.predictor(&head).predict(&features(0.5), Move::Grow).unwrap();
+        assert!((0.2..0.8).contains(&forecast.chance()), "{forecast:?}");
+        assert!(forecast.improvement() > 0.015, "{forecast:?}");
+    }
+
+    #[test]
+    fn records_of_another_run_are_seen_or_not_as_one() {
+        let counts = |run: u32| {
+            let records: Vec<EffectRecord> =
+                (0..50).map(|_| EffectRecord { run, ..record(0.5, Move::Grow, 0.0) }).collect();
+            ensemble().counts(&records)
+        };
+        assert!(counts(1).windows(2).all(|pair| pair[0] == pair[1]));
+        assert!(counts(0).windows(2).any(|pair| pair[0] != pair[1]));
+        assert_ne!(counts(1)[0], counts(2)[0]);
     }
 
     #[test]
@@ -298,10 +314,5 @@ mod tests {
         let mean = mean(&draws).unwrap();
         let variance = draws.iter().map(|draw| (draw - mean).powi(2)).sum::<f64>() / 1e5;
         assert!((mean - 1.0).abs() < 1e-3 && (variance - 1.0).abs() < 1e-3, "{mean} {variance}");
-    }
-
-    #[test]
-    fn the_order_of_moves_is_that_of_the_inputs() {
-        assert_eq!(Move::ALL.map(index), [0, 1, 2, 3]);
     }
 }

@@ -30,6 +30,12 @@ impl Network {
         self.hidden_weights() + self.outputs * (self.hidden + 1)
     }
 
+    /// Floating-point operations of learning from one example: a multiplication and an addition for each weight,
+    /// once forward and twice back.
+    pub fn flops(self) -> u64 {
+        6 * self.n_weights() as u64
+    }
+
     fn hidden_weights(self) -> usize {
         self.hidden * (self.inputs + 1)
     }

@@ -42,7 +42,7 @@ pub(super) struct Measured<'e> {
 }
 
 /// Steps of the candidates that were trained to the end.
-pub(super) fn full_steps(measured: &[Measured<'_>]) -> u64 {
+fn full_steps(measured: &[Measured<'_>]) -> u64 {
     measured.iter().map(|one| one.effect.steps).max().unwrap_or(0)
 }
 
@@ -127,23 +127,23 @@ impl Surveyor {
         match best(&gains, self.config.confidence) {
             Some(winner) => {
                 let Measured { candidate, gain, effect } = &measured[winner];
-                let what = format!("{} measured after {} steps", people(gain), effect.steps);
-                self.make(candidate.clone(), &what, evidence)
+                let why = format!(
+                    "gain {} measured after {} steps; its lower bound, {} standard errors below, beats keeping",
+                    people(gain),
+                    effect.steps,
+                    self.config.confidence
+                );
+                self.make(candidate.clone(), &why, evidence)
             }
             None => Decision::keep(self.kept(&measured), evidence),
         }
     }
 
-    /// Makes a move whose gain, described by `what`, surely beats keeping.
-    pub(super) fn make(&mut self, candidate: Candidate, what: &str, evidence: Evidence) -> Decision {
+    /// Makes a move.
+    pub(super) fn make(&mut self, candidate: Candidate, why: &str, evidence: Evidence) -> Decision {
         self.edited(candidate.layer);
         let edits: Vec<String> = candidate.edits.iter().map(describe).collect();
-        let reason = format!(
-            "layer {} {}: gain {what}; its lower bound, {} standard errors below, beats keeping",
-            candidate.layer.0,
-            edits.join(", "),
-            self.config.confidence,
-        );
+        let reason = format!("layer {} {}: {why}", candidate.layer.0, edits.join(", "));
         Decision::edit(candidate.edits, reason, evidence)
     }
 
@@ -172,6 +172,7 @@ impl Surveyor {
         let not_finite = measured.iter().filter(|one| !one.gain.is_finite()).count();
         note(evidence, "not_finite".to_owned(), not_finite as f64);
         for Measured { candidate, gain, effect } in measured {
+            note(evidence, candidate.name("loss_increase"), effect.loss_increase());
             note(evidence, candidate.name("gain"), gain.nats);
             note(evidence, candidate.name("se"), gain.standard_error);
             note(evidence, candidate.name("steps"), effect.steps as f64);
@@ -206,6 +207,6 @@ impl Survey<'_> {
 }
 
 /// A gain for people.
-pub(super) fn people(gain: &Gain) -> String {
+fn people(gain: &Gain) -> String {
     format!("{:+.4} ± {:.4} nats", gain.nats, gain.standard_error)
 }

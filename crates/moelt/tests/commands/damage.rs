@@ -298,7 +298,7 @@ fn another_format_vocabulary_or_layout_is_named_although_all_hashes_are_right() 
     };
     type Edit<'a> = &'a dyn Fn(&Path);
     let cases: [(&str, Edit<'_>, &[&str]); 6] = [
-        ("format", &format, &["manifest.json: checkpoint format 99; this moelt reads format 3"]),
+        ("format", &format, &["manifest.json: checkpoint format 99; this moelt reads format 4"]),
         ("unknown field", &unknown, &["manifest.json: unknown field `mood`"]),
         ("layout", &experts, &["manifest.json: the edit log leads to 4 experts", "the layout says 3"]),
         ("layout and edits", &all_along, &["model.safetensors", "unexpected", "expert.3"]),

@@ -1,19 +1,18 @@
 //! A head that learns measured effects, and asks for a measurement only where it is unsure.
 //!
-//! It predicts the gain of every move, with bounds. When no move may beat keeping, the experts stay; when one
-//! surely does, it is made; both without a measurement. Else the moves that are still open are measured, the
-//! head learns what came out, and the best measured one that surely beats keeping is made. In doubt the experts
-//! stay.
+//! It predicts the gain of every move, as a distribution. A move that is likely enough to beat keeping the experts
+//! is made unmeasured. Else those are measured of which knowing the effect promises enough; the head learns what
+//! came out, and the best measured move that surely beats keeping is made. In doubt the experts stay.
 
 use moelt_schema::{ControlConfig, EffectRecord, Evidence, HeadState, Layout, PolicyState, Streams};
 
-use super::super::survey::{Measured, Survey, Surveyor, full_steps, people};
+use super::super::survey::{Survey, Surveyor};
 use crate::{
-    Action, Decision, Gain, MeasuredEffect, Policy, PolicyError, StatsWindow, Trial,
+    Action, Decision, MeasuredEffect, Policy, PolicyError, StatsWindow, Trial,
     edits::{change, note},
-    gain::best,
-    head::Ensemble,
+    head::{Ensemble, Forecast},
     moves::Candidate,
+    records,
 };
 
 /// Edits by prediction, and by measurement where that is unsure.
@@ -28,56 +27,61 @@ impl Counterfactual {
     pub(in crate::policy) fn new(
         config: ControlConfig,
         seed: u64,
+        records: Vec<EffectRecord>,
         state: PolicyState,
     ) -> Result<Self, PolicyError> {
         let ensemble = Ensemble::new(config.head_hidden, config.head_lr, Streams::new(seed));
-        if state.head.as_ref().is_some_and(|head| !ensemble.fits(head)) {
+        let taught = HeadState { records, ..HeadState::default() };
+        if !ensemble.fits(state.head.as_ref().unwrap_or(&taught)) {
             return Err(PolicyError::OtherHead);
         }
-        Ok(Self { surveyor: Surveyor::new(config, seed, state), ensemble })
+        let mut head = Self { surveyor: Surveyor::new(config, seed, state), ensemble };
+        if head.surveyor.state.head.is_none() {
+            head.learn(taught.records);
+        }
+        Ok(head)
     }
 
-    /// The predicted gain of each candidate; its standard error is infinite where the head is unsure.
-    fn predict(&self, candidates: &[Candidate], survey: &Survey<'_>) -> Vec<Gain> {
+    /// What each candidate is expected to gain; none where too little is known.
+    fn forecasts(&self, candidates: &[Candidate], survey: &Survey<'_>) -> Vec<Option<Forecast>> {
         let nothing = HeadState::default();
         let predictor = self.ensemble.predictor(self.surveyor.state.head.as_ref().unwrap_or(&nothing));
-        let gain = |candidate: &Candidate| {
+        let forecast = |candidate: &Candidate| {
             let features = survey.features(candidate.layer).expect("candidates are of surveyed layers");
-            let (loss_increase, standard_error) = predictor.predict(features, candidate.kind);
             let cost = self.surveyor.config.expert_cost * change(&candidate.edits) as f64;
-            Gain { nats: -loss_increase - cost, standard_error }
+            Some(predictor.predict(features, candidate.kind)?.minus(cost))
         };
-        candidates.iter().map(gain).collect()
+        candidates.iter().map(forecast).collect()
     }
 
-    /// What the head knows, as evidence; a standard error that is infinite is left out.
-    fn note(&self, candidates: &[Candidate], predicted: &[Gain], evidence: &mut Evidence) {
+    /// What the head knows, as evidence.
+    fn note(&self, candidates: &[Candidate], forecasts: &[Option<Forecast>], evidence: &mut Evidence) {
         let records = self.surveyor.state.head.as_ref().map_or(0, |head| head.records.len());
         note(evidence, "records".to_owned(), records as f64);
-        for (candidate, gain) in candidates.iter().zip(predicted) {
-            note(evidence, candidate.name("predicted.gain"), gain.nats);
-            note(evidence, candidate.name("predicted.sd"), gain.standard_error);
+        for (candidate, forecast) in candidates.iter().zip(forecasts) {
+            let Some(forecast) = forecast else { continue };
+            note(evidence, candidate.name("predicted.gain"), forecast.gain());
+            note(evidence, candidate.name("predicted.chance"), forecast.chance());
+            note(evidence, candidate.name("predicted.improvement"), forecast.improvement());
         }
     }
 
-    /// Learns what was measured, as far as it is a number.
-    fn learn_from(&mut self, step: u64, measured: &[Measured<'_>], survey: &Survey<'_>) {
-        // An effect after fewer steps is another quantity.
-        let whole = full_steps(measured);
-        let counts = |one: &Measured<'_>| one.gain.is_finite() && one.effect.steps == whole;
-        let record = |one: &Measured<'_>| {
-            let features = survey.features(one.candidate.layer).filter(|_| counts(one))?;
-            Some(EffectRecord {
-                step,
-                layer: one.candidate.layer,
-                candidate: one.candidate.kind,
-                features: features.values().to_vec(),
-                steps: one.effect.steps,
-                loss_increase: one.effect.loss_increase(),
-                standard_error: one.effect.standard_error,
-            })
-        };
-        let records: Vec<EffectRecord> = measured.iter().filter_map(record).collect();
+    /// The candidate that is expected to gain most of those that are likely enough to beat keeping.
+    fn sure(&self, forecasts: &[Option<Forecast>]) -> Option<usize> {
+        let known = forecasts.iter().enumerate().filter_map(|(at, forecast)| Some((at, forecast.as_ref()?)));
+        let sure = known.filter(|(_, forecast)| forecast.chance() > self.surveyor.config.act_above);
+        sure.max_by(|one, other| one.1.gain().total_cmp(&other.1.gain())).map(|(at, _)| at)
+    }
+
+    /// The candidates that are worth measuring.
+    fn open(&self, forecasts: &[Option<Forecast>]) -> Vec<usize> {
+        let bar = self.surveyor.config.ask_above;
+        let is_open =
+            |forecast: &Option<Forecast>| forecast.as_ref().is_none_or(|known| known.improvement() > bar);
+        (0..forecasts.len()).filter(|at| is_open(&forecasts[*at])).collect()
+    }
+
+    fn learn(&mut self, records: Vec<EffectRecord>) {
         if records.is_empty() {
             return;
         }
@@ -93,24 +97,25 @@ impl Policy for Counterfactual {
         let survey = self.surveyor.survey(window, layout);
         let mut evidence = self.surveyor.evidence(window, &survey);
         let candidates = self.surveyor.candidates(&survey, layout);
-        let predicted = self.predict(&candidates, &survey);
-        self.note(&candidates, &predicted, &mut evidence);
-        let (confidence, steps) = (self.surveyor.config.confidence, self.surveyor.config.horizon);
-        let sure = best(&predicted, confidence);
-        let open: Vec<usize> = open(&predicted, confidence);
+        let forecasts = self.forecasts(&candidates, &survey);
+        self.note(&candidates, &forecasts, &mut evidence);
+        let (sure, open) = (self.sure(&forecasts), self.open(&forecasts));
         let asks = sure.is_none() && !open.is_empty();
         note(&mut evidence, "asked".to_owned(), if asks { open.len() as f64 } else { 0.0 });
         if candidates.is_empty() {
             return Decision::keep(survey.nothing_to_do(), evidence);
         }
-        if let Some(sure) = sure {
-            let what = format!("{} predicted", people(&predicted[sure]));
-            return self.surveyor.make(candidates[sure].clone(), &what, evidence);
+        if let Some((at, forecast)) = sure.and_then(|at| Some((at, forecasts[at].as_ref()?))) {
+            let (gain, chance) = (forecast.gain(), 100.0 * forecast.chance());
+            let why = format!("gain {gain:+.4} nats predicted, in {chance:.0} of 100 cases above 0");
+            return self.surveyor.make(candidates[at].clone(), &why, evidence);
         }
         if open.is_empty() {
-            let reason = format!("none of {} candidates is predicted to beat keeping", candidates.len());
+            let reason =
+                format!("none of {} candidates is predicted to be worth a measurement", candidates.len());
             return Decision::keep(reason, evidence);
         }
+        let steps = self.surveyor.config.horizon;
         let reason = format!(
             "unsure about {} of {} candidates: they train {steps} steps against keeping",
             open.len(),
@@ -124,23 +129,17 @@ impl Policy for Counterfactual {
         let survey = self.surveyor.survey(window, layout);
         let mut evidence = self.surveyor.evidence(window, &survey);
         let candidates = self.surveyor.candidates(&survey, layout);
-        self.note(&candidates, &self.predict(&candidates, &survey), &mut evidence);
+        self.note(&candidates, &self.forecasts(&candidates, &survey), &mut evidence);
         let measured = self.surveyor.measured(candidates, effects);
         note(&mut evidence, "asked".to_owned(), measured.len() as f64);
-        self.learn_from(window.step, &measured, &survey);
-        self.surveyor.choose(measured, evidence)
+        let decision = self.surveyor.choose(measured, evidence);
+        self.learn(records(0, window.step, &decision.evidence));
+        decision
     }
 
     fn state(&self) -> PolicyState {
         self.surveyor.state.clone()
     }
-}
-
-/// The candidates that may beat keeping and every other: those with an upper bound above 0 and above the best
-/// lower bound.
-fn open(predicted: &[Gain], confidence: f64) -> Vec<usize> {
-    let bar = predicted.iter().map(|gain| gain.lower(confidence)).fold(0.0, f64::max);
-    (0..predicted.len()).filter(|index| predicted[*index].upper(confidence) > bar).collect()
 }
 
 #[cfg(test)]

@@ -37,7 +37,8 @@ impl Labelled {
     ) -> Result<Self, PolicyError> {
         let classifier = Classifier::new(config.head_hidden, config.head_lr);
         let mut surveyor = Surveyor::new(config, seed, state);
-        let start = || HeadState { networks: vec![classifier.init(&surveyor.streams)], records: Vec::new() };
+        let networks = || vec![classifier.init(&surveyor.streams)];
+        let start = || HeadState { networks: networks(), ..HeadState::default() };
         let head = surveyor.state.head.take().unwrap_or_else(start);
         if head.networks.len() != 1 || !classifier.network().fits(&head.networks[0]) {
             return Err(PolicyError::OtherHead);
@@ -142,6 +143,7 @@ impl Policy for Labelled {
         let head = self.surveyor.state.head.as_mut().expect("made with the policy");
         for lesson in lessons {
             self.classifier.learn(&mut head.networks[0], &lesson.features, lesson.label);
+            head.flops += self.classifier.network().flops();
         }
     }
 
