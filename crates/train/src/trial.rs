@@ -383,6 +383,69 @@ mod tests {
     }
 
     #[test]
+    fn forks_see_nothing_of_a_domain_that_has_yet_to_come() {
+        // Domain 2 comes after 20 of 40 steps, domain 0 goes after 30.
+        let run = Run::new(|config| {
+            let planted = &mut config.data.planted;
+            (planted.domains, planted.times) = (3, 4);
+            planted.live = vec![[0.0, 0.75], [0.0, 1.0], [0.5, 1.0]];
+            config.train.epochs = 2.0;
+        });
+        assert_eq!(run.prepared.total_steps, TOTAL);
+        let train = moelt_data::load(&run.config.data).unwrap().train;
+        let arena = run.arena();
+        let trial = Trial { candidates: Vec::new(), steps: 30 };
+        for (now, domains) in [(20, vec![0, 1]), (21, vec![0, 1, 2]), (31, vec![1, 2])] {
+            let state = TrainState { step: now, ..run.state.clone() };
+            let mut race = Race::of(&arena, &state, &trial, now, arena.selection).unwrap();
+            let batches = (0..trial.steps).map(|step| race.batches.at(now + step));
+            let mut seen: Vec<u32> =
+                batches.flat_map(|batch| batch.examples).map(|at| train[at].domain.unwrap()).collect();
+            seen.sort_unstable();
+            seen.dedup();
+            assert_eq!(seen, domains, "after {now} steps");
+        }
+    }
+
+    #[test]
+    fn a_fork_is_judged_by_the_average_since_it_is_one() {
+        let run = Run::new(|config| (config.optim.ema_decay, config.optim.ema_every) = (0.9, 10));
+        let arena = run.arena();
+        let expert = run.state.layout.layers()[0].experts[0];
+        let candidates = vec![vec![Edit::Prune { layer: LayerId(0), expert }]];
+        let trial = Trial { candidates, steps: 3 };
+        let mut race = Race::of(&arena, &run.state, &trial, run.state.step, arena.selection).unwrap();
+        let judged = |race: &Race<'_>| export(&race.keep.evaluated().unwrap());
+        assert_eq!(judged(&race), export(&run.state.model));
+        for (step, is_its_own) in [(1, true), (2, false)] {
+            race.train(step);
+            assert_eq!(judged(&race) == export(&race.keep.model), is_its_own, "step {step}");
+        }
+    }
+
+    #[test]
+    fn what_a_fork_spent_before_it_diverged_is_counted() {
+        let run = Run::new(|config| config.control.race_every = 0);
+        let (arena, state) = (run.arena(), &run.state);
+        let prune =
+            |at: usize| vec![Edit::Prune { layer: LayerId(0), expert: state.layout.layers()[0].experts[at] }];
+        let cost = |candidates: Vec<Vec<Edit>>, spoilt: bool| {
+            let trial = Trial { candidates, steps: 5 };
+            let mut race = Race::of(&arena, state, &trial, state.step, arena.selection).unwrap();
+            if spoilt {
+                spoil(race.forks[1].state.as_mut().unwrap());
+            }
+            race.run(5).unwrap().1
+        };
+        let [one, spoilt, both] = [
+            cost(vec![prune(0)], false),
+            cost(vec![prune(0), prune(1)], true),
+            cost(vec![prune(0), prune(1)], false),
+        ];
+        assert!(one < spoilt && spoilt < both, "{one} {spoilt} {both}");
+    }
+
+    #[test]
     fn measuring_leaves_everything_but_the_cost_as_it_was() {
         let mut run = Run::new(|config| config.control.replicate = true);
         let (weights, progress) = (export(&run.state.model), run.state.progress.clone());

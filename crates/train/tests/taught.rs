@@ -1,0 +1,111 @@
+//! A head that begins with what other runs measured: read from their logs, part of its state from then on, and
+//! refused when a run is not there, not finished or damaged.
+
+#![allow(clippy::unwrap_used)] // a test that cannot go on should stop
+
+mod support;
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::LazyLock,
+    sync::atomic::AtomicBool,
+};
+
+use burn::tensor::Device;
+use moelt_schema::{RunConfig, RunDir};
+use moelt_train::train;
+use tempfile::TempDir;
+
+use support::{Finished, config, finish, interrupt};
+
+const TEACHER: &str = "policy = 'lookahead'\nconfidence = 1e9\nhorizon = 3";
+const HEAD: &str = "policy = 'head'\nconfidence = 0.0\nhorizon = 3\nexpert_cost = 0.0";
+
+/// Two runs that measured everything.
+static TEACHERS: LazyLock<TempDir> = LazyLock::new(|| {
+    let folder = TempDir::new().unwrap();
+    for seed in [71, 72] {
+        let config = config(TEACHER, |config| config.seed = seed);
+        finish(&config, &RunDir::new(folder.path().join(seed.to_string())));
+    }
+    folder
+});
+
+fn teacher(seed: u64) -> PathBuf {
+    TEACHERS.path().join(seed.to_string())
+}
+
+/// What a finished run is known by.
+fn copy_result(run: &Path, to: &Path) {
+    fs::create_dir_all(to.join("predictions")).unwrap();
+    for file in ["result.json", "events.jsonl", "predictions/selection.csv", "predictions/verdict.csv"] {
+        fs::copy(run.join(file), to.join(file)).unwrap();
+    }
+}
+
+/// A head that learns from these folders.
+fn learner(folders: &[&Path]) -> RunConfig {
+    config(HEAD, |config| {
+        config.control.records_of = folders.iter().map(|path| path.display().to_string()).collect();
+    })
+}
+
+fn run_in(folder: &TempDir, config: &RunConfig) -> Finished {
+    finish(config, &RunDir::new(folder.path().join("run")))
+}
+
+#[test]
+fn what_other_runs_measured_is_known_at_the_first_decision() {
+    let taught = run_in(&TempDir::new().unwrap(), &learner(&[&teacher(71), &teacher(72)]));
+    let alone = run_in(&TempDir::new().unwrap(), &learner(&[]));
+    let head = taught.manifest.state.policy.head.as_ref().unwrap();
+    let of_run = |run| head.records.iter().filter(|record| record.run == run).count() as f64;
+    assert!(of_run(1) > 20.0 && of_run(2) > 20.0);
+    assert_eq!(taught.evidence("records")[0], of_run(1) + of_run(2));
+    assert_eq!(alone.evidence("records")[0], 0.0);
+    let forecasts = |run: &Finished| run.evidence("layer0.prune.predicted.chance").len();
+    assert!(forecasts(&taught) > forecasts(&alone), "{} {}", forecasts(&taught), forecasts(&alone));
+}
+
+#[test]
+fn a_run_that_goes_on_does_not_need_its_teachers_any_more() {
+    let whole = run_in(&TempDir::new().unwrap(), &learner(&[&teacher(71)]));
+    let (folder, teachers) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    let copy = teachers.path().join("teacher");
+    copy_result(&teacher(71), &copy);
+    let config = learner(&[&copy]);
+    let run = RunDir::new(folder.path().join("run"));
+    // Before the first decision, and after it.
+    interrupt(&config, &run, 2);
+    interrupt(&config, &run, 12);
+    fs::remove_dir_all(&copy).unwrap();
+    let resumed = finish(&config, &run);
+    assert_eq!(resumed.choices(), whole.choices());
+    assert_eq!(resumed.manifest.state.policy, whole.manifest.state.policy);
+    assert!(whole.losses.ends_with(&resumed.losses));
+}
+
+#[test]
+fn a_teacher_that_cannot_teach_is_refused() {
+    let folder = TempDir::new().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    for name in ["unfinished", "damaged"] {
+        copy_result(&teacher(71), &path(name));
+    }
+    fs::remove_file(path("unfinished/result.json")).unwrap();
+    fs::write(path("damaged/events.jsonl"), "{\"step\":5,\"event\":\"deci").unwrap();
+    for (teacher, expected) in [
+        (path("nowhere"), "has no result.json"),
+        (path("unfinished"), "has no result.json"),
+        (path("damaged"), "events.jsonl:1: "),
+        (PathBuf::from("{lookahead}"), "stands for cells of arm `lookahead`"),
+    ] {
+        let run = RunDir::new(path("run"));
+        let error = train(&learner(&[&teacher]), &run, &Device::flex(), &AtomicBool::new(false), &mut ())
+            .unwrap_err();
+        let message = format!("{error:#}");
+        assert!(message.contains("control.records_of") && message.contains(expected), "{message}");
+        assert!(!run.config().exists(), "nothing is claimed");
+    }
+}
