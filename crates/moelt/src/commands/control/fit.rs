@@ -35,7 +35,7 @@ fn config(first: &str, sets: &[String]) -> anyhow::Result<RunConfig> {
         let key = set.split_once('=').map_or(set.as_str(), |(key, _)| key).trim();
         if !CAN_BE_SET.contains(&key) {
             bail!(
-                "--set {set}: `{key}` cannot change what was measured; {} can be set",
+                "--set {set}: `{key}` would change what was measured, or nothing; {} can be set",
                 CAN_BE_SET.join(", ")
             );
         }

@@ -89,11 +89,11 @@ impl HeldOutReport {
             "records",
             "rank correlation [95 %]",
             "made",
-            "of them gained",
+            "gained",
             "mean gain",
             "asked",
             "kept",
-            "mean gain",
+            "would gain",
         ]);
         table.column_iter_mut().skip(1).for_each(|column| column.set_cell_alignment(CellAlignment::Right));
         table.add_rows(self.moves.iter().map(|one| one.told.row(one.candidate.name())));
@@ -104,12 +104,13 @@ impl HeldOutReport {
     /// What the numbers are.
     fn legend(&self) -> String {
         format!(
-            "Every run is left out once, and a head that knows the {} others alone says of each of its moves, as if there \
-             were no other: make it unmeasured (it gains with a probability above control.act_above = {}), ask \
+            "Each of the {} runs is left out once, and a head that knows the others alone says of each of its moves, as if there \
+             were no other move: make it unmeasured (it gains with a probability above control.act_above = {}), ask \
              (knowing promises more than control.ask_above = {} nats, or too little is known), or keep. Gains are \
-             as measured, in nats, an expert costing {}. Rank correlation of predicted and measured gain, \
-             interval over runs; for all moves both are ranked within each move.",
-            self.runs.len() - 1,
+             as measured, in nats, an expert costing {}; \"would gain\" is the mean gain of what is kept. Rank correlation \
+             of predicted and measured gain, what experts cost in both; interval over runs; for all moves both are \
+             ranked within each move.",
+            self.runs.len(),
             self.act_above,
             self.ask_above,
             self.expert_cost
