@@ -19,9 +19,10 @@ impl Intent {
     /// By [`ControlConfig::act_above`] and [`ControlConfig::ask_above`]. A move that has no forecast is asked about.
     pub fn of(forecast: Option<&Forecast>, config: &ControlConfig) -> Self {
         match forecast {
+            None => Self::Ask,
             Some(forecast) if forecast.chance() > config.act_above => Self::Make,
-            Some(forecast) if forecast.improvement() <= config.ask_above => Self::Keep,
-            _ => Self::Ask,
+            Some(forecast) if forecast.improvement() > config.ask_above => Self::Ask,
+            Some(_) => Self::Keep,
         }
     }
 }

@@ -109,7 +109,8 @@ impl HeldOutReport {
              (knowing promises more than control.ask_above = {} nats, or too little is known), or keep. Gains are \
              as measured, in nats, an expert costing {}; \"would gain\" is the mean gain of what is kept. Rank correlation \
              of predicted and measured gain, what experts cost in both; interval over runs; for all moves both are \
-             ranked within each move.",
+             ranked within each move. A head that knows but the mean of the others comes out below 0: without a good run \
+             the mean is low.",
             self.runs.len(),
             self.act_above,
             self.ask_above,
