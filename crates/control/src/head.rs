@@ -5,9 +5,13 @@ mod adam;
 mod classifier;
 mod ensemble;
 mod forecast;
+mod held_out;
+mod intent;
 mod network;
 
 pub use classifier::Classifier;
 pub use ensemble::{Ensemble, Predictor};
 pub use forecast::Forecast;
+pub use held_out::{HeldOut, Measured, held_out};
+pub use intent::Intent;
 pub use network::{Activations, Network};

@@ -53,4 +53,4 @@ pub use features::Features;
 pub use gain::{Gain, race};
 pub use labels::{Label, synthetic_label};
 pub use policy::{OtherRuns, Policy, PolicyError, policy};
-pub use records::records;
+pub use records::{measured_gain, records};

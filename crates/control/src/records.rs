@@ -20,6 +20,13 @@ pub fn records(run: u32, step: u64, evidence: &Evidence) -> Vec<EffectRecord> {
     moves.filter_map(|(layer, candidate)| record(run, step, evidence, layer, candidate)).collect()
 }
 
+/// The gain that was measured with `record`, nats, by the cost of an expert in its run. `evidence` is what `record` was
+/// read from; none when it holds no such gain.
+pub fn measured_gain(record: &EffectRecord, evidence: &Evidence) -> Option<f64> {
+    let EffectRecord { layer, candidate, .. } = record;
+    evidence.0.get(&format!("layer{}.{}.gain", layer.0, candidate.name())).copied()
+}
+
 /// The layer of `layerN.what`.
 fn layer_of(name: &str, what: &str) -> Option<LayerId> {
     let (layer, rest) = name.strip_prefix("layer")?.split_once('.')?;
@@ -63,7 +70,10 @@ mod tests {
             [("grow.loss_increase", -0.02), ("grow.se", 0.001), ("grow.steps", 40.0), ("grow.gain", 0.01)];
         let early = [("prune.loss_increase", 0.125), ("prune.se", 0.002), ("prune.steps", 20.0)];
         let unknown = [("halve.se", 0.002), ("halve.steps", 40.0)];
-        let records = records(3, 200, &evidence(&[&grow[..], &early, &unknown].concat()));
+        let evidence = evidence(&[&grow[..], &early, &unknown].concat());
+        let records = records(3, 200, &evidence);
+        let gains: Vec<_> = records.iter().map(|record| measured_gain(record, &evidence)).collect();
+        assert_eq!(gains, [Some(0.01), None]);
         let grow = EffectRecord {
             run: 3,
             step: 200,

@@ -61,7 +61,7 @@ pub use metrics::metrics;
 pub use paired::PairedT;
 pub use power::Design;
 pub use predictions::{predictions_from_csv, predictions_to_csv};
-pub use rank_correlation::RankCorrelation;
+pub use rank_correlation::{Point, RankCorrelation};
 pub use regression::{BaselineComparison, RegressionVerdict, compare_to_baseline};
 pub use render_a_a::AaReport;
 pub use report::{ArmReport, ArmResults, DataFacts, Outcome, REPORT_FORMAT, Report, Unfinished};

@@ -1,11 +1,17 @@
 //! Rank correlation over clusters, and how sure one may be of it.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{
     Bootstrap, Components, Estimate, Interval,
+    compared::BOOTSTRAP_SEED,
     estimate::{Calibration, standard_deviation},
 };
+
+/// Resamples of the cells.
+const RESAMPLES: usize = 2_000;
 
 /// Confidence of its interval.
 const LEVEL: f64 = 0.95;
@@ -29,15 +35,20 @@ pub struct RankCorrelation {
 }
 
 /// One record.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Point {
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Point {
     /// Its cell: whole cells are resampled, for records of one run are not independent.
-    pub(crate) cell: usize,
-    pub(crate) x: f64,
-    pub(crate) y: f64,
+    pub cell: usize,
+    /// What may know something.
+    pub x: f64,
+    /// What is to be known.
+    pub y: f64,
 }
 
 impl RankCorrelation {
+    /// How cells are resampled unless something else is asked for.
+    pub const BOOTSTRAP: Bootstrap = Bootstrap { resamples: RESAMPLES, seed: BOOTSTRAP_SEED };
+
     /// ρ alone.
     pub(crate) fn without_interval(points: &[Point]) -> Self {
         let rho = Ranking::of(points).rho(&vec![1.0; points.len()]);
@@ -50,10 +61,33 @@ impl RankCorrelation {
     ///
     /// # Panics
     /// When no resamples are asked for.
-    pub(crate) fn of(points: &[Point], bootstrap: &Bootstrap) -> Self {
+    pub fn of(points: &[Point], bootstrap: &Bootstrap) -> Self {
         let plain = Self::without_interval(points);
         let interval = plain.rho.and_then(|rho| interval(points, rho, bootstrap));
         Self { interval, ..plain }
+    }
+
+    /// The same where both numbers are replaced by their places among the records of their own group, from −½ to
+    /// ½: what only tells the groups from one another does not count.
+    ///
+    /// # Panics
+    /// When no resamples are asked for.
+    pub fn within(groups: &[Vec<Point>], bootstrap: &Bootstrap) -> Self {
+        Self::of(&groups.iter().flat_map(|group| places(group)).collect::<Vec<_>>(), bootstrap)
+    }
+}
+
+/// `+0.31 [+0.16, +0.46]`; without the interval where there is none, `–` where there is no correlation.
+impl fmt::Display for RankCorrelation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = match (self.rho, self.interval) {
+            (Some(rho), Some(Interval { lower, upper, .. })) => {
+                format!("{rho:+.2} [{lower:+.2}, {upper:+.2}]")
+            }
+            (Some(rho), None) => format!("{rho:+.2}"),
+            (None, _) => "–".to_owned(),
+        };
+        f.pad(&text)
     }
 }
 
@@ -128,7 +162,7 @@ impl Ranking {
 }
 
 /// Both numbers of each point as its place among all of them, from −½ to ½.
-pub(crate) fn places(points: &[Point]) -> Vec<Point> {
+fn places(points: &[Point]) -> Vec<Point> {
     let (ranking, counts) = (Ranking::of(points), vec![1.0; points.len()]);
     let (x, y) = (mean_ranks(&ranking.x, &counts), mean_ranks(&ranking.y, &counts));
     let n = points.len() as f64;
@@ -231,6 +265,14 @@ pub(crate) mod tests {
         assert_eq!(of(0), of(0));
         assert_ne!(of(0), of(1));
         assert_eq!((of(0).records, of(0).cells), (200, 5));
+    }
+
+    /// Prunes always gain, grows never; which of either gains more is said the wrong way round.
+    #[test]
+    fn what_tells_groups_apart_does_not_count_within_them() {
+        let groups = [points(&[(1.0, 3.0), (2.0, 2.0)]), points(&[(11.0, 13.0), (12.0, 12.0)])];
+        assert!(RankCorrelation::of(&groups.concat(), &BOOTSTRAP).rho.is_some_and(|rho| rho > 0.5));
+        assert_eq!(RankCorrelation::within(&groups, &BOOTSTRAP).rho, Some(-1.0));
     }
 
     #[test]

@@ -3,8 +3,8 @@
 use comfy_table::{CellAlignment, ContentArrangement, Table, TableStyle, presets};
 
 use crate::{
-    ArmReport, ArmResults, CLOSE_TO_BEST_PP, DataFacts, ExpertHistory, POWER, Report, Summary, Sweep,
-    Unfinished, render_signal, render_verdicts,
+    ArmReport, ArmResults, CLOSE_TO_BEST_PP, DataFacts, ExpertHistory, POWER, Report, Signal, Summary, Sweep,
+    Unfinished, render_verdicts,
 };
 
 const HEADER: [&str; 12] = [
@@ -41,7 +41,7 @@ impl Report {
             parts.push(EXPERTS_OVER_TIME.to_owned());
             parts.extend(history_lines(&self.experts_over_time));
         }
-        parts.extend(self.signal_terminal());
+        parts.extend(self.signal.as_ref().map(Signal::to_terminal));
         parts.extend(self.unfinished.iter().map(|cell| {
             let log: String = cell.log_tail.iter().map(|line| format!("\n    {line}")).collect();
             unfinished_sentence(cell) + &log
@@ -69,7 +69,7 @@ impl Report {
             let items = self.experts_over_time.iter().map(history_markdown);
             parts.extend([format!("## {EXPERTS_OVER_TIME}"), items.collect::<Vec<_>>().join("\n")]);
         }
-        parts.extend(self.signal_markdown());
+        parts.extend(self.signal.as_ref().map(Signal::to_markdown));
         if !self.unfinished.is_empty() {
             parts.push("## Cells without a result".to_owned());
             parts.extend(self.unfinished.iter().map(unfinished_markdown));
@@ -107,40 +107,6 @@ impl Report {
             ),
             items.collect::<Vec<_>>().join("\n"),
         ]
-    }
-
-    /// Title, tables and sentences.
-    fn signal_terminal(&self) -> Vec<String> {
-        let Some(signal) = &self.signal else {
-            return Vec::new();
-        };
-        let (style, arrangement) = (presets::UTF8_FULL_CONDENSED, ContentArrangement::Dynamic);
-        let mut parts =
-            vec![render_signal::TITLE.to_owned(), render_signal::sources(signal, style, arrangement.clone())];
-        parts.extend(render_signal::sentences(signal));
-        parts.extend(render_signal::features(signal, style, arrangement));
-        parts.extend(render_signal::features_sentence(signal));
-        parts.extend(render_signal::notes(signal));
-        parts
-    }
-
-    /// The same with a legend.
-    fn signal_markdown(&self) -> Vec<String> {
-        let Some(signal) = &self.signal else {
-            return Vec::new();
-        };
-        let (style, arrangement) = (presets::ASCII_MARKDOWN, ContentArrangement::Disabled);
-        let items = render_signal::sentences(signal).into_iter().map(|item| format!("- {item}"));
-        let mut parts = vec![
-            format!("## {}", render_signal::TITLE),
-            render_signal::sources(signal, style, arrangement.clone()),
-            render_signal::legend(signal),
-            items.collect::<Vec<_>>().join("\n"),
-        ];
-        parts.extend(render_signal::features(signal, style, arrangement));
-        parts.extend(render_signal::features_sentence(signal));
-        parts.extend(render_signal::notes(signal));
-        parts
     }
 
     fn table(&self, style: TableStyle, arrangement: ContentArrangement) -> String {

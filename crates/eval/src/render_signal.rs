@@ -1,29 +1,67 @@
 //! For people: whether labels and features know anything.
 
-use comfy_table::{CellAlignment, ContentArrangement, Table, TableStyle};
+use comfy_table::{CellAlignment, ContentArrangement, Table, TableStyle, presets};
 use moelt_schema::LabelSource;
 
 use crate::{Direction, FeatureSignal, Interval, RankCorrelation, Signal, SourceSignal};
 
 /// Title of the section.
-pub(crate) const TITLE: &str = "Does the signal know anything?";
+const TITLE: &str = "Does the signal know anything?";
 
 /// A correlation within this of 0 is as good as none.
 const NEGLIGIBLE: f64 = 0.1;
 
+impl Signal {
+    /// For the terminal: title, tables and sentences. Cells wrap when standard output is a narrow terminal.
+    pub fn to_terminal(&self) -> String {
+        let (style, arrangement) = (presets::UTF8_FULL_CONDENSED, ContentArrangement::Dynamic);
+        let mut parts = vec![TITLE.to_owned(), sources(self, style, arrangement.clone())];
+        parts.extend(sentences(self));
+        parts.extend(of_features(self, style, arrangement));
+        parts.join("\n")
+    }
+
+    /// For a report: the same with a legend.
+    pub fn to_markdown(&self) -> String {
+        let (style, arrangement) = (presets::ASCII_MARKDOWN, ContentArrangement::Disabled);
+        let items = sentences(self).into_iter().map(|item| format!("- {item}"));
+        let mut parts = vec![
+            format!("## {TITLE}"),
+            sources(self, style, arrangement.clone()),
+            self.legend(),
+            items.collect::<Vec<_>>().join("\n"),
+        ];
+        parts.extend(of_features(self, style, arrangement));
+        parts.join("\n\n")
+    }
+
+    /// What the numbers are.
+    pub fn legend(&self) -> String {
+        format!(
+            "Spearman's rank correlation between what a source says of a move and the gain of that move when it was \
+             measured a second time, on other batches and other selection texts; interval over cells ({} \
+             resamples). Both are ranked among moves of one direction: a source that asks to grow more often than \
+             to prune would else seem to know which of the two is better just now.",
+            self.bootstrap.resamples
+        )
+    }
+}
+
+/// The features, how to read them, and what is missing.
+fn of_features(signal: &Signal, style: TableStyle, arrangement: ContentArrangement) -> Vec<String> {
+    let parts = [features(signal, style, arrangement), features_sentence(signal)];
+    parts.into_iter().flatten().chain(notes(signal)).collect()
+}
+
 /// The label sources.
-pub(crate) fn sources(signal: &Signal, style: TableStyle, arrangement: ContentArrangement) -> String {
+fn sources(signal: &Signal, style: TableStyle, arrangement: ContentArrangement) -> String {
     let header = ["source", "records", "cells", "rank correlation [95 %]"];
     let row = |one: &SourceSignal| [vec![name(one.source).to_owned()], numbers(&one.correlation)].concat();
     table(&header, 1, signal.sources.iter().map(row), style, arrangement)
 }
 
 /// The strongest features; none when there are none.
-pub(crate) fn features(
-    signal: &Signal,
-    style: TableStyle,
-    arrangement: ContentArrangement,
-) -> Option<String> {
+fn features(signal: &Signal, style: TableStyle, arrangement: ContentArrangement) -> Option<String> {
     let header = ["feature", "moves", "records", "cells", "rank correlation [95 %]"];
     let row = |one: &FeatureSignal| {
         let moves = match one.direction {
@@ -36,24 +74,13 @@ pub(crate) fn features(
     (!signal.features.is_empty()).then(|| table(&header, 2, rows(), style, arrangement))
 }
 
-/// What the numbers are.
-pub(crate) fn legend(signal: &Signal) -> String {
-    format!(
-        "Spearman's rank correlation between what a source says of a move and the gain of that move when it was \
-         measured a second time, on other batches and other selection texts; interval over cells ({} \
-         resamples). Both are ranked among moves of one direction: a source that asks to grow more often than to \
-         prune would else seem to know which of the two is better just now.",
-        signal.bootstrap.resamples
-    )
-}
-
 /// One sentence for every source.
-pub(crate) fn sentences(signal: &Signal) -> Vec<String> {
+fn sentences(signal: &Signal) -> Vec<String> {
     signal.sources.iter().map(sentence).collect()
 }
 
 /// How to read the features.
-pub(crate) fn features_sentence(signal: &Signal) -> Option<String> {
+fn features_sentence(signal: &Signal) -> Option<String> {
     (!signal.features.is_empty()).then(|| {
         format!(
             "The {} strongest of {} pairs of feature and direction that were looked at: chosen for their \
@@ -65,7 +92,7 @@ pub(crate) fn features_sentence(signal: &Signal) -> Option<String> {
 }
 
 /// What is missing.
-pub(crate) fn notes(signal: &Signal) -> Vec<String> {
+fn notes(signal: &Signal) -> Vec<String> {
     let left_out = (signal.left_out > 0)
         .then(|| format!("{} measured moves gave no number and are left out.", signal.left_out));
     let missing = signal.missing.iter().map(|reason| format!("NOTE: no decisions of {reason}."));
@@ -94,14 +121,9 @@ fn name(source: LabelSource) -> &'static str {
     }
 }
 
-/// `+0.31 [+0.16, +0.46]` after records and cells.
+/// Records, cells and the correlation.
 fn numbers(correlation: &RankCorrelation) -> Vec<String> {
-    let rho = match (correlation.rho, correlation.interval) {
-        (Some(rho), Some(Interval { lower, upper, .. })) => format!("{rho:+.2} [{lower:+.2}, {upper:+.2}]"),
-        (Some(rho), None) => format!("{rho:+.2}"),
-        (None, _) => "–".to_owned(),
-    };
-    vec![correlation.records.to_string(), correlation.cells.to_string(), rho]
+    vec![correlation.records.to_string(), correlation.cells.to_string(), correlation.to_string()]
 }
 
 fn sentence(one: &SourceSignal) -> String {

@@ -5,15 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use moelt_schema::{AblationPlan, Cell, Evidence, LabelSource, Move};
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    Bootstrap, Outcome, RankCorrelation,
-    compared::BOOTSTRAP_SEED,
-    rank_correlation::{Point, places},
-    scores::ReadDecisions,
-};
-
-/// Resamples of the cells.
-const RESAMPLES: usize = 2_000;
+use crate::{Bootstrap, Decided, Outcome, Point, RankCorrelation, scores::ReadDecisions};
 
 /// Features that are told of.
 const STRONGEST: usize = 5;
@@ -126,32 +118,34 @@ impl Signal {
         if cells.is_empty() {
             return None;
         }
-        let (mut found, mut missing) = (Found::default(), Vec::new());
-        for (index, cell) in cells.iter().enumerate() {
+        let (mut runs, mut missing) = (Vec::new(), Vec::new());
+        for cell in &cells {
             match read(cell) {
-                Ok(decisions) => decisions.iter().for_each(|decided| found.add(index, &decided.evidence)),
+                Ok(decisions) => runs.push(decisions),
                 Err(reason) => missing.push(format!("{}: {reason}", cell.id)),
             }
         }
-        Some(Self::from_records(&found, cells.len(), missing))
+        Some(Self { cells: cells.len(), missing, ..Self::of_runs(&runs) })
     }
 
-    fn from_records(Found { records, left_out }: &Found, cells: usize, missing: Vec<String>) -> Self {
-        let bootstrap = Bootstrap { resamples: RESAMPLES, seed: BOOTSTRAP_SEED };
+    /// From the decisions of some runs, each of which is a cell. What they measured only once gives no record.
+    pub fn of_runs(runs: &[Vec<Decided>]) -> Self {
+        let Found { records, left_out } = &Found::of(runs);
+        let bootstrap = RankCorrelation::BOOTSTRAP;
         let source = |source| {
-            let points = within_directions(records, |record| record.score(source));
-            SourceSignal { source, correlation: RankCorrelation::of(&points, &bootstrap) }
+            let groups = by_direction(records, |record| record.score(source));
+            SourceSignal { source, correlation: RankCorrelation::within(&groups, &bootstrap) }
         };
         let (features_tried, features) = strongest(records, &bootstrap);
         Self {
-            cells,
+            cells: runs.len(),
             records: records.len(),
             left_out: *left_out,
             bootstrap,
             sources: SOURCES.map(source).into(),
             features_tried,
             features,
-            missing,
+            missing: Vec::new(),
         }
     }
 }
@@ -164,6 +158,14 @@ struct Found {
 }
 
 impl Found {
+    fn of(runs: &[Vec<Decided>]) -> Self {
+        let mut found = Self::default();
+        for (cell, decisions) in runs.iter().enumerate() {
+            decisions.iter().for_each(|decided| found.add(cell, &decided.evidence));
+        }
+        found
+    }
+
     fn add(&mut self, cell: usize, evidence: &Evidence) {
         for (layer, kind) in measured_moves(evidence) {
             match Record::of(cell, layer, kind, evidence) {
@@ -216,11 +218,11 @@ impl Record {
     }
 }
 
-/// The same with both numbers as places among the records of their own direction, from −½ to ½. Labels that ask
-/// to grow more often than to prune would else seem to know which of the two is better just now.
-fn within_directions(records: &[Record], score: impl Fn(&Record) -> Option<f64>) -> Vec<Point> {
+/// The records of each direction. Were they ranked as one, labels that ask to grow more often than to prune would
+/// seem to know which of the two is better just now.
+fn by_direction(records: &[Record], score: impl Fn(&Record) -> Option<f64>) -> [Vec<Point>; 2] {
     let of = |direction| points(records, |record| score(record).filter(|_| record.direction == direction));
-    Direction::ALL.into_iter().flat_map(|direction| places(&of(direction))).collect()
+    Direction::ALL.map(of)
 }
 
 /// The records that have a score, with the second gain.
@@ -417,7 +419,7 @@ pub(crate) mod tests {
             cells: 11,
             records: 1_840,
             left_out: 3,
-            bootstrap: Bootstrap { resamples: RESAMPLES, seed: BOOTSTRAP_SEED },
+            bootstrap: RankCorrelation::BOOTSTRAP,
             sources: vec![
                 source(LabelSource::Synthetic, 0.01, -0.04, 0.06),
                 source(LabelSource::Entropy, -0.08, -0.21, 0.05),

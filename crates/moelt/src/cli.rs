@@ -55,6 +55,24 @@ pub(crate) enum Command {
         moelt inspect runs/first\n  \
         moelt inspect runs/first/checkpoints/latest --json")]
     Inspect(InspectArgs),
+    /// Ask finished runs that measured edits what can be learnt from them.
+    #[command(subcommand)]
+    Control(ControlCommand),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ControlCommand {
+    /// Which statistics predict benefit: what labels and features know of the gains that were measured twice.
+    #[command(after_help = "Examples:\n  \
+        moelt train configs/datasets/planted.toml configs/phases/study.toml --out runs/study-0\n  \
+        moelt train configs/datasets/planted.toml configs/phases/study.toml --set seed=1 --out runs/study-1\n  \
+        moelt control report runs/study-0 runs/study-1")]
+    Report(ControlReportArgs),
+    /// Train the counterfactual head on all runs but one, and say what it would have done on that one.
+    #[command(after_help = "Examples:\n  \
+        moelt control fit runs/planted/cells/lookahead-*/\n  \
+        moelt control fit runs/planted/cells/lookahead-*/ --set control.act_above=0.8 --json")]
+    Fit(ControlFitArgs),
 }
 
 /// Where a command computes.
@@ -159,6 +177,30 @@ pub(crate) struct EditArgs {
     pub(crate) json: bool,
     #[command(flatten)]
     pub(crate) device: DeviceArgs,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ControlReportArgs {
+    /// Folders of finished runs with control.replicate = true.
+    #[arg(required = true, value_name = "RUN")]
+    pub(crate) runs: Vec<String>,
+    /// Machine-readable output.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ControlFitArgs {
+    /// Folders of finished runs that measured edits; two at least.
+    #[arg(required = true, value_name = "RUN")]
+    pub(crate) runs: Vec<String>,
+    /// Set control.act_above, control.ask_above, control.head_hidden or control.head_lr; else they are those of the
+    /// first run. Repeatable.
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(crate) set: Vec<String>,
+    /// Machine-readable output.
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Args, Debug)]

@@ -29,6 +29,7 @@ fn main() -> ExitCode {
         Command::Eval(args) => commands::eval::run(args).map(|()| ExitCode::SUCCESS),
         Command::Predict(args) => commands::predict::run(args).map(|()| ExitCode::SUCCESS),
         Command::Edit(args) => commands::edit::run(args).map(|()| ExitCode::SUCCESS),
+        Command::Control(command) => commands::control::run(command).map(|()| ExitCode::SUCCESS),
         Command::Inspect(args) => commands::inspect::run(args).map(|()| ExitCode::SUCCESS),
     };
     done.unwrap_or_else(|error| {

@@ -147,7 +147,10 @@ fn taught(control: &ControlConfig) -> Result<Vec<EffectRecord>, TrainError> {
 }
 
 /// The decisions of a finished run, which `key` names.
-fn decisions_of(key: &'static str, run: &str) -> Result<Vec<Decided>, TrainError> {
+///
+/// # Errors
+/// When it is no finished run, a file that it lists is not the one that was written, or its log cannot be read.
+pub fn decisions_of(key: &'static str, run: &str) -> Result<Vec<Decided>, TrainError> {
     let wrong = |message: String| TrainError::Start { key, path: run.into(), message };
     let folder = RunDir::new(run);
     if CellResult::read_any(&folder)?.is_none() {

@@ -29,6 +29,7 @@ mod trial;
 pub use checkpoint::{
     Checkpoint, CheckpointError, CheckpointStore, ExpertNames, KeyMismatch, LoadedModel, resolve_checkpoint,
 };
+pub use decide::decisions_of;
 pub use error::TrainError;
 pub use evaluate::{Split, predict};
 pub use events::EventLog;

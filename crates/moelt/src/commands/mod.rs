@@ -1,5 +1,6 @@
 //! One file a command.
 
+pub(crate) mod control;
 pub(crate) mod edit;
 pub(crate) mod eval;
 pub(crate) mod inspect;

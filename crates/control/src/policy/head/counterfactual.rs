@@ -10,7 +10,7 @@ use super::super::survey::{Survey, Surveyor};
 use crate::{
     Action, Decision, MeasuredEffect, Policy, PolicyError, StatsWindow, Trial,
     edits::{change, note},
-    head::{Ensemble, Forecast},
+    head::{Ensemble, Forecast, Intent},
     moves::Candidate,
     records,
 };
@@ -68,17 +68,15 @@ impl Counterfactual {
 
     /// The candidate that is expected to gain most of those that are likely enough to beat keeping.
     fn sure(&self, forecasts: &[Option<Forecast>]) -> Option<usize> {
-        let known = forecasts.iter().enumerate().filter_map(|(at, forecast)| Some((at, forecast.as_ref()?)));
-        let sure = known.filter(|(_, forecast)| forecast.chance() > self.surveyor.config.act_above);
-        sure.max_by(|one, other| one.1.gain().total_cmp(&other.1.gain())).map(|(at, _)| at)
+        let sure = self.intended(Intent::Make, forecasts);
+        let known = sure.into_iter().filter_map(|at| Some((at, forecasts[at].as_ref()?)));
+        known.max_by(|one, other| one.1.gain().total_cmp(&other.1.gain())).map(|(at, _)| at)
     }
 
-    /// The candidates that are worth measuring.
-    fn open(&self, forecasts: &[Option<Forecast>]) -> Vec<usize> {
-        let bar = self.surveyor.config.ask_above;
-        let is_open =
-            |forecast: &Option<Forecast>| forecast.as_ref().is_none_or(|known| known.improvement() > bar);
-        (0..forecasts.len()).filter(|at| is_open(&forecasts[*at])).collect()
+    /// The candidates of this intent.
+    fn intended(&self, intent: Intent, forecasts: &[Option<Forecast>]) -> Vec<usize> {
+        let of = |at: &usize| Intent::of(forecasts[*at].as_ref(), &self.surveyor.config);
+        (0..forecasts.len()).filter(|at| of(at) == intent).collect()
     }
 
     fn learn(&mut self, records: Vec<EffectRecord>) {
@@ -99,7 +97,7 @@ impl Policy for Counterfactual {
         let candidates = self.surveyor.candidates(&survey, layout);
         let forecasts = self.forecasts(&candidates, &survey);
         self.note(&candidates, &forecasts, &mut evidence);
-        let (sure, open) = (self.sure(&forecasts), self.open(&forecasts));
+        let (sure, open) = (self.sure(&forecasts), self.intended(Intent::Ask, &forecasts));
         let asks = sure.is_none() && !open.is_empty();
         note(&mut evidence, "asked".to_owned(), if asks { open.len() as f64 } else { 0.0 });
         if candidates.is_empty() {

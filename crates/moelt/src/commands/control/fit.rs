@@ -1,0 +1,84 @@
+//! `moelt control fit`
+
+use anyhow::{Context, bail};
+use moelt_control::{
+    head::{HeldOut, Measured, held_out},
+    measured_gain, records,
+};
+use moelt_schema::{RunConfig, RunDir, load_config};
+
+use super::{
+    held_out::HeldOutReport,
+    runs::{FinishedRun, finished_runs},
+};
+use crate::cli::ControlFitArgs;
+
+/// What a head can be asked with other values of. What was measured stays as the runs measured it.
+const CAN_BE_SET: [&str; 4] =
+    ["control.act_above", "control.ask_above", "control.head_hidden", "control.head_lr"];
+
+pub(super) fn run(args: &ControlFitArgs) -> anyhow::Result<String> {
+    let Some(first) = args.runs.first().filter(|_| args.runs.len() > 1) else {
+        bail!("RUN: one run has no other to learn from; name two at least");
+    };
+    let runs = finished_runs(&args.runs)?;
+    same_cost(&runs)?;
+    let config = config(first, &args.set)?;
+    let told = told(&runs, &config)?;
+    let report = HeldOutReport::new(&args.runs, &config.control, &told);
+    Ok(if args.json { serde_json::to_string_pretty(&report)? + "\n" } else { report.to_terminal() })
+}
+
+/// That of the first run, with what is set.
+fn config(first: &str, sets: &[String]) -> anyhow::Result<RunConfig> {
+    for set in sets {
+        let key = set.split_once('=').map_or(set.as_str(), |(key, _)| key).trim();
+        if !CAN_BE_SET.contains(&key) {
+            bail!(
+                "--set {set}: `{key}` would change what was measured, or nothing; {} can be set",
+                CAN_BE_SET.join(", ")
+            );
+        }
+    }
+    Ok(load_config(&[RunDir::new(first).config()], sets)?)
+}
+
+/// Gains are of one currency only when an expert costs the same everywhere.
+fn same_cost(runs: &[FinishedRun]) -> anyhow::Result<()> {
+    let cost = |run: &FinishedRun| run.config.control.expert_cost;
+    if let Some(other) = runs.iter().find(|run| cost(run) != cost(&runs[0])) {
+        bail!(
+            "{}: `control.expert_cost` is {}, and {} in {}: their gains cannot be compared; name runs with one cost",
+            other.name,
+            cost(other),
+            cost(&runs[0]),
+            runs[0].name
+        );
+    }
+    Ok(())
+}
+
+fn told(runs: &[FinishedRun], config: &RunConfig) -> anyhow::Result<Vec<HeldOut>> {
+    let measured = (1..).zip(runs).map(|(number, run)| measured(number, run));
+    let measured: Vec<Measured> =
+        measured.collect::<anyhow::Result<Vec<_>>>()?.into_iter().flatten().collect();
+    held_out(&config.control, config.seed, &measured).context("RUN")
+}
+
+/// The moves that a run measured; one at least.
+fn measured(number: u32, run: &FinishedRun) -> anyhow::Result<Vec<Measured>> {
+    let of_decision = |decided: &moelt_eval::Decided| {
+        let with_gain = |record| Some(Measured { gain: measured_gain(&record, &decided.evidence)?, record });
+        records(number, decided.step, &decided.evidence).into_iter().filter_map(with_gain).collect::<Vec<_>>()
+    };
+    let measured: Vec<Measured> = run.decisions.iter().flat_map(of_decision).collect();
+    if measured.is_empty() {
+        bail!(
+            "{}: no decision measured a move with the features that a head of this moelt sees; `control.policy` is {}: \
+             train with \"lookahead\", as configs/phases/lookahead.toml does",
+            run.name,
+            serde_json::to_string(&run.config.control.policy)?
+        );
+    }
+    Ok(measured)
+}

@@ -1,0 +1,183 @@
+//! What measured edits of finished runs teach.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::LazyLock,
+};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::support::{Ended, Run, TINY, copy, json, moelt};
+
+/// Many decisions, each of which measures two moves twice and edits nothing.
+const STUDY: [&str; 8] = [
+    "control.policy=lookahead",
+    "control.replicate=true",
+    "control.candidates=['grow', 'prune']",
+    "control.confidence=1e6",
+    "control.every=3",
+    "control.warmup=0.01",
+    "control.until=0.95",
+    "control.horizon=2",
+];
+
+/// Two such runs, one that measured once, and one that measured nothing.
+struct Finished {
+    folder: TempDir,
+}
+
+impl Finished {
+    fn run(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// A copy that may be changed.
+    fn copied(&self, name: &str, folder: &TempDir) -> PathBuf {
+        let to = folder.path().join("copy");
+        copy(&self.run(name), &to);
+        to
+    }
+}
+
+static FINISHED: LazyLock<Finished> = LazyLock::new(|| {
+    let folder = TempDir::new().unwrap();
+    let train = |name: &str, sets: &[&str]| {
+        let run = Run::new(folder.path(), name, TINY);
+        sets.iter().fold(run, |run, set| run.set(*set)).train().well();
+    };
+    train("first", &STUDY);
+    train("second", &[&STUDY[..], &["seed=1"]].concat());
+    train("once", &[&STUDY[..], &["control.replicate=false", "seed=2"]].concat());
+    train("dear", &[&STUDY[..], &["control.expert_cost=0.5", "seed=3"]].concat());
+    train("frozen", &[]);
+    Finished { folder }
+});
+
+fn control<'a>(what: &str, runs: impl IntoIterator<Item = &'a Path>, options: &[&str]) -> Ended {
+    let mut command = moelt(["control", what]);
+    command.args(runs).args(options);
+    Ended::of(command, "")
+}
+
+fn said(what: &str, options: &[&str]) -> String {
+    let runs = ["first", "second"].map(|name| FINISHED.run(name));
+    control(what, runs.iter().map(PathBuf::as_path), options).well().stdout
+}
+
+#[track_caller]
+fn refused(what: &str, runs: &[&Path], options: &[&str], parts: &[&str]) {
+    control(what, runs.iter().copied(), options).with_error(what, parts);
+}
+
+#[test]
+fn a_report_says_what_knows_the_second_gain() {
+    let text = said("report", &[]);
+    for part in
+        ["Does the signal know anything?", "counterfactual", "entropy labels", "rank correlation [95 %]"]
+    {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    let report: Value = serde_json::from_str(&said("report", &["--json"])).unwrap();
+    assert_eq!((&report["cells"], &report["left_out"]), (&Value::from(2), &Value::from(0)));
+    assert_eq!(report["sources"][2]["correlation"]["records"], report["records"]);
+}
+
+#[test]
+fn a_head_is_tried_on_the_run_that_it_has_not_seen() {
+    let text = said("fit", &[]);
+    let runs = ["first", "second"].map(|name| FINISHED.run(name).display().to_string());
+    let usage = format!("--set control.records_of='[\"{}\",\"{}\"]'", runs[0], runs[1]);
+    for part in ["grow", "prune", "moves in runs that it has not seen the head would make", &usage] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    assert!(!text.contains("halve"), "nobody measured it: {text}");
+    assert_eq!(text, said("fit", &[]), "the same every time");
+
+    let fit: Value = serde_json::from_str(&said("fit", &["--json"])).unwrap();
+    let records = |told: &Value, what: &str| told[what]["records"].as_u64().unwrap();
+    let moves = fit["moves"].as_array().unwrap();
+    for told in moves.iter().chain([&fit["total"]]) {
+        let parts: u64 = ["made", "asked", "kept"].map(|what| records(told, what)).iter().sum();
+        assert_eq!(parts, told["records"].as_u64().unwrap(), "{told}");
+        assert_eq!((&told["unknown"], &told["correlation"]["cells"]), (&Value::from(0), &Value::from(2)));
+    }
+    let names: Vec<_> = moves.iter().map(|one| one["move"].as_str().unwrap()).collect();
+    assert_eq!(names, ["grow", "prune"]);
+}
+
+#[test]
+fn what_is_set_moves_the_bars() {
+    let total = |set: &str| {
+        let fit: Value = serde_json::from_str(&said("fit", &["--set", set, "--json"])).unwrap();
+        fit["total"].clone()
+    };
+    let made_never = total("control.act_above=1");
+    assert_eq!(made_never["made"]["records"], 0);
+    let asked_never = total("control.ask_above=1000");
+    assert_eq!(asked_never["asked"]["records"], 0);
+    assert_eq!(made_never["correlation"], asked_never["correlation"]);
+}
+
+#[test]
+fn the_usage_line_is_taken_by_a_run() {
+    let text = said("fit", &[]);
+    let line = text.lines().last().unwrap().trim().strip_prefix("--set ").unwrap();
+    let folder = TempDir::new().unwrap();
+    let head = Run::new(folder.path(), "head", TINY)
+        .set("control.policy=head")
+        .set("control.labels=counterfactual")
+        .set(line.replace('\'', ""));
+    head.train().well();
+}
+
+#[test]
+fn runs_that_cannot_answer_are_named_with_the_mend() {
+    let run = |name: &str| FINISHED.run(name);
+    let (first, once, dear, frozen) = (&*run("first"), &*run("once"), &*run("dear"), &*run("frozen"));
+    let name = |path: &Path| path.display().to_string();
+    let (once_name, frozen_name) = (name(once), name(frozen));
+    refused("report", &[first, once], &[], &[&once_name, "`control.replicate`", "study.toml"]);
+    refused("fit", &[first], &[], &["RUN", "two"]);
+    refused("fit", &[first, first], &[], &["the same run"]);
+    refused("fit", &[first, frozen], &[], &[&frozen_name, "`control.policy`", "lookahead.toml"]);
+    refused("fit", &[first, dear], &[], &[&name(dear), "`control.expert_cost`", "one cost"]);
+    refused(
+        "fit",
+        &[first, once],
+        &["--set", "control.expert_cost=1"],
+        &["`control.expert_cost`", "control.act_above"],
+    );
+    refused("fit", &[first, once], &["--set", "control.act_above"], &["expected key=value"]);
+    refused("fit", &[first, once], &["--set", "control.act_above=2"], &["--set", "`control.act_above`"]);
+}
+
+#[test]
+fn what_is_no_finished_run_is_refused() {
+    let (first, folder) = (&*FINISHED.run("first"), TempDir::new().unwrap());
+    for what in ["report", "fit"] {
+        for path in [folder.path(), &folder.path().join("nowhere")] {
+            refused(what, &[first, path], &[], &[&path.display().to_string(), "no finished run"]);
+        }
+    }
+    let broken = FINISHED.copied("second", &folder);
+    let log = broken.join("events.jsonl");
+    fs::write(&log, fs::read_to_string(&log).unwrap() + "{\"event\":\"deci\n").unwrap();
+    for what in ["report", "fit"] {
+        refused(what, &[first, &broken], &[], &["events.jsonl:"]);
+    }
+    assert!(json(&broken.join("result.json")).is_object());
+    fs::remove_file(broken.join("result.json")).unwrap();
+    refused("report", &[first, &broken], &[], &["no finished run"]);
+}
+
+/// As a moelt with other features would have written it.
+#[test]
+fn features_that_a_head_does_not_see_teach_nothing() {
+    let (first, folder) = (&*FINISHED.run("first"), TempDir::new().unwrap());
+    let other = FINISHED.copied("second", &folder);
+    let log = other.join("events.jsonl");
+    fs::write(&log, fs::read_to_string(&log).unwrap().replace("feature.slope", "feature.sloped")).unwrap();
+    refused("fit", &[first, &other], &[], &[&other.display().to_string(), "features"]);
+}
