@@ -70,8 +70,8 @@ pub(crate) enum ControlCommand {
     Report(ControlReportArgs),
     /// Train the counterfactual head on all runs but one, and say what it would have done on that one.
     #[command(after_help = "Examples:\n  \
-        moelt control fit runs/planted/cells/lookahead-*/\n  \
-        moelt control fit runs/planted/cells/lookahead-*/ --set control.act_above=0.8 --json")]
+        moelt control fit runs/planted-standard/cells/lookahead-s*/\n  \
+        moelt control fit runs/planted-standard/cells/lookahead-s*/ --set control.act_above=0.8 --json")]
     Fit(ControlFitArgs),
 }
 
