@@ -10,7 +10,7 @@ mod intent;
 mod network;
 
 pub use classifier::Classifier;
-pub use ensemble::{Ensemble, Predictor};
+pub use ensemble::{Ensemble, LEAST_TEACHERS, Predictor};
 pub use forecast::Forecast;
 pub use held_out::{HeldOut, Measured, held_out};
 pub use intent::Intent;

@@ -35,6 +35,7 @@ fn layer_of(name: &str, what: &str) -> Option<LayerId> {
 
 fn record(run: u32, step: u64, evidence: &Evidence, layer: LayerId, candidate: Move) -> Option<EffectRecord> {
     let number = |what: &str| evidence.0.get(&format!("layer{}.{what}", layer.0)).copied();
+    let number = |what: &str| number(what).filter(|value| (*value as f32).is_finite());
     let of_move = |what: &str| number(&format!("{}.{what}", candidate.name()));
     let features = Features::NAMES.map(|name| number(&format!("feature.{name}")).map(|value| value as f32));
     Some(EffectRecord {

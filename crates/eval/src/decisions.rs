@@ -1,7 +1,7 @@
 //! The decisions in a run's `events.jsonl`.
 
-use moelt_schema::{Choice, Evidence};
-use serde::Deserialize;
+use moelt_schema::{Choice, Digest, Evidence};
+use serde::{Deserialize, Serialize};
 
 use crate::EvalError;
 
@@ -20,12 +20,19 @@ struct Decision {
 }
 
 /// What a decision rests on.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Decided {
     /// Optimizer steps done.
     pub step: u64,
     /// In numbers.
     pub evidence: Evidence,
+}
+
+impl Decided {
+    /// Hash of all decisions of a run.
+    pub fn digest(decisions: &[Self]) -> Digest {
+        Digest::of_json(&decisions)
+    }
 }
 
 /// What every decision to keep the experts or to edit them rests on, in order; one to measure comes

@@ -363,6 +363,7 @@ pub(crate) mod tests {
             flops: 3_000_000,
             measuring_flops: 0,
             seconds: 12.5,
+            decisions: crate::Decided::digest(&[]),
             files: ["selection", "verdict"]
                 .map(|split| (RunDir::predictions_name(split), Digest::of_bytes(b"predictions")))
                 .into(),

@@ -191,7 +191,7 @@ pub(crate) struct ControlReportArgs {
 
 #[derive(Args, Debug)]
 pub(crate) struct ControlFitArgs {
-    /// Folders of finished runs that measured edits; two at least.
+    /// Folders of finished runs that measured edits; of four seeds at least.
     #[arg(required = true, value_name = "RUN")]
     pub(crate) runs: Vec<String>,
     /// Set control.act_above, control.ask_above, control.head_hidden or control.head_lr; else they are those of the

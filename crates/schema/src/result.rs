@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::{Digest, EditLog, Layout, Metrics, RunDir};
 
 /// Version of `result.json`.
-pub const RESULT_FORMAT: u32 = 3;
+pub const RESULT_FORMAT: u32 = 4;
 
 /// `result.json`: written last, so that a cell with one is finished.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -60,6 +60,9 @@ pub struct CellResult {
     pub seconds: f64,
     /// Hashes of the cell's other files that count (predictions).
     pub files: BTreeMap<String, Digest>,
+    /// Hash of what the decisions in the event log rest on, which heads of other runs learn from. The log itself has
+    /// times of day, and is another one each time.
+    pub decisions: Digest,
 }
 
 /// A `result.json` that does not count.

@@ -20,6 +20,9 @@ use std::{
 pub struct RunDir(PathBuf);
 
 impl RunDir {
+    /// Name of the event log.
+    pub const EVENTS: &str = "events.jsonl";
+
     /// The run folder at `path`, which need not exist yet.
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self(path.into())
@@ -37,7 +40,7 @@ impl RunDir {
 
     /// The event log.
     pub fn events(&self) -> PathBuf {
-        self.0.join("events.jsonl")
+        self.0.join(Self::EVENTS)
     }
 
     /// Held open, locked, by the process that trains here.

@@ -2,9 +2,12 @@
 
 use moelt_data::Batches;
 use moelt_model::Classifier;
-use moelt_schema::{CellResult, RunConfig, RunDir};
+use moelt_schema::RunConfig;
 
-use crate::{Prepared, TrainError, evaluate::model_input, start::no_placeholder, state::FORWARDS_PER_STEP};
+use crate::{
+    Prepared, TrainError, evaluate::model_input, other_runs::finished, start::no_placeholder,
+    state::FORWARDS_PER_STEP,
+};
 
 /// Steps of a run of `config` that begins with `model`, unless it stops early.
 ///
@@ -25,12 +28,11 @@ pub(crate) fn total_steps(
         path: named.into(),
         message: message.to_owned(),
     };
-    no_placeholder("train.flops_of", named)?;
+    no_placeholder("train.flops_of", named, "DIR")?;
     if prepared.drift.is_some() {
         return Err(wrong("cannot be spent on data that drift: their times are fractions of train.epochs"));
     }
-    let result = CellResult::read_any(&RunDir::new(named))?;
-    let budget = result.ok_or_else(|| wrong("is no finished run: it has no result.json"))?.flops;
+    let budget = finished("train.flops_of", named)?.flops;
     let steps = budget as f64 / mean_step(prepared.train.clone(), model);
     Ok((steps.round() as u64).max(1))
 }

@@ -1,17 +1,16 @@
 //! Decision points: the policy looks at the window, and what it decides is done and written down.
 
-use std::fs;
-
 use burn::module::Module;
-use moelt_control::{Action, Decision, LiveGradient, OtherRuns, Policy, StatsWindow, policy, records};
-use moelt_eval::{Decided, decisions_from_jsonl};
+use moelt_control::{Action, Decision, LiveGradient, OtherRuns, Policy, StatsWindow, policy};
 use moelt_schema::{
-    CellResult, ControlConfig, Digest, EditLog, EffectRecord, Event, ExpertId, LayerId, LayerSums, Plan,
-    PolicyState, RunConfig, RunDir,
+    ControlConfig, Digest, Event, ExpertId, LayerId, LayerSums, Plan, PolicyState, RunConfig,
 };
 
 use crate::{
-    Prepared, Split, StepReport, TrainError, TrainState, effect::Outputs, start::no_placeholder, trial::Arena,
+    Prepared, Split, StepReport, TrainError, TrainState,
+    effect::Outputs,
+    other_runs::{script, taught},
+    trial::Arena,
 };
 
 /// Texts of the selection split on which an edit's immediate effect is looked at.
@@ -27,11 +26,16 @@ pub(crate) struct Control {
 
 impl Control {
     /// The policy of a config, going on from `state`.
-    pub(crate) fn new(config: &RunConfig, total_steps: u64, state: PolicyState) -> Result<Self, TrainError> {
+    pub(crate) fn new(
+        config: &RunConfig,
+        prepared: &Prepared,
+        total_steps: u64,
+        state: PolicyState,
+    ) -> Result<Self, TrainError> {
         let control = &config.control;
-        let edits = script(control)?;
+        let edits = script(config)?;
         let script = edits.as_ref().map(Digest::of_json);
-        let records = if state.head.is_none() { taught(control)? } else { Vec::new() };
+        let records = if state.head.is_none() { taught(config, prepared)? } else { Vec::new() };
         if state.script.is_some() && state.script != script {
             return Err(TrainError::Start {
                 key: "control.edits_of",
@@ -110,54 +114,12 @@ impl Control {
     }
 
     /// What the policy remembers from now on; what its head learnt is paid for.
-    fn remember(&self, state: &mut TrainState) {
+    pub(crate) fn remember(&self, state: &mut TrainState) {
         let flops = |policy: &PolicyState| policy.head.as_ref().map_or(0, |head| head.flops);
         let before = flops(&state.progress.policy);
         state.progress.policy = PolicyState { script: self.script, ..self.policy.state() };
         state.pay(flops(&state.progress.policy) - before);
     }
-}
-
-/// The edits that a placebo follows.
-fn script(control: &ControlConfig) -> Result<Option<EditLog>, TrainError> {
-    if control.edits_of.is_empty() {
-        return Ok(None);
-    }
-    no_placeholder("control.edits_of", &control.edits_of)?;
-    let run = RunDir::new(&control.edits_of);
-    match CellResult::read_any(&run)? {
-        Some(result) => Ok(Some(result.edits)),
-        None => Err(TrainError::Start {
-            key: "control.edits_of",
-            path: run.path().into(),
-            message: "is no finished run: it has no result.json".to_owned(),
-        }),
-    }
-}
-
-/// What the runs measured that a head is to learn from.
-fn taught(control: &ControlConfig) -> Result<Vec<EffectRecord>, TrainError> {
-    let runs = (1..).zip(&control.records_of).map(|(number, run)| {
-        no_placeholder("control.records_of", run)?;
-        let decisions = decisions_of("control.records_of", run)?;
-        Ok(decisions.into_iter().flat_map(move |decided| records(number, decided.step, &decided.evidence)))
-    });
-    let runs: Vec<_> = runs.collect::<Result<_, TrainError>>()?;
-    Ok(runs.into_iter().flatten().collect())
-}
-
-/// The decisions of a finished run, which `key` names.
-///
-/// # Errors
-/// When it is no finished run, a file that it lists is not the one that was written, or its log cannot be read.
-pub fn decisions_of(key: &'static str, run: &str) -> Result<Vec<Decided>, TrainError> {
-    let wrong = |message: String| TrainError::Start { key, path: run.into(), message };
-    let folder = RunDir::new(run);
-    if CellResult::read_any(&folder)?.is_none() {
-        return Err(wrong("is no finished run: it has no result.json".to_owned()));
-    }
-    let log = fs::read_to_string(folder.events()).map_err(TrainError::io(folder.events()))?;
-    decisions_from_jsonl(&log, "events.jsonl").map_err(|error| wrong(error.to_string()))
 }
 
 /// The experts that are being let in.

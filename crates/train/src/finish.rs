@@ -5,13 +5,16 @@
 use std::{collections::BTreeMap, path::PathBuf};
 
 use burn::tensor::Device;
-use moelt_eval::{metrics, predictions_to_csv};
+use moelt_eval::{Decided, metrics, predictions_to_csv};
 use moelt_model::Classifier;
 use moelt_schema::{
     CellResult, Digest, Metrics, Prediction, RESULT_FORMAT, RunConfig, RunDir, TimeAccuracy, write_atomically,
 };
 
-use crate::{CheckpointStore, LoadedModel, Prepared, Split, TrainError, TrainState, predict};
+use crate::{
+    CheckpointStore, LoadedModel, Prepared, Split, TrainError, TrainState, other_runs::read_decisions,
+    predict,
+};
 
 /// A model that the run is judged by.
 struct Judged {
@@ -51,6 +54,7 @@ pub(crate) fn finish(
         files.insert(name, Digest::of_bytes(csv.as_bytes()));
         Ok(answers)
     };
+    let decisions = Decided::digest(&read_decisions(run)?);
     let selection = judge("selection", &prepared.selection)?;
     judged.iter().zip(&selection.each).try_for_each(|(judged, now)| check_repeated(judged, now))?;
     let verdict = judge("verdict", &prepared.verdict)?;
@@ -80,6 +84,7 @@ pub(crate) fn finish(
         measuring_flops: state.progress.measuring_flops,
         seconds: state.progress.seconds,
         files,
+        decisions,
     };
     let json = serde_json::to_vec_pretty(&result).expect("results always serialise");
     write_atomically(&run.result(), &json).map_err(TrainError::io(run.result()))?;

@@ -19,6 +19,7 @@ mod groups;
 mod joint;
 mod offline;
 mod openings;
+mod other_runs;
 mod prepared;
 mod run;
 mod snapshot;
@@ -29,12 +30,12 @@ mod trial;
 pub use checkpoint::{
     Checkpoint, CheckpointError, CheckpointStore, ExpertNames, KeyMismatch, LoadedModel, resolve_checkpoint,
 };
-pub use decide::decisions_of;
 pub use error::TrainError;
 pub use evaluate::{Split, predict};
 pub use events::EventLog;
 pub use groups::param_groups;
 pub use offline::EditedCheckpoint;
+pub use other_runs::{DecidedRun, decided_runs};
 pub use prepared::Prepared;
 pub use run::{Observer, Outcome, train};
 pub use state::{StepReport, TrainState};

@@ -163,12 +163,14 @@ impl<'a> Session<'a> {
             let (mut state, note) = start(config, &prepared, device)?;
             let total = total_steps(config, &prepared, &state.model)?;
             state.progress.total_steps = total;
-            let control = Control::new(config, total, state.progress.policy.clone())?;
+            let clock = Instant::now();
+            let control = Control::new(config, &prepared, total, state.progress.policy.clone())?;
+            control.remember(&mut state);
             claim_folder(config, run)?;
             warn_of_old_events(run);
             note.iter().for_each(|note| tracing::info!("{note}"));
             let events = EventLog::open(&run.events(), EventsPosition::default())?;
-            let (saved, clock) = (None, Instant::now());
+            let saved = None;
             let mut session =
                 Self { config, prepared, store, events, state, control, total, saved, clock, observer };
             session.log_start(note)?;
@@ -185,7 +187,7 @@ impl<'a> Session<'a> {
         let judged = prepared.judged_after().filter(|step| *step <= manifest.step);
         judged.into_iter().try_for_each(|step| store.pinned(step).map(drop))?;
         let total = manifest.state.total_steps;
-        let control = Control::new(config, total, manifest.state.policy.clone())?;
+        let control = Control::new(config, &prepared, total, manifest.state.policy.clone())?;
         let events = EventLog::open(&run.events(), manifest.events)?;
         tracing::info!("resuming at step {} of {total} from {}", manifest.step, path.display());
         let state = TrainState::restore(loaded);
@@ -197,7 +199,6 @@ impl<'a> Session<'a> {
 
     /// Trains until the end or an interrupt; says which.
     fn run(mut self, interrupt: &AtomicBool) -> Result<(Self, End), TrainError> {
-        self.clock = Instant::now();
         let reason = loop {
             if self.state.step >= self.total {
                 break StopReason::Completed;

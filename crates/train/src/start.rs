@@ -34,7 +34,7 @@ fn from_run(
     device: &Device,
 ) -> Result<(TrainState, String), TrainError> {
     let start = &config.start;
-    no_placeholder("start.run", &start.run)?;
+    no_placeholder("start.run", &start.run, "DIR")?;
     let path = resolve_checkpoint(Path::new(&start.run)).map_err(|error| match error {
         CheckpointError::NotFound(path) => refused(path, "has no checkpoint to start from".to_owned()),
         error => error.into(),
@@ -103,12 +103,13 @@ fn refused(path: PathBuf, message: String) -> TrainError {
 }
 
 /// Refuses the `{arm}` of a phase file: which cells it stands for is known to an ablation alone.
-pub(crate) fn no_placeholder(key: &'static str, value: &str) -> Result<(), TrainError> {
+/// `set` is how a folder DIR is written for this key.
+pub(crate) fn no_placeholder(key: &'static str, value: &str, set: &str) -> Result<(), TrainError> {
     let named = value.split_once('{').and_then(|(_, rest)| rest.split_once('}'));
     let Some((arm, _)) = named.filter(|_| !Path::new(value).exists()) else { return Ok(()) };
     let message = format!(
         "stands for cells of arm `{arm}`, which only `cargo xtask ablate` fills in; name the folder of a run: \
-         --set {key}=DIR"
+         --set {key}={set}"
     );
     Err(TrainError::Start { key, path: value.into(), message })
 }

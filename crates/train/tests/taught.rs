@@ -22,10 +22,10 @@ use support::{Finished, config, finish, interrupt};
 const TEACHER: &str = "policy = 'lookahead'\nconfidence = 1e9\nhorizon = 3";
 const HEAD: &str = "policy = 'head'\nconfidence = 0.0\nhorizon = 3\nexpert_cost = 0.0";
 
-/// Two runs that measured everything.
+/// Runs that measured everything.
 static TEACHERS: LazyLock<TempDir> = LazyLock::new(|| {
     let folder = TempDir::new().unwrap();
-    for seed in [71, 72] {
+    for seed in 71..=74 {
         let config = config(TEACHER, |config| config.seed = seed);
         finish(&config, &RunDir::new(folder.path().join(seed.to_string())));
     }
@@ -57,12 +57,14 @@ fn run_in(folder: &TempDir, config: &RunConfig) -> Finished {
 
 #[test]
 fn what_other_runs_measured_is_known_at_the_first_decision() {
-    let taught = run_in(&TempDir::new().unwrap(), &learner(&[&teacher(71), &teacher(72)]));
+    let teachers: Vec<PathBuf> = (71..=74).map(teacher).collect();
+    let teachers: Vec<&Path> = teachers.iter().map(PathBuf::as_path).collect();
+    let taught = run_in(&TempDir::new().unwrap(), &learner(&teachers));
     let alone = run_in(&TempDir::new().unwrap(), &learner(&[]));
     let head = taught.manifest.state.policy.head.as_ref().unwrap();
     let of_run = |run| head.records.iter().filter(|record| record.run == run).count() as f64;
-    assert!(of_run(1) > 20.0 && of_run(2) > 20.0);
-    assert_eq!(taught.evidence("records")[0], of_run(1) + of_run(2));
+    assert!((1..=4).all(|run| of_run(run) > 20.0));
+    assert_eq!(taught.evidence("records")[0], (1..=4).map(of_run).sum::<f64>());
     assert_eq!(alone.evidence("records")[0], 0.0);
     let forecasts = |run: &Finished| run.evidence("layer0.prune.predicted.chance").len();
     assert!(forecasts(&taught) > forecasts(&alone), "{} {}", forecasts(&taught), forecasts(&alone));
@@ -76,10 +78,10 @@ fn a_run_that_goes_on_does_not_need_its_teachers_any_more() {
     copy_result(&teacher(71), &copy);
     let config = learner(&[&copy]);
     let run = RunDir::new(folder.path().join("run"));
-    // Before the first decision, and after it.
+    // Before the first decision.
     interrupt(&config, &run, 2);
-    interrupt(&config, &run, 12);
     fs::remove_dir_all(&copy).unwrap();
+    interrupt(&config, &run, 12);
     let resumed = finish(&config, &run);
     assert_eq!(resumed.choices(), whole.choices());
     assert_eq!(resumed.manifest.state.policy, whole.manifest.state.policy);
@@ -90,22 +92,48 @@ fn a_run_that_goes_on_does_not_need_its_teachers_any_more() {
 fn a_teacher_that_cannot_teach_is_refused() {
     let folder = TempDir::new().unwrap();
     let path = |name: &str| folder.path().join(name);
-    for name in ["unfinished", "damaged"] {
+    for name in ["unfinished", "damaged", "cut", "twice"] {
         copy_result(&teacher(71), &path(name));
     }
     fs::remove_file(path("unfinished/result.json")).unwrap();
     fs::write(path("damaged/events.jsonl"), "{\"step\":5,\"event\":\"deci").unwrap();
-    for (teacher, expected) in [
-        (path("nowhere"), "has no result.json"),
-        (path("unfinished"), "has no result.json"),
-        (path("damaged"), "events.jsonl:1: "),
-        (PathBuf::from("{lookahead}"), "stands for cells of arm `lookahead`"),
+    let whole = fs::read_to_string(teacher(71).join("events.jsonl")).unwrap();
+    let cut: Vec<&str> = whole.lines().take(9).collect();
+    fs::write(path("cut/events.jsonl"), cut.join("\n") + "\n").unwrap();
+    let frozen = config("policy = 'frozen'", |config| config.seed = 75);
+    finish(&frozen, &RunDir::new(path("frozen")));
+    let twin = config(TEACHER, |_| {});
+    finish(&twin, &RunDir::new(path("twin")));
+    for (teachers, expected) in [
+        (vec![path("nowhere")], "has no result.json"),
+        (vec![path("unfinished")], "has no result.json"),
+        (vec![path("damaged")], "events.jsonl:1: "),
+        (vec![path("cut")], "events.jsonl: its decisions have hash"),
+        (vec![teacher(71), path("twice")], "is the same run as"),
+        (vec![path("frozen")], "measured no move"),
+        (vec![path("twin")], "this run's own seed"),
+        (vec![PathBuf::from("{lookahead}")], r#"--set control.records_of='["DIR"]'"#),
     ] {
         let run = RunDir::new(path("run"));
-        let error = train(&learner(&[&teacher]), &run, &Device::flex(), &AtomicBool::new(false), &mut ())
-            .unwrap_err();
+        let teachers: Vec<&Path> = teachers.iter().map(PathBuf::as_path).collect();
+        let error =
+            train(&learner(&teachers), &run, &Device::flex(), &AtomicBool::new(false), &mut ()).unwrap_err();
         let message = format!("{error:#}");
         assert!(message.contains("control.records_of") && message.contains(expected), "{message}");
         assert!(!run.config().exists(), "nothing is claimed");
     }
+}
+
+#[test]
+fn runs_of_one_seed_are_one_teacher() {
+    let folder = TempDir::new().unwrap();
+    let longer = config(&TEACHER.replace("horizon = 3", "horizon = 4"), |config| config.seed = 71);
+    finish(&longer, &RunDir::new(folder.path().join("longer")));
+    let names =
+        [teacher(71), teacher(72), folder.path().join("longer")].map(|path| path.display().to_string());
+    let runs = moelt_train::decided_runs("RUN", &names).unwrap();
+    assert_eq!(
+        runs.iter().map(|run| (run.number, run.seed)).collect::<Vec<_>>(),
+        [(1, 71), (2, 72), (1, 71)]
+    );
 }

@@ -1,6 +1,6 @@
 //! Cells that build on other cells: `{7a}` in a phase's config becomes a run folder of this ablation.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Result, bail, ensure};
 use moelt_schema::{Cell, RunConfig};
@@ -64,18 +64,20 @@ impl<F: Fn(&str) -> Result<()>> Linker<'_, F> {
             needs.push(id);
         }
         for value in std::mem::take(&mut config.control.records_of) {
-            let Some((_, needed, _)) = named_arm(&value) else {
+            let Some((before, needed, after)) = named_arm(&value) else {
                 config.control.records_of.push(value);
                 continue;
             };
             self.check_planned(arm, "learns from", needed)?;
             for other in self.keys.iter().filter(|(arm, other)| arm == needed && other != seed) {
                 let id = self.cell(other, chain)?.id;
-                config.control.records_of.push(AblationFolder::run_of(self.ablation, &id));
+                let run = AblationFolder::run_of(self.ablation, &id);
+                config.control.records_of.push(format!("{before}{run}{after}"));
                 needs.push(id);
             }
         }
-        needs.dedup();
+        let mut seen = BTreeSet::new();
+        needs.retain(|id: &String| seen.insert(id.clone()));
         chain.pop();
         let cell = Cell::new(config).after(needs);
         self.cells.insert(key.clone(), cell.clone());

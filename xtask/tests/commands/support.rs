@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use moelt_eval::{metrics, predictions_to_csv};
+use moelt_eval::{Decided, metrics, predictions_to_csv};
 use moelt_schema::{
     AblationPlan, Cell, CellResult, Digest, EditLog, Prediction, RESULT_FORMAT, RunDir, SplitSizes,
 };
@@ -159,6 +159,7 @@ fn result(cell: &Cell, predictions: &[Prediction], files: BTreeMap<String, Diges
         measuring_flops: 0,
         seconds: 1.5,
         files,
+        decisions: Decided::digest(&[]),
     }
 }
 

@@ -1,5 +1,7 @@
 //! A head that learns measured effects: what a move would do to the loss, and how sure that is.
 
+use std::collections::BTreeSet;
+
 use moelt_schema::{EffectRecord, HeadState, Move, NetworkState, Stream, Streams};
 use rand::RngExt;
 
@@ -9,8 +11,12 @@ use crate::Features;
 /// Networks of the ensemble.
 const MEMBERS: usize = 8;
 
-/// Measurements of a move before its prediction counts: below that nothing can be likely or unlikely.
+/// Surprises by a move before its prediction counts: below that nothing can be likely or unlikely.
 const MIN_RECORDS: usize = 10;
+
+/// Other runs that a head must have learnt from before it knows anything, where it has not measured itself: what one
+/// of them measured is of a piece.
+pub const LEAST_TEACHERS: u32 = 3;
 
 /// One unit of the networks' output, nats.
 const UNIT: f64 = 0.02;
@@ -71,7 +77,6 @@ impl Ensemble {
     /// # Panics
     /// When the networks or the records are of another head.
     pub fn fit(&self, head: &mut HeadState) {
-        let updates = if head.networks.is_empty() { FIRST_UPDATES } else { UPDATES };
         if head.networks.is_empty() {
             let init = |member| self.network.init(&mut self.streams.rng(Stream::Head, member));
             head.networks = (0..MEMBERS as u64).map(init).collect();
@@ -87,6 +92,7 @@ impl Ensemble {
             if bag.is_empty() {
                 continue;
             }
+            let updates = if state.updates == 0 { FIRST_UPDATES } else { UPDATES };
             for _ in 0..updates {
                 let mut rng = self.streams.rng(Stream::HeadBatches, state.updates << 8 | member as u64);
                 let batch = [(); BATCH].map(|()| bag[rng.random_range(..bag.len())]);
@@ -99,9 +105,8 @@ impl Ensemble {
 
     /// How often each member sees each record.
     fn counts(&self, records: &[EffectRecord]) -> Vec<[u32; MEMBERS]> {
-        let of_record = |(at, record): (u64, &EffectRecord)| {
-            let own = if record.run == 0 { at } else { 0 };
-            let mut rng = self.streams.rng(Stream::HeadBootstrap, u64::from(record.run) << 32 | own);
+        let of_record = |(at, record): (usize, &EffectRecord)| {
+            let mut rng = self.streams.rng(Stream::HeadBootstrap, draw(at, record));
             [(); MEMBERS].map(|()| poisson(rng.random()))
         };
         (0..).zip(records).map(of_record).collect()
@@ -126,19 +131,27 @@ impl Ensemble {
     /// When the networks or the records are of another head.
     pub fn predictor<'a>(&'a self, head: &'a HeadState) -> Predictor<'a> {
         let counts = self.counts(&head.records);
-        let mut errors = Move::ALL.map(|_| Vec::new());
-        for (record, counts) in head.records.iter().zip(&counts) {
+        let (mut errors, mut draws) = (Move::ALL.map(|_| Vec::new()), Move::ALL.map(|_| BTreeSet::new()));
+        for (at, (record, counts)) in head.records.iter().zip(&counts).enumerate() {
             let example = Example::of(record);
             let blind = head.networks.iter().zip(counts).filter(|(_, count)| **count == 0);
-            let outputs: Vec<f64> = blind.map(|(state, _)| self.output(state, &example.input)).collect();
-            let error = mean(&outputs).map(|output| output - f64::from(example.target));
-            errors[record.candidate as usize].extend(error);
+            let Some(output) = self.output(blind.map(|(state, _)| state), &example.input) else { continue };
+            errors[record.candidate as usize].push(output - f64::from(example.target));
+            draws[record.candidate as usize].insert(draw(at, record));
+        }
+        for (errors, _) in
+            errors.iter_mut().zip(draws).filter(|(_, draws)| draws.len() < LEAST_TEACHERS as usize)
+        {
+            errors.clear();
         }
         Predictor { ensemble: self, head, errors }
     }
 
-    fn output(&self, state: &NetworkState, input: &[f32]) -> f64 {
-        f64::from(self.network.forward(&state.weights, input).output[0])
+    /// Mean output of those networks that have learnt something; none without one.
+    fn output<'a>(&self, networks: impl Iterator<Item = &'a NetworkState>, input: &[f32]) -> Option<f64> {
+        let learnt = networks.filter(|state| state.updates > 0);
+        let output = |state: &NetworkState| f64::from(self.network.forward(&state.weights, input).output[0]);
+        mean(&learnt.map(output).collect::<Vec<_>>())
     }
 }
 
@@ -147,13 +160,13 @@ pub struct Predictor<'a> {
     ensemble: &'a Ensemble,
     head: &'a HeadState,
     /// For each move, in the order of [`Move::ALL`], prediction minus measurement of the records that some
-    /// network did not see, in units.
+    /// network that has learnt something did not see, in units; none where these are of too few draws.
     errors: [Vec<f64>; Move::ALL.len()],
 }
 
 impl Predictor<'_> {
-    /// What a move is expected to gain, leaving out what experts cost; none when fewer than 10 effects of this move
-    /// are known to be surprised by.
+    /// What a move is expected to gain, leaving out what experts cost; none when fewer than 10 effects of this move,
+    /// from 3 runs at least or measured by this one, are known to be surprised by.
     ///
     /// # Panics
     /// When the features are of another head.
@@ -163,9 +176,7 @@ impl Predictor<'_> {
             return None;
         }
         let input = input(features.values(), candidate);
-        let output = |state| self.ensemble.output(state, &input);
-        let outputs: Vec<f64> = self.head.networks.iter().map(output).collect();
-        let increase = mean(&outputs)?;
+        let increase = self.ensemble.output(self.head.networks.iter(), &input)?;
         Some(Forecast::new(errors.iter().map(|error| UNIT * (error - increase)).collect()))
     }
 }
@@ -185,6 +196,12 @@ impl Example {
         let trust = FLOOR.powi(2) / (record.standard_error.powi(2) + FLOOR.powi(2));
         Self { input: input(&record.features, record.candidate), target, trust: trust as f32 }
     }
+}
+
+/// The draw that says how often each network sees a record, the `at`-th of its head.
+fn draw(at: usize, record: &EffectRecord) -> u64 {
+    let own = if record.run == 0 { at as u64 } else { 0 };
+    u64::from(record.run) << 32 | own
 }
 
 fn input(features: &[f32], candidate: Move) -> Vec<f32> {
@@ -294,6 +311,26 @@ mod tests {
         let forecast = ensemble.predictor(&head).predict(&features(0.5), Move::Grow).unwrap();
         assert!((0.2..0.8).contains(&forecast.chance()), "{forecast:?}");
         assert!(forecast.improvement() > 0.015, "{forecast:?}");
+    }
+
+    #[test]
+    fn what_has_learnt_nothing_says_nothing() {
+        let ensemble = ensemble();
+        let taught_by = |runs: u32| {
+            let of_run = |run| (0..10).map(move |_| EffectRecord { run, ..record(0.5, Move::Grow, 0.04) });
+            let records = (1..=runs).flat_map(of_run).collect();
+            let mut head = HeadState { records, ..HeadState::default() };
+            ensemble.fit(&mut head);
+            let forecast = ensemble.predictor(&head).predict(&features(0.5), Move::Grow);
+            (head.networks.iter().filter(|state| state.updates == 0).count(), forecast)
+        };
+        let (idle, forecast) = taught_by(1);
+        assert!(idle > 0 && forecast.is_none(), "{idle} {forecast:?}");
+        assert!(taught_by(2).1.is_none());
+        for runs in [4, 6] {
+            let gain = taught_by(runs).1.unwrap().gain();
+            assert!((gain + 0.04).abs() < 0.005, "{runs}: {gain}");
+        }
     }
 
     #[test]

@@ -130,7 +130,7 @@ mod tests {
 
     #[test]
     fn a_run_says_nothing_of_itself() {
-        let (mut runs, own) = ([of_run(1), of_run(2), of_run(3)].concat(), 40);
+        let (mut runs, own): (Vec<Measured>, usize) = ((1..=5).flat_map(of_run).collect(), 80);
         let before = told(&runs);
         for one in &mut runs[own..] {
             one.record.loss_increase += 1.0;
@@ -147,7 +147,7 @@ mod tests {
 
     #[test]
     fn what_experts_cost_is_taken_off_the_prediction() {
-        let mut runs = [of_run(1), of_run(2)].concat();
+        let mut runs: Vec<Measured> = (1..=5).flat_map(of_run).collect();
         let before = told(&runs);
         runs[0].gain -= 0.25;
         let after = told(&runs);

@@ -6,6 +6,7 @@ use std::{
     sync::LazyLock,
 };
 
+use moelt_eval::{Decided, decisions_from_jsonl};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -23,7 +24,7 @@ const STUDY: [&str; 8] = [
     "control.horizon=2",
 ];
 
-/// Two such runs, one that measured once, and one that measured nothing.
+/// Such runs of four seeds, one that measured once, one for which experts are dear, and one that measured nothing.
 struct Finished {
     folder: TempDir,
 }
@@ -48,9 +49,11 @@ static FINISHED: LazyLock<Finished> = LazyLock::new(|| {
         sets.iter().fold(run, |run, set| run.set(*set)).train().well();
     };
     train("first", &STUDY);
-    train("second", &[&STUDY[..], &["seed=1"]].concat());
-    train("once", &[&STUDY[..], &["control.replicate=false", "seed=2"]].concat());
-    train("dear", &[&STUDY[..], &["control.expert_cost=0.5", "seed=3"]].concat());
+    for (name, seed) in [("second", "seed=1"), ("third", "seed=2"), ("fourth", "seed=3")] {
+        train(name, &[&STUDY[..], &[seed]].concat());
+    }
+    train("once", &[&STUDY[..], &["control.replicate=false", "seed=4"]].concat());
+    train("dear", &[&STUDY[..], &["control.expert_cost=0.5", "seed=5"]].concat());
     train("frozen", &[]);
     Finished { folder }
 });
@@ -61,14 +64,26 @@ fn control<'a>(what: &str, runs: impl IntoIterator<Item = &'a Path>, options: &[
     Ended::of(command, "")
 }
 
+const SEEDS: [&str; 4] = ["first", "second", "third", "fourth"];
+
 fn said(what: &str, options: &[&str]) -> String {
-    let runs = ["first", "second"].map(|name| FINISHED.run(name));
+    let runs = SEEDS.map(|name| FINISHED.run(name));
     control(what, runs.iter().map(PathBuf::as_path), options).well().stdout
 }
 
 #[track_caller]
 fn refused(what: &str, runs: &[&Path], options: &[&str], parts: &[&str]) {
     control(what, runs.iter().copied(), options).with_error(what, parts);
+}
+
+/// Another event log, as if the run had written it.
+fn write_log(run: &Path, log: &str) {
+    let (events, path) = (run.join("events.jsonl"), run.join("result.json"));
+    fs::write(&events, log).unwrap();
+    let mut result = json(&path);
+    let decisions = decisions_from_jsonl(log, "events.jsonl").unwrap();
+    result["decisions"] = serde_json::to_value(Decided::digest(&decisions)).unwrap();
+    fs::write(&path, result.to_string()).unwrap();
 }
 
 #[test]
@@ -80,15 +95,15 @@ fn a_report_says_what_knows_the_second_gain() {
         assert!(text.contains(part), "{part}: {text}");
     }
     let report: Value = serde_json::from_str(&said("report", &["--json"])).unwrap();
-    assert_eq!((&report["cells"], &report["left_out"]), (&Value::from(2), &Value::from(0)));
+    assert_eq!((&report["cells"], &report["left_out"]), (&Value::from(4), &Value::from(0)));
     assert_eq!(report["sources"][2]["correlation"]["records"], report["records"]);
 }
 
 #[test]
 fn a_head_is_tried_on_the_run_that_it_has_not_seen() {
     let text = said("fit", &[]);
-    let runs = ["first", "second"].map(|name| FINISHED.run(name).display().to_string());
-    let usage = format!("--set control.records_of='[\"{}\",\"{}\"]'", runs[0], runs[1]);
+    let runs = SEEDS.map(|name| FINISHED.run(name).display().to_string());
+    let usage = format!("--set seed=4 --set control.records_of='[\"{}\"]'", runs.join("\",\""));
     for part in ["grow", "prune", "moves in runs that it has not seen the head would make", &usage] {
         assert!(text.contains(part), "{part}: {text}");
     }
@@ -101,7 +116,7 @@ fn a_head_is_tried_on_the_run_that_it_has_not_seen() {
     for told in moves.iter().chain([&fit["total"]]) {
         let parts: u64 = ["made", "asked", "kept"].map(|what| records(told, what)).iter().sum();
         assert_eq!(parts, told["records"].as_u64().unwrap(), "{told}");
-        assert_eq!((&told["unknown"], &told["correlation"]["cells"]), (&Value::from(0), &Value::from(2)));
+        assert_eq!((&told["unknown"], &told["correlation"]["cells"]), (&Value::from(0), &Value::from(4)));
     }
     let names: Vec<_> = moves.iter().map(|one| one["move"].as_str().unwrap()).collect();
     assert_eq!(names, ["grow", "prune"]);
@@ -118,17 +133,21 @@ fn what_is_set_moves_the_bars() {
     let asked_never = total("control.ask_above=1000");
     assert_eq!(asked_never["asked"]["records"], 0);
     assert_eq!(made_never["correlation"], asked_never["correlation"]);
+    let [made, asked] = ["control.act_above=0", "control.ask_above=0"].map(total);
+    assert!(made["made"]["records"].as_u64().unwrap() > 0 && asked["asked"]["records"].as_u64().unwrap() > 0);
 }
 
 #[test]
 fn the_usage_line_is_taken_by_a_run() {
     let text = said("fit", &[]);
     let line = text.lines().last().unwrap().trim().strip_prefix("--set ").unwrap();
+    let (seed, records) = line.split_once(" --set ").unwrap();
     let folder = TempDir::new().unwrap();
     let head = Run::new(folder.path(), "head", TINY)
         .set("control.policy=head")
         .set("control.labels=counterfactual")
-        .set(line.replace('\'', ""));
+        .set(seed)
+        .set(records.replace('\'', ""));
     head.train().well();
 }
 
@@ -139,7 +158,7 @@ fn runs_that_cannot_answer_are_named_with_the_mend() {
     let name = |path: &Path| path.display().to_string();
     let (once_name, frozen_name) = (name(once), name(frozen));
     refused("report", &[first, once], &[], &[&once_name, "`control.replicate`", "study.toml"]);
-    refused("fit", &[first], &[], &["RUN", "two"]);
+    refused("fit", &[first], &[], &["RUN", "1 seed", "4 seeds at least"]);
     refused("fit", &[first, first], &[], &["the same run"]);
     refused("fit", &[first, frozen], &[], &[&frozen_name, "`control.policy`", "lookahead.toml"]);
     refused("fit", &[first, dear], &[], &[&name(dear), "`control.expert_cost`", "one cost"]);
@@ -162,10 +181,14 @@ fn what_is_no_finished_run_is_refused() {
         }
     }
     let broken = FINISHED.copied("second", &folder);
-    let log = broken.join("events.jsonl");
-    fs::write(&log, fs::read_to_string(&log).unwrap() + "{\"event\":\"deci\n").unwrap();
+    let log = fs::read_to_string(broken.join("events.jsonl")).unwrap();
+    fs::write(broken.join("events.jsonl"), log.clone() + "{\"event\":\"deci\n").unwrap();
     for what in ["report", "fit"] {
-        refused(what, &[first, &broken], &[], &["events.jsonl:"]);
+        refused(what, &[first, &broken], &[], &["events.jsonl:", "EOF"]);
+    }
+    fs::write(broken.join("events.jsonl"), log.replace("feature.slope", "feature.sloped")).unwrap();
+    for what in ["report", "fit"] {
+        refused(what, &[first, &broken], &[], &["events.jsonl: its decisions have hash"]);
     }
     assert!(json(&broken.join("result.json")).is_object());
     fs::remove_file(broken.join("result.json")).unwrap();
@@ -177,7 +200,7 @@ fn what_is_no_finished_run_is_refused() {
 fn features_that_a_head_does_not_see_teach_nothing() {
     let (first, folder) = (&*FINISHED.run("first"), TempDir::new().unwrap());
     let other = FINISHED.copied("second", &folder);
-    let log = other.join("events.jsonl");
-    fs::write(&log, fs::read_to_string(&log).unwrap().replace("feature.slope", "feature.sloped")).unwrap();
+    let log = fs::read_to_string(other.join("events.jsonl")).unwrap();
+    write_log(&other, &log.replace("feature.slope", "feature.sloped"));
     refused("fit", &[first, &other], &[], &[&other.display().to_string(), "features"]);
 }

@@ -1,11 +1,14 @@
 //! `moelt control fit`
 
+use std::collections::BTreeSet;
+
 use anyhow::{Context, bail};
 use moelt_control::{
-    head::{HeldOut, Measured, held_out},
+    head::{HeldOut, LEAST_TEACHERS, Measured, held_out},
     measured_gain, records,
 };
 use moelt_schema::{RunConfig, RunDir, load_config};
+use moelt_train::DecidedRun;
 
 use super::{
     held_out::HeldOutReport,
@@ -18,14 +21,11 @@ const CAN_BE_SET: [&str; 4] =
     ["control.act_above", "control.ask_above", "control.head_hidden", "control.head_lr"];
 
 pub(super) fn run(args: &ControlFitArgs) -> anyhow::Result<String> {
-    let Some(first) = args.runs.first().filter(|_| args.runs.len() > 1) else {
-        bail!("RUN: one run has no other to learn from; name two at least");
-    };
     let runs = finished_runs(&args.runs)?;
     same_cost(&runs)?;
-    let config = config(first, &args.set)?;
+    let config = config(&args.runs[0], &args.set)?;
     let told = told(&runs, &config)?;
-    let report = HeldOutReport::new(&args.runs, &config.control, &told);
+    let report = HeldOutReport::new(&args.runs, unused_seed(&runs), &config.control, &told);
     Ok(if args.json { serde_json::to_string_pretty(&report)? + "\n" } else { report.to_terminal() })
 }
 
@@ -49,34 +49,51 @@ fn same_cost(runs: &[FinishedRun]) -> anyhow::Result<()> {
     if let Some(other) = runs.iter().find(|run| cost(run) != cost(&runs[0])) {
         bail!(
             "{}: `control.expert_cost` is {}, and {} in {}: their gains cannot be compared; name runs with one cost",
-            other.name,
+            other.decided.name,
             cost(other),
             cost(&runs[0]),
-            runs[0].name
+            runs[0].decided.name
         );
     }
     Ok(())
 }
 
 fn told(runs: &[FinishedRun], config: &RunConfig) -> anyhow::Result<Vec<HeldOut>> {
-    let measured = (1..).zip(runs).map(|(number, run)| measured(number, run));
-    let measured: Vec<Measured> =
-        measured.collect::<anyhow::Result<Vec<_>>>()?.into_iter().flatten().collect();
+    let measured: Vec<Vec<Measured>> = runs.iter().map(measured).collect::<anyhow::Result<_>>()?;
+    let seeds = runs.iter().map(|run| run.decided.number).max().unwrap_or(0);
+    if seeds <= LEAST_TEACHERS {
+        bail!(
+            "RUN: {seeds} seeds; a head knows nothing before it has learnt from {LEAST_TEACHERS} others: name runs \
+             of {} seeds at least",
+            LEAST_TEACHERS + 1
+        );
+    }
+    let measured = measured.concat();
     held_out(&config.control, config.seed, &measured).context("RUN")
 }
 
+/// A seed that none of the runs has: whoever learns from them must not be one of them.
+fn unused_seed(runs: &[FinishedRun]) -> u64 {
+    let seeds: BTreeSet<u64> = runs.iter().map(|run| run.decided.seed).collect();
+    (0..).find(|seed| !seeds.contains(seed)).expect("there are more seeds than runs")
+}
+
 /// The moves that a run measured; one at least.
-fn measured(number: u32, run: &FinishedRun) -> anyhow::Result<Vec<Measured>> {
+fn measured(run: &FinishedRun) -> anyhow::Result<Vec<Measured>> {
+    let DecidedRun { name, number, decisions, .. } = &run.decided;
     let of_decision = |decided: &moelt_eval::Decided| {
         let with_gain = |record| Some(Measured { gain: measured_gain(&record, &decided.evidence)?, record });
-        records(number, decided.step, &decided.evidence).into_iter().filter_map(with_gain).collect::<Vec<_>>()
+        records(*number, decided.step, &decided.evidence)
+            .into_iter()
+            .filter_map(with_gain)
+            .collect::<Vec<_>>()
     };
-    let measured: Vec<Measured> = run.decisions.iter().flat_map(of_decision).collect();
+    let measured: Vec<Measured> = decisions.iter().flat_map(of_decision).collect();
     if measured.is_empty() {
         bail!(
             "{}: no decision measured a move with the features that a head of this moelt sees; `control.policy` is {}: \
              train with \"lookahead\", as configs/phases/lookahead.toml does",
-            run.name,
+            name,
             serde_json::to_string(&run.config.control.policy)?
         );
     }

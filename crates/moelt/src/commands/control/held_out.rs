@@ -11,6 +11,8 @@ use serde::Serialize;
 pub(super) struct HeldOutReport {
     /// Folders of the runs, as typed.
     runs: Vec<String>,
+    /// One that none of them has.
+    unused_seed: u64,
     act_above: f64,
     ask_above: f64,
     head_hidden: usize,
@@ -57,7 +59,7 @@ struct Outcome {
 }
 
 impl HeldOutReport {
-    pub(super) fn new(runs: &[String], config: &ControlConfig, told: &[HeldOut]) -> Self {
+    pub(super) fn new(runs: &[String], unused_seed: u64, config: &ControlConfig, told: &[HeldOut]) -> Self {
         let of =
             |candidate| told.iter().filter(|one| one.candidate == candidate).copied().collect::<Vec<_>>();
         let groups = Move::ALL.map(of);
@@ -68,6 +70,7 @@ impl HeldOutReport {
         };
         Self {
             runs: runs.to_vec(),
+            unused_seed,
             act_above: config.act_above,
             ask_above: config.ask_above,
             head_hidden: config.head_hidden,
@@ -104,8 +107,8 @@ impl HeldOutReport {
     /// What the numbers are.
     fn legend(&self) -> String {
         format!(
-            "Each of the {} runs is left out once, and a head that knows the others alone says of each of its moves, as if there \
-             were no other move: make it unmeasured (it gains with a probability above control.act_above = {}), ask \
+            "Each seed of the {} runs is left out once, and a head that knows the others alone says of each of its moves, as if \
+             there were no other move: make it unmeasured (it gains with a probability above control.act_above = {}), ask \
              (knowing promises more than control.ask_above = {} nats, or too little is known), or keep. Gains are \
              as measured, in nats, an expert costing {}; \"would gain\" is the mean gain of what is kept. Rank correlation \
              of predicted and measured gain, what experts cost in both; interval over runs; for all moves both are \
@@ -137,7 +140,8 @@ impl HeldOutReport {
         let runs = serde_json::Value::from(self.runs.clone()).to_string();
         // A single quote ends the shell's quotes: close them, escape it, open them again.
         format!(
-            "A run of configs/phases/8.toml begins with what they measured by\n  --set control.records_of='{}'",
+            "A run of configs/phases/8.toml begins with what they measured by\n  --set seed={} --set control.records_of='{}'",
+            self.unused_seed,
             runs.replace('\'', r"'\''")
         )
     }

@@ -13,10 +13,10 @@ pub(super) fn run(args: &ControlReportArgs) -> anyhow::Result<String> {
         bail!(
             "{}: `control.replicate` is false: it measured only once, which cannot say what knows the gains of \
              moves; train with --set control.replicate=true, as configs/phases/study.toml does",
-            once.name
+            once.decided.name
         );
     }
-    let decisions: Vec<_> = runs.into_iter().map(|run| run.decisions).collect();
+    let decisions: Vec<_> = runs.into_iter().map(|run| run.decided.decisions).collect();
     let signal = Signal::of_runs(&decisions);
     if signal.records == 0 {
         bail!(

@@ -1,0 +1,231 @@
+//! Trials: what they leave as it was, see, count and refuse.
+
+use burn::tensor::Device;
+use moelt_control::{Action, OtherRuns, StatsWindow, policy};
+use moelt_optim::{export, import};
+use moelt_schema::{LayerId, PolicyState};
+
+use super::*;
+
+const CONFIG: &str = "
+    [data.planted]
+    train = 320
+    selection = 40
+    verdict = 40
+    [model]
+    d_model = 8
+    d_ff = 4
+    n_experts = 3
+    [train]
+    batch_size = 16
+    [control]
+    policy = 'lookahead'
+    every = 3
+    warmup = 0.0
+    until = 1.0
+    confidence = 0.0
+    race_every = 1
+";
+const TOTAL: u64 = 40;
+
+/// A run after three steps, and the trial that look-ahead asks for then.
+struct Run {
+    config: RunConfig,
+    prepared: Prepared,
+    state: TrainState,
+}
+
+impl Run {
+    fn new(change: impl Fn(&mut RunConfig)) -> Self {
+        let mut config = RunConfig::from_toml(CONFIG).unwrap();
+        change(&mut config);
+        let mut prepared = Prepared::new(&config).unwrap();
+        let mut state = TrainState::new(&config, &prepared, &Device::flex());
+        for step in 0..3 {
+            state = state.train_step(&prepared.train.at(step), &config, TOTAL).0;
+        }
+        Self { config, prepared, state }
+    }
+
+    fn arena(&self) -> Arena<'_> {
+        let selection = &self.prepared.selection;
+        Arena { config: &self.config, prepared: &self.prepared, selection, total_steps: TOTAL }
+    }
+
+    /// Lets the policy ask, spoils these candidates, measures, and lets the policy answer.
+    fn decide(&self, steps: u64, spoilt: &[usize]) -> (Vec<Seen>, moelt_control::Decision) {
+        let (state, control) = (&self.state, &self.config.control);
+        let mut policy = policy(control, 0, TOTAL, OtherRuns::default(), PolicyState::default()).unwrap();
+        let seen = &state.progress.decision_window;
+        let (sums, loss) = (&seen.layers[..], seen.mean_loss());
+        let window = StatsWindow { step: state.step, total_steps: TOTAL, sums, loss, opening: &[] };
+        let Action::Measure(asked) = policy.decide(&window, &state.layout).action else { panic!() };
+        let trial = Trial { steps, ..asked };
+        let arena = self.arena();
+        let mut race = Race::of(&arena, state, &trial, state.step, arena.selection).unwrap();
+        for at in spoilt {
+            spoil(race.forks[*at].state.as_mut().unwrap());
+        }
+        let (seen, _) = race.run(steps).unwrap();
+        let decision = policy.observe(&window, &state.layout, &effects(&trial, seen.clone(), None));
+        (seen, decision)
+    }
+}
+
+/// Every weight is no number.
+fn spoil(state: &mut TrainState) {
+    let mut weights = export(&state.model);
+    weights.values_mut().for_each(|tensor| tensor.data.fill(f32::NAN));
+    state.model = import(state.model.clone(), weights).unwrap();
+}
+
+/// Bits of what was seen.
+fn bits(seen: &Seen) -> (u64, [u64; 4]) {
+    let Seen { steps, loss_keep, loss, difference } = *seen;
+    (steps, [loss_keep, loss, difference.mean, difference.standard_error].map(f64::to_bits))
+}
+
+#[test]
+fn a_candidate_that_diverges_is_no_number_never_chosen_and_no_bother_to_others() {
+    // Pruning is worth ever so much, so that it would be chosen.
+    for (race_every, steps, stopped_at) in [(1, 5, 1), (0, 5, 1), (0, 1, 1), (0, 0, 0)] {
+        let run = Run::new(|config| {
+            (config.control.expert_cost, config.control.race_every) = (9.0, race_every);
+        });
+        let (whole, chosen) = run.decide(steps, &[]);
+        let Action::Apply(best) = chosen.action else { panic!("{chosen:?}") };
+        assert!(matches!(best[..], [Edit::Prune { .. }, ..]), "{best:?}");
+        assert_eq!(chosen.evidence.0["not_finite"], 0.0);
+        let n = whole.len();
+        let spoilt: Vec<usize> = (0..n).filter(|at| *at >= 2).collect();
+        let (seen, decision) = run.decide(steps, &spoilt);
+        for at in &spoilt {
+            assert!(
+                !seen[*at].loss.is_finite() && !seen[*at].difference.mean.is_finite(),
+                "{:?}",
+                bits(&seen[*at])
+            );
+            assert_eq!(seen[*at].steps, stopped_at);
+        }
+        assert_eq!(decision.evidence.0["not_finite"], spoilt.len() as f64);
+        assert_eq!(decision.action, Action::Keep, "{}", decision.reason);
+        // Those that grow lose at once either way.
+        assert!([0, 1].iter().all(|at| bits(&seen[*at]) == bits(&whole[*at])));
+        let all: Vec<usize> = (0..n).collect();
+        let (_, decision) = run.decide(steps, &all);
+        assert_eq!(decision.action, Action::Keep);
+        assert!(decision.reason.contains("none gave a number"), "{}", decision.reason);
+    }
+}
+
+#[test]
+fn of_candidates_that_win_the_one_that_diverges_is_passed_over() {
+    let run = Run::new(|config| {
+        (config.control.expert_cost, config.control.race_every) = (9.0, 0);
+        config.model.n_experts = 4;
+    });
+    let (whole, chosen) = run.decide(4, &[]);
+    // Halving saves two experts, pruning one.
+    let Action::Apply(halve) = chosen.action else { panic!("{chosen:?}") };
+    let (seen, chosen) = run.decide(4, &[3]);
+    let Action::Apply(prune) = chosen.action else { panic!("{chosen:?}") };
+    assert_eq!((halve.len(), prune.len()), (2, 1));
+    assert!((0..3).all(|at| bits(&seen[at]) == bits(&whole[at])));
+}
+
+#[test]
+fn where_keeping_diverges_there_is_nothing_to_compare_with() {
+    let run = Run::new(|config| config.control.race_every = 0);
+    let (arena, state) = (run.arena(), &run.state);
+    let prune =
+        |at: usize| vec![Edit::Prune { layer: LayerId(0), expert: state.layout.layers()[0].experts[at] }];
+    let trial = Trial { candidates: vec![prune(0), prune(1)], steps: 5 };
+    let mut race = Race::of(&arena, state, &trial, state.step, arena.selection).unwrap();
+    spoil(&mut race.keep);
+    let (seen, _) = race.run(5).unwrap();
+    assert!(seen.iter().all(|seen| seen.steps == 1 && seen.loss.is_nan() && seen.difference.mean.is_nan()));
+}
+
+#[test]
+fn forks_see_nothing_of_a_domain_that_has_yet_to_come() {
+    // Domain 2 comes after 20 of 40 steps, domain 0 goes after 30.
+    let run = Run::new(|config| {
+        let planted = &mut config.data.planted;
+        (planted.domains, planted.times) = (3, 4);
+        planted.live = vec![[0.0, 0.75], [0.0, 1.0], [0.5, 1.0]];
+        config.train.epochs = 2.0;
+    });
+    assert_eq!(run.prepared.total_steps, TOTAL);
+    let train = moelt_data::load(&run.config.data).unwrap().train;
+    let arena = run.arena();
+    let trial = Trial { candidates: Vec::new(), steps: 30 };
+    for (now, domains) in [(20, vec![0, 1]), (21, vec![0, 1, 2]), (31, vec![1, 2])] {
+        let state = TrainState { step: now, ..run.state.clone() };
+        let mut race = Race::of(&arena, &state, &trial, now, arena.selection).unwrap();
+        let batches = (0..trial.steps).map(|step| race.batches.at(now + step));
+        let mut seen: Vec<u32> =
+            batches.flat_map(|batch| batch.examples).map(|at| train[at].domain.unwrap()).collect();
+        seen.sort_unstable();
+        seen.dedup();
+        assert_eq!(seen, domains, "after {now} steps");
+    }
+}
+
+#[test]
+fn a_fork_is_judged_by_the_average_since_it_is_one() {
+    let run = Run::new(|config| (config.optim.ema_decay, config.optim.ema_every) = (0.9, 10));
+    let arena = run.arena();
+    let expert = run.state.layout.layers()[0].experts[0];
+    let candidates = vec![vec![Edit::Prune { layer: LayerId(0), expert }]];
+    let trial = Trial { candidates, steps: 3 };
+    let mut race = Race::of(&arena, &run.state, &trial, run.state.step, arena.selection).unwrap();
+    let judged = |race: &Race<'_>| export(&race.keep.evaluated().unwrap());
+    assert_eq!(judged(&race), export(&run.state.model));
+    for (step, is_its_own) in [(1, true), (2, false)] {
+        race.train(step);
+        assert_eq!(judged(&race) == export(&race.keep.model), is_its_own, "step {step}");
+    }
+}
+
+#[test]
+fn what_a_fork_spent_before_it_diverged_is_counted() {
+    let run = Run::new(|config| config.control.race_every = 0);
+    let (arena, state) = (run.arena(), &run.state);
+    let prune =
+        |at: usize| vec![Edit::Prune { layer: LayerId(0), expert: state.layout.layers()[0].experts[at] }];
+    let cost = |candidates: Vec<Vec<Edit>>, spoilt: bool| {
+        let trial = Trial { candidates, steps: 5 };
+        let mut race = Race::of(&arena, state, &trial, state.step, arena.selection).unwrap();
+        if spoilt {
+            spoil(race.forks[1].state.as_mut().unwrap());
+        }
+        race.run(5).unwrap().1
+    };
+    let [one, spoilt, both] = [
+        cost(vec![prune(0)], false),
+        cost(vec![prune(0), prune(1)], true),
+        cost(vec![prune(0), prune(1)], false),
+    ];
+    assert!(one < spoilt && spoilt < both, "{one} {spoilt} {both}");
+}
+
+#[test]
+fn measuring_leaves_everything_but_the_cost_as_it_was() {
+    let mut run = Run::new(|config| config.control.replicate = true);
+    let (weights, progress) = (export(&run.state.model), run.state.progress.clone());
+    let layer = LayerId(0);
+    let prune = |at: usize| vec![Edit::Prune { layer, expert: run.state.layout.layers()[0].experts[at] }];
+    let trial = Trial { candidates: vec![prune(0), prune(1)], steps: 100 };
+    let (mut state, arena) = (run.state.clone(), run.arena());
+    let one = arena.measure(&mut state, &trial).unwrap();
+    let other = arena.measure(&mut state, &trial).unwrap();
+    assert_eq!(one, other, "nothing is left of the first measurement");
+    assert!(one.iter().all(|effect| effect.steps <= TOTAL - 3), "no step after the last one");
+    run.state = state;
+    assert_eq!(export(&run.state.model), weights);
+    let paid = run.state.progress.measuring_flops;
+    assert!(paid > 0);
+    assert_eq!(run.state.progress.flops, progress.flops + paid);
+    (run.state.progress.flops, run.state.progress.measuring_flops) = (progress.flops, 0);
+    assert_eq!(run.state.progress, progress);
+}
