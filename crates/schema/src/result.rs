@@ -107,7 +107,7 @@ impl CellResult {
         if result.format != RESULT_FORMAT {
             return Err(wrong(format!("has format {}, not {RESULT_FORMAT}", result.format)));
         }
-        result.edits.check(result.best_step, &result.layout).map_err(|e| wrong(e.to_string()))?;
+        result.edits.check_at(result.best_step, &result.layout).map_err(|e| wrong(e.to_string()))?;
         for (name, expected) in &result.files {
             let path = run.path().join(name);
             let found = Digest::of_file(&path);

@@ -127,7 +127,7 @@ fn read_manifest(folder: &Path) -> Result<Manifest, CheckpointError> {
     }
     let malformed = |message| malformed(folder, MANIFEST, message);
     let manifest: Manifest = serde_json::from_slice(&bytes).map_err(|e| malformed(e.to_string()))?;
-    manifest.edits.check(manifest.step, &manifest.layout).map_err(|e| malformed(e.to_string()))?;
+    manifest.edits.check(&manifest.layout).map_err(|e| malformed(e.to_string()))?;
     Ok(manifest)
 }
 
