@@ -14,8 +14,9 @@ use crate::{
     table::{Dialect, Row, read_columns},
 };
 
-/// Classes beyond which nothing is trained: a class costs memory in the classifier's last layer and in every
-/// prediction, and so many are most likely a column of ids.
+/// Classes beyond which nothing is trained. Every prediction has a probability for each class: with 5,000 classes and
+/// as many held-out texts a run takes 0.9 GB and leaves 0.6 GB of predictions, and both grow with the square. So many
+/// are most likely a column of ids.
 const MAX_CLASSES: usize = 10_000;
 
 /// What was read from a labelled file.
