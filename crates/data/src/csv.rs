@@ -1,43 +1,35 @@
 //! The user's own data: a CSV or TSV file with a text column and a label column.
 
-use std::{
-    collections::{BTreeSet, HashMap},
-    path::Path,
-};
-
-use moelt_schema::CsvConfig;
+use moelt_schema::{CsvConfig, TextConfig};
 
 use crate::{
-    DataError, Dataset, Example,
-    dataset::repeats,
-    source::Source,
+    DataError, Dataset, Example, Labelled,
+    key::keys,
+    labelled::{read_examples, read_training},
+    notes::{repeats, shared},
     split::hold_out,
-    table::{Dialect, Row, read_columns},
 };
 
 /// Reads the training file and, when they are given, the files to choose and to judge on; what is not
 /// given is held out of the training file.
-///
-/// Classes are the labels of the training file: by number when all are non-negative integers, by name
-/// otherwise.
-pub(crate) fn load(config: &CsvConfig) -> Result<Dataset, DataError> {
-    let rows = read_rows(&config.train, config)?;
-    let classes = classes_of(&config.train, &rows)?;
-    let train = examples(&config.train, rows, &classes, config)?;
-    let mut notes = repeats(&train);
+pub(crate) fn load(config: &CsvConfig, text: &TextConfig) -> Result<Dataset, DataError> {
+    let (classes, Labelled { examples, mut notes }) = read_training(&config.train, config)?;
+    let keys = keys(&examples, text);
+    notes.extend(repeats(&examples, &keys));
     let part = |key, fraction, given: &Option<String>| (key, if given.is_none() { fraction } else { 0.0 });
     let parts = [
         part("data.csv.selection_fraction", config.selection_fraction, &config.selection),
         part("data.csv.verdict_fraction", config.verdict_fraction, &config.verdict),
     ];
-    let (train, [held_selection, held_verdict]) = hold_out(train, parts.map(|(_, f)| f), config.split_seed);
+    let fractions = parts.map(|(_, fraction)| fraction);
+    let (train, [held_selection, held_verdict]) = hold_out(examples, &keys, fractions, config.split_seed);
     let mut other = |file: &Option<String>, held: Vec<Example>, key| match file {
         None if held.is_empty() => Err(nothing_held_out(key, &config.train)),
         None => Ok(held),
         Some(file) => {
-            let examples = examples(file, read_rows(file, config)?, &classes, config)?;
-            notes.extend(shared_texts(file, &examples, &train));
-            Ok(examples)
+            let other = read_examples(file, &classes, config)?;
+            notes.extend(other.notes);
+            Ok(other.examples)
         }
     };
     let selection = other(&config.selection, held_selection, parts[0].0)?;
@@ -48,85 +40,16 @@ pub(crate) fn load(config: &CsvConfig) -> Result<Dataset, DataError> {
             message: "together with data.csv.verdict_fraction it leaves nothing to train on".into(),
         });
     }
+    let name = |file: &Option<String>, split: &str| file.clone().unwrap_or_else(|| split.to_owned());
+    let (chosen, judged) =
+        (name(&config.selection, "selection split"), name(&config.verdict, "verdict split"));
+    notes.extend(shared([("training split", &train), (&chosen, &selection), (&judged, &verdict)], text));
     Ok(Dataset { classes, train, selection, verdict, bayes_accuracy: None, drift: None, notes })
-}
-
-/// Reads the labelled texts of another file for a model that knows `classes`. Labels are class names
-/// or, when no class is named by a number, positions in `classes` from 0 (GLUE's `0` and `1`).
-///
-/// # Errors
-/// When the file cannot be read, lacks a column, or has a label that is none of the classes.
-pub fn read_examples(file: &str, classes: &[String], config: &CsvConfig) -> Result<Vec<Example>, DataError> {
-    examples(file, read_rows(file, config)?, classes, config)
-}
-
-/// The class that a label names, by name or else by position.
-fn class_of(label: &str, classes: &[String]) -> Option<usize> {
-    let by_name = classes.iter().position(|class| class == label);
-    let numbered = || classes.iter().any(|class| class.parse::<u64>().is_ok());
-    by_name.or_else(|| label.parse().ok().filter(|position| *position < classes.len() && !numbered()))
 }
 
 fn nothing_held_out(key: &'static str, file: &str) -> DataError {
     let message = format!("holds no example of {file} out; raise it, or name a file of its own");
     DataError::Config { key, message }
-}
-
-fn read_rows(file: &str, config: &CsvConfig) -> Result<Vec<Row<2>>, DataError> {
-    let source = Source::from_path(Path::new(file))?;
-    let mut rows = read_columns(&source, Dialect::of(&source), [&config.text_column, &config.label_column])?;
-    for row in &mut rows {
-        row.fields = row.fields.each_ref().map(|field| field.trim().to_owned());
-    }
-    if rows.is_empty() { Err(DataError::NoRows { file: file.to_owned() }) } else { Ok(rows) }
-}
-
-fn classes_of(file: &str, rows: &[Row<2>]) -> Result<Vec<String>, DataError> {
-    let labels = rows.iter().map(|row| &row.fields[1]).filter(|label| !label.is_empty());
-    let mut classes: Vec<String> = labels.collect::<BTreeSet<_>>().into_iter().cloned().collect();
-    if let Ok(numbers) = classes.iter().map(|class| class.parse::<u64>()).collect::<Result<Vec<_>, _>>() {
-        let numbers: HashMap<String, u64> = classes.iter().cloned().zip(numbers).collect();
-        classes.sort_by_key(|class| numbers[class]);
-    }
-    match (classes.as_slice(), rows.last()) {
-        ([label], Some(last)) => {
-            Err(DataError::OneClass { file: file.to_owned(), line: last.line, label: label.clone() })
-        }
-        _ => Ok(classes),
-    }
-}
-
-fn examples(
-    file: &str,
-    rows: Vec<Row<2>>,
-    classes: &[String],
-    config: &CsvConfig,
-) -> Result<Vec<Example>, DataError> {
-    let empty =
-        |line, column: &String| DataError::EmptyField { file: file.to_owned(), line, column: column.clone() };
-    let example = |Row { line, fields: [text, label] }: Row<2>| {
-        if text.is_empty() {
-            return Err(empty(line, &config.text_column));
-        }
-        if label.is_empty() {
-            return Err(empty(line, &config.label_column));
-        }
-        match class_of(&label, classes) {
-            Some(label) => Ok(Example { text, label: label as u32, domain: None, time: None }),
-            None => {
-                let (file, known) = (file.to_owned(), classes.to_vec());
-                Err(DataError::UnknownLabel { file, line, label, known })
-            }
-        }
-    };
-    rows.into_iter().map(example).collect()
-}
-
-/// A note when a file holds texts that are trained on.
-fn shared_texts(file: &str, examples: &[Example], train: &[Example]) -> Option<String> {
-    let trained: BTreeSet<&str> = train.iter().map(|example| example.text.as_str()).collect();
-    let shared = examples.iter().filter(|example| trained.contains(example.text.as_str())).count();
-    (shared > 0).then(|| format!("{file}: {shared} of {} texts are also trained on", examples.len()))
 }
 
 #[cfg(test)]
@@ -136,16 +59,12 @@ mod tests {
     use proptest::prelude::*;
     use tempfile::TempDir;
 
+    use moelt_schema::{BadRows, DataConfig, DatasetKind};
+
     use super::*;
 
-    #[test]
-    fn labels_name_a_class_or_its_position() {
-        let classes = |names: [&str; 2]| names.map(str::to_owned);
-        assert_eq!(class_of("positive", &classes(["negative", "positive"])), Some(1));
-        assert_eq!(class_of("1", &classes(["negative", "positive"])), Some(1));
-        assert_eq!(class_of("2", &classes(["negative", "positive"])), None);
-        assert_eq!(class_of("1", &classes(["1", "2"])), Some(0));
-        assert_eq!(class_of("0", &classes(["1", "2"])), None);
+    fn load(config: &CsvConfig) -> Result<Dataset, DataError> {
+        super::load(config, &TextConfig::default())
     }
 
     struct Folder(TempDir);
@@ -211,33 +130,123 @@ mod tests {
         };
         let data = load(&config).unwrap();
         assert_eq!(labels(&data.train), [("so \"so", 0), ("fine", 1)]);
-        assert!(data.notes.iter().any(|note| note.ends_with("2 of 2 texts are also trained on")));
+        assert!(data.notes.iter().any(|note| note.ends_with("2 of 2 texts are also in training split")));
     }
 
     #[test]
     fn malformed_files_are_named_by_line() {
         let folder = Folder::new();
-        let cases: [(&[u8], &str, &str); 8] = [
+        let cases: [(&[u8], &str, &str); 6] = [
             (b"a,0\nb,1\n", "train.csv:1: no column `text`", "names `a`, `0`"),
             (b"text,stars\nb,1\n", "train.csv:1: no column `label`", "names `text`, `stars`"),
-            (b"text,label\na,0\n ,1\n", "train.csv:3: the text is empty", "fill it in"),
-            (b"text,label\na,0\nb,\nc,1\n", "train.csv:3: the label is empty", "fill it in"),
             (b"text,label\na,0\n\xff,1\n", "train.csv:3: is not UTF-8", "iconv"),
             (b"text,label\na,0\nb,0\n", "train.csv:3: every row", "label `0`; two classes"),
             (b"", "train.csv: has no rows", "header line"),
             (b"text,label\n", "train.csv: has no rows", "header line"),
         ];
-        for (content, place, mend) in cases {
+        for (content, place, fix) in cases {
             let message = folder.error(content);
-            assert!(message.contains(place) && message.contains(mend), "{message}");
+            assert!(message.contains(place) && message.contains(fix), "{message}");
+        }
+    }
+
+    /// Five good rows, and one that each case makes bad.
+    const GOOD: &str = "text,label\na,0\nb,1\nc,1\nd,0\ne,1\n";
+
+    #[test]
+    fn rows_that_cannot_be_used_are_skipped_and_listed_or_are_errors() {
+        let folder = Folder::new();
+        let cases = [
+            (" ,1\n", "the text is empty", "fill it in"),
+            ("f,\n", "the label is empty", "fill it in"),
+            ("f, g,1\n", "has 3 fields where the header has 2", "double quotes"),
+        ];
+        for (row, reason, fix) in cases {
+            let skip = folder.config(format!("{GOOD}{row}f,1\n"));
+            let data = load(&skip).unwrap();
+            assert_eq!(data.train.len(), 6, "{row}");
+            let note =
+                format!("train.csv: 1 of 7 rows cannot be used and are skipped: {}:7: {reason}", skip.train);
+            assert!(data.notes[0].ends_with(&note), "{:?}", data.notes);
+            let strict = load(&CsvConfig { bad_rows: BadRows::Error, ..skip }).unwrap_err().to_string();
+            assert!(strict.contains(&format!("train.csv:7: {reason}")) && strict.contains(fix), "{strict}");
         }
     }
 
     #[test]
-    fn a_label_the_training_file_does_not_have_is_an_error() {
+    fn a_label_that_only_a_skipped_row_has_is_no_class() {
+        let folder = Folder::new();
+        assert_eq!(load(&folder.config(format!("{GOOD} ,2\n"))).unwrap().classes, ["0", "1"]);
+    }
+
+    #[test]
+    fn a_file_that_is_mostly_bad_is_refused() {
+        let folder = Folder::new();
+        let message = folder.error(format!("{GOOD}{}", ",1\n".repeat(6)));
+        assert!(
+            message.contains("train.csv:7: the text is empty") && message.contains("Of 11 rows 6"),
+            "{message}"
+        );
+        assert_eq!(load(&folder.config(format!("{GOOD}{}", ",1\n".repeat(5)))).unwrap().train.len(), 5);
+    }
+
+    #[test]
+    fn a_label_the_training_file_does_not_have_is_a_bad_row() {
         let folder = Folder::new();
         let message = folder.error("text,label\na,0\nb,2\n");
-        assert!(message.ends_with("other.csv:2: unknown label `1`; the classes are `0`, `2`"), "{message}");
+        assert!(message.contains("other.csv:2: unknown label `1`; the classes are `0`, `2`"), "{message}");
+        let other = folder.file("more.csv", "text,label\nf,0\ng,7\n");
+        let config = CsvConfig { verdict: Some(other), ..folder.config(GOOD) };
+        let data = load(&config).unwrap();
+        assert_eq!(labels(&data.verdict), [("f", 0)]);
+        assert!(data.notes[0].ends_with("more.csv:3: unknown label `7`"), "{:?}", data.notes);
+    }
+
+    #[test]
+    fn one_text_in_several_forms_is_on_one_side() {
+        let folder = Folder::new();
+        let row = |i: usize| format!("Film {i},0\nFILM  {i},1\nﬁlm\t{i},1\n");
+        let train = folder.file("all.csv", format!("text,label\n{}", (0..60).map(row).collect::<String>()));
+        let data = load(&CsvConfig { train, ..CsvConfig::default() }).unwrap();
+        let sides = [&data.train, &data.selection, &data.verdict];
+        let number = |example: &Example| example.text.split_whitespace().next_back().unwrap().to_owned();
+        let numbers =
+            sides.map(|side| side.iter().map(number).collect::<std::collections::BTreeSet<_>>().len());
+        assert_eq!(numbers.iter().sum::<usize>(), 60, "{numbers:?}");
+        assert_eq!(data.notes, ["60 texts are repeated, 60 of them with different labels"]);
+    }
+
+    #[test]
+    fn texts_of_two_files_are_compared_pair_by_pair() {
+        let folder = Folder::new();
+        let [selection, verdict] = [("s.csv", "A,0\nx,1\n"), ("v.csv", "Ｘ,1\ny,0\n")]
+            .map(|(name, rows)| Some(folder.file(name, format!("text,label\n{rows}"))));
+        let notes = load(&CsvConfig { selection, verdict, ..folder.config(GOOD) }).unwrap().notes;
+        assert_eq!(notes.len(), 2, "{notes:?}");
+        assert!(notes[0].ends_with("s.csv: 1 of 2 texts are also in training split"), "{notes:?}");
+        assert!(
+            notes[1].contains("v.csv: 1 of 2 texts are also in ") && notes[1].ends_with("s.csv"),
+            "{notes:?}"
+        );
+    }
+
+    #[test]
+    fn cut_texts_are_noted_split_by_split() {
+        let folder = Folder::new();
+        let csv = folder.config(format!("{GOOD}{},1\n", "long ".repeat(3000)));
+        let config = DataConfig { kind: DatasetKind::Csv, csv, ..DataConfig::default() };
+        let notes = crate::load(&config, &TextConfig::default()).unwrap().notes;
+        let expected =
+            "training split: 1 of 6 texts are cut at text.max_tokens = 256; the longest has 3000 tokens";
+        assert!(notes.iter().any(|note| note == expected), "{notes:?}");
+    }
+
+    #[test]
+    fn a_hundred_thousand_labels_are_refused_as_ids() {
+        let folder = Folder::new();
+        let rows: String = (0..100_000).map(|i| format!("text,{i}\n")).collect();
+        let message = folder.error(format!("text,label\n{rows}"));
+        assert!(message.contains("column `label` has 100000 different labels in 100000 rows"), "{message}");
     }
 
     #[test]

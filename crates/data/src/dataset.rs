@@ -1,11 +1,9 @@
 //! What every data set ends as: labelled texts in three splits.
 
-use std::collections::HashMap;
-
-use moelt_schema::{DataConfig, DatasetKind, Digest, Drift, SplitSizes};
+use moelt_schema::{DataConfig, DatasetKind, Digest, Drift, SplitSizes, TextConfig};
 use serde::Serialize;
 
-use crate::{DataError, csv, planted, sst2};
+use crate::{DataError, csv, cut_note, planted, sst2};
 
 /// A text and its class.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -37,7 +35,8 @@ pub struct Dataset {
     pub bayes_accuracy: Option<f64>,
     /// Which domains are live when, if that changes during training.
     pub drift: Option<Drift>,
-    /// What a reader of the run should know: repeated texts, contradictory labels, what was left out.
+    /// What a reader of the run should know: repeated texts, contradictory labels, what was left out, guessed
+    /// or cut.
     pub notes: Vec<String>,
 }
 
@@ -57,41 +56,34 @@ impl Dataset {
     }
 }
 
-/// Reads or generates the data set that a config names. No split is empty.
+/// Reads or generates the data set that a config names. No split is empty. `text` says which texts a model cannot
+/// tell apart: they are on one side of a split.
 ///
 /// ```
-/// use moelt_schema::{DataConfig, PlantedConfig};
+/// use moelt_schema::{DataConfig, PlantedConfig, TextConfig};
 /// let planted = PlantedConfig { train: 100, selection: 10, verdict: 20, ..PlantedConfig::default() };
-/// let data = moelt_data::load(&DataConfig { planted, ..DataConfig::default() })?;
+/// let data = moelt_data::load(&DataConfig { planted, ..DataConfig::default() }, &TextConfig::default())?;
 /// assert_eq!(data.sizes().verdict, 20);
 /// assert!((data.bayes_accuracy.unwrap() - 0.968_381).abs() < 1e-6);
 /// # Ok::<(), moelt_data::DataError>(())
 /// ```
 ///
 /// # Errors
-/// When a file is missing or malformed (the message names file, line and mend), or when the config
+/// When a file is missing or malformed (the message names file, line and fix), or when the config
 /// cannot be met.
-pub fn load(config: &DataConfig) -> Result<Dataset, DataError> {
-    match config.kind {
-        DatasetKind::Planted => planted::generate(&config.planted),
-        DatasetKind::Sst2 => sst2::load(&config.sst2),
-        DatasetKind::Csv => csv::load(&config.csv),
+pub fn load(config: &DataConfig, text: &TextConfig) -> Result<Dataset, DataError> {
+    let mut data = match config.kind {
+        DatasetKind::Planted => planted::generate(&config.planted)?,
+        DatasetKind::Sst2 => sst2::load(&config.sst2, text)?,
+        DatasetKind::Csv => csv::load(&config.csv, text)?,
+    };
+    for (name, split) in
+        [("training", &data.train), ("selection", &data.selection), ("verdict", &data.verdict)]
+    {
+        let texts = split.iter().map(|example| example.text.as_str());
+        data.notes.extend(cut_note(&format!("{name} split"), texts, text));
     }
-}
-
-/// A note about texts that occur more than once, if there are any. They stay.
-pub(crate) fn repeats(examples: &[Example]) -> Vec<String> {
-    // Occurrences, and the label while it is the same in all of them.
-    let mut seen: HashMap<&str, (usize, Option<u32>)> = HashMap::new();
-    for example in examples {
-        let (count, label) = seen.entry(&example.text).or_insert((0, Some(example.label)));
-        *count += 1;
-        *label = label.filter(|&label| label == example.label);
-    }
-    let repeated = seen.values().filter(|(count, _)| *count > 1).count();
-    let contradictory = seen.values().filter(|(_, label)| label.is_none()).count();
-    let note = || format!("{repeated} texts are repeated, {contradictory} of them with different labels");
-    (repeated > 0).then(note).into_iter().collect()
+    Ok(data)
 }
 
 #[cfg(test)]
@@ -122,13 +114,5 @@ mod tests {
         assert_ne!(digest, Dataset { train: vec![example("a", 1), example("b", 1)], ..dataset() }.digest());
         let sizes = SplitSizes { train: 2, selection: 1, verdict: 1 };
         assert_eq!(dataset().sizes(), sizes);
-    }
-
-    #[test]
-    fn repeats_are_texts_not_rows() {
-        assert!(repeats(&[example("a", 0), example("b", 0)]).is_empty());
-        let examples = [("a", 0), ("a", 0), ("a", 0), ("b", 1), ("b", 0), ("b", 1), ("c", 1)];
-        let notes = repeats(&examples.map(|(text, label)| example(text, label)));
-        assert_eq!(notes, ["2 texts are repeated, 1 of them with different labels"]);
     }
 }

@@ -64,7 +64,7 @@ impl Dataset {
 mod tests {
     use std::collections::BTreeMap;
 
-    use moelt_schema::{DataConfig, Streams};
+    use moelt_schema::{DataConfig, Streams, TextConfig};
 
     use super::*;
     use crate::{Batches, Encoded, load};
@@ -76,7 +76,7 @@ mod tests {
     }
 
     fn dataset(planted: PlantedConfig) -> Dataset {
-        load(&DataConfig { planted, ..DataConfig::default() }).unwrap()
+        load(&DataConfig { planted, ..DataConfig::default() }, &TextConfig::default()).unwrap()
     }
 
     #[test]
@@ -152,7 +152,10 @@ mod tests {
     #[test]
     fn too_few_examples_are_refused_by_key() {
         let message = |planted| {
-            load(&DataConfig { planted, ..DataConfig::default() }).map(drop).unwrap_err().to_string()
+            load(&DataConfig { planted, ..DataConfig::default() }, &TextConfig::default())
+                .map(drop)
+                .unwrap_err()
+                .to_string()
         };
         let few = message(PlantedConfig { selection: 29, ..config() });
         let expected = "`data.planted.selection`: is 29; must be at least 30: 10 evaluation times, up to 3 live domains each";

@@ -1,4 +1,4 @@
-//! What can be wrong with data, said with the file, the line and the mend.
+//! What can be wrong with data, said with the file, the line and the fix.
 
 use std::io;
 
@@ -30,7 +30,7 @@ pub enum DataError {
         line: u64,
     },
     /// A file without a row of data.
-    #[error("{file}: has no rows; expected a header line and one example a line")]
+    #[error("{file}: has no rows; expected a header line and one example per line")]
     NoRows {
         /// The file.
         file: String,
@@ -50,6 +50,23 @@ pub enum DataError {
         /// The column looked for.
         column: String,
         /// The columns there are.
+        columns: Vec<String>,
+    },
+    /// A header with two columns of which either could be the one that is needed.
+    #[error(
+        "{file}:{line}: column `{column}` could be {}; rename all but one, or name the one that is meant \
+         (data.csv.text_column and data.csv.label_column in a config, --text-column and --label-column for \
+         `moelt predict` and `moelt eval`)",
+        quoted(columns)
+    )]
+    TwoColumns {
+        /// The file.
+        file: String,
+        /// Line of the header.
+        line: u64,
+        /// The column looked for.
+        column: String,
+        /// The columns that it could be.
         columns: Vec<String>,
     },
     /// A row that does not fit the header.
@@ -100,6 +117,36 @@ pub enum DataError {
         /// The classes.
         known: Vec<String>,
     },
+    /// A file that most likely was misunderstood.
+    #[error(
+        "{first}. Of {rows} rows {bad} cannot be used; when it is more than half, none is skipped. Are the \
+         delimiter, the double quotes and the columns right?"
+    )]
+    MostRowsBad {
+        /// What is wrong with the first of them.
+        first: Box<DataError>,
+        /// Rows that cannot be used.
+        bad: usize,
+        /// All rows.
+        rows: usize,
+    },
+    /// Labels that are most likely none.
+    #[error(
+        "{file}: column `{column}` has {classes} different labels in {rows} rows; at most {most} classes can be \
+         trained. Name the column of the classes (data.csv.label_column), or join rare classes"
+    )]
+    ManyClasses {
+        /// The file.
+        file: String,
+        /// Header of the label column.
+        column: String,
+        /// Different labels.
+        classes: usize,
+        /// Rows that have them.
+        rows: usize,
+        /// The most that are possible.
+        most: usize,
+    },
     /// A training file from which nothing can be learned.
     #[error("{file}:{line}: every row up to here, the last, has the label `{label}`; two classes are needed")]
     OneClass {
@@ -141,7 +188,7 @@ fn quoted(names: &[String]) -> String {
 }
 
 /// A name cut to a length that leaves an error message readable.
-fn shorten(name: &str) -> String {
+pub(crate) fn shorten(name: &str) -> String {
     const SHOWN: usize = 40;
     match name.char_indices().nth(SHOWN) {
         Some((end, _)) => format!("{}…", &name[..end]),

@@ -1,12 +1,14 @@
 //! From raw text to padded batches: readers, splits, vocabulary, the planted generator.
 //!
-//! [`load`] turns a config into a [`Dataset`] of three splits. A [`Vocabulary`] built from the training
+//! [`load`] turns a config into a [`Dataset`] of three splits; texts that a model cannot tell apart are on one side
+//! of a split, and what was skipped, guessed or cut is among its notes. A [`Vocabulary`] built from the training
 //! texts turns each text into an [`Encoded`] sequence of tokens, and each token into rows of the
 //! embedding table. [`Batches`] cuts the training texts into [`TokenBatch`]es in an order that depends on
 //! seed and step alone; [`in_order`] does it for evaluation. No tensor library is known here.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod bad_rows;
 mod batch;
 mod batches;
 mod csv;
@@ -15,6 +17,9 @@ mod drifting;
 mod encoded;
 mod error;
 mod glue;
+mod key;
+mod labelled;
+mod notes;
 mod phrases;
 mod planted;
 mod source;
@@ -28,11 +33,12 @@ mod vocabulary;
 
 pub use batch::TokenBatch;
 pub use batches::{Batches, Segment, in_order};
-pub use csv::read_examples;
 pub use dataset::{Dataset, Example, load};
 pub use encoded::Encoded;
 pub use error::DataError;
 pub use glue::{GlueCounts, verify_glue};
-pub use texts::read_texts;
+pub use labelled::{Labelled, read_examples};
+pub use notes::cut_note;
+pub use texts::{Texts, read_texts};
 pub use tokenizer::tokenize;
 pub use vocabulary::{VOCABULARY_FORMAT, Vocabulary, VocabularyError};

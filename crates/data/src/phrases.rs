@@ -2,7 +2,9 @@
 
 use std::collections::HashMap;
 
-use crate::Example;
+use moelt_schema::TextConfig;
+
+use crate::{Example, key::key};
 
 /// The distinct token sequences of some examples.
 pub(crate) struct Phrases {
@@ -15,16 +17,17 @@ pub(crate) struct Phrases {
 }
 
 impl Phrases {
-    /// Collects the phrases of examples; tokens are what blanks separate.
-    pub(crate) fn of(examples: &[Example]) -> Self {
-        let mut numbers: HashMap<&str, u32> = HashMap::new();
+    /// Collects the phrases of examples: the tokens of their keys, without a cut.
+    pub(crate) fn of(examples: &[Example], config: &TextConfig) -> Self {
+        let config = TextConfig { max_tokens: usize::MAX, ..config.clone() };
+        let mut numbers: HashMap<String, u32> = HashMap::new();
         let mut phrases = Self { sequences: Vec::new(), places: HashMap::new(), of_example: Vec::new() };
         for example in examples {
-            let number = |token| {
+            let number = |token: &str| {
                 let next = numbers.len() as u32;
-                *numbers.entry(token).or_insert(next)
+                *numbers.entry(token.to_owned()).or_insert(next)
             };
-            let sequence: Vec<u32> = example.text.split_whitespace().map(number).collect();
+            let sequence: Vec<u32> = key(&example.text, &config).split(' ').map(number).collect();
             let next = phrases.sequences.len();
             let place = *phrases.places.entry(sequence.clone()).or_insert(next);
             if place == next {
@@ -82,9 +85,9 @@ mod tests {
 
     #[test]
     fn full_sentences_are_no_part_of_a_longer_text() {
-        let texts = ["a b", "x a b c", "b c", "a c", "x a b c", "ab", "b c x a b c d"];
-        let phrases =
-            Phrases::of(&texts.map(|text| Example { text: text.into(), label: 0, domain: None, time: None }));
+        let texts = ["a b", "x a b c", "B  c", "a c", "X a b c", "ab", "b c x a b c d"];
+        let examples = texts.map(|text| Example { text: text.into(), label: 0, domain: None, time: None });
+        let phrases = Phrases::of(&examples, &TextConfig { max_tokens: 1, ..TextConfig::default() });
         assert_eq!(phrases.of_example, [0, 1, 2, 3, 1, 4, 5]);
         // `a c` has the tokens of a longer text but not in one piece; `ab` only its letters.
         assert_eq!(phrases.full_sentences(), [3, 4, 5]);

@@ -1,4 +1,4 @@
-//! Holding examples out by seed: stratified by label, equal texts on one side.
+//! Holding examples out by seed: stratified by label, texts that a model cannot tell apart on one side.
 
 use std::collections::HashMap;
 
@@ -9,16 +9,17 @@ use crate::Example;
 
 /// Holds out two parts of `examples`, each about its fraction of every class, in the order of the file.
 ///
-/// Equal texts go together, with the class of the first of them, so a part may be a little larger than
-/// asked. Which texts go where depends on `seed` and the examples alone.
+/// Texts with equal `keys` go together, with the class of the first of them, so a part may be a little larger
+/// than asked. Which texts go where depends on `seed`, the examples and their keys alone.
 pub(crate) fn hold_out(
     examples: Vec<Example>,
+    keys: &[String],
     fractions: [f64; 2],
     seed: u64,
 ) -> (Vec<Example>, [Vec<Example>; 2]) {
     let mut rng = Streams::new(seed).rng(Stream::Split, 0);
     let mut part_of = vec![None; examples.len()];
-    for mut groups in groups_by_class(&examples) {
+    for mut groups in groups_by_class(&examples, keys) {
         groups.shuffle(&mut rng);
         let size: usize = groups.iter().map(Vec::len).sum();
         let mut groups = groups.into_iter();
@@ -40,14 +41,14 @@ pub(crate) fn hold_out(
     (train, parts)
 }
 
-/// For each class, the places of its examples, those of equal texts together, by first occurrence.
-fn groups_by_class(examples: &[Example]) -> Vec<Vec<Vec<usize>>> {
+/// For each class, the places of its examples, those of equal keys together, by first occurrence.
+fn groups_by_class(examples: &[Example], keys: &[String]) -> Vec<Vec<Vec<usize>>> {
     let n_classes = examples.iter().map(|example| example.label + 1).max().unwrap_or(0);
     let mut classes = vec![Vec::<Vec<usize>>::new(); n_classes as usize];
     let mut home: HashMap<&str, (usize, usize)> = HashMap::new();
-    for (i, example) in examples.iter().enumerate() {
+    for (i, (example, key)) in examples.iter().zip(keys).enumerate() {
         let class = example.label as usize;
-        let &mut (class, group) = home.entry(&example.text).or_insert((class, classes[class].len()));
+        let &mut (class, group) = home.entry(key).or_insert((class, classes[class].len()));
         if group == classes[class].len() {
             classes[class].push(Vec::new());
         }
@@ -60,7 +61,17 @@ fn groups_by_class(examples: &[Example]) -> Vec<Vec<Vec<usize>>> {
 mod tests {
     use std::collections::BTreeSet;
 
+    use moelt_schema::TextConfig;
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::key::{key, keys};
+
+    /// [`hold_out`] as a data set does it.
+    fn hold_out(examples: Vec<Example>, fractions: [f64; 2], seed: u64) -> (Vec<Example>, [Vec<Example>; 2]) {
+        let keys = keys(&examples, &TextConfig::default());
+        super::hold_out(examples, &keys, fractions, seed)
+    }
 
     fn examples(n: usize) -> Vec<Example> {
         let example = |i: usize| Example {
@@ -114,5 +125,53 @@ mod tests {
     fn a_fraction_of_nothing_holds_nothing_out() {
         let (train, parts) = hold_out(examples(10), [0.0, 0.0], 1);
         assert_eq!((train, parts), (examples(10), [vec![], vec![]]));
+    }
+
+    #[test]
+    fn other_forms_of_a_text_stay_with_it() {
+        let mut all = examples(90);
+        for form in
+            [str::to_uppercase, |text: &str| text.replace(' ', "\t"), |text: &str| text.replace("t", "ｔ")]
+        {
+            all.extend(examples(90).into_iter().map(|e| Example {
+                text: form(&e.text),
+                label: 1 - e.label,
+                ..e
+            }));
+        }
+        let (train, [a, b]) = hold_out(all, [0.3, 0.3], 5);
+        let keys = |part: &[Example]| -> BTreeSet<String> {
+            keys(part, &TextConfig::default()).into_iter().collect()
+        };
+        assert_eq!(train.len() + a.len() + b.len(), 360);
+        assert_eq!(keys(&train).len() + keys(&a).len() + keys(&b).len(), 90);
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_is_on_two_sides(
+            texts in prop::collection::vec("[aAｂBéE\u{301} \t\u{3000}.']{1,4}|\\PC{1,3}", 1..40),
+            lowercase: bool,
+            max_tokens in 1usize..3,
+            seed: u64,
+        ) {
+            let config = TextConfig { lowercase, max_tokens, ..TextConfig::default() };
+            let example = |(i, text): (usize, &String)| Example {
+                text: text.clone(),
+                label: (i % 2) as u32,
+                domain: None,
+                time: None,
+            };
+            let examples: Vec<Example> = texts.iter().enumerate().map(example).collect();
+            let (train, [a, b]) = super::hold_out(examples.clone(), &keys(&examples, &config), [0.3, 0.3], seed);
+            prop_assert_eq!(train.len() + a.len() + b.len(), texts.len());
+            for (one, other) in [(&train, &a), (&train, &b), (&a, &b)] {
+                let seen: BTreeSet<Vec<String>> = one.iter().map(|e| crate::tokenize(&e.text, &config)).collect();
+                let again = other.iter().find(|e| seen.contains(&crate::tokenize(&e.text, &config)));
+                prop_assert_eq!(again, None);
+                let seen: BTreeSet<String> = one.iter().map(|e| key(&e.text, &config)).collect();
+                prop_assert!(other.iter().all(|e| !seen.contains(&key(&e.text, &config))));
+            }
+        }
     }
 }

@@ -5,28 +5,30 @@
 //! no contiguous part of a longer training text's. Some full sentences are held out; they alone are the
 //! selection split, since the verdict split (GLUE's dev) consists of full sentences, too. Training keeps
 //! the texts that occur in no held-out sentence: their phrases are left out even when another sentence
-//! has them as well.
+//! has them as well. So are texts that become a held-out sentence's where `text.max_tokens` cuts them.
 
-use std::path::Path;
+use std::{collections::HashSet, path::Path};
 
-use moelt_schema::{Sst2Config, Stream, Streams};
+use moelt_schema::{Sst2Config, Stream, Streams, TextConfig};
 use rand::seq::SliceRandom;
 
 use crate::{
     DataError, Dataset, Example,
-    dataset::repeats,
+    key::keys,
+    notes::{repeats, shared},
     phrases::Phrases,
     source::Source,
     table::{Dialect, Row, read_columns},
 };
 
 /// Reads `train.tsv` and `dev.tsv` and splits the former by sentence.
-pub(crate) fn load(config: &Sst2Config) -> Result<Dataset, DataError> {
+pub(crate) fn load(config: &Sst2Config, text: &TextConfig) -> Result<Dataset, DataError> {
     let dir = Path::new(&config.dir);
     let examples = read(&dir.join("train.tsv"))?;
     let verdict = read(&dir.join("dev.tsv"))?;
-    let mut notes = repeats(&examples);
-    let split = SentenceSplit::of(examples, config);
+    let keys = keys(&examples, text);
+    let mut notes: Vec<String> = repeats(&examples, &keys).into_iter().collect();
+    let split = SentenceSplit::of(examples, &keys, config, text);
     for (part, name) in [(&split.selection, "selection"), (&split.train, "training")] {
         if part.is_empty() {
             let message = format!("is {} and leaves no {name} examples", config.selection_fraction);
@@ -36,6 +38,8 @@ pub(crate) fn load(config: &Sst2Config) -> Result<Dataset, DataError> {
     notes.extend(split.notes());
     let classes = ["negative", "positive"].map(str::to_owned).to_vec();
     let SentenceSplit { train, selection, .. } = split;
+    let splits = [("training split", &train[..]), ("selection split", &selection), ("dev.tsv", &verdict)];
+    notes.extend(shared(splits, text));
     Ok(Dataset { classes, train, selection, verdict, bayes_accuracy: None, drift: None, notes })
 }
 
@@ -45,14 +49,16 @@ pub(crate) fn read(path: &Path) -> Result<Vec<Example>, DataError> {
         DataError::Read { file, cause } => DataError::NoSst2 { file, cause },
         other => other,
     })?;
-    let rows = read_columns(&source, Dialect::TAB, ["sentence", "label"])?;
+    let rows = read_columns(&source, Dialect::TAB, ["sentence", "label"])?.rows;
     if rows.is_empty() {
         return Err(DataError::NoRows { file: source.name });
     }
     rows.into_iter().map(|row| example(row, &source.name)).collect()
 }
 
-fn example(Row { line, fields: [text, label] }: Row<2>, file: &str) -> Result<Example, DataError> {
+/// Every row must be good: a published data set has no bad ones.
+fn example(Row { line, fields }: Row<2>, file: &str) -> Result<Example, DataError> {
+    let [text, label] = fields.map_err(|fault| fault.error(file, line, &[]))?;
     let text = text.trim().to_owned();
     if text.is_empty() {
         return Err(DataError::EmptyField { file: file.to_owned(), line, column: "sentence".to_owned() });
@@ -83,11 +89,14 @@ struct SentenceSplit {
     held_phrases: usize,
     /// Rows left out because they occur in held-out sentences and in others.
     shared_phrases: usize,
+    /// Rows left out because the cut makes them equal to a held-out sentence.
+    cut_alike: usize,
 }
 
 impl SentenceSplit {
-    fn of(examples: Vec<Example>, config: &Sst2Config) -> Self {
-        let phrases = Phrases::of(&examples);
+    /// `keys` are those of the examples.
+    fn of(examples: Vec<Example>, keys: &[String], config: &Sst2Config, text: &TextConfig) -> Self {
+        let phrases = Phrases::of(&examples, text);
         let mut sentences = phrases.full_sentences();
         sentences.shuffle(&mut Streams::new(config.split_seed).rng(Stream::Split, 0));
         let n_held = (sentences.len() as f64 * config.selection_fraction).round() as usize;
@@ -96,20 +105,23 @@ impl SentenceSplit {
         let (in_held, in_kept) = (phrases.mark_inside(held), phrases.mark_inside(kept));
         let (texts, sentences, held) = (phrases.len(), sentences.len(), held.len());
         let mut split = Self { texts, sentences, held, ..Self::default() };
-        for (example, &phrase) in examples.into_iter().zip(&phrases.of_example) {
+        let of_held = phrases.of_example.iter().zip(keys).filter(|(phrase, _)| is_held[**phrase]);
+        let held_keys: HashSet<&String> = of_held.map(|(_, key)| key).collect();
+        for ((example, &phrase), key) in examples.into_iter().zip(&phrases.of_example).zip(keys) {
             match (is_held[phrase], in_held[phrase], in_kept[phrase]) {
                 (true, ..) => split.selection.push(example),
                 (_, true, true) => split.shared_phrases += 1,
                 (_, true, false) => split.held_phrases += 1,
+                (_, false, _) if held_keys.contains(key) => split.cut_alike += 1,
                 (_, false, _) => split.train.push(example),
             }
         }
         split
     }
 
-    fn notes(&self) -> [String; 2] {
-        let Self { texts, sentences, held, held_phrases, shared_phrases, .. } = self;
-        [
+    fn notes(&self) -> Vec<String> {
+        let Self { texts, sentences, held, held_phrases, shared_phrases, cut_alike, .. } = self;
+        let mut notes = vec![
             format!(
                 "{sentences} of {texts} distinct training texts are full sentences; {held} of these are held \
                  out and make the selection split ({} rows)",
@@ -119,7 +131,13 @@ impl SentenceSplit {
                 "left out of training: {held_phrases} phrases that occur in held-out sentences only and \
                  {shared_phrases} that occur in others, too"
             ),
-        ]
+        ];
+        if *cut_alike > 0 {
+            notes.push(format!(
+                "left out of training: {cut_alike} texts that text.max_tokens cuts to the same as a held-out sentence"
+            ));
+        }
+        notes
     }
 }
 
@@ -138,6 +156,11 @@ mod tests {
         texts.iter().map(example).collect()
     }
 
+    fn split(texts: &[&str], config: &Sst2Config, text: &TextConfig) -> SentenceSplit {
+        let examples = examples(texts);
+        SentenceSplit::of(examples.clone(), &keys(&examples, text), config, text)
+    }
+
     fn config(dir: &Path) -> Sst2Config {
         Sst2Config { dir: dir.display().to_string(), ..Sst2Config::default() }
     }
@@ -147,7 +170,7 @@ mod tests {
         let dir = TempDir::new().unwrap();
         fs::write(dir.path().join("train.tsv"), train).unwrap();
         fs::write(dir.path().join("dev.tsv"), "sentence\tlabel\nfine\t1\n").unwrap();
-        load(&config(dir.path())).unwrap_err().to_string()
+        load(&config(dir.path()), &TextConfig::default()).unwrap_err().to_string()
     }
 
     /// The real files, when they lie beside the project.
@@ -166,7 +189,8 @@ mod tests {
         let config = Sst2Config { selection_fraction: 0.34, ..Sst2Config::default() };
         let mut held = BTreeSet::new();
         for split_seed in 0..40 {
-            let split = SentenceSplit::of(examples(&texts), &Sst2Config { split_seed, ..config.clone() });
+            let config = Sst2Config { split_seed, ..config.clone() };
+            let split = split(&texts, &config, &TextConfig::default());
             let texts =
                 |part: &[Example]| part.iter().map(|example| example.text.clone()).collect::<Vec<_>>();
             let counts = (split.texts, split.sentences, split.held, split.held_phrases, split.shared_phrases);
@@ -186,6 +210,20 @@ mod tests {
             held.insert(texts(&split.selection));
         }
         assert_eq!(held.len(), 3);
+    }
+
+    #[test]
+    fn texts_that_the_cut_makes_equal_are_on_one_side() {
+        let texts = ["a b c", "A b d e", "a  b", "f g h", "F g i", "j k", "J  k"];
+        let text = TextConfig { max_tokens: 2, ..TextConfig::default() };
+        for split_seed in 0..40 {
+            let config = Sst2Config { selection_fraction: 0.34, split_seed, ..Sst2Config::default() };
+            let split = split(&texts, &config, &text);
+            let keys = |part: &[Example]| -> BTreeSet<String> { keys(part, &text).into_iter().collect() };
+            assert!(keys(&split.train).is_disjoint(&keys(&split.selection)), "{split_seed}");
+            let out = split.cut_alike + split.held_phrases + split.shared_phrases;
+            assert_eq!(split.train.len() + split.selection.len() + out, texts.len());
+        }
     }
 
     #[test]
@@ -215,7 +253,7 @@ mod tests {
 
     #[test]
     fn a_missing_folder_says_how_to_get_it() {
-        let message = load(&config(Path::new("nowhere"))).unwrap_err().to_string();
+        let message = load(&config(Path::new("nowhere")), &TextConfig::default()).unwrap_err().to_string();
         assert!(
             message.starts_with(&Path::new("nowhere").join("train.tsv").display().to_string()),
             "{message}"
@@ -226,7 +264,7 @@ mod tests {
     #[test]
     fn the_real_data_has_its_known_counts() {
         let Some(dir) = real() else { return };
-        let data = load(&config(&dir)).unwrap();
+        let data = load(&config(&dir), &TextConfig::default()).unwrap();
         assert_eq!(data.sizes(), SplitSizes { train: 56_147, selection: 1_033, verdict: 872 });
         assert_eq!(
             data.notes,
@@ -238,7 +276,7 @@ mod tests {
                  in others, too",
             ]
         );
-        assert_eq!(load(&config(&dir)).unwrap().digest(), data.digest());
+        assert_eq!(load(&config(&dir), &TextConfig::default()).unwrap().digest(), data.digest());
         let padded = |example: &Example| format!(" {} ", example.text);
         let selection: Vec<String> = data.selection.iter().map(padded).collect();
         let leaks = |example: &&Example| selection.iter().any(|sentence| sentence.contains(&padded(example)));

@@ -4,6 +4,7 @@ use csv::{ReaderBuilder, StringRecord};
 
 use crate::{
     DataError,
+    bad_rows::RowFault,
     source::{Source, newlines},
 };
 
@@ -14,34 +15,61 @@ use crate::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Dialect {
     pub(crate) delimiter: u8,
+    /// Chosen by what the header looks like.
+    pub(crate) guessed: bool,
 }
 
 impl Dialect {
     /// GLUE's.
-    pub(crate) const TAB: Self = Self { delimiter: b'\t' };
+    pub(crate) const TAB: Self = Self { delimiter: b'\t', guessed: false };
 
-    /// By the file's extension, or else by which delimiter its first line has most of.
+    /// Tabs where the extension says so, or else whichever delimiter the header has most of, outside double
+    /// quotes. Where it has none or as many of two, `.csv` means commas.
     pub(crate) fn of(source: &Source) -> Self {
-        Self::of_extension(source).unwrap_or_else(|| {
-            let header = source.text.lines().next().unwrap_or_default();
-            let count = |delimiter: u8| header.bytes().filter(|&byte| byte == delimiter).count();
-            let most = [b';', b',', b'\t'].into_iter().max_by_key(|&delimiter| count(delimiter));
-            Self { delimiter: most.unwrap_or(b',') }
-        })
+        let extension = source.extension();
+        if matches!(extension.as_str(), "tsv" | "tab") {
+            return Self::TAB;
+        }
+        let header = source.text.lines().find(|line| !line.is_empty()).unwrap_or_default();
+        let count = |delimiter: u8| count_unquoted(header, delimiter);
+        // Of equals, the last one.
+        let candidates = if extension == "csv" { *b";\t," } else { *b";,\t" };
+        let delimiter = candidates.into_iter().max_by_key(|&delimiter| count(delimiter)).unwrap_or(b',');
+        let as_named = extension == "csv" && delimiter == b',';
+        Self { delimiter, guessed: count(delimiter) > 0 && !as_named }
     }
 
-    /// By the file's extension, when that says anything.
-    pub(crate) fn of_extension(source: &Source) -> Option<Self> {
-        match source.extension().as_str() {
-            "tsv" | "tab" => Some(Self::TAB),
-            "csv" => Some(Self { delimiter: b',' }),
-            _ => None,
-        }
+    /// Whether the extension says that the file is a table.
+    pub(crate) fn is_named(source: &Source) -> bool {
+        matches!(source.extension().as_str(), "tsv" | "tab" | "csv")
     }
 
     fn quotes(self) -> bool {
-        self != Self::TAB
+        self.delimiter != b'\t'
     }
+
+    /// What was guessed, for the user.
+    fn note(self, source: &Source) -> Option<String> {
+        let name = match self.delimiter {
+            b';' => "semicolon",
+            b'\t' => "tab",
+            _ => "comma",
+        };
+        self.guessed.then(|| format!("{}: read as {name}-separated, as its header is", source.name))
+    }
+}
+
+/// How often a line has a delimiter that is not within double quotes.
+fn count_unquoted(line: &str, delimiter: u8) -> usize {
+    let outside = line.split('"').step_by(2);
+    outside.flat_map(str::bytes).filter(|&byte| byte == delimiter).count()
+}
+
+/// The rows of a table in the columns asked for, and what was guessed.
+#[derive(Debug)]
+pub(crate) struct Table<const N: usize> {
+    pub(crate) rows: Vec<Row<N>>,
+    pub(crate) notes: Vec<String>,
 }
 
 /// The fields of a row in the columns asked for.
@@ -49,8 +77,8 @@ impl Dialect {
 pub(crate) struct Row<const N: usize> {
     /// Line where the row begins; a quoted field may run over several.
     pub(crate) line: u64,
-    /// The fields.
-    pub(crate) fields: [String; N],
+    /// The fields, or that the row has not as many as the header.
+    pub(crate) fields: Result<[String; N], RowFault>,
 }
 
 /// The names in the first line.
@@ -63,14 +91,15 @@ pub(crate) fn header(source: &Source, dialect: Dialect) -> Vec<String> {
 /// Reads the named columns of all rows. Blank lines are no rows.
 ///
 /// # Errors
-/// When the header lacks a column, a row is wider or narrower than it, or a quote is left open.
+/// When the header lacks a column or has two that it could be, or a quote is left open.
 pub(crate) fn read_columns<const N: usize>(
     source: &Source,
     dialect: Dialect,
     names: [&str; N],
-) -> Result<Vec<Row<N>>, DataError> {
+) -> Result<Table<N>, DataError> {
     let columns = header(source, dialect);
-    let places = find_columns(source, &columns, names)?;
+    let mut notes: Vec<String> = dialect.note(source).into_iter().collect();
+    let places = find_columns(source, &columns, names, &mut notes)?;
     let mut reader = reader(source, dialect);
     let mut lines = Lines::new(source);
     let (mut record, mut rows) = (StringRecord::new(), Vec::new());
@@ -82,13 +111,15 @@ pub(crate) fn read_columns<const N: usize>(
         if dialect.quotes() && has_open_quote(raw) {
             return Err(DataError::OpenQuote { file: source.name.clone(), line });
         }
-        if record.len() != columns.len() {
-            let (file, fields) = (source.name.clone(), record.len());
-            return Err(DataError::RowWidth { file, line, fields, columns: columns.len() });
-        }
-        rows.push(Row { line, fields: places.map(|place| record[place].to_owned()) });
+        let fields = if record.len() == columns.len() {
+            Ok(places.map(|place| record[place].to_owned()))
+        } else {
+            let lines = 1 + newlines(raw.trim_end().as_bytes());
+            Err(RowFault::Width { fields: record.len(), columns: columns.len(), lines })
+        };
+        rows.push(Row { line, fields });
     }
-    Ok(rows)
+    Ok(Table { rows, notes })
 }
 
 fn reader(source: &Source, dialect: Dialect) -> csv::Reader<&[u8]> {
@@ -100,24 +131,44 @@ fn reader(source: &Source, dialect: Dialect) -> csv::Reader<&[u8]> {
         .from_reader(source.text.as_bytes())
 }
 
+/// Where the named columns stand. A name that was not met exactly is a note.
 fn find_columns<const N: usize>(
     source: &Source,
     columns: &[String],
     names: [&str; N],
+    notes: &mut Vec<String>,
 ) -> Result<[usize; N], DataError> {
     if columns.is_empty() {
         return Err(DataError::NoRows { file: source.name.clone() });
     }
     let mut places = [0; N];
     for (place, name) in places.iter_mut().zip(names) {
-        *place = columns.iter().position(|column| column == name).ok_or_else(|| DataError::NoColumn {
-            file: source.name.clone(),
-            line: Lines::new(source).of(0),
-            column: name.to_owned(),
-            columns: columns.to_vec(),
-        })?;
+        let (file, line, column) = (source.name.clone(), Lines::new(source).of(0), name.to_owned());
+        *place = match candidates(columns, name).as_slice() {
+            [one] => *one,
+            [] => return Err(DataError::NoColumn { file, line, column, columns: columns.to_vec() }),
+            several => {
+                let columns = several.iter().map(|&place| columns[place].clone()).collect();
+                return Err(DataError::TwoColumns { file, line, column, columns });
+            }
+        };
+        let found = &columns[*place];
+        if found != name.trim() {
+            notes.push(format!("{}: column `{found}` taken for `{name}`", source.name));
+        }
     }
     Ok(places)
+}
+
+/// Places of the columns with this name or, if there are none, with this name in another case.
+pub(crate) fn candidates(columns: &[String], name: &str) -> Vec<usize> {
+    let places = |is: &dyn Fn(&String) -> bool| -> Vec<usize> {
+        (0..columns.len()).filter(|&place| is(&columns[place])).collect()
+    };
+    let name = name.trim();
+    let exact = places(&|column| column == name);
+    let folded = name.to_lowercase();
+    if exact.is_empty() { places(&|column| column.to_lowercase() == folded) } else { exact }
 }
 
 /// Whether a record swallowed lines that follow it. Quotes come in pairs, and only a quoted field may
@@ -162,9 +213,11 @@ mod tests {
 
     fn rows(name: &str, text: &str) -> Result<Vec<(u64, String)>, String> {
         let source = source(name, text);
-        let rows =
+        let table =
             read_columns(&source, Dialect::of(&source), ["text"]).map_err(|error| error.to_string())?;
-        Ok(rows.into_iter().map(|Row { line, fields: [text] }| (line, text)).collect())
+        let text =
+            |fields: Result<[String; 1], RowFault>| fields.map_or_else(|f| f.to_string(), |[text]| text);
+        Ok(table.rows.into_iter().map(|Row { line, fields }| (line, text(fields))).collect())
     }
 
     fn expect(expected: &[(u64, &str)]) -> Result<Vec<(u64, String)>, String> {
@@ -176,10 +229,39 @@ mod tests {
         let delimiter = |name, text| Dialect::of(&source(name, text)).delimiter;
         assert_eq!(delimiter("a.tsv", "a,b"), b'\t');
         assert_eq!(delimiter("a.TAB", "a,b"), b'\t');
-        assert_eq!(delimiter("a.csv", "a\tb"), b',');
+        assert_eq!(delimiter("a.csv", "a,b"), b',');
+        assert_eq!(delimiter("a.csv", "\n\na;b"), b';');
+        assert_eq!(delimiter("a.csv", "a\tb"), b'\t');
+        assert_eq!(delimiter("a.csv", "\"a;b;c\",d"), b',');
+        assert_eq!(delimiter("a.csv", "a"), b',');
         assert_eq!(delimiter("a.data", "a\tb"), b'\t');
         assert_eq!(delimiter("a", "a;b;c"), b';');
         assert_eq!(delimiter("a", "a,b"), b',');
+    }
+
+    #[test]
+    fn what_was_guessed_is_a_note() {
+        let notes = |name, text| {
+            let source = source(name, text);
+            read_columns(&source, Dialect::of(&source), ["text"]).unwrap().notes
+        };
+        assert_eq!(notes("a.csv", "text,label\n"), [""; 0]);
+        assert_eq!(notes("a.tsv", "text\tlabel\n"), [""; 0]);
+        assert_eq!(notes("a.csv", "text\n"), [""; 0]);
+        assert_eq!(
+            notes("a.csv", " TEXT ;Label\n"),
+            ["a.csv: read as semicolon-separated, as its header is", "a.csv: column `TEXT` taken for `text`"]
+        );
+        assert_eq!(notes("a.csv", "Text,text\n"), [""; 0], "the exact name comes first");
+        assert_eq!(notes("a.data", "text,label\n"), ["a.data: read as comma-separated, as its header is"]);
+    }
+
+    #[test]
+    fn two_columns_of_a_name_are_an_error_that_names_both() {
+        let message = |text| rows("a.csv", text).unwrap_err();
+        let case = message("id,Text,TEXT\n");
+        assert!(case.starts_with("a.csv:1: column `text` could be `Text`, `TEXT`; rename"), "{case}");
+        assert!(message("text,label,text\n").contains("could be `text`, `text`"));
     }
 
     #[test]
@@ -209,13 +291,24 @@ mod tests {
         let message = |text| rows("a.csv", text).unwrap_err();
         assert!(message("good film,1\nbad film,0\n").starts_with("a.csv:1: no column `text`"));
         assert!(message("review,label\n").contains("it names `review`, `label`"));
-        assert!(message("id,text\n1,a\n2,b,c\n").starts_with("a.csv:3: has 3 fields where the header has 2"));
         assert!(message("id,text\n1,a\n2,\"b\n3,c\n").starts_with("a.csv:3: the double quotes"));
         assert!(message("id,text\n1,a\n2,\"b\n3,\"c\"\n4,d").starts_with("a.csv:3: the double quotes"));
         assert!(message("text,id\n\"a,1\nb,2\n").starts_with("a.csv:2: the double quotes"));
         assert!(message("").starts_with("a.csv: has no rows"));
         assert!(message("\r\n\nreview,label\n").starts_with("a.csv:3: no column"));
         assert!(message(" \n").starts_with("a.csv:1: no column"));
+    }
+
+    #[test]
+    fn rows_of_another_width_are_told_apart() {
+        let expected = [
+            (2, "a"),
+            (3, "has 3 fields where the header has 2"),
+            (4, "has 1 fields where the header has 2"),
+        ];
+        assert_eq!(rows("a.csv", "id,text\n1,a\n2,b,c\n3\n"), expect(&expected));
+        let swallowed = [(2, "has 1 fields where the header has 2, over 3 lines in double quotes"), (5, "b")];
+        assert_eq!(rows("a.csv", "id,text\n\"1,a\n2,b\n3\"\n4,b\n"), expect(&swallowed));
     }
 
     #[test]

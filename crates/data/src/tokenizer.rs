@@ -1,7 +1,9 @@
 //! Where one token ends and the next begins.
 //!
 //! Texts that come tokenised (SST-2: `it 's`, `do n't`, `mr.`, `k-19`, `...`) pass as they stand; raw text
-//! is brought to the same form. The rule, for each piece between blanks:
+//! is brought to the same form. First, characters that Unicode writes in several ways become one (NFKC: full-width
+//! `ＡＢＣ` is `ABC`, a letter and its accent are the accented letter, `…` is `...`), and then lower case. The
+//! rule, for each piece between blanks:
 //!
 //! 1. Treebank escapes are undone: `-lrb-` is `(`, `\/` is `/`; a curly apostrophe becomes a straight one.
 //! 2. A piece of punctuation alone is one token.
@@ -13,6 +15,7 @@
 use std::borrow::Cow;
 
 use moelt_schema::TextConfig;
+use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfkc_quick};
 
 /// Words whose outer punctuation belongs to them; initials such as `u.s.` need no entry.
 const WITH_PUNCTUATION: [&str; 20] = [
@@ -32,16 +35,34 @@ const CLITICS: [&str; 7] = ["n't", "'s", "'re", "'ve", "'ll", "'d", "'m"];
 /// assert_eq!(tokens.join(" "), "it 's mr. smith 's \" best \" film ( so far ) ...");
 /// ```
 pub fn tokenize(text: &str, config: &TextConfig) -> Vec<String> {
-    let text = if config.lowercase { Cow::Owned(text.to_lowercase()) } else { Cow::Borrowed(text) };
+    first_tokens(text, config.lowercase, config.max_tokens)
+}
+
+/// All tokens of a text, however many.
+pub(crate) fn all_tokens(text: &str, config: &TextConfig) -> Vec<String> {
+    first_tokens(text, config.lowercase, usize::MAX)
+}
+
+fn first_tokens(text: &str, lowercase: bool, max: usize) -> Vec<String> {
+    let text = normalised(text);
+    let text = if lowercase { Cow::Owned(text.to_lowercase()) } else { text };
     let mut tokens = Vec::new();
     for piece in text.split_whitespace() {
-        if tokens.len() >= config.max_tokens {
+        if tokens.len() >= max {
             break;
         }
         split_piece(&unescape(piece), &mut tokens);
     }
-    tokens.truncate(config.max_tokens);
+    tokens.truncate(max);
     tokens
+}
+
+/// The text in Unicode's form NFKC.
+fn normalised(text: &str) -> Cow<'_, str> {
+    match is_nfkc_quick(text.chars()) {
+        IsNormalized::Yes => Cow::Borrowed(text),
+        _ => Cow::Owned(text.nfkc().collect()),
+    }
 }
 
 fn unescape(piece: &str) -> Cow<'_, str> {
@@ -158,8 +179,15 @@ mod tests {
         assert_eq!(joined("I can't, don't and WON'T!!"), "i ca n't , do n't and wo n't !!");
         assert_eq!(joined("(Mr. Bean), \"great\"."), "( mr. bean ) , \" great \" .");
         assert_eq!(joined("'fine' critics' picks; $40?"), "' fine ' critics ' picks ; $ 40 ?");
-        assert_eq!(joined("the '60s, the U.S., “now…”"), "the '60s , the u.s. , “ now … ”");
+        assert_eq!(joined("the '60s, the U.S., “now…”"), "the '60s , the u.s. , “ now ... ”");
         assert_eq!(joined("well--made 😀 c'est-à-dire"), "well--made 😀 c'est-à-dire");
+    }
+
+    #[test]
+    fn forms_of_the_same_characters_are_one() {
+        assert_eq!(joined("ＧＯＯＤ，　ｆｉｌｍ！"), "good , film !");
+        assert_eq!(joined("cafe\u{301} e\u{301}te\u{301}"), "café été");
+        assert_eq!(joined("ﬁne…"), "fine ...");
     }
 
     #[test]

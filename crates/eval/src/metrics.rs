@@ -24,21 +24,22 @@ const ECE_BINS: usize = 15;
 /// assert_eq!(metrics.confusion, [[0, 1], [0, 1]]);
 /// ```
 pub fn metrics(predictions: &[Prediction], n_classes: usize) -> Metrics {
-    let confusion = confusion(predictions, n_classes);
-    let right: usize = (0..n_classes).map(|class| confusion[class][class]).sum();
+    let counts = Counts::of(predictions, n_classes);
     let recall = |class: usize| {
-        let n: usize = confusion[class].iter().sum();
-        (n > 0).then(|| confusion[class][class] as f64 / n as f64)
+        let n = counts.present[class];
+        (n > 0).then(|| counts.right[class] as f64 / n as f64)
     };
+    let right: usize = counts.right.iter().sum();
+    let with_confusion = n_classes <= Metrics::CONFUSION_UP_TO;
     Metrics {
         n: predictions.len(),
         accuracy: ratio(right as f64, predictions.len()),
-        macro_f1: macro_f1(&confusion),
+        macro_f1: counts.macro_f1(),
         loss: ratio(predictions.iter().map(cross_entropy).sum(), predictions.len()),
         ece: calibration_error(predictions),
         per_class_accuracy: (0..n_classes).map(recall).collect(),
         per_domain: per_domain(predictions),
-        confusion,
+        confusion: if with_confusion { confusion(predictions, n_classes) } else { Vec::new() },
     }
 }
 
@@ -56,29 +57,47 @@ fn cross_entropy(prediction: &Prediction) -> f64 {
     -f64::from(p).ln()
 }
 
+/// Examples of each class: those there are, those predicted, those predicted rightly.
+struct Counts {
+    present: Vec<usize>,
+    predicted: Vec<usize>,
+    right: Vec<usize>,
+}
+
+impl Counts {
+    fn of(predictions: &[Prediction], n_classes: usize) -> Self {
+        let none = || vec![0; n_classes];
+        let mut counts = Self { present: none(), predicted: none(), right: none() };
+        for prediction in predictions {
+            let (label, given) = (prediction.label as usize, prediction.probabilities.len());
+            assert!(label < n_classes, "label {label} of {n_classes} classes");
+            assert_eq!(given, n_classes, "{given} probabilities for {n_classes} classes");
+            counts.present[label] += 1;
+            counts.predicted[prediction.predicted() as usize] += 1;
+            counts.right[label] += usize::from(is_right(prediction));
+        }
+        counts
+    }
+
+    /// Mean over the classes that occur of `2·tp / (2·tp + fp + fn)`.
+    fn macro_f1(&self) -> f64 {
+        let scores: Vec<f64> = (0..self.right.len())
+            .filter_map(|class| {
+                let occurrences = self.present[class] + self.predicted[class];
+                (occurrences > 0).then(|| 2.0 * self.right[class] as f64 / occurrences as f64)
+            })
+            .collect();
+        ratio(scores.iter().sum(), scores.len())
+    }
+}
+
 /// `[true][predicted]`, counts.
 fn confusion(predictions: &[Prediction], n_classes: usize) -> Vec<Vec<usize>> {
     let mut counts = vec![vec![0; n_classes]; n_classes];
     for prediction in predictions {
-        let (label, given) = (prediction.label as usize, prediction.probabilities.len());
-        assert!(label < n_classes, "label {label} of {n_classes} classes");
-        assert_eq!(given, n_classes, "{given} probabilities for {n_classes} classes");
-        counts[label][prediction.predicted() as usize] += 1;
+        counts[prediction.label as usize][prediction.predicted() as usize] += 1;
     }
     counts
-}
-
-/// Mean over the classes that occur of `2·tp / (2·tp + fp + fn)`.
-fn macro_f1(confusion: &[Vec<usize>]) -> f64 {
-    let scores: Vec<f64> = (0..confusion.len())
-        .filter_map(|class| {
-            let present: usize = confusion[class].iter().sum();
-            let predicted: usize = confusion.iter().map(|row| row[class]).sum();
-            let f1 = 2.0 * confusion[class][class] as f64 / (present + predicted) as f64;
-            (present + predicted > 0).then_some(f1)
-        })
-        .collect();
-    ratio(scores.iter().sum(), scores.len())
 }
 
 /// Expected calibration error: `Σ_b |right_b − confidence_b| / n` over bins `(b/15, (b+1)/15]` of the
@@ -136,6 +155,25 @@ mod tests {
         assert!((metrics.ece - (0.25 + 0.5) / 4.0).abs() < 1e-12, "{}", metrics.ece);
         let domain = |domain, n, accuracy| DomainAccuracy { domain, n, accuracy };
         assert_eq!(metrics.per_domain, [domain(0, 1, 1.0), domain(1, 2, 0.5)]);
+    }
+
+    #[test]
+    fn many_classes_have_everything_but_a_confusion_matrix() {
+        let n_classes = 100_000;
+        let one = |label: u32, predicted: usize| {
+            let mut probabilities = vec![0.0; n_classes];
+            probabilities[predicted] = 1.0;
+            prediction(label, None, &probabilities)
+        };
+        let metrics = metrics(&[one(0, 0), one(99_999, 99_999), one(7, 0)], n_classes);
+        assert_eq!(metrics.confusion, Vec::<Vec<usize>>::new());
+        assert_eq!(metrics.accuracy, 2.0 / 3.0);
+        // Class 0: tp 1, fp 1; class 99,999: tp 1; class 7: fn 1.
+        assert!((metrics.macro_f1 - (2.0 / 3.0 + 1.0) / 3.0).abs() < 1e-12);
+        assert_eq!(
+            (metrics.per_class_accuracy[7], metrics.per_class_accuracy[99_999]),
+            (Some(0.0), Some(1.0))
+        );
     }
 
     #[test]

@@ -5,6 +5,7 @@ mod edits;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use moelt_schema::BadRows;
 
 pub(crate) use self::edits::{EditKind, TypedEdit, TypedEdits};
 use crate::backend::Backend;
@@ -27,19 +28,26 @@ pub(crate) enum Command {
         moelt train configs/datasets/planted.toml configs/phases/q2.toml --out runs/first\n  \
         moelt train configs/datasets/sst2.toml --set seed=3 --set train.epochs=2 --out runs/sst2\n  \
         moelt train configs/datasets/csv.toml --set data.csv.train=reviews.csv --out runs/mine\n\n\
+        Notes on standard error, which result.json keeps, say what was skipped, guessed and cut in your own \
+        files.\n\n\
         Ctrl-C writes a checkpoint; the same command goes on from it.")]
     Train(TrainArgs),
     /// Evaluate a checkpoint on a split of its data set or on a labelled file.
     #[command(after_help = "Examples:\n  \
         moelt eval runs/first                       selection split, best checkpoint\n  \
         moelt eval runs/first --split verdict --json\n  \
-        moelt eval runs/sst2 --file more.tsv --text-column sentence")]
+        moelt eval runs/sst2 --file more.tsv --text-column sentence\n\n\
+        The verdict split is for the last judgement: whatever is chosen by it is flattered by it. Choose by the \
+        selection split.")]
     Eval(EvalArgs),
-    /// Predict the classes of texts: a CSV or TSV file, or one text a line.
+    /// Predict the classes of texts: a CSV or TSV file, or one text per line.
     #[command(after_help = "Examples:\n  \
         moelt predict runs/sst2 reviews.csv --text-column review > predictions.csv\n  \
         echo 'a gorgeous , witty film' | moelt predict runs/sst2\n\n\
-        Writes CSV with the header `label,probability`, one line a text, in order.")]
+        Writes CSV with the header `label,probability` and then one line for each row of the input, in order, \
+        whatever the row holds. A row without a text, or with more or fewer fields than the header, has no answer: \
+        its line is `,`, both fields empty. Such rows are listed on standard error. (A line of a table that is \
+        blank as a whole is no row.)")]
     Predict(PredictArgs),
     /// Edit the experts of a checkpoint without training; the checkpoint itself stays as it is.
     #[command(after_help = "Examples:\n  \
@@ -97,7 +105,10 @@ pub(crate) struct TrainArgs {
     /// Set one config value, such as optim.lr=0.001. Repeatable.
     #[arg(long, value_name = "KEY=VALUE")]
     pub(crate) set: Vec<String>,
-    /// No progress bar and no summary.
+    /// What becomes of rows of your own files that cannot be used: short for --set data.csv.bad_rows=…
+    #[arg(long, value_enum, value_name = "WHAT")]
+    pub(crate) bad_rows: Option<BadRowsArg>,
+    /// No progress bar, no notes and no summary.
     #[arg(long, short)]
     pub(crate) quiet: bool,
     #[command(flatten)]
@@ -120,11 +131,44 @@ pub(crate) struct EvalArgs {
     /// Header of the label column of --file.
     #[arg(long, default_value = "label", requires = "file")]
     pub(crate) label_column: String,
+    /// What becomes of rows of --file that cannot be used.
+    #[arg(long, value_enum, value_name = "WHAT", default_value_t, requires = "file")]
+    pub(crate) bad_rows: BadRowsArg,
     /// Machine-readable output.
     #[arg(long)]
     pub(crate) json: bool,
     #[command(flatten)]
     pub(crate) device: DeviceArgs,
+}
+
+/// What becomes of rows that cannot be used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum BadRowsArg {
+    /// They are left out, counted and listed, up to half of a file.
+    #[default]
+    Skip,
+    /// The first one is an error.
+    Error,
+}
+
+impl BadRowsArg {
+    /// As it is set in a config.
+    pub(crate) fn set(self) -> String {
+        let value = match self {
+            Self::Skip => "skip",
+            Self::Error => "error",
+        };
+        format!("data.csv.bad_rows={value}")
+    }
+}
+
+impl From<BadRowsArg> for BadRows {
+    fn from(arg: BadRowsArg) -> Self {
+        match arg {
+            BadRowsArg::Skip => Self::Skip,
+            BadRowsArg::Error => Self::Error,
+        }
+    }
 }
 
 /// The splits that can be evaluated.
@@ -141,7 +185,7 @@ pub(crate) enum SplitName {
 pub(crate) struct PredictArgs {
     /// Run folder (its best checkpoint), checkpoint folder, or pointer file.
     pub(crate) checkpoint: PathBuf,
-    /// Texts: CSV or TSV with a header, or one text a line. `-` is standard input.
+    /// Texts: CSV or TSV with a header, or one text per line. `-` is standard input.
     #[arg(default_value = "-")]
     pub(crate) file: PathBuf,
     /// Header of the text column; default: `text` or `sentence`.

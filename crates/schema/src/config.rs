@@ -277,8 +277,8 @@ impl Default for Sst2Config {
     }
 }
 
-/// A file of the user's own with a header: CSV (`.csv`), TSV (`.tsv`, `.tab`), or, with any other
-/// extension, separated by whichever of tab, comma and semicolon the header has most of. A TSV file has no
+/// A file of the user's own with a header. `.tsv` and `.tab` are separated by tabs, every other file by whichever
+/// of comma, semicolon and tab its header has most of; what was guessed is a note. A tab-separated file has no
 /// quoting: a double quote is a character like any other.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -289,11 +289,14 @@ pub struct CsvConfig {
     pub selection: Option<String>,
     /// File to judge on; without it, a part of `train` is held out.
     pub verdict: Option<String>,
-    /// Header of the text column.
+    /// Header of the text column. Where no column has exactly this name, case does not matter.
     pub text_column: String,
-    /// Header of the label column. Labels are names or numbers.
+    /// Header of the label column, likewise. Labels are names or numbers.
     pub label_column: String,
-    /// Part of `train` held out for selection, stratified, repeated texts kept on one side.
+    /// What becomes of rows that cannot be used.
+    pub bad_rows: BadRows,
+    /// Part of `train` held out for selection, stratified. Texts that the tokenizer cannot tell apart, or that
+    /// differ in case only, stay on one side.
     pub selection_fraction: f64,
     /// Part of `train` held out for the verdict, likewise.
     pub verdict_fraction: f64,
@@ -309,6 +312,7 @@ impl Default for CsvConfig {
             verdict: None,
             text_column: "text".to_owned(),
             label_column: "label".to_owned(),
+            bad_rows: BadRows::default(),
             selection_fraction: 0.1,
             verdict_fraction: 0.1,
             split_seed: 1,
@@ -316,11 +320,23 @@ impl Default for CsvConfig {
     }
 }
 
+/// What becomes of rows that cannot be used: of another width than the header, without a text or a label, or with
+/// a label that training does not know.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BadRows {
+    /// They are left out, counted and listed; a file of which more than half is bad is refused.
+    #[default]
+    Skip,
+    /// The first one is an error.
+    Error,
+}
+
 /// How texts become tokens, and tokens rows of the embedding table.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct TextConfig {
-    /// Lower-case first.
+    /// Lower-case first. (Unicode forms of the same characters are one in any case: NFKC.)
     pub lowercase: bool,
     /// A word needs this many occurrences in training texts for a row of its own.
     pub min_count: usize,

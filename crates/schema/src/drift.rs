@@ -107,18 +107,32 @@ impl Drift {
         starts.into_iter().map(|from| Stretch { from, domains: live_at(from) }).collect()
     }
 
-    /// By which texts a model is to be judged after `now` of `total` steps: those of this evaluation time, the
-    /// next one, and of these domains, the ones that the last step could see. At an evaluation time these
-    /// are all texts of the time; in between, no text of a domain that has yet to appear.
+    /// By which texts a model is to be judged after `now` of `total` steps, as evaluation time and domain. At an
+    /// evaluation time these are all texts of the time. In between they are of the domains that the last step
+    /// could see: of each the texts of the next time that asks about it or, where it ends before that, of the
+    /// last one that did. So a view knows nothing of what has yet to appear, nor of what is about to end.
     ///
-    /// They share a domain at least, in a run of as many steps as there are times.
-    pub fn view(&self, now: u64, total: u64) -> (u32, Vec<u32>) {
+    /// It is never empty in a run of as many steps as there are times.
+    pub fn view(&self, now: u64, total: u64) -> Vec<(u32, u32)> {
         let now = now.clamp(1, total);
-        let time = (1..self.times).find(|time| self.step_of(*time, total) >= now).unwrap_or(self.times);
-        if self.step_of(time, total) == now {
-            return (time, self.live_before(self.at(time)));
+        let next = (1..self.times).find(|time| self.step_of(*time, total) >= now).unwrap_or(self.times);
+        if self.step_of(next, total) == now {
+            return self.live_before(self.at(next)).into_iter().map(|domain| (next, domain)).collect();
         }
-        (time, self.domains(|[from, to]| step(from, total) < now && now <= step(to, total)))
+        let live = self.domains(|[from, to]| step(from, total) < now && now <= step(to, total));
+        live.into_iter().filter_map(|domain| Some((self.asked_about(domain, next)?, domain))).collect()
+    }
+
+    /// The first evaluation time from `next` on that asks about a domain, or else the last one before it.
+    fn asked_about(&self, domain: u32, next: u32) -> Option<u32> {
+        let asks = |time: &u32| self.live_before(self.at(*time)).contains(&domain);
+        (next..=self.times).find(asks).or_else(|| (1..next).rev().find(asks))
+    }
+
+    /// A domain whose window is so short that no step of a run of `total` steps sees it, with the window.
+    pub fn unseen(&self, total: u64) -> Option<(u32, [f64; 2])> {
+        let windows = (0..).zip(self.live.iter().copied());
+        windows.into_iter().find(|(_, [from, to])| step(*from, total) == step(*to, total))
     }
 
     fn domains(&self, is: impl Fn([f64; 2]) -> bool) -> Vec<u32> {
@@ -144,24 +158,10 @@ impl Drift {
         {
             return Err(format!("has domain {domain} live at no evaluation time; raise data.planted.times"));
         }
-        self.changes().windows(2).try_for_each(|stretch| self.check_stretch(stretch[0], stretch[1], &judged))
-    }
-
-    /// Between two changes something must be live, and still be live at the evaluation time that follows.
-    fn check_stretch(&self, from: f64, to: f64, judged: &[Vec<u32>]) -> Result<(), String> {
-        let live = self.live_before(to);
-        if live.is_empty() {
-            return Err(format!("leaves no domain live from {from} to {to}"));
-        }
-        let follows = |time: &u32| self.at(time - 1) < to && self.at(*time) > from;
-        let lost = |time: &u32| judged[*time as usize - 1].iter().all(|domain| !live.contains(domain));
-        match (1..=self.times).filter(follows).find(lost) {
+        let changes = self.changes();
+        match changes.windows(2).find(|stretch| self.live_before(stretch[1]).is_empty()) {
+            Some(stretch) => Err(format!("leaves no domain live from {} to {}", stretch[0], stretch[1])),
             None => Ok(()),
-            Some(time) => Err(format!(
-                "leaves nothing of what is live from {from} to {to} for the evaluation time {} that follows; \
-                 raise data.planted.times",
-                self.at(time)
-            )),
         }
     }
 }
@@ -221,33 +221,59 @@ mod tests {
     #[test]
     fn a_view_knows_nothing_of_what_has_yet_to_appear() {
         let drift = drift(&[[0.0, 0.5], [0.0, 1.0], [0.35, 1.0]], 10);
-        assert_eq!(drift.view(0, 100), (1, vec![0, 1]));
-        assert_eq!(drift.view(30, 100), (3, vec![0, 1]));
+        let view = |now| drift.view(now, 100);
+        let at = |time, domains: &[u32]| domains.iter().map(|domain| (time, *domain)).collect::<Vec<_>>();
+        assert_eq!(view(0), at(1, &[0, 1]));
+        assert_eq!(view(30), at(3, &[0, 1]));
         // Domain 2 is live at the next time, but not yet.
-        assert_eq!(drift.view(35, 100), (4, vec![0, 1]));
-        assert_eq!(drift.view(36, 100), (4, vec![0, 1, 2]));
-        assert_eq!(drift.view(50, 100), (5, vec![0, 1, 2]));
-        assert_eq!(drift.view(51, 100), (6, vec![1, 2]));
-        assert_eq!(drift.view(100, 100), (10, vec![1, 2]));
+        assert_eq!(view(35), at(4, &[0, 1]));
+        assert_eq!(view(36), at(4, &[0, 1, 2]));
+        assert_eq!(view(50), at(5, &[0, 1, 2]));
+        assert_eq!(view(51), at(6, &[1, 2]));
+        assert_eq!(view(100), at(10, &[1, 2]));
     }
 
     #[test]
-    fn every_view_has_a_domain_that_its_time_has() {
+    fn a_domain_that_ends_between_evaluation_times_is_asked_about_until_it_does() {
+        let drift = drift(&[[0.0, 0.45], [0.0, 1.0]], 10);
+        assert_eq!(drift.view(40, 100), [(4, 0), (4, 1)]);
+        // The next time, 0.5, does not ask about domain 0 any more, but training still sees it.
+        assert_eq!(drift.view(41, 100), [(4, 0), (5, 1)]);
+        assert_eq!(drift.view(45, 100), [(4, 0), (5, 1)]);
+        assert_eq!(drift.view(46, 100), [(5, 1)]);
+        // Nor is it refused that everything changes between two times.
+        let change = self::drift(&[[0.0, 0.3333], [0.3333, 1.0]], 10);
+        assert_eq!((change.view(32, 100), change.view(34, 100)), (vec![(3, 0)], vec![(4, 1)]));
+    }
+
+    #[test]
+    fn a_window_without_a_step_is_found() {
+        let drift = drift(&[[0.0, 1.0], [0.398, 0.402]], 10);
+        assert_eq!(drift.unseen(100), Some((1, [0.398, 0.402])));
+        assert_eq!(drift.unseen(1000), None);
+    }
+
+    #[test]
+    fn every_view_asks_about_all_that_the_last_step_saw() {
         let windows = [[0.0, 0.21], [0.13, 0.47], [0.3333, 0.6667], [0.5, 1.0], [0.0, 0.14]];
         let drift = drift(&windows, 10);
         for total in [10, 11, 37, 1000] {
             let times: Vec<u64> = (1..=10).map(|time| drift.step_of(time, total)).collect();
             assert!(times.is_sorted_by(|a, b| a < b), "{times:?}");
-            for now in 0..=total {
-                let (time, live) = drift.view(now, total);
-                let judged = drift.live_before(drift.at(time));
-                assert!(live.iter().any(|domain| judged.contains(domain)), "{now} of {total}");
+            for now in 1..=total {
+                let view = drift.view(now, total);
+                let is_there = |(time, domain)| drift.live_before(drift.at(time)).contains(&domain);
+                assert!(!view.is_empty() && view.iter().copied().all(is_there), "{now} of {total}: {view:?}");
+                let seen =
+                    drift.stretches(total).into_iter().rfind(|stretch| stretch.from < now).unwrap().domains;
+                let asked: Vec<u32> = view.iter().map(|(_, domain)| *domain).collect();
+                assert!(times.contains(&now) || asked == seen, "{now} of {total}: {view:?}");
             }
         }
     }
 
     #[test]
-    fn what_cannot_be_is_said_with_its_mend() {
+    fn what_cannot_be_is_said_with_its_fix() {
         let message = |live: &[[f64; 2]], times| planted(live, times).drift().unwrap_err().1;
         assert!(message(&[[0.5, 0.5]], 10).starts_with("has [0.5, 0.5]; must be"));
         assert!(message(&[[0.0, 1.5]], 10).contains("[0, 1.5]"));
@@ -256,8 +282,6 @@ mod tests {
         assert!(message(&[[0.0, 1.0], [0.41, 0.49]], 10).contains("domain 1 live at no evaluation time"));
         let lost = message(&[[0.0, 0.2], [0.2, 0.3], [0.3, 0.8], [0.0, 0.1], [0.8, 1.0]], 5);
         assert!(lost.contains("live at no"), "{lost}");
-        let lost = message(&[[0.0, 0.75], [0.75, 1.0]], 2);
-        assert!(lost.contains("from 0 to 0.75 for the evaluation time 1 that follows"), "{lost}");
         let config = PlantedConfig { domains: 3, ..planted(&[[0.0, 1.0]], 10) };
         assert!(config.drift().unwrap_err().1.starts_with("has 1 pairs for 3 domains"));
     }

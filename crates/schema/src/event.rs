@@ -53,7 +53,8 @@ pub enum Event {
         n_active_params: usize,
         /// Steps the run will take unless it stops early.
         total_steps: u64,
-        /// What a reader should know about the data: repeats, contradictions, what was held out.
+        /// What a reader should know about the data: repeats, contradictions, what was held out,
+        /// skipped, guessed or cut.
         notes: Vec<String>,
     },
     /// Means over the last `steps` steps.

@@ -35,8 +35,8 @@ pub use ablation::{AblationPlan, Cell, METRIC, PLAN_FORMAT, frozen_size};
 pub use axes::{ExpertAxes, ExpertAxis, ExpertRole, RowInit};
 pub use comparison::{ClaimKind, Comparison};
 pub use config::{
-    CsvConfig, DataConfig, DatasetKind, LayerKindConfig, ModelConfig, OptimConfig, PlantedConfig, Pooling,
-    RunConfig, ScheduleKind, Sst2Config, SubwordConfig, TextConfig, TrainConfig, Unit,
+    BadRows, CsvConfig, DataConfig, DatasetKind, LayerKindConfig, ModelConfig, OptimConfig, PlantedConfig,
+    Pooling, RunConfig, ScheduleKind, Sst2Config, SubwordConfig, TextConfig, TrainConfig, Unit,
 };
 pub use config_file::{ConfigError, config_differences, load_config, resolved_toml};
 pub use control::{ControlConfig, GrowInit, LabelSource, Move, PolicyKind, Saliency, StartConfig, StartFrom};

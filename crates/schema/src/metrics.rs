@@ -52,10 +52,45 @@ pub struct Metrics {
     pub loss: f64,
     /// Expected calibration error of the predicted class over 15 equal-width bins (Guo et al. 2017).
     pub ece: f64,
-    /// `confusion[true][predicted]`, counts.
+    /// `confusion[true][predicted]`, counts; empty with more than [`Metrics::CONFUSION_UP_TO`] classes.
     pub confusion: Vec<Vec<usize>>,
     /// Fraction of each class classified right (recall); `None` for a class without examples.
     pub per_class_accuracy: Vec<Option<f64>>,
     /// Accuracy per domain, in domain order; empty when the data set has none.
     pub per_domain: Vec<DomainAccuracy>,
+}
+
+impl Metrics {
+    /// Classes up to which there is a confusion matrix: it grows with their square.
+    pub const CONFUSION_UP_TO: usize = 1_000;
+
+    /// Whether a second evaluation of the same examples counted the same, class by class.
+    pub fn counts_as(&self, other: &Self) -> bool {
+        let counts = |metrics: &Self| (metrics.n, metrics.accuracy, metrics.macro_f1);
+        counts(self) == counts(other)
+            && self.per_class_accuracy == other.per_class_accuracy
+            && self.confusion == other.confusion
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_a_confusion_matrix_other_counts_are_still_seen() {
+        let metrics = |right: f64| Metrics {
+            n: 2,
+            accuracy: 0.5,
+            macro_f1: 0.5,
+            loss: 1.0,
+            ece: 0.1,
+            confusion: Vec::new(),
+            per_class_accuracy: vec![Some(right), Some(1.0 - right)],
+            per_domain: Vec::new(),
+        };
+        assert!(metrics(1.0).counts_as(&Metrics { loss: 2.0, ..metrics(1.0) }));
+        assert!(!metrics(1.0).counts_as(&metrics(0.0)));
+        assert!(!metrics(1.0).counts_as(&Metrics { confusion: vec![vec![1]], ..metrics(1.0) }));
+    }
 }

@@ -39,7 +39,8 @@ pub struct CellResult {
     pub best_step: u64,
     /// Sizes of the splits.
     pub splits: SplitSizes,
-    /// What a reader should know about the data: repeats, contradictions, what was held out.
+    /// What a reader should know about the data: repeats, contradictions, what was held out,
+    /// skipped, guessed or cut.
     pub notes: Vec<String>,
     /// Metrics on the selection split.
     pub selection: Metrics,

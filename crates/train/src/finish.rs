@@ -134,7 +134,7 @@ fn ask(
 /// A checkpoint must say of selection what it said when it was saved.
 fn check_repeated(judged: &Judged, now: &Metrics) -> Result<(), TrainError> {
     match &judged.loaded.checkpoint.manifest.selection {
-        Some(saved) if saved.confusion != now.confusion => Err(TrainError::Reevaluation {
+        Some(saved) if !saved.counts_as(now) => Err(TrainError::Reevaluation {
             path: judged.loaded.path.clone(),
             saved: saved.accuracy,
             now: now.accuracy,

@@ -39,7 +39,7 @@ impl Prepared {
     /// # Errors
     /// When the data cannot be read, or drifts with more evaluation times than the run has steps.
     pub fn new(config: &RunConfig) -> Result<Self, TrainError> {
-        let dataset = load(&config.data)?;
+        let dataset = load(&config.data, &config.text)?;
         let total_steps = total_steps(config, dataset.train.len());
         check_times(&dataset, total_steps)?;
         let vocabulary = Vocabulary::build(dataset.train.iter().map(|e| e.text.as_str()), &config.text);
@@ -76,13 +76,14 @@ impl Prepared {
     }
 
     /// What a model may be judged by after `step` of `total` steps: the selection split or, where the data
-    /// drifts, those of its texts that belong to the evaluation time that comes next and are live by now.
+    /// drifts, its texts of the domains that are live by now ([`Drift::view`]).
     pub fn selection_at(&self, step: u64, total: u64) -> Cow<'_, Split> {
         let Some(drift) = &self.drift else { return Cow::Borrowed(&self.selection) };
-        let (time, live) = drift.view(step, total);
-        let mut places = self.selection.places_of(Some(time));
-        places.retain(|&i| self.selection.domains[i].is_some_and(|domain| live.contains(&domain)));
-        self.selection.part(&places)
+        let (split, view) = (&self.selection, drift.view(step, total));
+        let asked =
+            |i: &usize| split.times[*i].zip(split.domains[*i]).is_some_and(|asked| view.contains(&asked));
+        let places: Vec<usize> = (0..split.texts.len()).filter(asked).collect();
+        split.part(&places)
     }
 
     /// The steps after which a model is judged by the texts of an evaluation time; none without drift.
@@ -98,13 +99,23 @@ fn total_steps(config: &RunConfig, train: usize) -> u64 {
     ((per_epoch as f64 * config.train.epochs).round() as u64).max(1)
 }
 
-/// A model is judged after a step, so that every evaluation time needs one of its own.
+/// A model is judged after a step, so that every evaluation time needs one of its own; and so does every domain,
+/// or the model would be judged by one that it never saw.
 fn check_times(dataset: &Dataset, total_steps: u64) -> Result<(), DataError> {
-    match dataset.drift.as_ref().map(Drift::times) {
-        Some(times) if u64::from(times) > total_steps => Err(DataError::Config {
-            key: "data.planted.times",
-            message: format!("is {times}, but the run has {total_steps} steps; raise train.epochs"),
-        }),
-        _ => Ok(()),
+    let Some(drift) = &dataset.drift else { return Ok(()) };
+    let times = drift.times();
+    if u64::from(times) > total_steps {
+        let message = format!("is {times}, but the run has {total_steps} steps; raise train.epochs");
+        return Err(DataError::Config { key: "data.planted.times", message });
+    }
+    match drift.unseen(total_steps) {
+        None => Ok(()),
+        Some((domain, [from, to])) => {
+            let message = format!(
+                "has domain {domain} live from {from} to {to}, which is none of the run's {total_steps} steps; \
+                 widen it, or raise train.epochs"
+            );
+            Err(DataError::Config { key: "data.planted.live", message })
+        }
     }
 }

@@ -91,7 +91,7 @@ fn reevaluate(loaded: &LoadedModel, prepared: &Prepared, path: &Path) -> Result<
     let accuracy = format!("{:.2} % on selection", 100.0 * now.accuracy);
     match &checkpoint.manifest.selection {
         None => Ok(format!("{accuracy}; the checkpoint says nothing to compare with")),
-        Some(saved) if saved.confusion == now.confusion => Ok(format!("{accuracy}, as when saved")),
+        Some(saved) if saved.counts_as(&now) => Ok(format!("{accuracy}, as when saved")),
         Some(saved) => {
             Err(TrainError::Reevaluation { path: path.into(), saved: saved.accuracy, now: now.accuracy })
         }

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used)] // a test that cannot go on should stop
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs,
     sync::{
         Arc,
@@ -144,7 +144,7 @@ fn steps_and_evaluations_see_only_what_is_live() {
     assert_eq!(domains(21), (Some(2), vec![0, 1, 2]));
     assert_eq!(domains(31), (Some(3), vec![1, 2]));
     assert_eq!(prepared.selection.texts.len(), plain.texts.len());
-    let data = moelt_data::load(&config().data).unwrap();
+    let data = moelt_data::load(&config().data, &config().text).unwrap();
     for step in 0..total {
         for example in prepared.train.at(step).examples {
             let live: &[u32] = match step {
@@ -208,4 +208,39 @@ fn more_times_than_steps_are_refused() {
     config.train.epochs = 0.1;
     let error = Prepared::new(&config).map(drop).unwrap_err().to_string();
     assert_eq!(error, "`data.planted.times`: is 4, but the run has 2 steps; raise train.epochs");
+}
+
+#[test]
+fn a_domain_that_ends_between_two_times_is_judged_until_it_does() {
+    let mut config = config();
+    // Domain 0 ends at step 36, between the times after 30 and 45 steps.
+    config.data.planted.live = vec![[0.0, 0.6], [0.0, 1.0], [0.3333, 1.0]];
+    let prepared = Prepared::new(&config).unwrap();
+    let asked = |step| {
+        let split = prepared.selection_at(step, prepared.total_steps);
+        let asked: BTreeSet<(u32, u32)> = split
+            .times
+            .iter()
+            .zip(&split.domains)
+            .map(|(time, domain)| (domain.unwrap(), time.unwrap()))
+            .collect();
+        asked.into_iter().collect::<Vec<_>>()
+    };
+    assert_eq!(asked(30), [(0, 2), (1, 2), (2, 2)]);
+    assert_eq!(asked(36), [(0, 2), (1, 3), (2, 3)], "of the time that has been, for want of a later one");
+    assert_eq!(asked(37), [(1, 3), (2, 3)]);
+    // A change of everything between two times is a run like another.
+    config.data.planted.live = vec![[0.0, 0.6], [0.6, 1.0], [0.6, 1.0]];
+    let folder = TempDir::new().unwrap();
+    let run = RunDir::new(folder.path().join("run"));
+    let ended = train(&config, &run, &Device::flex(), &AtomicBool::new(false), &mut ()).unwrap();
+    assert!(matches!(ended, Outcome::Finished(result) if result.per_time.len() == 4));
+}
+
+#[test]
+fn a_domain_that_no_step_sees_is_refused() {
+    let mut config = config();
+    config.data.planted.live[2] = [0.495, 0.505];
+    let error = Prepared::new(&config).map(drop).unwrap_err().to_string();
+    assert!(error.starts_with("`data.planted.live`: has domain 2 live from 0.495 to 0.505"), "{error}");
 }

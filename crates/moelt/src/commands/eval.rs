@@ -3,13 +3,16 @@
 use std::io::Write;
 
 use anyhow::bail;
-use moelt_data::{Example, read_examples};
+use moelt_data::{Example, Labelled, cut_note, read_examples};
 use moelt_eval::metrics;
 use moelt_schema::{CsvConfig, Metrics};
 use moelt_train::{LoadedModel, Prepared, Split, predict};
 
 use super::load;
 use crate::cli::{EvalArgs, SplitName};
+
+/// Classes up to which the confusion matrix is printed.
+const TABLE_UP_TO: usize = 20;
 
 pub(crate) fn run(args: &EvalArgs) -> anyhow::Result<()> {
     let device = args.device.open()?;
@@ -22,7 +25,7 @@ pub(crate) fn run(args: &EvalArgs) -> anyhow::Result<()> {
     let metrics = metrics(&predict(&loaded.evaluated(), &split), classes.len());
     let saved = &loaded.checkpoint.manifest.selection;
     if let (None, SplitName::Selection, Some(saved)) = (&args.file, args.split, saved)
-        && saved.confusion != metrics.confusion
+        && !saved.counts_as(&metrics)
     {
         bail!(
             "{}: selection accuracy was {} when saved and is {} now",
@@ -40,9 +43,14 @@ fn file_split(args: &EvalArgs, file: &str, loaded: &LoadedModel) -> anyhow::Resu
     let columns = CsvConfig {
         text_column: args.text_column.clone(),
         label_column: args.label_column.clone(),
+        bad_rows: args.bad_rows.into(),
         ..CsvConfig::default()
     };
-    let examples = read_examples(file, &loaded.checkpoint.manifest.classes, &columns)?;
+    let checkpoint = &loaded.checkpoint;
+    let Labelled { examples, mut notes } = read_examples(file, &checkpoint.manifest.classes, &columns)?;
+    let texts = examples.iter().map(|example| example.text.as_str());
+    notes.extend(cut_note(file, texts, &checkpoint.config.text));
+    super::say(&notes);
     let encode = |example: &Example| loaded.vocabulary.encode(&example.text);
     Ok(Split {
         texts: examples.iter().map(encode).collect(),
@@ -61,7 +69,12 @@ fn data_split(split: SplitName, loaded: &LoadedModel) -> anyhow::Result<Split> {
     }
     Ok(match split {
         SplitName::Selection => prepared.selection_at(manifest.step, prepared.total_steps).into_owned(),
-        SplitName::Verdict => prepared.verdict,
+        SplitName::Verdict => {
+            super::say(&[
+                "the verdict split (test) is for the last judgement; do not choose or tune by it".to_owned()
+            ]);
+            prepared.verdict
+        }
     })
 }
 
@@ -72,6 +85,18 @@ fn describe(metrics: &Metrics, classes: &[String]) -> String {
         format!("loss      {:.4} nats", metrics.loss),
         format!("ECE       {:.4}", metrics.ece),
     ];
+    if classes.len() <= TABLE_UP_TO {
+        lines.push(confusion_table(metrics, classes));
+    } else {
+        lines.push(format!("{} classes; --json has the confusion matrix", classes.len()));
+    }
+    lines.extend(metrics.per_domain.iter().map(|domain| {
+        format!("domain {}: {:.2} % (n = {})", domain.domain, 100.0 * domain.accuracy, domain.n)
+    }));
+    lines.join("\n") + "\n"
+}
+
+fn confusion_table(metrics: &Metrics, classes: &[String]) -> String {
     let mut table = comfy_table::Table::new();
     table.load_style(comfy_table::presets::UTF8_HORIZONTAL_ONLY);
     let predicted = classes.iter().map(|class| format!("said {class}"));
@@ -82,9 +107,5 @@ fn describe(metrics: &Metrics, classes: &[String]) -> String {
         let counts = row.iter().map(usize::to_string);
         table.add_row([classes[class].clone()].into_iter().chain(counts).chain([right]));
     }
-    lines.push(table.to_string());
-    lines.extend(metrics.per_domain.iter().map(|domain| {
-        format!("domain {}: {:.2} % (n = {})", domain.domain, 100.0 * domain.accuracy, domain.n)
-    }));
-    lines.join("\n") + "\n"
+    table.to_string()
 }

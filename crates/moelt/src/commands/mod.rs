@@ -1,4 +1,4 @@
-//! One file a command.
+//! One file per command.
 
 pub(crate) mod control;
 pub(crate) mod edit;
@@ -13,6 +13,11 @@ use std::path::Path;
 
 use burn::tensor::Device;
 use moelt_train::{LoadedModel, resolve_checkpoint};
+
+/// Notes about data, on standard error.
+fn say(notes: &[String]) {
+    notes.iter().for_each(|note| eprintln!("note: {note}"));
+}
 
 /// The checkpoint that a path means, loaded.
 fn load(path: &Path, device: &Device) -> anyhow::Result<LoadedModel> {

@@ -13,13 +13,17 @@ use anyhow::Context;
 use moelt_schema::{CellResult, RunDir, load_config};
 use moelt_train::{Observer, Outcome, train};
 
-use crate::{cli::TrainArgs, progress::Bar};
+use crate::{
+    cli::{BadRowsArg, TrainArgs},
+    progress::Bar,
+};
 
 /// Exit code of a run that was interrupted and can go on: 128 + SIGINT.
 const INTERRUPTED: u8 = 130;
 
 pub(crate) fn run(args: &TrainArgs) -> anyhow::Result<ExitCode> {
-    let config = load_config(&args.configs, &args.set)?;
+    let sets: Vec<String> = args.set.iter().cloned().chain(args.bad_rows.map(BadRowsArg::set)).collect();
+    let config = load_config(&args.configs, &sets)?;
     let device = args.device.open()?;
     let run = RunDir::new(&args.out);
     let interrupt = on_interrupt()?;
@@ -58,18 +62,20 @@ fn on_interrupt() -> anyhow::Result<Arc<AtomicBool>> {
     Ok(flag)
 }
 
+/// What was chosen by first; what was judged by last, so that nobody tunes on it by habit.
 fn summary(result: &CellResult, run: &RunDir) -> String {
     format!(
-        "{} seed {}: verdict {:.2} % (n = {}), selection {:.2} % (n = {}), {} parameters ({} active), {:.0} s → {}\n",
+        "{} seed {}: selection (validation) {:.2} % (n = {}), {} parameters ({} active), {:.0} s → {}\n\
+         verdict (test) {:.2} % (n = {}), judged once, at the end: do not choose or tune by it\n",
         result.arm,
         result.seed,
-        100.0 * result.verdict.accuracy,
-        result.verdict.n,
         100.0 * result.selection.accuracy,
         result.selection.n,
         result.n_params,
         result.n_active_params,
         result.seconds,
-        run.path().display()
+        run.path().display(),
+        100.0 * result.verdict.accuracy,
+        result.verdict.n,
     )
 }

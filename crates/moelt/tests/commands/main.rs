@@ -1,6 +1,6 @@
 //! Whole-program tests: the `moelt` binary, run as a user runs it.
 //!
-//! One test target with a module a topic, so that the binary's dependencies are linked once.
+//! One test target with a module per topic, so that the binary's dependencies are linked once.
 
 #![allow(clippy::unwrap_used)] // a test that cannot go on should stop
 
@@ -9,6 +9,7 @@ mod damage;
 mod edit;
 mod inputs;
 mod loop_rules;
+mod own_texts;
 mod resume;
 mod support;
 mod surgery;

@@ -205,7 +205,7 @@ fn a_finished_run_does_nothing_and_reports_the_same() {
     let folder = TempDir::new().unwrap();
     let run = Run::new(folder.path(), "run", TINY);
     let first = run.train().well();
-    assert!(first.stdout.starts_with("tiny seed 0: verdict "), "{}", first.stdout);
+    assert!(first.stdout.starts_with("tiny seed 0: selection (validation) "), "{}", first.stdout);
     let before = files(run.dir.path());
     assert_eq!(run.train().well().stdout, first.stdout);
     assert_eq!(files(run.dir.path()), before);

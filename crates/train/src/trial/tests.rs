@@ -177,7 +177,7 @@ fn forks_see_nothing_of_a_domain_that_has_yet_to_come() {
         config.train.epochs = 2.0;
     });
     assert_eq!(run.prepared.total_steps, TOTAL);
-    let train = moelt_data::load(&run.config.data).unwrap().train;
+    let train = moelt_data::load(&run.config.data, &run.config.text).unwrap().train;
     let arena = run.arena();
     let trial = Trial { candidates: Vec::new(), steps: 30 };
     for (now, domains) in [(20, vec![0, 1]), (21, vec![0, 1, 2]), (31, vec![1, 2])] {

@@ -1,0 +1,106 @@
+//! What a reader of results should know about texts: repeated ones, shared ones, ones that are cut.
+
+use std::collections::{HashMap, HashSet};
+
+use moelt_schema::TextConfig;
+
+use crate::{Example, key::keys, tokenizer::all_tokens};
+
+/// A note about texts that occur more than once, if there are any. They stay. `keys` are those of the examples.
+pub(crate) fn repeats(examples: &[Example], keys: &[String]) -> Option<String> {
+    // Occurrences, and the label while it is the same in all of them.
+    let mut seen: HashMap<&str, (usize, Option<u32>)> = HashMap::new();
+    for (example, key) in examples.iter().zip(keys) {
+        let (count, label) = seen.entry(key).or_insert((0, Some(example.label)));
+        *count += 1;
+        *label = label.filter(|&label| label == example.label);
+    }
+    let repeated = seen.values().filter(|(count, _)| *count > 1).count();
+    let contradictory = seen.values().filter(|(_, label)| label.is_none()).count();
+    (repeated > 0)
+        .then(|| format!("{repeated} texts are repeated, {contradictory} of them with different labels"))
+}
+
+/// A note for each two of three splits, given by name, that have texts in common.
+pub(crate) fn shared(splits: [(&str, &[Example]); 3], config: &TextConfig) -> Vec<String> {
+    let keyed = splits.map(|(name, examples)| (name, keys(examples, config)));
+    let pair = |(one, other): (usize, usize)| {
+        let ((one, keys), (other, others)) = (&keyed[one], &keyed[other]);
+        let others: HashSet<&String> = others.iter().collect();
+        let shared = keys.iter().filter(|key| others.contains(key)).count();
+        (shared > 0).then(|| format!("{one}: {shared} of {} texts are also in {other}", keys.len()))
+    };
+    [(1, 0), (2, 0), (2, 1)].into_iter().filter_map(pair).collect()
+}
+
+/// A note when `text.max_tokens` cuts some of the texts of `what`, a file or a split.
+///
+/// ```
+/// use moelt_schema::TextConfig;
+/// let config = TextConfig { max_tokens: 2, ..TextConfig::default() };
+/// let note = moelt_data::cut_note("a.csv", ["good", "a good, long film"], &config).unwrap();
+/// assert_eq!(note, "a.csv: 1 of 2 texts are cut at text.max_tokens = 2; the longest has 5 tokens");
+/// assert_eq!(moelt_data::cut_note("a.csv", ["good", "a film"], &config), None);
+/// ```
+pub fn cut_note<'a>(
+    what: &str,
+    texts: impl IntoIterator<Item = &'a str>,
+    config: &TextConfig,
+) -> Option<String> {
+    let (mut n, mut cut, mut longest) = (0, 0, 0);
+    for text in texts {
+        n += 1;
+        // Every token has a byte at least, and no ASCII character becomes several.
+        if text.is_ascii() && text.len() <= config.max_tokens {
+            continue;
+        }
+        let length = all_tokens(text, config).len();
+        cut += usize::from(length > config.max_tokens);
+        longest = longest.max(length);
+    }
+    let max = config.max_tokens;
+    (cut > 0).then(|| {
+        format!(
+            "{what}: {cut} of {n} texts are cut at text.max_tokens = {max}; the longest has {longest} tokens"
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn examples(rows: &[(&str, u32)]) -> (Vec<Example>, Vec<String>) {
+        let example =
+            |&(text, label): &(&str, u32)| Example { text: text.into(), label, domain: None, time: None };
+        let examples: Vec<Example> = rows.iter().map(example).collect();
+        let keys = keys(&examples, &TextConfig::default());
+        (examples, keys)
+    }
+
+    #[test]
+    fn repeats_are_texts_not_rows() {
+        let note = |rows| {
+            let (examples, keys) = examples(rows);
+            repeats(&examples, &keys)
+        };
+        assert_eq!(note(&[("a", 0), ("b", 0)]), None);
+        let repeated = note(&[("a", 0), ("A", 0), (" a", 0), ("b", 1), ("b", 0), ("Ｂ", 1), ("c", 1)]);
+        assert_eq!(repeated.unwrap(), "2 texts are repeated, 1 of them with different labels");
+    }
+
+    #[test]
+    fn shared_texts_are_counted_pair_by_pair_however_they_are_written() {
+        let rows: [&[(&str, u32)]; 3] =
+            [&[("a b", 0), ("c", 1)], &[("d", 0)], &[("A  B", 0), ("Ｄ", 1), ("e", 1)]];
+        let [train, selection, verdict] = rows.map(|rows| examples(rows).0);
+        let notes = |verdict| {
+            let splits = [("train", &train[..]), ("selection", &selection), ("test.csv", verdict)];
+            shared(splits, &TextConfig::default())
+        };
+        let expected =
+            ["test.csv: 1 of 3 texts are also in train", "test.csv: 1 of 3 texts are also in selection"];
+        assert_eq!(notes(&verdict), expected);
+        assert!(notes(&verdict[2..]).is_empty());
+    }
+}
