@@ -29,6 +29,16 @@ pub enum ReplayError {
         /// Why.
         cause: PlanError,
     },
+    /// A plan of an earlier step than the one before it.
+    #[error("edit log, plan {index}: is of step {step}, after one of step {after}")]
+    Order {
+        /// Its place in the log, from 0.
+        index: usize,
+        /// Its step.
+        step: u64,
+        /// The step of the plan before it.
+        after: u64,
+    },
     /// The replayed layout is another than the recorded one.
     #[error("the edit log leads to {} experts with next id {}, the layout says {} with next id {}",
         replayed.n_experts(), replayed.next_id().0, recorded.n_experts(), recorded.next_id().0)]
@@ -123,16 +133,28 @@ impl EditLog {
     /// # Errors
     /// When a plan does not fit.
     pub fn layout_at(&self, step: u64) -> Result<Layout, ReplayError> {
-        let mut layout = self.initial.clone();
-        for (index, plan) in self.plans.iter().enumerate().take_while(|(_, plan)| plan.step <= step) {
-            let checked = plan.clone().check(&layout, &Limits::default());
-            layout =
-                checked.map_err(|cause| ReplayError::Plan { index, step: plan.step, cause })?.after().clone();
+        self.replay(step, |_, _| ())
+    }
+
+    /// Applies the plans up to and including step `until` in order and shows the layout after each.
+    fn replay(&self, until: u64, mut seen: impl FnMut(u64, &Layout)) -> Result<Layout, ReplayError> {
+        let (mut layout, mut after) = (self.initial.clone(), 0);
+        for (index, plan) in self.plans.iter().enumerate() {
+            let step = plan.step;
+            if step < after {
+                return Err(ReplayError::Order { index, step, after });
+            }
+            after = step;
+            if step <= until {
+                let checked = plan.clone().check(&layout, &Limits::default());
+                layout = checked.map_err(|cause| ReplayError::Plan { index, step, cause })?.after().clone();
+                seen(step, &layout);
+            }
         }
         Ok(layout)
     }
 
-    /// Makes sure that the plans up to step `step` lead to `recorded`.
+    /// Makes sure that the plans, which are in order, lead to `recorded` at step `step`.
     ///
     /// # Errors
     /// When they do not.
@@ -149,16 +171,14 @@ impl EditLog {
     /// # Errors
     /// When a plan does not fit.
     pub fn counts(&self) -> Result<Vec<(u64, usize)>, ReplayError> {
-        let after = |plan: &Plan| Ok((plan.step, self.layout_at(plan.step)?.n_experts()));
         let mut counts = vec![(0, self.initial.n_experts())];
-        for plan in &self.plans {
-            let now = after(plan)?;
+        self.replay(u64::MAX, |step, layout| {
             // Plans of one step count once.
-            if counts.len() > 1 && counts.last().is_some_and(|(step, _)| *step == now.0) {
+            if counts.len() > 1 && counts.last().is_some_and(|(last, _)| *last == step) {
                 counts.pop();
             }
-            counts.push(now);
-        }
+            counts.push((step, layout.n_experts()));
+        })?;
         Ok(counts)
     }
 
@@ -278,7 +298,10 @@ mod tests {
         assert!(matches!(log.check(10, &now), Err(ReplayError::Other { .. })));
         let json = serde_json::to_string(&log).unwrap();
         assert_eq!(serde_json::from_str::<EditLog>(&json).unwrap(), log);
-        log.plans.remove(0);
+        log.plans.swap(0, 1);
+        let order = ReplayError::Order { index: 1, step: 10, after: 20 };
+        assert_eq!([log.layout_at(5), log.layout_at(20)], [Err(order.clone()), Err(order)]);
+        log.plans.remove(1);
         assert_eq!(log.layout_at(20).unwrap().n_experts(), 1);
         log.plans[0].edits = vec![prune(2)];
         assert!(matches!(log.layout_at(20), Err(ReplayError::Plan { index: 0, step: 20, .. })));

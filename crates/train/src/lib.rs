@@ -17,6 +17,7 @@ mod events;
 mod finish;
 mod groups;
 mod joint;
+mod memory;
 mod offline;
 mod openings;
 mod other_runs;
