@@ -1,22 +1,25 @@
-//! Ctrl-C: the children get it from the terminal and stop by themselves; xtask starts no new ones.
+//! Ctrl-C, SIGTERM and SIGHUP: xtask starts no new cells and passes every signal on to those that run.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    process::Child,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use anyhow::{Context, Result};
+use rustix::process::{Pid, Signal, kill_process};
 
 /// Exit code after an interruption, as shells have it (128 + SIGINT).
 pub(crate) const INTERRUPTED: u8 = 130;
 
-/// Whether the user wants to stop.
+/// How often the user has asked to stop.
 #[derive(Clone, Default)]
-pub(crate) struct Interrupt(Arc<AtomicBool>);
+pub(crate) struct Interrupt(Arc<AtomicUsize>);
 
 impl Interrupt {
-    /// Raised by Ctrl-C (and by SIGTERM or SIGHUP, which running cells do not hear of: they run on
-    /// to their ends).
+    /// Raised by Ctrl-C, SIGTERM and SIGHUP.
     ///
     /// # Errors
     /// When the process already handles Ctrl-C.
@@ -24,18 +27,30 @@ impl Interrupt {
         let interrupt = Self::default();
         let raised = interrupt.clone();
         ctrlc::set_handler(move || {
-            raised.raise();
+            raised.0.fetch_add(1, Ordering::Relaxed);
             eprintln!("\nstopping; cells that are running write a checkpoint first");
         })
         .context("handling Ctrl-C")?;
         Ok(interrupt)
     }
 
+    /// Stops everything because one cell was asked to stop; it is no second signal to those that know already.
     pub(crate) fn raise(&self) {
-        self.0.store(true, Ordering::Relaxed);
+        // That it is raised already is just as good.
+        let _ = self.0.compare_exchange(0, 1, Ordering::Relaxed, Ordering::Relaxed);
     }
 
     pub(crate) fn is_raised(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+        self.0.load(Ordering::Relaxed) > 0
+    }
+
+    /// Passes on to a cell what it has not been told yet: the first signal lets it write a checkpoint, the second
+    /// ends it at once. Cells are in process groups of their own, so that no terminal tells them too.
+    pub(crate) fn pass_on(&self, cell: &Child, told: &mut usize) {
+        while *told < self.0.load(Ordering::Relaxed) {
+            *told += 1;
+            // A cell that has just ended needs no signal.
+            let _ = kill_process(Pid::from_child(cell), Signal::INT);
+        }
     }
 }

@@ -128,42 +128,38 @@ impl EditLog {
         self.plans.push(plan.plan().clone());
     }
 
-    /// The layout after every plan up to and including step `step`.
+    /// The layout after all plans.
+    ///
+    /// # Errors
+    /// When a plan does not fit.
+    pub fn layout(&self) -> Result<Layout, ReplayError> {
+        self.layout_at(u64::MAX)
+    }
+
+    /// The layout that the checkpoint of a run has after `step` steps. A plan of that step comes after it: a decision
+    /// opens the step that follows.
     ///
     /// # Errors
     /// When a plan does not fit.
     pub fn layout_at(&self, step: u64) -> Result<Layout, ReplayError> {
-        self.replay(step, |_, _| ())
+        let before = self.layouts().take_while(|layout| layout.as_ref().map_or(true, |(at, _)| *at < step));
+        before.last().unwrap_or(Ok((0, self.initial.clone()))).map(|(_, layout)| layout)
     }
 
-    /// Applies the plans up to and including step `until` in order and shows the layout after each.
-    fn replay(&self, until: u64, mut seen: impl FnMut(u64, &Layout)) -> Result<Layout, ReplayError> {
-        let (mut layout, mut after) = (self.initial.clone(), 0);
-        for (index, plan) in self.plans.iter().enumerate() {
-            let step = plan.step;
-            if step < after {
-                return Err(ReplayError::Order { index, step, after });
-            }
-            after = step;
-            if step <= until {
-                let checked = plan.clone().check(&layout, &Limits::default());
-                layout = checked.map_err(|cause| ReplayError::Plan { index, step, cause })?.after().clone();
-                seen(step, &layout);
-            }
-        }
-        Ok(layout)
-    }
-
-    /// Makes sure that the plans, which are in order, lead to `recorded` at step `step`.
+    /// Makes sure that all plans, in the order of their steps, lead to `recorded`.
     ///
     /// # Errors
     /// When they do not.
-    pub fn check(&self, step: u64, recorded: &Layout) -> Result<(), ReplayError> {
-        let replayed = self.layout_at(step)?;
-        if replayed == *recorded {
-            return Ok(());
-        }
-        Err(ReplayError::Other { replayed: Box::new(replayed), recorded: Box::new(recorded.clone()) })
+    pub fn check(&self, recorded: &Layout) -> Result<(), ReplayError> {
+        same(self.layout()?, recorded)
+    }
+
+    /// Makes sure that the checkpoint after `step` steps has the layout `recorded`.
+    ///
+    /// # Errors
+    /// When it has not.
+    pub fn check_at(&self, step: u64, recorded: &Layout) -> Result<(), ReplayError> {
+        same(self.layout_at(step)?, recorded)
     }
 
     /// Experts over all layers, as (step, number): at the beginning and after every plan.
@@ -172,14 +168,31 @@ impl EditLog {
     /// When a plan does not fit.
     pub fn counts(&self) -> Result<Vec<(u64, usize)>, ReplayError> {
         let mut counts = vec![(0, self.initial.n_experts())];
-        self.replay(u64::MAX, |step, layout| {
+        for layout in self.layouts() {
+            let (step, layout) = layout?;
             // Plans of one step count once.
             if counts.len() > 1 && counts.last().is_some_and(|(last, _)| *last == step) {
                 counts.pop();
             }
             counts.push((step, layout.n_experts()));
-        })?;
+        }
         Ok(counts)
+    }
+
+    /// Step and layout after each plan. The first that does not fit, or is out of order, is the last item.
+    fn layouts(&self) -> impl Iterator<Item = Result<(u64, Layout), ReplayError>> {
+        let (mut now, mut after) = (Some(self.initial.clone()), 0);
+        self.plans.iter().enumerate().map_while(move |(index, plan)| {
+            let (step, before) = (plan.step, now.take()?);
+            if step < after {
+                return Some(Err(ReplayError::Order { index, step, after }));
+            }
+            after = step;
+            let checked = plan.clone().check(&before, &Limits::default());
+            now = checked.as_ref().ok().map(|checked| checked.after().clone());
+            let after = checked.map(|checked| (step, checked.after().clone()));
+            Some(after.map_err(|cause| ReplayError::Plan { index, step, cause }))
+        })
     }
 
     /// Where an expert comes from, also one that is gone; none when the layer never had it.
@@ -202,6 +215,13 @@ impl EditLog {
         }
         Some(Lineage { birth: birth?, merged })
     }
+}
+
+fn same(replayed: Layout, recorded: &Layout) -> Result<(), ReplayError> {
+    if replayed == *recorded {
+        return Ok(());
+    }
+    Err(ReplayError::Other { replayed: Box::new(replayed), recorded: Box::new(recorded.clone()) })
 }
 
 fn grown(init: &ExpertInit, step: u64) -> Birth {
@@ -290,20 +310,22 @@ mod tests {
     fn the_log_replays_to_any_step() {
         let prune = |expert| Edit::Prune { layer: LAYER, expert: ExpertId(expert) };
         let mut log = log(LayerKind::Moe { top_k: 1 }, 2, vec![grow(2, ExpertInit::Fresh), prune(0)]);
-        let now = log.layout_at(20).unwrap();
+        let now = log.layout().unwrap();
         assert_eq!(now.layers()[0].experts, [1, 2].map(ExpertId));
-        assert_eq!(log.layout_at(9).unwrap(), log.initial);
+        assert_eq!(log.layout_at(10).unwrap(), log.initial, "the plan of a step comes after its checkpoint");
+        assert_eq!([11, 20, 21].map(|step| log.layout_at(step).unwrap().n_experts()), [3, 3, 2]);
         assert_eq!(log.counts().unwrap(), [(0, 2), (10, 3), (20, 2)]);
-        log.check(20, &now).unwrap();
-        assert!(matches!(log.check(10, &now), Err(ReplayError::Other { .. })));
+        log.check(&now).unwrap();
+        log.check_at(21, &now).unwrap();
+        assert!(matches!(log.check_at(20, &now), Err(ReplayError::Other { .. })));
+        assert!(matches!(log.check(&log.initial), Err(ReplayError::Other { .. })));
         let json = serde_json::to_string(&log).unwrap();
         assert_eq!(serde_json::from_str::<EditLog>(&json).unwrap(), log);
         log.plans.swap(0, 1);
-        let order = ReplayError::Order { index: 1, step: 10, after: 20 };
-        assert_eq!([log.layout_at(5), log.layout_at(20)], [Err(order.clone()), Err(order)]);
+        assert_eq!(log.layout(), Err(ReplayError::Order { index: 1, step: 10, after: 20 }));
         log.plans.remove(1);
-        assert_eq!(log.layout_at(20).unwrap().n_experts(), 1);
+        assert_eq!(log.layout().unwrap().n_experts(), 1);
         log.plans[0].edits = vec![prune(2)];
-        assert!(matches!(log.layout_at(20), Err(ReplayError::Plan { index: 0, step: 20, .. })));
+        assert!(matches!(log.layout(), Err(ReplayError::Plan { index: 0, step: 20, .. })));
     }
 }

@@ -21,7 +21,7 @@ impl Manifest {
     /// What is wrong: the key, its value and what it must be.
     pub fn check(&self, config: &RunConfig) -> Result<(), String> {
         self.check_origin(config)?;
-        self.edits.check(self.step, &self.layout).map_err(|error| error.to_string())?;
+        self.edits.check(&self.layout).map_err(|error| error.to_string())?;
         if let Some(plan) = self.edits.plans.iter().find(|plan| plan.step > self.step) {
             return Err(format!("edits: has a plan of step {}, but this is step {}", plan.step, self.step));
         }

@@ -124,7 +124,8 @@ impl CellResult {
     /// Refuses what no run can have written.
     fn check(&self) -> Result<(), String> {
         let Self { steps, best_step, flops, measuring_flops, layout, .. } = self;
-        self.edits.check(*best_step, layout).map_err(|error| error.to_string())?;
+        let replayed = self.edits.layout().and_then(|_| self.edits.check_at(*best_step, layout));
+        replayed.map_err(|error| error.to_string())?;
         if steps > &MAX_STEPS || best_step > steps {
             return Err(format!("best_step: is {best_step} of {steps} steps; {MAX_STEPS} are possible"));
         }

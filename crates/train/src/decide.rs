@@ -1,14 +1,15 @@
-//! Decision points: the policy looks at the window, and what it decides is done and written down.
+//! Decision points: the policy looks at the window, and what it decides is written down and done.
 
 use burn::module::Module;
 use moelt_control::{Action, Decision, LiveGradient, OtherRuns, Policy, StatsWindow, policy};
 use moelt_schema::{
-    ControlConfig, Digest, Event, ExpertId, LayerId, LayerSums, Plan, PolicyState, RunConfig,
+    ControlConfig, DecisionWindow, Digest, Event, ExpertId, LayerId, LayerSums, Plan, PolicyState, RunConfig,
 };
 
 use crate::{
     Prepared, Split, StepReport, TrainError, TrainState,
     effect::Outputs,
+    interrupt::Interrupt,
     other_runs::{script, taught},
     trial::Arena,
 };
@@ -48,37 +49,40 @@ impl Control {
         Ok(Self { policy, total_steps, script })
     }
 
-    /// Whether there is something to decide after this many steps.
+    /// Whether there is something to decide after this many steps, before the next one.
     pub(crate) fn is_due(&self, config: &ControlConfig, step: u64) -> bool {
-        step.is_multiple_of(config.every) && step < self.total_steps
+        step > 0 && step.is_multiple_of(config.every) && step < self.total_steps
     }
 
-    /// Lets the policy decide and does what it says. Gives the events to be logged.
+    /// Lets the policy decide and does what it says. Every decision is logged before it is acted on, so that the log
+    /// tells of a measurement that is under way.
+    ///
+    /// # Errors
+    /// When the run is asked to stop before the decision is made: nothing of the state has changed.
     pub(crate) fn decide(
         &mut self,
         state: &mut TrainState,
-        config: &RunConfig,
-        prepared: &Prepared,
-    ) -> Result<Vec<Event>, TrainError> {
-        let selection = &*prepared.selection_at(state.step, self.total_steps);
-        let seen = std::mem::take(&mut state.progress.decision_window);
+        arena: &Arena<'_>,
+        log: &mut dyn FnMut(Event) -> Result<(), TrainError>,
+    ) -> Result<(), TrainError> {
+        let seen = state.progress.decision_window.clone();
         let (opening, layout) = (opening(state), state.layout.clone());
         let window = self.window(state.step, &seen.layers, seen.mean_loss(), &opening);
         let mut decision = self.policy.decide(&window, &layout);
-        let mut events = vec![event(&decision)];
+        log(event(&decision))?;
         if let Action::Measure(trial) = decision.action {
-            let arena = Arena { config, prepared, selection, total_steps: self.total_steps };
             let effects = arena.measure(state, &trial)?;
             decision = self.policy.observe(&window, &layout, &effects);
-            events.push(event(&decision));
+            log(event(&decision))?;
         }
+        state.progress.decision_window = DecisionWindow::default();
         self.remember(state);
         if let Action::Apply(edits) = decision.action {
             let Decision { reason, evidence, .. } = decision;
             let plan = Plan { step: state.step, edits, reason, evidence };
-            events.push(carry_out(state, config, selection, plan)?);
+            log(carry_out(state, arena.config, arena.selection, plan)?)?;
         }
-        Ok(events)
+        Ok(())
     }
 
     /// Lets a head learn from the step that was just taken.
@@ -141,9 +145,11 @@ fn carry_out(
 ) -> Result<Event, TrainError> {
     let first: Vec<usize> = (0..TEXTS.min(selection.texts.len())).collect();
     let texts = &*selection.part(&first);
-    let before = Outputs::of(&state.model.valid(), texts);
+    // Few texts, and an edit that has begun is carried out.
+    let outputs = |state: &TrainState| Outputs::of(&state.model.valid(), texts, Interrupt::never());
+    let before = outputs(state)?;
     let checked = plan.check(&state.layout, &config.control.limits())?;
     state.edit(&checked, &config.optim, config.control.opening)?;
-    let effect = before.effect(&Outputs::of(&state.model.valid(), texts));
+    let effect = before.effect(&outputs(state)?);
     Ok(Event::Edit { plan: checked.plan().clone(), layout: state.layout.clone(), effect })
 }

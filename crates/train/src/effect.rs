@@ -4,7 +4,7 @@ use moelt_data::in_order;
 use moelt_model::{Classifier, Mode};
 use moelt_schema::EditEffect;
 
-use crate::{Split, evaluate::model_input};
+use crate::{Split, TrainError, evaluate::model_input, interrupt::Interrupt};
 
 /// Texts per batch: only memory depends on it.
 const BATCH: usize = 256;
@@ -29,9 +29,17 @@ pub(crate) struct PairedLoss {
 
 impl Outputs {
     /// Those of a model without autodiff.
-    pub(crate) fn of(model: &Classifier, split: &Split) -> Self {
+    ///
+    /// # Errors
+    /// When the run is asked to stop.
+    pub(crate) fn of(
+        model: &Classifier,
+        split: &Split,
+        interrupt: Interrupt<'_>,
+    ) -> Result<Self, TrainError> {
         let (mut logits, mut losses, mut flops) = (Vec::new(), Vec::new(), 0);
         for batch in in_order(&split.texts, &split.labels, BATCH) {
+            interrupt.check()?;
             let input = model_input(&batch);
             flops += model.forward_flops(&input);
             let output = model.forward(&input, Mode::Eval).logits;
@@ -41,7 +49,7 @@ impl Outputs {
             losses.extend(rows.map(|(row, label)| cross_entropy(row, *label as usize)));
             logits.extend(output);
         }
-        Self { logits, losses, flops }
+        Ok(Self { logits, losses, flops })
     }
 
     /// Mean cross entropy, nats.

@@ -27,6 +27,10 @@ pub enum TrainError {
         /// Why.
         cause: io::Error,
     },
+    /// Asked to stop in the middle of something that is done whole or not at all. [`train`](crate::train) answers
+    /// with [`Outcome::Interrupted`](crate::Outcome::Interrupted) instead.
+    #[error("interrupted")]
+    Interrupted,
     /// The folder holds a run of another config.
     #[error(
         "{}: holds a run of another config ({differences}); choose another --out, or delete the folder to start anew",

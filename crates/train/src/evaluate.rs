@@ -7,6 +7,8 @@ use moelt_data::{Encoded, TokenBatch, in_order};
 use moelt_model::{Classifier, Mode, ModelInput};
 use moelt_schema::Prediction;
 
+use crate::{TrainError, interrupt::Interrupt};
+
 /// Encoded texts with what is known about them.
 #[derive(Clone, Debug, Default)]
 pub struct Split {
@@ -46,8 +48,18 @@ const BATCH: usize = 256;
 /// What `model` says of every text of `split`, in the split's order. Batches are cut by length and do
 /// not depend on anything but the split, so the same weights give the same bits.
 pub fn predict(model: &Classifier, split: &Split) -> Vec<Prediction> {
+    predict_unless(Interrupt::never(), model, split).expect("nobody interrupts")
+}
+
+/// The same, given up when the run is asked to stop.
+pub(crate) fn predict_unless(
+    interrupt: Interrupt<'_>,
+    model: &Classifier,
+    split: &Split,
+) -> Result<Vec<Prediction>, TrainError> {
     let mut predictions: Vec<Option<Prediction>> = vec![None; split.texts.len()];
     for batch in in_order(&split.texts, &split.labels, BATCH) {
+        interrupt.check()?;
         let logits = model.forward(&model_input(&batch), Mode::Eval).logits;
         let [_, n_classes] = logits.dims();
         let probabilities: Vec<f32> =
@@ -60,7 +72,7 @@ pub fn predict(model: &Classifier, split: &Split) -> Vec<Prediction> {
             });
         }
     }
-    predictions.into_iter().map(|p| p.expect("every example is in one batch")).collect()
+    Ok(predictions.into_iter().map(|p| p.expect("every example is in one batch")).collect())
 }
 
 /// The model's view of a batch.

@@ -52,6 +52,11 @@ impl EventLog {
         Ok(record)
     }
 
+    /// Where the log stands.
+    pub fn position(&self) -> EventsPosition {
+        self.position
+    }
+
     /// Makes sure that everything up to the returned position is on disk.
     ///
     /// # Errors

@@ -12,8 +12,8 @@ use moelt_schema::{
 };
 
 use crate::{
-    CheckpointStore, LoadedModel, Prepared, Split, TrainError, TrainState, other_runs::read_decisions,
-    predict,
+    CheckpointStore, LoadedModel, Prepared, Split, TrainError, TrainState, evaluate::predict_unless,
+    interrupt::Interrupt, other_runs::read_decisions,
 };
 
 /// A model that the run is judged by.
@@ -34,7 +34,8 @@ struct Answers {
 }
 
 /// Evaluates what the run is judged by on selection, where it must repeat what was saved, and on the verdict
-/// split; writes predictions and, last, `result.json`.
+/// split; writes predictions and, last, `result.json`. Interrupted, it leaves nothing undone: the run is saved, and
+/// the same call ends it.
 pub(crate) fn finish(
     config: &RunConfig,
     run: &RunDir,
@@ -42,12 +43,13 @@ pub(crate) fn finish(
     store: &CheckpointStore,
     state: &TrainState,
     device: &Device,
+    interrupt: Interrupt<'_>,
 ) -> Result<CellResult, TrainError> {
     let judged = judged(prepared, store, state, device)?;
     let n_classes = prepared.classes.len();
     let mut files = BTreeMap::new();
     let mut judge = |name: &str, split: &Split| -> Result<Answers, TrainError> {
-        let answers = ask(&judged, split, n_classes);
+        let answers = ask(&judged, split, n_classes, interrupt)?;
         let (name, csv) = (RunDir::predictions_name(name), predictions_to_csv(&answers.all));
         let file = run.path().join(&name);
         write_atomically(&file, csv.as_bytes()).map_err(TrainError::io(file))?;
@@ -111,16 +113,22 @@ fn judged(
 }
 
 /// Asks each model about the texts of its time.
-fn ask(judged: &[Judged], split: &Split, n_classes: usize) -> Answers {
+fn ask(
+    judged: &[Judged],
+    split: &Split,
+    n_classes: usize,
+    interrupt: Interrupt<'_>,
+) -> Result<Answers, TrainError> {
     let mut all: Vec<Option<Prediction>> = vec![None; split.texts.len()];
     let mut each = Vec::new();
     for Judged { time, model, .. } in judged {
         let places = split.places_of(*time);
-        let predictions = predict(model, &split.part(&places));
+        let predictions = predict_unless(interrupt, model, &split.part(&places))?;
         each.push(metrics(&predictions, n_classes));
         places.into_iter().zip(predictions).for_each(|(place, said)| all[place] = Some(said));
     }
-    Answers { all: all.into_iter().map(|said| said.expect("every time has its model")).collect(), each }
+    let all = all.into_iter().map(|said| said.expect("every time has its model")).collect();
+    Ok(Answers { all, each })
 }
 
 /// A checkpoint must say of selection what it said when it was saved.

@@ -16,6 +16,7 @@ mod evaluate;
 mod events;
 mod finish;
 mod groups;
+mod interrupt;
 mod joint;
 mod memory;
 mod offline;

@@ -2,8 +2,8 @@
 
 use std::{
     fs::{self, File, TryLockError},
-    path::Path,
-    sync::atomic::{AtomicBool, Ordering},
+    path::{Path, PathBuf},
+    sync::atomic::AtomicBool,
     time::Instant,
 };
 
@@ -17,7 +17,8 @@ use moelt_schema::{
 
 use crate::{
     CheckpointError, CheckpointStore, EventLog, LoadedModel, Prepared, TrainError, TrainState,
-    budget::total_steps, decide::Control, finish, predict, start::start, state::schedule,
+    budget::total_steps, decide::Control, finish, interrupt::Interrupt, predict, start::start,
+    state::schedule, trial::Arena,
 };
 
 /// Is told how a run goes: a progress bar, a test, nothing (`()`).
@@ -70,13 +71,16 @@ pub fn train(
         CheckpointStore::open(run.checkpoints(), config.train.keep_last)?.pin(prepared.judged_after());
     let session = Session::open(config, run, prepared, store, device, observer)?;
     session.observer.started(&session.prepared, session.state.step, session.total);
-    let (session, end) = session.run(interrupt)?;
+    let (session, end) = session.run(Interrupt::new(interrupt))?;
     let Session { prepared, store, state, .. } = session;
+    let interrupted = Outcome::Interrupted { step: state.step };
     match end {
-        End::Interrupted => Ok(Outcome::Interrupted { step: state.step }),
+        End::Interrupted => Ok(interrupted),
         End::Trained => {
-            let result = finish::finish(config, run, &prepared, &store, &state, device)?;
-            Ok(Outcome::Finished(Box::new(result)))
+            match finish::finish(config, run, &prepared, &store, &state, device, Interrupt::new(interrupt)) {
+                Err(TrainError::Interrupted) => Ok(interrupted),
+                result => Ok(Outcome::Finished(Box::new(result?))),
+            }
         }
     }
 }
@@ -138,6 +142,8 @@ enum End {
 struct Session<'a> {
     config: &'a RunConfig,
     prepared: Prepared,
+    /// Of the run.
+    folder: PathBuf,
     store: CheckpointStore,
     events: EventLog,
     state: TrainState,
@@ -160,6 +166,7 @@ impl<'a> Session<'a> {
         device: &Device,
         observer: &'a mut dyn Observer,
     ) -> Result<Self, TrainError> {
+        let folder = run.path().to_owned();
         let Some(path) = store.newest()? else {
             let (mut state, note) = start(config, &prepared, device)?;
             let total = total_steps(config, &prepared, &state.model)?;
@@ -172,8 +179,19 @@ impl<'a> Session<'a> {
             note.iter().for_each(|note| tracing::info!("{note}"));
             let events = EventLog::open(&run.events(), EventsPosition::default())?;
             let saved = None;
-            let mut session =
-                Self { config, prepared, store, events, state, control, total, saved, clock, observer };
+            let mut session = Self {
+                config,
+                prepared,
+                folder,
+                store,
+                events,
+                state,
+                control,
+                total,
+                saved,
+                clock,
+                observer,
+            };
             session.log_start(note)?;
             return Ok(session);
         };
@@ -196,11 +214,12 @@ impl<'a> Session<'a> {
         claim_folder(config, run)?;
         store.forget_after(state.step)?;
         let (saved, clock) = (Some(state.step), Instant::now());
-        Ok(Self { config, prepared, store, events, state, control, total, saved, clock, observer })
+        Ok(Self { config, prepared, folder, store, events, state, control, total, saved, clock, observer })
     }
 
-    /// Trains until the end or an interrupt; says which.
-    fn run(mut self, interrupt: &AtomicBool) -> Result<(Self, End), TrainError> {
+    /// Trains until the end or an interrupt; says which. A checkpoint stands between two steps, and before the
+    /// decision that the second of them begins with.
+    fn run(mut self, interrupt: Interrupt<'_>) -> Result<(Self, End), TrainError> {
         let reason = loop {
             if self.state.step >= self.total {
                 break StopReason::Completed;
@@ -208,11 +227,9 @@ impl<'a> Session<'a> {
             if self.out_of_patience() {
                 break StopReason::EarlyStopping;
             }
-            if interrupt.load(Ordering::Relaxed) {
-                if self.saved != Some(self.state.step) {
-                    self.save(None, false)?;
-                }
-                return Ok((self, End::Interrupted));
+            match self.open_step(interrupt) {
+                Err(TrainError::Interrupted) => return Ok((self, End::Interrupted)),
+                decided => decided?,
             }
             let batch = self.prepared.train.at(self.state.step);
             let report;
@@ -234,8 +251,39 @@ impl<'a> Session<'a> {
         Ok((self, End::Trained))
     }
 
-    /// Whatever is due after a step: window, decision, evaluation, checkpoint; all of it before the next step, so
-    /// that a checkpoint never stands between two of them.
+    /// What opens a step: a decision, if one is due.
+    ///
+    /// # Errors
+    /// When the run is asked to stop. It has then been saved as it was before the decision, whose lines in the log
+    /// a resumed run writes anew.
+    fn open_step(&mut self, interrupt: Interrupt<'_>) -> Result<(), TrainError> {
+        let position = self.events.position();
+        let decided = interrupt.check().and_then(|()| self.decide(interrupt));
+        if let Err(TrainError::Interrupted) = decided
+            && self.saved != Some(self.state.step)
+        {
+            self.events.sync()?;
+            self.save_at(position, None, false)?;
+        }
+        decided
+    }
+
+    fn decide(&mut self, interrupt: Interrupt<'_>) -> Result<(), TrainError> {
+        let Self { config, prepared, folder, state, control, total, clock, events, observer, .. } = self;
+        if !control.is_due(&config.control, state.step) {
+            return Ok(());
+        }
+        let selection = &*prepared.selection_at(state.step, *total);
+        let arena = Arena { config, prepared, selection, total_steps: *total, folder, interrupt };
+        let (step, seconds) = (state.step, state.progress.seconds);
+        control.decide(state, &arena, &mut |event| {
+            let record = events.append(step, seconds + clock.elapsed().as_secs_f64(), event)?;
+            observer.logged(&record);
+            Ok(())
+        })
+    }
+
+    /// Whatever is due after a step: window, evaluation, checkpoint.
     fn after_step(&mut self) -> Result<(), TrainError> {
         let (step, train) = (self.state.step, &self.config.train);
         let last = step == self.total;
@@ -244,10 +292,6 @@ impl<'a> Session<'a> {
             if train.eval_every > 0 { train.eval_every } else { self.prepared.train.per_epoch() };
         if due(train.log_every) || last {
             self.log_window()?;
-        }
-        if self.control.is_due(&self.config.control, step) {
-            let events = self.control.decide(&mut self.state, self.config, &self.prepared)?;
-            events.into_iter().try_for_each(|event| self.log(event))?;
         }
         let judged = self.prepared.judged_after().any(|judged| judged == step);
         let selection = if due(eval_every) || judged || last { Some(self.evaluate()?) } else { None };
@@ -293,8 +337,18 @@ impl<'a> Session<'a> {
     }
 
     fn save(&mut self, selection: Option<Metrics>, best: bool) -> Result<(), TrainError> {
-        self.count_seconds();
         let position = self.events.sync()?;
+        self.save_at(position, selection, best)
+    }
+
+    /// Saves with the event log as it was at `position`.
+    fn save_at(
+        &mut self,
+        position: EventsPosition,
+        selection: Option<Metrics>,
+        best: bool,
+    ) -> Result<(), TrainError> {
+        self.count_seconds();
         let mut checkpoint = self.state.checkpoint(self.config, &self.prepared, selection, position)?;
         if let Some((what, value)) = checkpoint.not_finite() {
             return Err(self.not_finite(self.state.step, what, value)?);

@@ -123,6 +123,22 @@ impl TrainState {
         }
     }
 
+    /// A fork without the average: for those who start it over.
+    pub(crate) fn without_average(&self) -> Self {
+        let Self { step, layout, edits, model, optimizer, average: _, progress, groups, streams } = self;
+        Self {
+            step: *step,
+            layout: layout.clone(),
+            edits: edits.clone(),
+            model: model.clone(),
+            optimizer: optimizer.clone(),
+            average: None,
+            progress: progress.clone(),
+            groups: groups.clone(),
+            streams: *streams,
+        }
+    }
+
     /// Starts the average over, when averaging is on; it takes in every step, as there may be few.
     pub(crate) fn restart_average(&mut self, optim: &OptimConfig) {
         self.average = new_average(&self.model, &self.groups, &OptimConfig { ema_every: 1, ..optim.clone() });

@@ -2,17 +2,23 @@
 //!
 //! The state itself is not touched but for what it cost: forks are clones, and batches are those that the run is
 //! going to see, drawn from a copy of their order; where the data drifts, those that it would see if it drifted no
-//! more. A fork is looked at as the run will be judged: by the average of its weights, where the run averages.
-//! That is the average since the fork, so that what is older does not blur what the edit does.
+//! more. So a trial rehearses the coming steps: what it measures holds the luck of their batch order. A fork is
+//! looked at as the run will be judged: by the average of its weights, where the run averages. That is the average
+//! since the fork, so that what is older does not blur what the edit does.
+//!
+//! One fork is in memory at a time. Between two legs of a race the others wait in files.
+
+use std::path::Path;
 
 use moelt_control::{Gain, MeasuredEffect, Replicate, Trial, race};
-use moelt_data::Batches;
-use moelt_schema::{Edit, Evidence, Plan, RunConfig};
+use moelt_schema::{Edit, RunConfig};
 
-use crate::{
-    Prepared, Split, TrainError, TrainState,
-    effect::{Outputs, PairedLoss},
-};
+use crate::{Prepared, Split, TrainError, TrainState, effect::PairedLoss, interrupt::Interrupt};
+
+mod fork;
+mod waiting;
+
+use fork::{Came, Fork, Leg, Track};
 
 /// What forks train and are compared with.
 pub(crate) struct Arena<'a> {
@@ -21,13 +27,14 @@ pub(crate) struct Arena<'a> {
     /// What a model may be judged by now.
     pub(crate) selection: &'a Split,
     pub(crate) total_steps: u64,
+    /// Where forks wait for one another.
+    pub(crate) folder: &'a Path,
+    pub(crate) interrupt: Interrupt<'a>,
 }
 
-/// A fork that trains.
-struct Fork {
-    edits: Vec<Edit>,
-    /// None once its loss was not a number.
-    state: Option<TrainState>,
+/// A candidate in a race.
+struct Racer {
+    fork: Fork,
     /// How it compared with keeping when it was looked at last.
     seen: Seen,
     runs: bool,
@@ -44,15 +51,9 @@ struct Seen {
 
 /// One race of all candidates.
 struct Race<'a> {
-    arena: &'a Arena<'a>,
-    batches: Batches,
-    /// The batch of the first step.
-    first_batch: u64,
-    texts: &'a Split,
-    keep: TrainState,
-    forks: Vec<Fork>,
-    /// Of all that was done.
-    flops: u64,
+    track: Track<'a>,
+    keep: Fork,
+    racers: Vec<Racer>,
 }
 
 impl Arena<'_> {
@@ -67,14 +68,21 @@ impl Arena<'_> {
     ) -> Result<Vec<MeasuredEffect>, TrainError> {
         // After the last step of the run there is nothing to be gained.
         let steps = trial.steps.min(self.total_steps.saturating_sub(state.step));
+        // Without training an expert whose share rises gradually would do nothing at all.
+        let opening = if trial.steps == 0 { 0 } else { self.config.control.opening };
+        let start = &*state;
+        let race = |first_batch, texts| {
+            let track = Track::new(self, start, first_batch, texts, opening);
+            Race::of(track, &trial.candidates).run(steps)
+        };
         if !self.config.control.replicate {
-            let (seen, flops) = Race::of(self, state, trial, state.step, self.selection)?.run(steps)?;
+            let (seen, flops) = race(state.step, self.selection)?;
             state.pay(flops);
             return Ok(effects(trial, seen, None));
         }
         let (even, odd) = (self.half(0), self.half(1));
-        let (seen, flops) = Race::of(self, state, trial, state.step, &even)?.run(steps)?;
-        let (again, more) = Race::of(self, state, trial, state.step + steps, &odd)?.run(steps)?;
+        let (seen, flops) = race(state.step, &even)?;
+        let (again, more) = race(state.step + steps, &odd)?;
         state.pay(flops + more);
         Ok(effects(trial, seen, Some(again)))
     }
@@ -116,6 +124,19 @@ impl Seen {
         difference: PairedLoss { mean: f64::NAN, standard_error: f64::NAN },
     };
 
+    /// How a fork compares with the one that keeps; a fork that diverged, or is to be compared with one, gave no
+    /// number.
+    fn of(came: &Came, keep: &Came) -> Self {
+        let steps = came.steps.min(keep.steps);
+        match (&came.outputs, &keep.outputs) {
+            (Some(outputs), Some(keep)) => {
+                let difference = outputs.against(keep);
+                Self { steps, loss_keep: keep.loss(), loss: outputs.loss(), difference }
+            }
+            _ => Self { steps, ..Self::NOTHING },
+        }
+    }
+
     fn effect(&self, edits: &[Edit]) -> MeasuredEffect {
         MeasuredEffect {
             edits: edits.to_vec(),
@@ -129,106 +150,47 @@ impl Seen {
 }
 
 impl<'a> Race<'a> {
-    fn of(
-        arena: &'a Arena<'a>,
-        state: &TrainState,
-        trial: &Trial,
-        first_batch: u64,
-        texts: &'a Split,
-    ) -> Result<Self, TrainError> {
-        let config = arena.config;
-        // Without training an expert that is let in gradually would do nothing at all.
-        let opening = if trial.steps == 0 { 0 } else { config.control.opening };
-        let fork = |edits: &Vec<Edit>| {
-            let mut fork = state.clone();
-            let plan = Plan {
-                step: state.step,
-                edits: edits.clone(),
-                reason: String::new(),
-                evidence: Evidence::default(),
-            };
-            fork.edit(&plan.check(&state.layout, &config.control.limits())?, &config.optim, opening)?;
-            fork.restart_average(&config.optim);
-            Ok(Fork { edits: edits.clone(), state: Some(fork), seen: Seen::NOTHING, runs: true })
-        };
-        let forks = trial.candidates.iter().map(fork).collect::<Result<_, TrainError>>()?;
-        let batches = arena.prepared.train.clone().known_after(state.step);
-        let mut keep = state.clone();
-        keep.restart_average(&config.optim);
-        Ok(Self { arena, batches, first_batch, texts, keep, forks, flops: 0 })
+    fn of(track: Track<'a>, candidates: &[Vec<Edit>]) -> Self {
+        let racer =
+            |edits: &Vec<Edit>| Racer { fork: Fork::new(edits.clone()), seen: Seen::NOTHING, runs: true };
+        Self { track, keep: Fork::new(Vec::new()), racers: candidates.iter().map(racer).collect() }
     }
 
     /// Trains all forks for `steps` steps, but for those that are clear before, and gives what was seen of each
     /// and what all of it cost.
     fn run(mut self, steps: u64) -> Result<(Vec<Seen>, u64), TrainError> {
-        let every = self.arena.config.control.race_every;
-        for step in 1..=steps {
-            if !self.train(step) {
+        for leg in Leg::all(steps, self.track.arena.config.control.race_every) {
+            if self.racers.iter().all(|racer| !racer.runs) {
                 break;
             }
-            if every > 0 && step.is_multiple_of(every) && step < steps {
-                self.look(step)?;
+            self.run_leg(leg)?;
+            if leg.goes_on {
                 self.stop_the_clear();
             }
         }
-        self.look(steps)?;
-        Ok((self.forks.into_iter().map(|fork| fork.seen).collect(), self.flops))
+        Ok((self.racers.into_iter().map(|racer| racer.seen).collect(), self.track.flops))
     }
 
-    /// One step of every fork that runs; false when none does.
-    fn train(&mut self, step: u64) -> bool {
-        let mut running = self.forks.iter_mut().filter(|fork| fork.runs).peekable();
-        if running.peek().is_none() {
-            return false;
-        }
-        let (config, total) = (self.arena.config, self.arena.total_steps);
-        let batch = self.batches.at(self.first_batch + step - 1);
-        let mut train = |state: TrainState| {
-            let before = state.progress.flops;
-            let (state, report) = state.train_step(&batch, config, total);
-            self.flops += state.progress.flops - before;
-            (state, report.is_finite())
-        };
-        for fork in running {
-            fork.state = fork.state.take().map(&mut train).filter(|(_, finite)| *finite).map(|(s, _)| s);
-            if fork.state.is_none() {
-                (fork.runs, fork.seen) = (false, Seen { steps: step, ..Seen::NOTHING });
-            }
-        }
-        let (keep, finite) = train(self.keep.clone());
-        self.keep = keep;
-        if !finite {
-            // It is a step behind: there is nothing that the others could be compared with.
-            for fork in self.forks.iter_mut().filter(|fork| fork.runs) {
-                (fork.runs, fork.seen) = (false, Seen { steps: step, ..Seen::NOTHING });
-            }
-        }
-        finite
-    }
-
-    /// Compares every fork that runs with keeping.
-    fn look(&mut self, steps: u64) -> Result<(), TrainError> {
-        if self.forks.iter().all(|fork| !fork.runs) {
-            return Ok(());
-        }
-        let keep = Outputs::of(&self.keep.evaluated()?, self.texts);
-        self.flops += keep.flops;
-        for fork in self.forks.iter_mut().filter(|fork| fork.runs) {
-            let Some(state) = &fork.state else { continue };
-            let outputs = Outputs::of(&state.evaluated()?, self.texts);
-            self.flops += outputs.flops;
-            let difference = outputs.against(&keep);
-            fork.seen = Seen { steps, loss_keep: keep.loss(), loss: outputs.loss(), difference };
+    /// Takes every fork that runs through a leg and compares it with the one that keeps.
+    fn run_leg(&mut self, leg: Leg) -> Result<(), TrainError> {
+        let keep = self.track.run(&mut self.keep, leg)?;
+        for racer in self.racers.iter_mut().filter(|racer| racer.runs) {
+            let came = match keep.outputs {
+                Some(_) => self.track.run(&mut racer.fork, leg)?,
+                None => Came { steps: keep.steps, outputs: None },
+            };
+            racer.runs = came.outputs.is_some();
+            racer.seen = Seen::of(&came, &keep);
         }
         Ok(())
     }
 
     fn stop_the_clear(&mut self) {
-        let control = &self.arena.config.control;
-        let gain = |fork: &Fork| Gain::of(&fork.seen.effect(&fork.edits), control.expert_cost);
-        let gains: Vec<Gain> = self.forks.iter().map(gain).collect();
+        let control = &self.track.arena.config.control;
+        let gain = |racer: &Racer| Gain::of(&racer.seen.effect(&racer.fork.edits), control.expert_cost);
+        let gains: Vec<Gain> = self.racers.iter().map(gain).collect();
         let goes_on = race(&gains, control.confidence);
-        self.forks.iter_mut().zip(goes_on).for_each(|(fork, goes_on)| fork.runs &= goes_on);
+        self.racers.iter_mut().zip(goes_on).for_each(|(racer, goes_on)| racer.runs &= goes_on);
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File, OpenOptions},
-    os::unix::process::ExitStatusExt,
+    os::unix::process::{CommandExt, ExitStatusExt},
     path::Path,
     process::{Child, Command, ExitStatus, Stdio},
     thread,
@@ -13,7 +13,7 @@ use anyhow::{Context, Result, anyhow};
 use moelt_schema::{Cell, CellResult, create_folders, resolved_toml, write_atomically};
 
 use super::{folder::CellFiles, progress::CellBar, tail::EventTail};
-use crate::interrupt::INTERRUPTED;
+use crate::interrupt::{INTERRUPTED, Interrupt};
 
 /// How often a running cell is looked at.
 const POLL: Duration = Duration::from_millis(100);
@@ -25,7 +25,7 @@ const SIGINT: i32 = 2;
 pub(super) enum Ended {
     /// With a complete result.
     Finished(Box<CellResult>),
-    /// By Ctrl-C, with a checkpoint to go on from.
+    /// By a signal, with a checkpoint to go on from.
     Interrupted,
     /// In any other way.
     Failed(String),
@@ -35,14 +35,20 @@ pub(super) enum Ended {
 ///
 /// # Errors
 /// When it cannot be started, or another process is running it.
-pub(super) fn run(command: &mut Command, files: &CellFiles, cell: &Cell, bar: &mut CellBar) -> Result<Ended> {
+pub(super) fn run(
+    command: &mut Command,
+    files: &CellFiles,
+    cell: &Cell,
+    bar: &mut CellBar,
+    interrupt: &Interrupt,
+) -> Result<Ended> {
     let log = locked_log(&files.log)?;
     // It need not be there.
     let _ = fs::remove_file(&files.failed);
     write_atomically(&files.config, resolved_toml(&cell.config).as_bytes())
         .with_context(|| files.config.display().to_string())?;
     let child = train(command, files, &log).spawn().with_context(|| format!("starting {command:?}"))?;
-    let status = watch(child, EventTail::new(files.run.events()), bar)?;
+    let status = watch(child, EventTail::new(files.run.events()), bar, interrupt)?;
     let ended = judge(status, files, cell);
     if let Ended::Failed(reason) = &ended {
         note_failure(files, reason)?;
@@ -90,14 +96,22 @@ fn train<'a>(command: &'a mut Command, files: &CellFiles, log: &File) -> &'a mut
         .stdin(Stdio::null())
         .stdout(into_log())
         .stderr(into_log())
+        .process_group(0)
 }
 
-/// Waits for the child and shows how far it is.
-fn watch(mut child: Child, mut tail: EventTail, bar: &mut CellBar) -> Result<ExitStatus> {
+/// Waits for the child, shows how far it is, and tells it to stop when the user wants to.
+fn watch(
+    mut child: Child,
+    mut tail: EventTail,
+    bar: &mut CellBar,
+    interrupt: &Interrupt,
+) -> Result<ExitStatus> {
+    let mut told = 0;
     loop {
         if let Some(status) = child.try_wait().context("waiting for a cell")? {
             return Ok(status);
         }
+        interrupt.pass_on(&child, &mut told);
         bar.show(tail.poll());
         thread::sleep(POLL);
     }

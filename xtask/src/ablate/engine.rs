@@ -131,11 +131,13 @@ impl<'a> Engine<'a> {
         let mut command = Command::new(&self.binary);
         // Configs name files, and the runs a cell builds on, from the root.
         command.current_dir(self.workspace.root());
-        let ended = files.claim(owner).and_then(|()| cell::run(&mut command, &files, cell, &mut bar));
+        let ended = files
+            .claim(owner)
+            .and_then(|()| cell::run(&mut command, &files, cell, &mut bar, &self.interrupt));
         let ended = ended.unwrap_or_else(not_run);
         bar.end();
         if matches!(ended, Ended::Interrupted) {
-            // The terminal's Ctrl-C may reach the child before it reaches xtask; then it is known now.
+            // Somebody may have stopped this cell alone: what is wanted is that everything stops.
             self.interrupt.raise();
         }
         ended

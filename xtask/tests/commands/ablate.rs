@@ -320,35 +320,37 @@ fn the_default_name_tells_what_deviates_from_the_preset() {
     assert!(names[1].starts_with("planted-standard-"), "{names:?}");
 }
 
+/// xtask alone gets the signal, as from a job scheduler; the cells hear of it from xtask.
 #[test]
-fn ctrl_c_starts_no_new_cell_and_says_how_to_go_on() {
-    let workspace = TestWorkspace::new();
-    let plan = workspace.plan("test", &["--phases", "7a,7b3", "--seeds", "3"]);
-    plan.cells.iter().for_each(|cell| workspace.prepare_to_wait(cell));
-    let log = fs::File::create(workspace.path("stderr")).unwrap();
-    let mut xtask = workspace.command(&["ablate", "run", "--name", "test"]);
-    // A process group of its own, as a terminal would give it.
-    let mut xtask = xtask.process_group(0).stderr(log).spawn().unwrap();
-    let waiting =
-        |cell: usize| workspace.path(&format!("runs/test/cells/{}/wait", plan.cells[cell].id)).exists();
-    for _ in 0..600 {
-        if waiting(0) && waiting(1) {
-            break;
+fn a_signal_stops_the_cells_that_run_starts_no_new_one_and_says_how_to_go_on() {
+    for signal in ["INT", "TERM"] {
+        let workspace = TestWorkspace::new();
+        let plan = workspace.plan("test", &["--phases", "7a,7b3", "--seeds", "3"]);
+        plan.cells.iter().for_each(|cell| workspace.prepare_to_wait(cell));
+        let log = fs::File::create(workspace.path("stderr")).unwrap();
+        let mut xtask = workspace.command(&["ablate", "run", "--name", "test"]).stderr(log).spawn().unwrap();
+        let waiting =
+            |cell: usize| workspace.path(&format!("runs/test/cells/{}/wait", plan.cells[cell].id)).exists();
+        for _ in 0..600 {
+            if waiting(0) && waiting(1) {
+                break;
+            }
+            thread::sleep(Duration::from_millis(50));
         }
-        thread::sleep(Duration::from_millis(50));
-    }
-    // Time for the stand-in to set its trap after the copy.
-    thread::sleep(Duration::from_millis(300));
-    let interrupt = Command::new("sh").arg("-c").arg(format!("kill -INT -{}", xtask.id())).status().unwrap();
-    assert!(interrupt.success());
-    assert_eq!(xtask.wait().unwrap().code(), Some(130));
-    assert_eq!(workspace.calls().len(), 2);
-    let text = fs::read_to_string(workspace.path("stderr")).unwrap();
-    assert!(text.contains("cargo xtask ablate run --name test"), "{text}");
-    let text = workspace.xtask(&["ablate", "collect", "--name", "test"], 0);
-    // What needs an interrupted cell has not failed: it runs when that one is finished.
-    for cell in &plan.cells {
-        assert!(text.contains(&format!("missing {}", cell.id)), "{text}");
+        // Time for the stand-in to set its trap after the copy.
+        thread::sleep(Duration::from_millis(300));
+        let kill =
+            Command::new("kill").args([&format!("-{signal}"), &xtask.id().to_string()]).status().unwrap();
+        assert!(kill.success());
+        assert_eq!(xtask.wait().unwrap().code(), Some(130), "{signal}");
+        assert_eq!(workspace.calls().len(), 2, "{signal}");
+        let text = fs::read_to_string(workspace.path("stderr")).unwrap();
+        assert!(text.contains("cargo xtask ablate run --name test"), "{text}");
+        let text = workspace.xtask(&["ablate", "collect", "--name", "test"], 0);
+        // What needs an interrupted cell has not failed: it runs when that one is finished.
+        for cell in &plan.cells {
+            assert!(text.contains(&format!("missing {}", cell.id)), "{text}");
+        }
     }
 }
 

@@ -50,6 +50,8 @@ pub(crate) enum Moment {
     Between,
     /// As soon as a checkpoint counts an evaluation that was not the best.
     Waiting,
+    /// While a trial runs: what is wanted measured is the last line of the log, and this process has written it.
+    Measuring,
     /// After the last step, before the result is there.
     Stopped,
 }
@@ -81,6 +83,12 @@ fn is_stopped(run: &Run) -> bool {
     fs::read_to_string(run.dir.events()).is_ok_and(|log| log.contains(r#""event":"stop""#))
 }
 
+/// The last line of the log, whole or not.
+fn last_line(run: &Run) -> String {
+    let log = fs::read_to_string(run.dir.events()).unwrap_or_default();
+    log.lines().last().unwrap_or_default().to_owned()
+}
+
 /// What the latest checkpoint says; 0 when it is just being replaced.
 pub(crate) fn evaluations_since_best(run: &Run) -> u64 {
     let manifest = run.pointed("latest").map(|name| run.checkpoint(&name).join("manifest.json"));
@@ -96,6 +104,7 @@ fn start_until(run: &Run, moment: Moment) -> Child {
     const LIMIT: Duration = Duration::from_secs(120);
     let begun = Instant::now();
     let mut moves: Vec<Sight> = vec![Sight::of(run)];
+    let said = last_line(run);
     let mut child = run.command().stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     loop {
         let now = Sight::of(run);
@@ -110,6 +119,10 @@ fn start_until(run: &Run, moment: Moment) -> Child {
             Moment::Pointed(times) => moved >= times,
             Moment::Between => moved >= 1 && now.log > moves[moved].log,
             Moment::Waiting => evaluations_since_best(run) > 0,
+            Moment::Measuring => {
+                let line = last_line(run);
+                line != said && line.contains(r#""choice":"measure""#) && line.ends_with('}')
+            }
             Moment::Stopped => is_stopped(run),
         };
         if reached {
@@ -139,7 +152,10 @@ pub(crate) fn kill_surely(run: &Run, moment: Moment) {
 
 /// Sends a signal at `moment`; says how the run ended.
 fn signal(run: &Run, moment: Moment, name: &str) -> Ended {
-    let child = start_until(run, moment);
+    stop(start_until(run, moment), name)
+}
+
+fn stop(child: Child, name: &str) -> Ended {
     let sent = Command::new("kill").args([&format!("-{name}"), &child.id().to_string()]).status().unwrap();
     assert!(sent.success());
     Ended::from(child.wait_with_output().unwrap())
@@ -216,6 +232,60 @@ fn a_run_that_is_interrupted_writes_a_checkpoint_and_goes_on_bit_identically() {
     }
     go_on(&interrupted);
     // Checkpoints of interrupts count among the last ones that are kept, so that others may be there.
+    let named = ["latest", "best"].map(|pointer| whole.pointed(pointer).unwrap());
+    assert_same(&whole, &interrupted, &named);
+}
+
+/// Two trials of 2,400 steps on forks each; without them the run takes a moment.
+const MEASURING: &str = "
+arm = 'measuring'
+[data.planted]
+train = 19200
+selection = 64
+verdict = 64
+[model]
+n_experts = 4
+[optim]
+ema_decay = 0.9
+[train]
+batch_size = 32
+epochs = 2.0
+checkpoint_every = 300
+[control]
+policy = 'lookahead'
+every = 500
+warmup = 0.0
+until = 1.0
+cooldown = 0
+horizon = 600
+race_every = 200
+confidence = 0.0
+";
+
+#[test]
+fn a_trial_that_is_interrupted_stops_at_once_and_is_held_again_bit_identically() {
+    let folder = TempDir::new().unwrap();
+    let whole = Run::new(folder.path(), "whole", MEASURING);
+    whole.train().well();
+    let measured = |run: &Run| run.events().iter().filter(|event| event["choice"] == "measure").count();
+    assert!(measured(&whole) >= 2, "{:?}", whole.events());
+    let interrupted = Run::new(folder.path(), "interrupted", MEASURING);
+    for (turn, name) in ["INT", "TERM"].into_iter().cycle().take(10).enumerate() {
+        let child = start_until(&interrupted, Moment::Measuring);
+        // Somewhere in the trial, another place each time.
+        thread::sleep(Duration::from_millis(turn as u64 * 37 % 100));
+        let ended = stop(child, name);
+        assert_eq!(ended.code, Some(130), "{}", ended.stderr);
+        assert!(ended.stderr.contains("interrupted after step 500;"), "{}", ended.stderr);
+        let last: serde_json::Value = serde_json::from_str(&last_line(&interrupted)).unwrap();
+        assert_eq!(
+            (&last["choice"], &last["step"]),
+            (&"measure".into(), &500.into()),
+            "the log tells of the trial"
+        );
+        assert_eq!(interrupted.pointed("latest").unwrap(), "step-00000500");
+    }
+    go_on(&interrupted);
     let named = ["latest", "best"].map(|pointer| whole.pointed(pointer).unwrap());
     assert_same(&whole, &interrupted, &named);
 }

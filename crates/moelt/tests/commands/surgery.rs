@@ -117,7 +117,7 @@ fn the_layout_replays_from_the_edits_at_every_step() {
         let plans: Vec<Plan> = edits.iter().map(|(plan, ..)| plan.clone()).collect();
         assert_eq!(result.edits.plans, plans, "{name}");
         for (plan, layout, _) in &edits {
-            assert_eq!(result.edits.layout_at(plan.step).unwrap(), *layout, "{name}, step {}", plan.step);
+            assert_eq!(result.edits.layout_at(plan.step + 1).unwrap(), *layout, "{name}, step {}", plan.step);
         }
         let Event::Start { layout, .. } = &records(run)[0].event else { panic!("{name} has no start") };
         assert_eq!(result.edits.initial, *layout, "{name}");
@@ -125,7 +125,7 @@ fn the_layout_replays_from_the_edits_at_every_step() {
         for step in 1..=result.steps {
             let manifest = manifest(run, step);
             assert_eq!(manifest.layout, result.edits.layout_at(step).unwrap(), "{name}, step {step}");
-            let so_far: Vec<Plan> = plans.iter().filter(|plan| plan.step <= step).cloned().collect();
+            let so_far: Vec<Plan> = plans.iter().filter(|plan| plan.step < step).cloned().collect();
             assert_eq!(manifest.edits.plans, so_far, "{name}, step {step}");
         }
     }

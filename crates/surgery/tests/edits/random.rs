@@ -215,7 +215,7 @@ proptest! {
             let Ok(plan) = run.check(edits(&run, &draws)) else { continue };
             run = edit_and_check(&run, &plan);
             log.push(&plan);
-            log.check(run.step, &run.layout).unwrap();
+            log.check(&run.layout).unwrap();
         }
         assert_learns(run);
     }

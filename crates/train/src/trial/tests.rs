@@ -1,11 +1,15 @@
 //! Trials: what they leave as it was, see, count and refuse.
 
+use std::sync::atomic::AtomicBool;
+
 use burn::tensor::Device;
 use moelt_control::{Action, OtherRuns, StatsWindow, policy};
 use moelt_optim::{export, import};
 use moelt_schema::{LayerId, PolicyState};
 
-use super::*;
+use tempfile::TempDir;
+
+use super::{waiting::Waiting, *};
 
 const CONFIG: &str = "
     [data.planted]
@@ -33,6 +37,8 @@ struct Run {
     config: RunConfig,
     prepared: Prepared,
     state: TrainState,
+    folder: TempDir,
+    interrupt: AtomicBool,
 }
 
 impl Run {
@@ -44,12 +50,20 @@ impl Run {
         for step in 0..3 {
             state = state.train_step(&prepared.train.at(step), &config, TOTAL).0;
         }
-        Self { config, prepared, state }
+        let (folder, interrupt) = (TempDir::new().unwrap(), AtomicBool::new(false));
+        Self { config, prepared, state, folder, interrupt }
     }
 
     fn arena(&self) -> Arena<'_> {
         let selection = &self.prepared.selection;
-        Arena { config: &self.config, prepared: &self.prepared, selection, total_steps: TOTAL }
+        Arena {
+            config: &self.config,
+            prepared: &self.prepared,
+            selection,
+            total_steps: TOTAL,
+            folder: self.folder.path(),
+            interrupt: Interrupt::new(&self.interrupt),
+        }
     }
 
     /// Lets the policy ask, spoils these candidates, measures, and lets the policy answer.
@@ -62,9 +76,9 @@ impl Run {
         let Action::Measure(asked) = policy.decide(&window, &state.layout).action else { panic!() };
         let trial = Trial { steps, ..asked };
         let arena = self.arena();
-        let mut race = Race::of(&arena, state, &trial, state.step, arena.selection).unwrap();
+        let mut race = race_of(&arena, state, &trial);
         for at in spoilt {
-            spoil(race.forks[*at].state.as_mut().unwrap());
+            spoil(&race.track, &mut race.racers[*at].fork);
         }
         let (seen, _) = race.run(steps).unwrap();
         let decision = policy.observe(&window, &state.layout, &effects(&trial, seen.clone(), None));
@@ -72,11 +86,18 @@ impl Run {
     }
 }
 
-/// Every weight is no number.
-fn spoil(state: &mut TrainState) {
+fn race_of<'a>(arena: &'a Arena<'a>, state: &'a TrainState, trial: &Trial) -> Race<'a> {
+    let track = Track::new(arena, state, state.step, arena.selection, arena.config.control.opening);
+    Race::of(track, &trial.candidates)
+}
+
+/// A fork of which every weight is no number.
+fn spoil(track: &Track<'_>, fork: &mut Fork) {
+    let mut state = track.begin(&fork.edits).unwrap();
     let mut weights = export(&state.model);
     weights.values_mut().for_each(|tensor| tensor.data.fill(f32::NAN));
     state.model = import(state.model.clone(), weights).unwrap();
+    fork.waiting = Some(Waiting::new(&state, track.arena.folder).unwrap());
 }
 
 /// Bits of what was seen.
@@ -140,8 +161,8 @@ fn where_keeping_diverges_there_is_nothing_to_compare_with() {
     let prune =
         |at: usize| vec![Edit::Prune { layer: LayerId(0), expert: state.layout.layers()[0].experts[at] }];
     let trial = Trial { candidates: vec![prune(0), prune(1)], steps: 5 };
-    let mut race = Race::of(&arena, state, &trial, state.step, arena.selection).unwrap();
-    spoil(&mut race.keep);
+    let mut race = race_of(&arena, state, &trial);
+    spoil(&race.track, &mut race.keep);
     let (seen, _) = race.run(5).unwrap();
     assert!(seen.iter().all(|seen| seen.steps == 1 && seen.loss.is_nan() && seen.difference.mean.is_nan()));
 }
@@ -161,8 +182,8 @@ fn forks_see_nothing_of_a_domain_that_has_yet_to_come() {
     let trial = Trial { candidates: Vec::new(), steps: 30 };
     for (now, domains) in [(20, vec![0, 1]), (21, vec![0, 1, 2]), (31, vec![1, 2])] {
         let state = TrainState { step: now, ..run.state.clone() };
-        let mut race = Race::of(&arena, &state, &trial, now, arena.selection).unwrap();
-        let batches = (0..trial.steps).map(|step| race.batches.at(now + step));
+        let mut track = race_of(&arena, &state, &trial).track;
+        let batches = (0..trial.steps).map(|step| track.batches.at(now + step));
         let mut seen: Vec<u32> =
             batches.flat_map(|batch| batch.examples).map(|at| train[at].domain.unwrap()).collect();
         seen.sort_unstable();
@@ -176,14 +197,16 @@ fn a_fork_is_judged_by_the_average_since_it_is_one() {
     let run = Run::new(|config| (config.optim.ema_decay, config.optim.ema_every) = (0.9, 10));
     let arena = run.arena();
     let expert = run.state.layout.layers()[0].experts[0];
-    let candidates = vec![vec![Edit::Prune { layer: LayerId(0), expert }]];
-    let trial = Trial { candidates, steps: 3 };
-    let mut race = Race::of(&arena, &run.state, &trial, run.state.step, arena.selection).unwrap();
-    let judged = |race: &Race<'_>| export(&race.keep.evaluated().unwrap());
-    assert_eq!(judged(&race), export(&run.state.model));
-    for (step, is_its_own) in [(1, true), (2, false)] {
-        race.train(step);
-        assert_eq!(judged(&race) == export(&race.keep.model), is_its_own, "step {step}");
+    let edits = vec![Edit::Prune { layer: LayerId(0), expert }];
+    let mut track = Track::new(&arena, &run.state, run.state.step, arena.selection, 0);
+    for edits in [vec![], edits] {
+        let mut fork = track.begin(&edits).unwrap();
+        let judged = |fork: &TrainState| export(&fork.evaluated().unwrap());
+        assert_eq!(judged(&fork), export(&fork.model));
+        for (step, is_its_own) in [(1, true), (2, false)] {
+            fork = track.step(fork, step).0;
+            assert_eq!(judged(&fork) == export(&fork.model), is_its_own, "step {step}");
+        }
     }
 }
 
@@ -195,9 +218,9 @@ fn what_a_fork_spent_before_it_diverged_is_counted() {
         |at: usize| vec![Edit::Prune { layer: LayerId(0), expert: state.layout.layers()[0].experts[at] }];
     let cost = |candidates: Vec<Vec<Edit>>, spoilt: bool| {
         let trial = Trial { candidates, steps: 5 };
-        let mut race = Race::of(&arena, state, &trial, state.step, arena.selection).unwrap();
+        let mut race = race_of(&arena, state, &trial);
         if spoilt {
-            spoil(race.forks[1].state.as_mut().unwrap());
+            spoil(&race.track, &mut race.racers[1].fork);
         }
         race.run(5).unwrap().1
     };
@@ -228,4 +251,54 @@ fn measuring_leaves_everything_but_the_cost_as_it_was() {
     assert_eq!(run.state.progress.flops, progress.flops + paid);
     (run.state.progress.flops, run.state.progress.measuring_flops) = (progress.flops, 0);
     assert_eq!(run.state.progress, progress);
+}
+
+#[test]
+fn legs_end_at_every_look_and_at_the_end() {
+    let ends =
+        |steps, every| Leg::all(steps, every).map(|leg| (leg.from, leg.to, leg.goes_on)).collect::<Vec<_>>();
+    assert_eq!(ends(5, 2), [(0, 2, true), (2, 4, true), (4, 5, false)]);
+    assert_eq!(ends(4, 2), [(0, 2, true), (2, 4, false)]);
+    assert_eq!(ends(4, 0), [(0, 4, false)]);
+    assert_eq!(ends(4, 9), [(0, 4, false)]);
+    assert_eq!(ends(0, 0), [(0, 0, false)]);
+    assert_eq!(ends(0, 3), [(0, 0, false)]);
+}
+
+#[test]
+fn a_fork_that_waits_is_taken_up_bit_by_bit() {
+    let run = Run::new(|config| {
+        (config.optim.ema_decay, config.control.opening) = (0.9, 4);
+    });
+    let arena = run.arena();
+    let expert = run.state.layout.layers()[0].experts[0];
+    let edits = [Edit::Prune { layer: LayerId(0), expert }];
+    let mut track = Track::new(&arena, &run.state, run.state.step, arena.selection, 4);
+    let mut fork = track.begin(&edits).unwrap();
+    for step in 1..=3 {
+        fork = track.step(fork, step).0;
+    }
+    let waiting = Waiting::new(&fork, arena.folder).unwrap();
+    assert_eq!(std::fs::read_dir(arena.folder).unwrap().count(), 0, "the file has no name");
+    let again = waiting.resume(track.begin(&edits).unwrap()).unwrap();
+    let averages = |state: &TrainState| state.average.as_ref().unwrap().state().clone();
+    for (fork, again) in [(fork.clone(), again.clone()), (track.step(fork, 4).0, track.step(again, 4).0)] {
+        assert_eq!(export(&again.model), export(&fork.model));
+        assert_eq!(again.optimizer.state(), fork.optimizer.state());
+        assert_eq!(averages(&again), averages(&fork));
+        assert_eq!((again.step, again.layout, again.progress), (fork.step, fork.layout, fork.progress));
+    }
+}
+
+#[test]
+fn a_race_that_is_interrupted_is_given_up_at_once() {
+    let run = Run::new(|config| config.control.replicate = true);
+    let arena = run.arena();
+    let prune =
+        |at: usize| vec![Edit::Prune { layer: LayerId(0), expert: run.state.layout.layers()[0].experts[at] }];
+    let trial = Trial { candidates: vec![prune(0), prune(1)], steps: 20 };
+    let mut state = run.state.clone();
+    run.interrupt.store(true, std::sync::atomic::Ordering::Relaxed);
+    assert!(matches!(arena.measure(&mut state, &trial), Err(TrainError::Interrupted)));
+    assert_eq!(state.progress, run.state.progress);
 }
