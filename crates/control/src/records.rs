@@ -1,7 +1,7 @@
 //! Measured effects as a head learns them, read from what a decision wrote down: the log of one run teaches the
 //! head of another, and a head learns its own measurements the same way.
 
-use moelt_schema::{EffectRecord, Evidence, LayerId, Move};
+use moelt_schema::{EffectRecord, Evidence, LayerId, MAX_STEPS, Move};
 
 use crate::Features;
 
@@ -44,9 +44,9 @@ fn record(run: u32, step: u64, evidence: &Evidence, layer: LayerId, candidate: M
         layer,
         candidate,
         features: features.into_iter().collect::<Option<_>>()?,
-        steps: of_move("steps")? as u64,
+        steps: of_move("steps").filter(|steps| (0.0..=MAX_STEPS as f64).contains(steps))? as u64,
         loss_increase: of_move("loss_increase")?,
-        standard_error: of_move("se")?,
+        standard_error: of_move("se").filter(|error| *error >= 0.0)?,
     })
 }
 
@@ -93,6 +93,16 @@ mod tests {
             ..grow.clone()
         };
         assert_eq!(records, [grow, prune]);
+    }
+
+    #[test]
+    fn a_length_or_an_error_that_cannot_be_teaches_nothing() {
+        let learnt = |steps: f64, error: f64| {
+            let numbers = [("grow.loss_increase", -0.02), ("grow.se", error), ("grow.steps", steps)];
+            records(0, 1, &evidence(&numbers)).len()
+        };
+        assert_eq!(learnt(40.0, 0.001), 1);
+        assert_eq!([learnt(1e18, 0.001), learnt(-1.0, 0.001), learnt(40.0, -0.001)], [0; 3]);
     }
 
     #[test]

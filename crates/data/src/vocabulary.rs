@@ -73,6 +73,11 @@ impl Vocabulary {
         self.names.len() + 1
     }
 
+    /// How texts are cut into tokens.
+    pub fn text(&self) -> &TextConfig {
+        &self.text
+    }
+
     /// Places per token, P: the word and its parts, when parts are used at all.
     pub fn rows_per_token(&self) -> usize {
         let subwords = &self.text.subwords;
@@ -108,7 +113,7 @@ impl Vocabulary {
     /// Reads what [`Self::to_json`] wrote.
     ///
     /// # Errors
-    /// When it is not JSON, of another format version, or names a row twice.
+    /// When it is not JSON, of another format version, names a row twice, or has a [`TextConfig`] out of bounds.
     pub fn from_json(json: &str) -> Result<Self, VocabularyError> {
         Ok(serde_json::from_str(json)?)
     }
@@ -127,6 +132,7 @@ impl TryFrom<VocabularyFile> for Vocabulary {
         if file.format != VOCABULARY_FORMAT {
             return Err(format!("format {}; this moelt reads format {VOCABULARY_FORMAT}", file.format));
         }
+        file.text.check().map_err(|(key, message)| format!("`{key}`: {message}"))?;
         let mut rows = HashMap::with_capacity(file.rows.len());
         for (name, row) in file.rows.iter().zip(1..) {
             if rows.insert(name.clone(), row).is_some() {
@@ -218,6 +224,10 @@ mod tests {
         let message = |json: &str| Vocabulary::from_json(json).unwrap_err().to_string();
         assert!(message(&json.replace("\"format\":1", "\"format\":9")).contains("format 9"));
         assert!(message(&json.replace("\"b\"", "\"a\"")).contains("`a` has two rows"));
+        assert!(
+            message(&json.replace("\"max_parts\":4", "\"max_parts\":18446744073709551615"))
+                .contains("at most 64")
+        );
         assert!(message("[]").starts_with("not a vocabulary"));
     }
 

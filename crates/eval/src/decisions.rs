@@ -1,6 +1,6 @@
 //! The decisions in a run's `events.jsonl`.
 
-use moelt_schema::{Choice, Digest, Evidence};
+use moelt_schema::{Choice, Digest, Evidence, MAX_STEPS};
 use serde::{Deserialize, Serialize};
 
 use crate::EvalError;
@@ -40,7 +40,7 @@ impl Decided {
 /// file's name for errors.
 ///
 /// # Errors
-/// At the first line that is no event, or a decision without step, choice or evidence.
+/// At the first line that is no event, or a decision without step, choice or evidence, or of a step beyond all.
 ///
 /// ```
 /// let log = r#"{"step":50,"event":"decision","choice":"keep","reason":"","evidence":{"a":0.5}}"#;
@@ -59,6 +59,10 @@ pub fn decisions_from_jsonl(text: &str, name: &str) -> Result<Vec<Decided>, Eval
             continue;
         }
         let Decision { step, choice, evidence } = serde_json::from_str(json).map_err(error)?;
+        if step > MAX_STEPS {
+            let message = format!("step: is {step}; must be at most {MAX_STEPS}");
+            return Err(EvalError::Events { name: name.to_owned(), line, message });
+        }
         if choice != Choice::Measure {
             decisions.push(Decided { step, evidence });
         }
@@ -85,9 +89,13 @@ mod tests {
     #[test]
     fn a_malformed_line_is_named() {
         let without = KEEP.replace("evidence", "evidenced");
-        for (line, what) in
-            [("{\"event\":\"deci", "EOF"), (without.as_str(), "evidence"), ("{}", "missing field `event`")]
-        {
+        let beyond = KEEP.replace("\"step\":1", "\"step\":18446744073709551615");
+        for (line, what) in [
+            ("{\"event\":\"deci", "EOF"),
+            (without.as_str(), "evidence"),
+            (beyond.as_str(), "step: is 18446744073709551615"),
+            ("{}", "missing field `event`"),
+        ] {
             let message = decisions_from_jsonl(&format!("{KEEP}\n{line}\n"), "run/events.jsonl")
                 .unwrap_err()
                 .to_string();

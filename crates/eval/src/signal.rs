@@ -316,6 +316,31 @@ pub(crate) mod tests {
         (1..=60).map(|step| crate::Decided { step, evidence: decision() }).collect()
     }
 
+    proptest::proptest! {
+        #![proptest_config(proptest::test_runner::Config { cases: 20, ..Default::default() })]
+
+        /// A log is a file: its numbers may be as large as numbers are.
+        #[test]
+        fn whatever_numbers_a_log_holds_there_is_a_report(
+            numbers in proptest::collection::vec(
+                proptest::prop_oneof![proptest::num::f64::ANY, proptest::strategy::Just(f64::MAX), -1.0..1.0],
+                5 * 12,
+            )
+        ) {
+            let names = ["label.synthetic", "label.entropy", "feature.a", "grow.gain", "grow.replicate"];
+            let decided = |numbers: &[f64]| {
+                let numbers = names.iter().zip(numbers).map(|(name, value)| (format!("layer7.{name}"), *value));
+                let evidence = numbers.fold(Evidence::default(), |all, (name, value)| all.with(name, value));
+                crate::Decided { step: 1, evidence }
+            };
+            let decisions: Vec<_> = numbers.chunks_exact(5).map(decided).collect();
+            let runs: Vec<_> = decisions.chunks(4).map(<[_]>::to_vec).collect();
+            let signal = Signal::of_runs(&runs);
+            proptest::prop_assert!(signal.records <= 12);
+            proptest::prop_assert!(!signal.to_terminal().is_empty());
+        }
+    }
+
     #[test]
     fn a_record_is_a_move_that_was_measured_twice() {
         let found = found(&evidence(&[

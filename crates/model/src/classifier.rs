@@ -11,7 +11,7 @@ use crate::{
     LayerRouting, Mode, ModelInput, MoeLayer, MoeLayerConfig, TokenConv, TokenEmbedding,
     init::{SharedPart, param, shared_rng},
     moe::normalise,
-    pool, pooled_width,
+    pool,
 };
 
 /// Everything that determines the shape of a [`Classifier`].
@@ -68,11 +68,7 @@ impl ClassifierConfig {
     /// A network with initial weights.
     pub fn init(&self, streams: &Streams, device: &Device) -> Classifier {
         let model = &self.model;
-        let width = pooled_width(model.pooling, model.d_model);
-        let layer_width = match model.unit {
-            Unit::Token => model.d_model,
-            Unit::Sequence => width,
-        };
+        let (width, layer_width) = (model.pooled_width(), model.row_width());
         let layer = |(index, layout): (usize, &moelt_schema::LayerLayout)| {
             let sizes = MoeLayerConfig {
                 d_model: layer_width,

@@ -24,6 +24,7 @@ mod mode;
 mod moe;
 mod pooling;
 mod router;
+mod sizes;
 mod top_any;
 
 pub use activation::Activation;
@@ -36,6 +37,6 @@ pub use input::ModelInput;
 pub use losses::{diversity_and_simplicity_loss, load_balancing_loss, mean_entropy, routing_entropy};
 pub use mode::Mode;
 pub use moe::{LayerRouting, MoeLayer, MoeLayerConfig, MoeOutput};
-pub use pooling::{pool, pooled_width};
+pub use pooling::pool;
 pub use router::{Routed, Router};
 pub use top_any::{RoutedAny, TopAnyRouter};

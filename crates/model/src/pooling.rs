@@ -5,17 +5,9 @@ use moelt_schema::Pooling;
 
 use crate::host::indices;
 
-/// Width of the pooled vector.
-pub fn pooled_width(pooling: Pooling, d_model: usize) -> usize {
-    match pooling {
-        Pooling::Mean => d_model,
-        Pooling::SumMax => 2 * d_model,
-    }
-}
-
 /// # Shapes
 /// - x: `[n_tokens, d_model]`, sequences of `lengths` tokens end to end
-/// - output: `[lengths.len(), pooled_width]`
+/// - output: `[lengths.len(), pooling.width(d_model)]`
 pub fn pool(x: Tensor<2>, lengths: &[usize], pooling: Pooling) -> Tensor<2> {
     let [n_tokens, d_model] = x.dims();
     assert_eq!(n_tokens, lengths.iter().sum::<usize>(), "tokens do not add up to the lengths");

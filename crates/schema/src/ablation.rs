@@ -1,6 +1,9 @@
 //! An ablation as data: which cells, with which configs, and what they are to show.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -64,6 +67,21 @@ impl Cell {
         Self { id, arm: config.arm.clone(), seed: config.seed, digest, config, needs: Vec::new() }
     }
 
+    /// Whether it is the cell of its config, which can be run.
+    fn check(&self) -> Result<(), String> {
+        let Self { id, arm, seed, digest, .. } = Self::new(self.config.clone());
+        if self.digest != digest {
+            return Err(format!("digest: is {}, but its config has hash {digest}", self.digest));
+        }
+        if (&self.arm, self.seed, &self.id) != (&arm, seed, &id) {
+            return Err(format!("is not named after its config, `{id}`"));
+        }
+        if Path::new(id.as_str()).components().count() != 1 {
+            return Err("arm: cannot name a folder".to_owned());
+        }
+        self.config.check().map_err(|(key, message)| format!("`{key}`: {message}"))
+    }
+
     /// The same cell, to be run after the cells with these ids.
     pub fn after(self, needs: Vec<String>) -> Self {
         Self { needs, ..self }
@@ -83,6 +101,31 @@ impl AblationPlan {
         Digest::of_json(self)
     }
 
+    /// Resamples that somebody may ask for: each is kept.
+    pub const MAX_RESAMPLES: u64 = 10_000_000;
+
+    /// Refuses a plan that was not planned, such as an altered one: its cells name folders, configs and hashes.
+    ///
+    /// # Errors
+    /// What is wrong: the key, its value and what it must be.
+    pub fn check(&self) -> Result<(), String> {
+        if !(1..=Self::MAX_RESAMPLES).contains(&self.resamples) {
+            return Err(format!("resamples: is {}; must be 1 to {}", self.resamples, Self::MAX_RESAMPLES));
+        }
+        let mut ids = BTreeSet::new();
+        for cell in &self.cells {
+            cell.check().map_err(|message| format!("cell `{}`: {message}", cell.id))?;
+            if !ids.insert(&cell.id) {
+                return Err(format!("cell `{}` is there twice", cell.id));
+            }
+        }
+        let needs = self.cells.iter().flat_map(|cell| cell.needs.iter().map(move |need| (cell, need)));
+        match needs.into_iter().find(|(_, need)| !ids.contains(need)) {
+            Some((cell, need)) => Err(format!("cell `{}` needs `{need}`, which is no cell", cell.id)),
+            None => Ok(()),
+        }
+    }
+
     /// The arms, in order of first appearance.
     pub fn arms(&self) -> Vec<&str> {
         let mut arms: Vec<&str> = Vec::new();
@@ -92,5 +135,47 @@ impl AblationPlan {
             }
         }
         arms
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plan() -> AblationPlan {
+        let cells = [0, 1].map(|seed| Cell::new(RunConfig { seed, ..RunConfig::default() }));
+        AblationPlan {
+            format: PLAN_FORMAT,
+            name: "x".into(),
+            moelt: String::new(),
+            code: Digest::of_bytes(b""),
+            data: BTreeMap::new(),
+            metric: METRIC.into(),
+            resamples: 100,
+            comparisons: Vec::new(),
+            cells: cells.into(),
+        }
+    }
+
+    #[test]
+    fn a_plan_that_was_altered_is_refused() {
+        assert_eq!(plan().check(), Ok(()));
+        type Change = fn(&mut AblationPlan);
+        let cases: [(Change, &str); 8] = [
+            (|p| p.resamples = u64::MAX, "resamples: is 18446744073709551615"),
+            (|p| p.resamples = 0, "resamples: is 0"),
+            (|p| p.cells[0].id = "../../x".into(), "cell `../../x`: is not named after its config"),
+            (|p| p.cells[0].seed = 5, "is not named after its config"),
+            (|p| p.cells[0].config.seed = 5, "digest: is "),
+            (|p| p.cells[1] = p.cells[0].clone(), "is there twice"),
+            (|p| p.cells[1].needs.push("y".into()), "needs `y`, which is no cell"),
+            (|p| p.cells[0] = Cell::new(RunConfig { arm: "../a".into(), ..RunConfig::default() }), "arm: "),
+        ];
+        for (change, message) in cases {
+            let mut changed = plan();
+            change(&mut changed);
+            let error = changed.check().unwrap_err();
+            assert!(error.contains(message), "{error}");
+        }
     }
 }

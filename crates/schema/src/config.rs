@@ -71,6 +71,7 @@ impl RunConfig {
         if self.model.conv_width != 0 && self.model.conv_width.is_multiple_of(2) {
             return Err(("model.conv_width", "must be odd, or 0 for no convolution".to_owned()));
         }
+        self.check_bounds()?;
         self.check_drift()?;
         self.check_control()
     }
@@ -434,20 +435,38 @@ impl Default for ModelConfig {
 impl ModelConfig {
     /// The experts a run starts with.
     pub fn initial_layout(&self) -> Layout {
-        let kind = match self.kind {
-            LayerKindConfig::Dense => LayerKind::Dense,
-            LayerKindConfig::Moe => LayerKind::Moe { top_k: self.top_k },
-            LayerKindConfig::TopAny => LayerKind::TopAny,
-        };
-        Layout::uniform(self.n_layers, kind, self.n_experts)
+        Layout::uniform(self.n_layers, self.layer_kind(), self.n_experts)
     }
 
     /// Hidden units of an expert. That of a dense layer is `top_k` times as wide, and stays so when the
     /// layer is upcycled.
     pub fn expert_width(&self) -> usize {
         match self.kind {
-            LayerKindConfig::Dense => self.d_ff * self.top_k,
+            // Numbers from a checkpoint may be of any size.
+            LayerKindConfig::Dense => self.d_ff.saturating_mul(self.top_k),
             LayerKindConfig::Moe | LayerKindConfig::TopAny => self.d_ff,
+        }
+    }
+
+    /// Width of the vector that is classified.
+    pub fn pooled_width(&self) -> usize {
+        self.pooling.width(self.d_model)
+    }
+
+    /// Width of what a layer routes: that of a token or of a pooled sequence.
+    pub fn row_width(&self) -> usize {
+        match self.unit {
+            Unit::Token => self.d_model,
+            Unit::Sequence => self.pooled_width(),
+        }
+    }
+
+    /// What kind of layer a run starts with.
+    pub(crate) fn layer_kind(&self) -> LayerKind {
+        match self.kind {
+            LayerKindConfig::Dense => LayerKind::Dense,
+            LayerKindConfig::Moe => LayerKind::Moe { top_k: self.top_k },
+            LayerKindConfig::TopAny => LayerKind::TopAny,
         }
     }
 }
@@ -482,6 +501,16 @@ pub enum Pooling {
     Mean,
     /// `[sum / √n ; max]`: `2 · d_model` wide.
     SumMax,
+}
+
+impl Pooling {
+    /// Width of the vector that tokens `d_model` wide become.
+    pub fn width(self, d_model: usize) -> usize {
+        match self {
+            Self::Mean => d_model,
+            Self::SumMax => d_model.saturating_mul(2),
+        }
+    }
 }
 
 /// Optimizer, schedule and weight averaging.

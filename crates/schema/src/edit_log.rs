@@ -29,6 +29,16 @@ pub enum ReplayError {
         /// Why.
         cause: PlanError,
     },
+    /// A plan of an earlier step than the one before it.
+    #[error("edit log, plan {index}: is of step {step}, after one of step {after}")]
+    Order {
+        /// Its place in the log, from 0.
+        index: usize,
+        /// Its step.
+        step: u64,
+        /// The step of the plan before it.
+        after: u64,
+    },
     /// The replayed layout is another than the recorded one.
     #[error("the edit log leads to {} experts with next id {}, the layout says {} with next id {}",
         replayed.n_experts(), replayed.next_id().0, recorded.n_experts(), recorded.next_id().0)]
@@ -136,7 +146,7 @@ impl EditLog {
         before.last().unwrap_or(Ok((0, self.initial.clone()))).map(|(_, layout)| layout)
     }
 
-    /// Makes sure that all plans together lead to `recorded`.
+    /// Makes sure that all plans, in the order of their steps, lead to `recorded`.
     ///
     /// # Errors
     /// When they do not.
@@ -169,11 +179,15 @@ impl EditLog {
         Ok(counts)
     }
 
-    /// Step and layout after each plan. The first that does not fit is the last item.
+    /// Step and layout after each plan. The first that does not fit, or is out of order, is the last item.
     fn layouts(&self) -> impl Iterator<Item = Result<(u64, Layout), ReplayError>> {
-        let mut now = Some(self.initial.clone());
+        let (mut now, mut after) = (Some(self.initial.clone()), 0);
         self.plans.iter().enumerate().map_while(move |(index, plan)| {
             let (step, before) = (plan.step, now.take()?);
+            if step < after {
+                return Some(Err(ReplayError::Order { index, step, after }));
+            }
+            after = step;
             let checked = plan.clone().check(&before, &Limits::default());
             now = checked.as_ref().ok().map(|checked| checked.after().clone());
             let after = checked.map(|checked| (step, checked.after().clone()));
@@ -307,7 +321,9 @@ mod tests {
         assert!(matches!(log.check(&log.initial), Err(ReplayError::Other { .. })));
         let json = serde_json::to_string(&log).unwrap();
         assert_eq!(serde_json::from_str::<EditLog>(&json).unwrap(), log);
-        log.plans.remove(0);
+        log.plans.swap(0, 1);
+        assert_eq!(log.layout(), Err(ReplayError::Order { index: 1, step: 10, after: 20 }));
+        log.plans.remove(1);
         assert_eq!(log.layout().unwrap().n_experts(), 1);
         log.plans[0].edits = vec![prune(2)];
         assert!(matches!(log.layout(), Err(ReplayError::Plan { index: 0, step: 20, .. })));

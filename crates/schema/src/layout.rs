@@ -1,5 +1,7 @@
 //! Which experts exist, in which layer, in which order.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 /// A layer of the model, counted from the input, from 0.
@@ -55,14 +57,114 @@ impl LayerLayout {
 }
 
 /// Which experts exist, per layer. A model is built from this, then filled with weights.
+///
+/// One that is read from a file is checked ([`LayoutError`]): no model can be asked for that has a layer
+/// without experts, a router that chooses none, or one expert twice.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(try_from = "LayoutFile")]
 pub struct Layout {
     layers: Vec<LayerLayout>,
     next_id: u64,
 }
 
+/// A layout as it lies on disk, not yet checked.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LayoutFile {
+    layers: Vec<LayerLayout>,
+    next_id: u64,
+}
+
+/// A layout that no model can have.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LayoutError {
+    /// There is no layer.
+    #[error("a layout needs at least one layer")]
+    NoLayer,
+    /// A layer with the wrong number of experts for its kind.
+    #[error("layer {layer} has {n_experts} experts; a {kind} layer needs {needed}")]
+    Experts {
+        /// Its place.
+        layer: usize,
+        /// How many it has.
+        n_experts: usize,
+        /// `dense`, `moe` or `top_any`.
+        kind: &'static str,
+        /// How many it needs, in words.
+        needed: &'static str,
+    },
+    /// A router that would choose no expert.
+    #[error("layer {0} has top_k 0; must be at least 1")]
+    TopK(usize),
+    /// Two experts of one id.
+    #[error("layer {layer} has expert {} twice", expert.0)]
+    Twice {
+        /// Its place.
+        layer: usize,
+        /// The id.
+        expert: ExpertId,
+    },
+    /// An id that a new expert would get again.
+    #[error("layer {layer} has expert {}, but next_id is {next_id}; must be above every expert's id", expert.0)]
+    NextId {
+        /// Its place.
+        layer: usize,
+        /// The id.
+        expert: ExpertId,
+        /// The next one.
+        next_id: u64,
+    },
+    /// More experts than ids.
+    #[error("next_id is {0}; must be at most {max}", max = Layout::MAX_ID)]
+    TooManyIds(u64),
+}
+
+impl LayoutFile {
+    fn check_layer(&self, at: usize) -> Result<(), LayoutError> {
+        let LayerLayout { kind, experts } = &self.layers[at];
+        let (kind, needed, fits) = match kind {
+            LayerKind::Dense => ("dense", "exactly 1", experts.len() == 1),
+            LayerKind::Moe { .. } => ("moe", "at least 1", !experts.is_empty()),
+            LayerKind::TopAny => ("top_any", "at least 1", !experts.is_empty()),
+        };
+        if !fits {
+            return Err(LayoutError::Experts { layer: at, n_experts: experts.len(), kind, needed });
+        }
+        let mut seen = BTreeSet::new();
+        for expert in experts {
+            if !seen.insert(expert) {
+                return Err(LayoutError::Twice { layer: at, expert: *expert });
+            }
+            if expert.0 >= self.next_id {
+                return Err(LayoutError::NextId { layer: at, expert: *expert, next_id: self.next_id });
+            }
+        }
+        match self.layers[at].kind {
+            LayerKind::Moe { top_k: 0 } => Err(LayoutError::TopK(at)),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl TryFrom<LayoutFile> for Layout {
+    type Error = LayoutError;
+
+    fn try_from(file: LayoutFile) -> Result<Self, LayoutError> {
+        if file.layers.is_empty() {
+            return Err(LayoutError::NoLayer);
+        }
+        if file.next_id > Self::MAX_ID {
+            return Err(LayoutError::TooManyIds(file.next_id));
+        }
+        (0..file.layers.len()).try_for_each(|at| file.check_layer(at))?;
+        Ok(Self { layers: file.layers, next_id: file.next_id })
+    }
+}
+
 impl Layout {
+    /// Ids stay below this: an expert's random streams are numbered by layer and id together.
+    pub const MAX_ID: u64 = 1 << 40;
+
     /// `n_layers` layers of one kind with `n_experts` experts each (a dense layer has one).
     ///
     /// Every layer numbers its own experts from 0, so that the initial experts of two layouts of
@@ -77,6 +179,17 @@ impl Layout {
         let n_experts = if kind == LayerKind::Dense { 1 } else { n_experts.max(1) };
         let experts = (0..n_experts as u64).map(ExpertId).collect();
         Self { layers: vec![LayerLayout { kind, experts }; n_layers], next_id: n_experts as u64 }
+    }
+
+    /// Whether this is [`Self::uniform`] of these numbers. Nothing is allocated, however large they are.
+    pub(crate) fn is_uniform(&self, n_layers: usize, kind: LayerKind, n_experts: usize) -> bool {
+        let n_experts = if kind == LayerKind::Dense { 1 } else { n_experts.max(1) };
+        let is_like = |layer: &LayerLayout| {
+            layer.kind == kind
+                && layer.n_experts() == n_experts
+                && layer.experts.iter().zip(0..).all(|(expert, id)| expert.0 == id)
+        };
+        self.layers.len() == n_layers && self.next_id == n_experts as u64 && self.layers.iter().all(is_like)
     }
 
     /// The same layers with new experts: as many in each, numbered from 0.
@@ -146,5 +259,43 @@ mod tests {
         let layout = Layout::uniform(1, LayerKind::Moe { top_k: 2 }, 1);
         assert_eq!(layout.layers()[0].effective_top_k(), 1);
         assert_eq!(layout.next_id(), ExpertId(1));
+    }
+
+    #[test]
+    fn a_layout_that_no_model_can_have_is_refused_when_it_is_read() {
+        let read = |layers: &str, next_id: u64| {
+            let text = format!(r#"{{"layers": [{layers}], "next_id": {next_id}}}"#);
+            serde_json::from_str::<Layout>(&text).map(drop).map_err(|error| error.to_string())
+        };
+        let moe = |top_k: u64, experts: &str| {
+            format!(r#"{{"kind": {{"moe": {{"top_k": {top_k}}}}}, "experts": [{experts}]}}"#)
+        };
+        assert_eq!(read(&moe(2, "1, 0"), 2), Ok(()));
+        let dense = |experts: &str| format!(r#"{{"kind": "dense", "experts": [{experts}]}}"#);
+        let top_any = r#"{"kind": "top_any", "experts": []}"#.to_owned();
+        let cases = [
+            (String::new(), 0, "a layout needs at least one layer"),
+            (moe(0, "0"), 1, "layer 0 has top_k 0; must be at least 1"),
+            (moe(1, ""), 1, "layer 0 has 0 experts; a moe layer needs at least 1"),
+            (top_any, 1, "layer 0 has 0 experts; a top_any layer needs at least 1"),
+            (dense("0, 1"), 2, "layer 0 has 2 experts; a dense layer needs exactly 1"),
+            ([dense("0"), moe(1, "3, 3")].join(","), 4, "layer 1 has expert 3 twice"),
+            (moe(1, "0, 2"), 2, "layer 0 has expert 2, but next_id is 2; must be above every expert's id"),
+            (moe(1, "0"), u64::MAX, "next_id is 18446744073709551615; must be at most 1099511627776"),
+        ];
+        for (layers, next_id, message) in cases {
+            let error = read(&layers, next_id).unwrap_err();
+            assert!(error.contains(message), "{layers}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_uniform_layout_is_recognised_without_being_built() {
+        let kind = LayerKind::Moe { top_k: 2 };
+        let layout = Layout::uniform(2, kind, 3);
+        assert!(layout.is_uniform(2, kind, 3));
+        let others = [(1, kind, 3), (2, kind, usize::MAX), (2, LayerKind::TopAny, 3), (usize::MAX, kind, 3)];
+        assert!(others.into_iter().all(|(n_layers, kind, n)| !layout.is_uniform(n_layers, kind, n)));
+        assert!(Layout::uniform(2, LayerKind::Dense, 8).is_uniform(2, LayerKind::Dense, 8));
     }
 }

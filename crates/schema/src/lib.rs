@@ -11,6 +11,7 @@ mod ablation;
 mod axes;
 mod comparison;
 mod config;
+mod config_bounds;
 mod config_file;
 mod control;
 mod control_check;
@@ -21,6 +22,7 @@ mod edit_log;
 mod event;
 mod layout;
 mod manifest;
+mod manifest_check;
 mod metrics;
 mod plan_check;
 mod plan_error;
@@ -45,10 +47,10 @@ pub use drift::{Drift, Stretch};
 pub use edit::{Edit, Evidence, ExpertInit, Plan};
 pub use edit_log::{Birth, EditLog, Lineage, Merged, ReplayError};
 pub use event::{Choice, EditEffect, Event, EventRecord, StopReason, Wall};
-pub use layout::{ExpertId, LayerId, LayerKind, LayerLayout, Layout};
+pub use layout::{ExpertId, LayerId, LayerKind, LayerLayout, Layout, LayoutError};
 pub use manifest::{
     BestSoFar, CHECKPOINT_FORMAT, ControlGradients, DecisionWindow, EventsPosition, LayerSums, LoopState,
-    Manifest, Opening, Probe, Unrouted, WindowState,
+    MAX_STEPS, Manifest, Opening, Probe, Unrouted, WindowState,
 };
 pub use metrics::{DomainAccuracy, Metrics, Prediction};
 pub use plan_check::{CheckedPlan, Limits};
@@ -57,5 +59,5 @@ pub use policy_state::{EffectRecord, HeadState, LayerMemory, NetworkState, Polic
 pub use result::{CellResult, RESULT_FORMAT, ResultError, SplitSizes, TimeAccuracy};
 pub use routing::RoutingStats;
 pub use row_map::{RowMap, RowSource, RowStart};
-pub use run_dir::{RunDir, write_atomically};
+pub use run_dir::{RunDir, create_folders, sync_folder, write_atomically};
 pub use stream::{Stream, Streams, uniform};

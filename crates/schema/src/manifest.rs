@@ -9,6 +9,9 @@ use crate::{Digest, EditLog, ExpertId, LayerId, Layout, Metrics, PolicyState};
 /// Version of the checkpoint format. A reader refuses every other.
 pub const CHECKPOINT_FORMAT: u32 = 4;
 
+/// No run takes more steps. Whatever is counted in steps, or multiplied with one, stays far within 64 bits.
+pub const MAX_STEPS: u64 = 1_000_000_000_000;
+
 /// `manifest.json` of a checkpoint folder. `manifest.blake3` beside it holds its hash.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -47,6 +50,21 @@ pub struct Manifest {
     pub optimized: Vec<String>,
     /// Hash of every other file of the folder.
     pub files: BTreeMap<String, Digest>,
+}
+
+impl Manifest {
+    /// The format of a manifest of any format; 0 when it names none. Nothing else of it is kept.
+    ///
+    /// # Errors
+    /// When it is not JSON.
+    pub fn format_of(json: &[u8]) -> serde_json::Result<u64> {
+        #[derive(Deserialize)]
+        struct Format {
+            #[serde(default)]
+            format: serde_json::Value,
+        }
+        Ok(serde_json::from_slice::<Format>(json)?.format.as_u64().unwrap_or(0))
+    }
 }
 
 /// Length of the event log when the checkpoint was written; a resumed run cuts what lies beyond.
@@ -294,4 +312,31 @@ pub struct Probe {
     pub logits: Vec<Vec<f32>>,
     /// Logits of the averaged weights, when averaging is on.
     pub ema_logits: Option<Vec<Vec<f32>>>,
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, path::Path};
+
+    use super::*;
+
+    #[test]
+    fn the_docs_name_the_format_that_is_written() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/checkpoints.md");
+        let docs = fs::read_to_string(path).unwrap();
+        // Wherever a number follows these words it is that of today's format.
+        let after = |words: &str| -> Vec<u32> {
+            let digits = |rest: &str| rest.chars().take_while(char::is_ascii_digit).collect::<String>();
+            docs.split(words).skip(1).filter_map(|rest| digits(rest).parse().ok()).collect()
+        };
+        assert_eq!(after("Format version "), [CHECKPOINT_FORMAT]);
+        assert!(after("reads format ").iter().all(|format| *format == CHECKPOINT_FORMAT));
+    }
+
+    #[test]
+    fn the_format_is_read_of_any_manifest() {
+        let format = |json: &str| Manifest::format_of(json.as_bytes()).ok();
+        assert_eq!(format(r#"{"mood": [1, 2], "format": 9}"#), Some(9));
+        assert_eq!([format("{}"), format(r#"{"format": "x"}"#), format("[")], [Some(0), Some(0), None]);
+    }
 }

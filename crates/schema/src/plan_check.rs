@@ -215,7 +215,10 @@ impl<'a> LayerEdit<'a> {
 
     /// Takes a new id.
     fn claim(&self, new: ExpertId, next_id: &mut ExpertId) -> Result<(), PlanError> {
-        if new < *next_id || new.0 == u64::MAX {
+        if new.0 >= Layout::MAX_ID {
+            return Err(PlanError::NoId { layer: self.id, expert: new });
+        }
+        if new < *next_id {
             return Err(PlanError::UsedId { layer: self.id, expert: new, next: *next_id });
         }
         *next_id = ExpertId(new.0 + 1);
@@ -371,6 +374,10 @@ mod tests {
             (vec![grow(4, copy(1, 0.0)), prune(1)], "layer 0: expert 1 takes part in two edits of one plan"),
             (vec![merge(1, 1)], "layer 0: expert 1 takes part in two edits of one plan"),
             (vec![grow(3, ExpertInit::Fresh)], "layer 0: id 3 is not new; the next free one is 4"),
+            (
+                vec![grow(u64::MAX, ExpertInit::Fresh)],
+                "layer 0: id 18446744073709551615 is beyond those that experts can have; they end at 1099511627775",
+            ),
             (
                 vec![grow(4, ExpertInit::Fresh), grow(4, ExpertInit::Fresh)],
                 "layer 0: id 4 is not new; the next free one is 5",

@@ -1,6 +1,6 @@
 //! Why a plan does not fit a layout.
 
-use crate::{ExpertId, LayerId, Limits};
+use crate::{ExpertId, LayerId, Layout, Limits};
 
 /// Why a plan cannot be applied to a layout.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -37,6 +37,14 @@ pub enum PlanError {
         /// The layer.
         layer: LayerId,
         /// The expert.
+        expert: ExpertId,
+    },
+    /// No expert can have this id.
+    #[error("layer {}: id {} is beyond those that experts can have; they end at {}", layer.0, expert.0, Layout::MAX_ID - 1)]
+    NoId {
+        /// The layer.
+        layer: LayerId,
+        /// The id.
         expert: ExpertId,
     },
     /// The id of a new expert was used before.

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fs, io::ErrorKind, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Digest, EditLog, Layout, Metrics, RunDir};
+use crate::{Digest, EditLog, Layout, MAX_STEPS, Metrics, RunDir};
 
 /// Version of `result.json`.
 pub const RESULT_FORMAT: u32 = 4;
@@ -108,7 +108,7 @@ impl CellResult {
         if result.format != RESULT_FORMAT {
             return Err(wrong(format!("has format {}, not {RESULT_FORMAT}", result.format)));
         }
-        result.edits.check_at(result.best_step, &result.layout).map_err(|e| wrong(e.to_string()))?;
+        result.check().map_err(wrong)?;
         for (name, expected) in &result.files {
             let path = run.path().join(name);
             let found = Digest::of_file(&path);
@@ -118,6 +118,30 @@ impl CellResult {
             }
         }
         Ok(Some(result))
+    }
+}
+
+impl CellResult {
+    /// Refuses what no run can have written.
+    fn check(&self) -> Result<(), String> {
+        let Self { steps, best_step, flops, measuring_flops, layout, .. } = self;
+        let replayed = self.edits.layout().and_then(|_| self.edits.check_at(*best_step, layout));
+        replayed.map_err(|error| error.to_string())?;
+        if steps > &MAX_STEPS || best_step > steps {
+            return Err(format!("best_step: is {best_step} of {steps} steps; {MAX_STEPS} are possible"));
+        }
+        if measuring_flops > flops {
+            return Err(format!("measuring_flops: is {measuring_flops}, more than flops = {flops}"));
+        }
+        for (split, metrics) in [("selection", &self.selection), ("verdict", &self.verdict)] {
+            let n_classes = self.selection.confusion.len();
+            metrics.check(n_classes).map_err(|message| format!("{split}.{message}"))?;
+        }
+        let known = ["selection", "verdict"].map(RunDir::predictions_name);
+        match self.files.keys().find(|name| !known.contains(name)) {
+            Some(name) => Err(format!("files: names `{name}`; a run has {} alone", known.join(" and "))),
+            None => Ok(()),
+        }
     }
 }
 

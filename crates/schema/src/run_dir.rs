@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File},
-    io::{self, Write},
+    io::{self, ErrorKind, Write},
     path::{Path, PathBuf},
 };
 
@@ -65,13 +65,13 @@ impl RunDir {
 }
 
 /// Writes a file whole or not at all: to a temporary sibling, synced, renamed over the target.
-/// Folders on the way are created.
+/// Folders on the way are created. What is there afterwards is there after a power failure, too.
 ///
 /// # Errors
 /// When a folder or the file cannot be written; the old file is then untouched.
 pub fn write_atomically(path: &Path, content: &[u8]) -> io::Result<()> {
-    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    fs::create_dir_all(folder)?;
+    let folder = folder_of(path);
+    create_folders(folder)?;
     let name = path.file_name().ok_or_else(|| io::Error::other("not a file name"))?;
     let temporary = folder.join(format!(".{}.{}.tmp", name.to_string_lossy(), std::process::id()));
     let written = File::create(&temporary)
@@ -82,7 +82,40 @@ pub fn write_atomically(path: &Path, content: &[u8]) -> io::Result<()> {
         let _ = fs::remove_file(&temporary);
     }
     written?;
-    File::open(folder)?.sync_all()
+    sync_folder(folder)
+}
+
+/// Creates a folder with the folders on the way, and syncs the folder that each new one lies in: a synced file is
+/// lost all the same when the name of a folder above it never reached the disk.
+///
+/// # Errors
+/// When one cannot be created or synced.
+pub fn create_folders(path: &Path) -> io::Result<()> {
+    if path.as_os_str().is_empty() || path.is_dir() {
+        return Ok(());
+    }
+    let parent = folder_of(path);
+    create_folders(parent)?;
+    match fs::create_dir(path) {
+        // Another process was faster; whether it has synced the name is not known.
+        Err(error) if error.kind() == ErrorKind::AlreadyExists && path.is_dir() => {}
+        created => created?,
+    }
+    sync_folder(parent)
+}
+
+/// Makes sure that the names in a folder are on disk: of files made, renamed or removed there.
+///
+/// # Errors
+/// When the folder cannot be opened or synced.
+pub fn sync_folder(path: &Path) -> io::Result<()> {
+    let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+    File::open(path)?.sync_all()
+}
+
+/// The folder that a path lies in.
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 #[cfg(test)]
@@ -97,5 +130,20 @@ mod tests {
         assert!(write_atomically(&path.join("below-a-file"), b"new").is_err());
         assert_eq!(fs::read(&path).unwrap(), b"old");
         assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn folders_are_created_as_far_as_they_are_missing() {
+        let folder = tempfile::tempdir().unwrap();
+        let deep = folder.path().join("a/b/c");
+        for _ in 0..2 {
+            create_folders(&deep).unwrap();
+            assert!(deep.is_dir());
+        }
+        let file = folder.path().join("file");
+        fs::write(&file, "").unwrap();
+        assert!(create_folders(&file).is_err());
+        assert!(create_folders(&file.join("below")).is_err());
+        create_folders(Path::new("")).unwrap();
     }
 }

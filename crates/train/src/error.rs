@@ -111,6 +111,16 @@ pub enum TrainError {
         /// Why not.
         message: String,
     },
+    /// More than the machine can hold.
+    #[error("`{key}`: is {value}: {message}")]
+    Memory {
+        /// The config key that is to blame.
+        key: &'static str,
+        /// Its value.
+        value: usize,
+        /// What it would take, what there is, and what is possible.
+        message: String,
+    },
     /// The policy cannot be had.
     #[error(transparent)]
     Policy(#[from] PolicyError),

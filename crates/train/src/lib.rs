@@ -18,6 +18,7 @@ mod finish;
 mod groups;
 mod interrupt;
 mod joint;
+mod memory;
 mod offline;
 mod openings;
 mod other_runs;

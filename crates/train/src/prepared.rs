@@ -3,9 +3,9 @@
 use std::borrow::Cow;
 
 use moelt_data::{Batches, DataError, Dataset, Encoded, Example, Vocabulary, load};
-use moelt_schema::{Digest, Drift, RunConfig, SplitSizes, Streams};
+use moelt_schema::{Digest, Drift, MAX_STEPS, RunConfig, SplitSizes, Streams};
 
-use crate::{Split, TrainError};
+use crate::{Split, TrainError, memory};
 
 /// The three splits, encoded with a vocabulary of the training texts.
 pub struct Prepared {
@@ -37,10 +37,13 @@ impl Prepared {
     /// Reads or generates the data set of a config.
     ///
     /// # Errors
-    /// When the data cannot be read, or drifts with more evaluation times than the run has steps.
+    /// When the data cannot be read or held, drifts with more evaluation times than the run has steps, or the run
+    /// has more steps than any.
     pub fn new(config: &RunConfig) -> Result<Self, TrainError> {
+        memory::check_data(config, memory::of_machine())?;
         let dataset = load(&config.data, &config.text)?;
         let total_steps = total_steps(config, dataset.train.len());
+        check_steps(total_steps)?;
         check_times(&dataset, total_steps)?;
         let vocabulary = Vocabulary::build(dataset.train.iter().map(|e| e.text.as_str()), &config.text);
         let encode = |examples: &[Example]| -> Vec<Encoded> {
@@ -97,6 +100,15 @@ impl Prepared {
 fn total_steps(config: &RunConfig, train: usize) -> u64 {
     let per_epoch = train.div_ceil(config.train.batch_size);
     ((per_epoch as f64 * config.train.epochs).round() as u64).max(1)
+}
+
+/// Steps are counted, added and multiplied: there is an end to them.
+fn check_steps(total_steps: u64) -> Result<(), DataError> {
+    if total_steps <= MAX_STEPS {
+        return Ok(());
+    }
+    let message = format!("makes {total_steps} steps; at most {MAX_STEPS} are possible");
+    Err(DataError::Config { key: "train.epochs", message })
 }
 
 /// A model is judged after a step, so that every evaluation time needs one of its own; and so does every domain,

@@ -11,7 +11,8 @@ use burn::tensor::Device;
 use moelt_eval::metrics;
 use moelt_schema::{
     BestSoFar, CellResult, Digest, Event, EventRecord, EventsPosition, LayerSums, Metrics, RoutingStats,
-    RunConfig, RunDir, StopReason, WindowState, config_differences, resolved_toml, write_atomically,
+    RunConfig, RunDir, StopReason, WindowState, config_differences, create_folders, resolved_toml,
+    write_atomically,
 };
 
 use crate::{
@@ -87,7 +88,7 @@ pub fn train(
 /// Keeps every other process from training in the folder for as long as the file is open.
 fn lock(run: &RunDir) -> Result<File, TrainError> {
     let path = run.lock();
-    fs::create_dir_all(run.path()).map_err(TrainError::io(run.path()))?;
+    create_folders(run.path()).map_err(TrainError::io(run.path()))?;
     let file = File::create(&path).map_err(TrainError::io(&path))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
@@ -199,6 +200,7 @@ impl<'a> Session<'a> {
         same_run("config", config.digest(), manifest.config, &path)?;
         same_run("data", prepared.digest, manifest.data, &path)?;
         same_run("vocabulary", prepared.vocabulary.digest(), manifest.vocabulary, &path)?;
+        same_length(config, &prepared, manifest.state.total_steps, &path)?;
         if let Some(best) = manifest.state.best {
             check_best(&store, best.step, manifest.step, device)?;
         }
@@ -419,6 +421,21 @@ fn check_best(store: &CheckpointStore, best: u64, latest: u64, device: &Device) 
     }
     let message = format!("does not name {}, where the best evaluation was", CheckpointStore::name(best));
     Err(CheckpointError::Pointer { path: store.pointer("best"), message }.into())
+}
+
+/// A run is as long as its config and its data say, unless another run's operations decide.
+fn same_length(
+    config: &RunConfig,
+    prepared: &Prepared,
+    found: u64,
+    path: &Path,
+) -> Result<(), CheckpointError> {
+    let expected = prepared.total_steps;
+    if found == expected || !config.train.flops_of.is_empty() {
+        return Ok(());
+    }
+    let message = format!("state.total_steps: is {found}, but this run has {expected} steps");
+    Err(CheckpointError::Malformed { path: path.join("manifest.json"), message })
 }
 
 fn same_run(what: &'static str, expected: Digest, found: Digest, path: &Path) -> Result<(), CheckpointError> {

@@ -4,9 +4,11 @@ use std::path::{Path, PathBuf};
 
 use burn::{module::Module, tensor::Device};
 use moelt_eval::metrics;
-use moelt_schema::{ModelConfig, Opening, RunConfig, StartFrom};
+use moelt_schema::{Layout, ModelConfig, Opening, RunConfig, StartFrom};
 
-use crate::{CheckpointError, LoadedModel, Prepared, TrainError, TrainState, predict, resolve_checkpoint};
+use crate::{
+    CheckpointError, LoadedModel, Prepared, TrainError, TrainState, memory, predict, resolve_checkpoint,
+};
 
 /// The state before the first step, and what is to be said about it.
 pub(crate) fn start(
@@ -16,6 +18,7 @@ pub(crate) fn start(
 ) -> Result<(TrainState, Option<String>), TrainError> {
     let start = &config.start;
     if start.run.is_empty() {
+        check_size(config, prepared, None)?;
         return Ok((TrainState::new(config, prepared, device), None));
     }
     let (state, note) = from_run(config, prepared, device)?;
@@ -25,6 +28,12 @@ pub(crate) fn start(
         refused(path, format!("does not fit `{key}` here: it {message}"))
     })?;
     Ok((state, Some(note)))
+}
+
+/// Refuses a model that this machine cannot train, with the experts of `layout` or with the config's own.
+fn check_size(config: &RunConfig, prepared: &Prepared, layout: Option<&Layout>) -> Result<(), TrainError> {
+    let (n_rows, n_classes) = (prepared.vocabulary.n_rows(), prepared.classes.len());
+    memory::check_model(config, layout, n_rows, n_classes, memory::of_machine())
 }
 
 /// The state that `start.run` leads to.
@@ -45,6 +54,7 @@ fn from_run(
     match start.take {
         StartFrom::Size => {
             let layout = manifest.layout.renumbered();
+            check_size(config, prepared, Some(&layout))?;
             let note = format!("as many experts as {from}: {}", layout.n_experts());
             Ok((TrainState::with_layout(config, prepared, layout, device), note))
         }

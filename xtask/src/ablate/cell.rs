@@ -10,7 +10,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, anyhow};
-use moelt_schema::{Cell, CellResult, resolved_toml, write_atomically};
+use moelt_schema::{Cell, CellResult, create_folders, resolved_toml, write_atomically};
 
 use super::{folder::CellFiles, progress::CellBar, tail::EventTail};
 use crate::interrupt::{INTERRUPTED, Interrupt};
@@ -76,7 +76,7 @@ fn note_failure(files: &CellFiles, reason: &str) -> Result<()> {
 fn locked_log(path: &Path) -> Result<File> {
     let shown = || path.display().to_string();
     if let Some(folder) = path.parent() {
-        fs::create_dir_all(folder).with_context(shown)?;
+        create_folders(folder).with_context(shown)?;
     }
     let log = OpenOptions::new().create(true).append(true).open(path).with_context(shown)?;
     log.try_lock().map_err(|error| anyhow!("another process seems to be running this cell: {error}"))?;

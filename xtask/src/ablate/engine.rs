@@ -11,7 +11,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use moelt_schema::{AblationPlan, Cell, CellResult, Digest};
+use moelt_schema::{AblationPlan, Cell, CellResult, Digest, sync_folder};
 
 use super::{
     AblationFolder,
@@ -190,7 +190,9 @@ fn build_moelt(workspace: &Workspace) -> Result<PathBuf> {
 fn copy_binary(from: &Path, to: &Path) -> std::io::Result<()> {
     let new = to.with_extension("new");
     fs::copy(from, &new)?;
-    fs::rename(&new, to)
+    fs::File::open(&new)?.sync_all()?;
+    fs::rename(&new, to)?;
+    to.parent().map_or(Ok(()), sync_folder)
 }
 
 /// Lets a cell fail for want of the result of another one.

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fs};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use moelt_schema::{AblationPlan, Cell, Comparison, PLAN_FORMAT, write_atomically};
 use serde_json::Value;
 
@@ -12,7 +12,7 @@ use crate::workspace::Workspace;
 /// Reads the plan of a folder.
 ///
 /// # Errors
-/// When there is none, or none of this version.
+/// When there is none, none of this version, or one that was altered.
 pub(super) fn read(folder: &AblationFolder) -> Result<AblationPlan> {
     let path = folder.plan();
     let text = fs::read_to_string(&path)
@@ -26,7 +26,9 @@ pub(super) fn read(folder: &AblationFolder) -> Result<AblationPlan> {
         path.display(),
         plan["format"]
     );
-    serde_json::from_value(plan).with_context(|| path.display().to_string())
+    let plan: AblationPlan = serde_json::from_value(plan).with_context(|| path.display().to_string())?;
+    plan.check().map_err(|message| anyhow!("{}: {message}", path.display()))?;
+    Ok(plan)
 }
 
 /// Whether cells that run now run what was planned.

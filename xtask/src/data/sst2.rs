@@ -9,6 +9,7 @@ use std::{
 use anyhow::{Context, Result};
 use clap::Args;
 use moelt_data::{GlueCounts, verify_glue};
+use moelt_schema::{create_folders, sync_folder};
 
 use super::{download::download, unpack};
 use crate::workspace::Workspace;
@@ -65,7 +66,7 @@ pub(crate) fn run(workspace: &Workspace, args: Sst2Args) -> Result<ExitCode> {
 /// Unpacks `source` beside `target`, verifies it there and only then moves it in.
 fn install(source: &Path, target: &Path) -> Result<GlueCounts> {
     let shown = || target.display().to_string();
-    fs::create_dir_all(target).with_context(shown)?;
+    create_folders(target).with_context(shown)?;
     let staging = tempfile::tempdir_in(target).with_context(shown)?;
     unpack::unpack(source, &FILES, staging.path())?;
     let counts =
@@ -73,6 +74,7 @@ fn install(source: &Path, target: &Path) -> Result<GlueCounts> {
     for file in FILES {
         fs::rename(staging.path().join(file), target.join(file)).with_context(shown)?;
     }
+    sync_folder(target).with_context(shown)?;
     Ok(counts)
 }
 

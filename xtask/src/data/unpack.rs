@@ -38,7 +38,9 @@ fn from_zip(source: &Path, files: &[&str], target: &Path) -> Result<()> {
 
 /// Content without permissions: a read-only source makes no read-only copy.
 fn store(content: &mut impl io::Read, path: &Path) -> io::Result<()> {
-    io::copy(content, &mut File::create(path)?).map(|_| ())
+    let mut file = File::create(path)?;
+    io::copy(content, &mut file)?;
+    file.sync_all()
 }
 
 fn missing(file: &str) -> anyhow::Error {

@@ -99,7 +99,7 @@ impl Ensemble {
                 let gradient = self.gradient(state, &batch);
                 adam::update(state, &gradient, self.lr);
             }
-            head.flops += updates * BATCH as u64 * self.network.flops();
+            head.flops = head.flops.saturating_add(updates * BATCH as u64 * self.network.flops());
         }
     }
 

@@ -105,6 +105,31 @@ mod tests {
         Measured { record, gain: -loss_increase - COST * change }
     }
 
+    proptest::proptest! {
+        #![proptest_config(proptest::test_runner::Config { cases: 6, ..Default::default() })]
+
+        /// What other runs measured is read from files: a head learns from any number.
+        #[test]
+        fn whatever_was_measured_the_head_has_an_answer(
+            numbers in proptest::collection::vec(
+                proptest::prop_oneof![
+                    proptest::strategy::Just(f64::from(f32::MAX)),
+                    proptest::strategy::Just(-f64::from(f32::MAX)),
+                    -1.0..1.0,
+                ],
+                48,
+            )
+        ) {
+            let one = |(run, number): (u32, &f64)| {
+                let mut one = measured(1 + run % 4, *number as f32, Move::Grow, *number);
+                one.record.standard_error = number.abs();
+                one
+            };
+            let measured: Vec<Measured> = (0..).zip(&numbers).map(one).collect();
+            proptest::prop_assert_eq!(told(&measured).len(), 48);
+        }
+    }
+
     /// Growing helps when the first feature is high; pruning always costs 0.03 nats.
     fn of_run(run: u32) -> Vec<Measured> {
         let place = |at: u8| f32::from(at) / 9.0;

@@ -7,7 +7,7 @@ use std::{
     sync::LazyLock,
 };
 
-use moelt_schema::Digest;
+use moelt_schema::{CHECKPOINT_FORMAT, Digest, RunConfig, resolved_toml};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -18,11 +18,11 @@ use crate::support::{Ended, Run, TINY, copy, files, json};
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Tensor {
     dtype: Dtype,
-    shape: Vec<usize>,
+    pub(crate) shape: Vec<usize>,
     pub(crate) bytes: Vec<u8>,
 }
 
-type Tensors = BTreeMap<String, Tensor>;
+pub(crate) type Tensors = BTreeMap<String, Tensor>;
 
 /// Changes the tensors of a file; says whether that changed anything.
 pub(crate) fn edit_tensors(path: &Path, edit: impl FnOnce(&mut Tensors)) -> bool {
@@ -48,6 +48,15 @@ pub(crate) fn edit_manifest(folder: &Path, edit: impl FnOnce(&mut Value)) {
     let mut manifest = json(&path);
     edit(&mut manifest);
     fs::write(path, serde_json::to_vec_pretty(&manifest).unwrap()).unwrap();
+}
+
+/// Changes the config of a checkpoint, and its hash in the manifest.
+pub(crate) fn edit_config(folder: &Path, edit: impl FnOnce(&mut RunConfig)) {
+    let path = folder.join("config.toml");
+    let mut config = RunConfig::from_toml(&fs::read_to_string(&path).unwrap()).unwrap();
+    edit(&mut config);
+    fs::write(path, resolved_toml(&config)).unwrap();
+    edit_manifest(folder, |manifest| manifest["config"] = json!(config.digest().to_string()));
 }
 
 /// Makes all hashes of the checkpoint `name` true again, so that what was changed in it is found by
@@ -84,7 +93,7 @@ static TRAINED: LazyLock<Trained> = LazyLock::new(|| {
 });
 
 /// A copy of [`TRAINED`].
-fn trained(folder: &TempDir) -> Run {
+pub(crate) fn trained(folder: &TempDir) -> Run {
     let run = TRAINED.run.in_folder(folder.path().join("run"));
     copy(TRAINED.run.dir.path(), run.dir.path());
     run
@@ -275,12 +284,21 @@ fn tensors_that_are_not_those_of_the_model_are_listed_although_all_hashes_are_ri
 
 #[test]
 fn another_format_vocabulary_or_layout_is_named_although_all_hashes_are_right() {
-    let format = |folder: &Path| edit_manifest(folder, |manifest| manifest["format"] = json!(99));
+    let format_99 = |folder: &Path| edit_manifest(folder, |manifest| manifest["format"] = json!(99));
     let unknown = |folder: &Path| edit_manifest(folder, |manifest| manifest["mood"] = json!("good"));
     let experts = |folder: &Path| {
         edit_manifest(folder, |manifest| manifest["layout"]["layers"][0]["experts"] = json!([0, 1, 2]));
     };
     let all_along = |folder: &Path| {
+        edit_manifest(folder, |manifest| {
+            for place in ["/layout", "/edits/initial"] {
+                let layout = manifest.pointer_mut(place).unwrap();
+                (layout["layers"][0]["experts"], layout["next_id"]) = (json!([0, 1, 2]), json!(3));
+            }
+        });
+        edit_config(folder, |config| config.model.n_experts = 3);
+    };
+    let not_the_configs = |folder: &Path| {
         experts(folder);
         edit_manifest(folder, |manifest| {
             manifest["edits"]["initial"]["layers"][0]["experts"] = json!([0, 1, 2]);
@@ -297,11 +315,14 @@ fn another_format_vocabulary_or_layout_is_named_although_all_hashes_are_right() 
         fs::write(path, other).unwrap();
     };
     type Edit<'a> = &'a dyn Fn(&Path);
-    let cases: [(&str, Edit<'_>, &[&str]); 6] = [
-        ("format", &format, &["manifest.json: checkpoint format 99; this moelt reads format 4"]),
+    let own_format =
+        format!("manifest.json: checkpoint format 99; this moelt reads format {CHECKPOINT_FORMAT}");
+    let cases: [(&str, Edit<'_>, &[&str]); 7] = [
+        ("format", &format_99, &[&own_format]),
         ("unknown field", &unknown, &["manifest.json: unknown field `mood`"]),
         ("layout", &experts, &["manifest.json: the edit log leads to 4 experts", "the layout says 3"]),
-        ("layout and edits", &all_along, &["model.safetensors", "unexpected", "expert.3"]),
+        ("layout, edits and config", &all_along, &["model.safetensors", "unexpected", "expert.3"]),
+        ("layout and edits", &not_the_configs, &["edits.initial: is another layout", "config.toml"]),
         ("probe", &saved, &["probe 2 of the trained weights", "7.5"]),
         ("vocabulary", &vocabulary, &["vocabulary ", "but the weights were trained with "]),
     ];

@@ -4,6 +4,7 @@
 
 #![allow(clippy::unwrap_used)] // a test that cannot go on should stop
 
+mod altered;
 mod control;
 mod damage;
 mod edit;

@@ -4,6 +4,9 @@ use std::{fmt, io, path::PathBuf};
 
 use moelt_schema::{CHECKPOINT_FORMAT, Digest};
 
+/// Where a model's sizes stand.
+const MODEL_SIZES: &str = "config.toml, manifest.json (layout, classes) and vocabulary.json";
+
 /// Why a checkpoint cannot be written, read or trusted.
 #[derive(Debug, thiserror::Error)]
 pub enum CheckpointError {
@@ -71,6 +74,24 @@ pub enum CheckpointError {
         path: PathBuf,
         /// Which.
         mismatch: KeyMismatch,
+    },
+    /// A model far larger than its weights.
+    #[error(
+        "{}: holds {stored} values, but a model of the sizes in {MODEL_SIZES} has {needed}, most of them in \
+         `{parameter}` {shape:?}",
+        path.display()
+    )]
+    Size {
+        /// The file of the weights.
+        path: PathBuf,
+        /// Values in it.
+        stored: u128,
+        /// Values of the model.
+        needed: u128,
+        /// The model's largest parameter.
+        parameter: String,
+        /// Its shape.
+        shape: Vec<usize>,
     },
     /// Another vocabulary than the weights were trained with.
     #[error("{}: vocabulary {found}, but the weights were trained with {expected}", path.display())]

@@ -11,13 +11,13 @@ use moelt_schema::{CHECKPOINT_FORMAT, Digest, Manifest, RunConfig, resolved_toml
 
 use super::{
     CheckpointError,
-    tensors::{Stored, StoredTensors, from_bytes, to_bytes},
+    tensors::{Stored, StoredTensors, check_values, from_bytes, to_bytes},
 };
 
-const MANIFEST: &str = "manifest.json";
+pub(crate) const MANIFEST: &str = "manifest.json";
 const MANIFEST_HASH: &str = "manifest.blake3";
 const CONFIG: &str = "config.toml";
-const VOCABULARY: &str = "vocabulary.json";
+pub(crate) const VOCABULARY: &str = "vocabulary.json";
 pub(crate) const MODEL: &str = "model.safetensors";
 pub(crate) const AVERAGE: &str = "average.safetensors";
 pub(crate) const OPTIMIZER: &str = "optimizer.safetensors";
@@ -80,10 +80,11 @@ impl Checkpoint {
             .or_else(|| Some(("routing statistic", state.sums().find(not_finite)?)))
     }
 
-    /// Reads the checkpoint in `folder`, verifying every hash.
+    /// Reads the checkpoint in `folder`, verifying every hash, and that manifest and config can be those of one run.
     ///
     /// # Errors
-    /// When a file is missing or not exactly what was saved, or the format is another.
+    /// When a file is missing, one too many or not exactly what was saved, the format is another, or what is said
+    /// contradicts itself.
     pub fn read(folder: &Path) -> Result<Self, CheckpointError> {
         let manifest = read_manifest(folder)?;
         let read = |name: &str| read_hashed(folder, name, &manifest.files);
@@ -91,9 +92,19 @@ impl Checkpoint {
             let message = "is not UTF-8 text".to_owned();
             String::from_utf8(read(name)?).map_err(|_| malformed(folder, name, message))
         };
-        let tensors = |name: &str| from_bytes(&read(name)?, &folder.join(name));
         let config = RunConfig::from_toml(&text(CONFIG)?).map_err(|e| malformed(folder, CONFIG, e))?;
-        let averaged = manifest.files.contains_key(AVERAGE);
+        config.check().map_err(|(key, e)| malformed(folder, CONFIG, format!("`{key}`: {e}")))?;
+        let averaged = config.optim.ema_decay > 0.0;
+        let expected = [CONFIG, VOCABULARY, MODEL, OPTIMIZER].into_iter().chain(averaged.then_some(AVERAGE));
+        let expected: Vec<&str> = expected.collect();
+        let checked = manifest.check_files(&expected).and_then(|()| manifest.check(&config));
+        checked.map_err(|message| malformed(folder, MANIFEST, message))?;
+        let tensors = |name: &str| {
+            let (path, step) = (folder.join(name), manifest.step);
+            let tensors = from_bytes(&read(name)?, &path)?;
+            check_values(&tensors, step, &path)?;
+            Ok(tensors)
+        };
         Ok(Self {
             config,
             vocabulary: text(VOCABULARY)?,
@@ -119,16 +130,12 @@ fn read_manifest(folder: &Path) -> Result<Manifest, CheckpointError> {
         let expected = String::from_utf8_lossy(&expected).trim().to_owned();
         return Err(CheckpointError::Hash { path, expected, found });
     }
-    let value: serde_json::Value =
-        serde_json::from_slice(&bytes).map_err(|e| malformed(folder, MANIFEST, e.to_string()))?;
-    let format = value.get("format").and_then(serde_json::Value::as_u64).unwrap_or(0);
+    let malformed = |error: serde_json::Error| malformed(folder, MANIFEST, error.to_string());
+    let format = Manifest::format_of(&bytes).map_err(malformed)?;
     if format != u64::from(CHECKPOINT_FORMAT) {
         return Err(CheckpointError::Format { path, found: format });
     }
-    let malformed = |message| malformed(folder, MANIFEST, message);
-    let manifest: Manifest = serde_json::from_slice(&bytes).map_err(|e| malformed(e.to_string()))?;
-    manifest.edits.check(&manifest.layout).map_err(|e| malformed(e.to_string()))?;
-    Ok(manifest)
+    serde_json::from_slice(&bytes).map_err(malformed)
 }
 
 /// Hash of the manifest of the checkpoint in `folder`.

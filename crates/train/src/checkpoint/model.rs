@@ -13,9 +13,9 @@ use moelt_schema::{ExpertAxes, RunDir, Streams};
 
 use super::{
     Checkpoint, CheckpointError, CheckpointStore, ExpertNames,
-    files::{AVERAGE, MODEL, OPTIMIZER},
+    files::{AVERAGE, MANIFEST, MODEL, OPTIMIZER, VOCABULARY},
     probe::check_probe,
-    tensors::{StoredTensors, check_keys},
+    tensors::{StoredTensors, check_keys, n_values},
 };
 
 /// The model of a checkpoint, filled strictly and probed.
@@ -35,15 +35,17 @@ pub struct LoadedModel {
 }
 
 impl LoadedModel {
-    /// Loads the checkpoint in `path` onto `device`: the model is built from the layout, then filled;
-    /// every tensor must be there, none may be left over; the probe is recomputed.
+    /// Loads the checkpoint in `path` onto `device`: the model is built from the layout, once it is known to be no
+    /// larger than the file of its weights, then filled; every tensor must be there, none may be left over; the
+    /// probe is recomputed.
     ///
     /// # Errors
     /// When anything is not exactly what was saved.
     pub fn load(path: &Path, device: &Device) -> Result<Self, CheckpointError> {
         let checkpoint = Checkpoint::read(path)?;
+        check_folder(&checkpoint, path)?;
         let vocabulary = vocabulary(&checkpoint, path)?;
-        let empty = build(&checkpoint, &vocabulary, device);
+        let empty = build(&checkpoint, &vocabulary, path, device)?;
         let names = ExpertNames::new(&empty.expert_axes(), &checkpoint.manifest.layout);
         let shapes = export(&empty);
         check_keys(&checkpoint.model, &names.split(&shapes), &path.join(MODEL))?;
@@ -82,26 +84,59 @@ impl LoadedModel {
     }
 }
 
-fn vocabulary(checkpoint: &Checkpoint, path: &Path) -> Result<Vocabulary, CheckpointError> {
-    let vocabulary = Vocabulary::from_json(&checkpoint.vocabulary).map_err(|e| {
-        CheckpointError::Malformed { path: path.join("vocabulary.json"), message: e.to_string() }
-    })?;
-    let (expected, found) = (checkpoint.manifest.vocabulary, vocabulary.digest());
-    if expected == found {
-        Ok(vocabulary)
-    } else {
-        Err(CheckpointError::Vocabulary { path: path.into(), expected, found })
+/// A folder named after a step holds the checkpoint of that step.
+fn check_folder(checkpoint: &Checkpoint, path: &Path) -> Result<(), CheckpointError> {
+    let step = checkpoint.manifest.step;
+    match path.file_name().and_then(|name| CheckpointStore::step_of(&name.to_string_lossy())) {
+        Some(named) if named != step => {
+            Err(malformed(path, MANIFEST, format!("step: is {step}, but the folder is that of step {named}")))
+        }
+        _ => Ok(()),
     }
 }
 
-fn build(checkpoint: &Checkpoint, vocabulary: &Vocabulary, device: &Device) -> Classifier {
+/// The vocabulary, which must be that of config and manifest and know the tokens of the probe.
+fn vocabulary(checkpoint: &Checkpoint, path: &Path) -> Result<Vocabulary, CheckpointError> {
+    let Checkpoint { manifest, config, .. } = checkpoint;
+    let vocabulary = Vocabulary::from_json(&checkpoint.vocabulary)
+        .map_err(|e| malformed(path, VOCABULARY, e.to_string()))?;
+    let (expected, found) = (manifest.vocabulary, vocabulary.digest());
+    if expected != found {
+        return Err(CheckpointError::Vocabulary { path: path.into(), expected, found });
+    }
+    if *vocabulary.text() != config.text {
+        let message = "text: is another one than the [text] section of config.toml".to_owned();
+        return Err(malformed(path, VOCABULARY, message));
+    }
+    let probed = manifest.probe.check_rows(vocabulary.n_rows(), vocabulary.rows_per_token());
+    probed.map_err(|message| malformed(path, MANIFEST, message))?;
+    Ok(vocabulary)
+}
+
+/// The model with weights to be overwritten. Nothing is allocated before it is known that the file of the weights
+/// holds as many values as the model has: sizes that somebody wrote down are no reason to fill the memory.
+fn build(
+    checkpoint: &Checkpoint,
+    vocabulary: &Vocabulary,
+    path: &Path,
+    device: &Device,
+) -> Result<Classifier, CheckpointError> {
     let config = ClassifierConfig {
         model: checkpoint.config.model.clone(),
         layout: checkpoint.manifest.layout.clone(),
         n_rows: vocabulary.n_rows(),
         n_classes: checkpoint.manifest.classes.len(),
     };
-    config.init(&Streams::new(checkpoint.manifest.seed), device)
+    let (needed, stored) = (config.n_values(), n_values(&checkpoint.model));
+    if needed > stored {
+        let (parameter, shape) = config.largest_parameter();
+        return Err(CheckpointError::Size { path: path.join(MODEL), stored, needed, parameter, shape });
+    }
+    Ok(config.init(&Streams::new(checkpoint.manifest.seed), device))
+}
+
+fn malformed(path: &Path, file: &str, message: String) -> CheckpointError {
+    CheckpointError::Malformed { path: path.join(file), message }
 }
 
 fn weights_of(average: &BTreeMap<String, AverageState>) -> BTreeMap<String, HostTensor> {
@@ -132,6 +167,10 @@ fn optimizer(
 ) -> Result<BTreeMap<String, ParamState>, CheckpointError> {
     let rows = |path: &str, tensor: &HostTensor| names.axis(path).map_or(1, |axis| tensor.shape[axis]);
     let optimized = &checkpoint.manifest.optimized;
+    if let Some(unknown) = optimized.iter().find(|path| !shapes.contains_key(*path)) {
+        let message = format!("optimized: names `{unknown}`, which the model does not have");
+        return Err(malformed(path, MANIFEST, message));
+    }
     let empty = |(path, tensor): (&String, &HostTensor)| {
         let state = ParamState::new(&tensor.shape, rows(path, tensor));
         optimized.contains(path).then(|| (path.clone(), state))

@@ -4,13 +4,10 @@ use std::path::Path;
 
 use moelt_data::{Encoded, TokenBatch};
 use moelt_model::{Classifier, Mode};
-use moelt_schema::Probe;
+use moelt_schema::{Manifest, Probe};
 
 use super::CheckpointError;
 use crate::evaluate::model_input;
-
-/// Inputs of a probe.
-const INPUTS: usize = 4;
 
 /// Largest accepted difference, relative to 1 + |logit|: room for another backend, none for another
 /// weight.
@@ -18,7 +15,7 @@ const TOLERANCE: f32 = 1e-4;
 
 /// The first few texts, as tokens.
 pub(crate) fn probe_inputs(texts: &[Encoded]) -> Vec<Vec<Vec<u32>>> {
-    texts.iter().take(INPUTS).map(Encoded::to_tokens).collect()
+    texts.iter().take(Manifest::MAX_PROBES).map(Encoded::to_tokens).collect()
 }
 
 /// Runs trained and averaged weights on `inputs`.

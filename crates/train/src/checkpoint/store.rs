@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, fs, path::PathBuf};
 
-use moelt_schema::{Digest, write_atomically};
+use moelt_schema::{Digest, create_folders, write_atomically};
 
 use super::{Checkpoint, CheckpointError, files::manifest_digest, whole::remove};
 
@@ -22,7 +22,7 @@ impl CheckpointStore {
     /// When the folder cannot be read or written.
     pub fn open(folder: impl Into<PathBuf>, keep_last: usize) -> Result<Self, CheckpointError> {
         let store = Self { folder: folder.into(), keep_last: keep_last.max(1), pinned: BTreeSet::new() };
-        fs::create_dir_all(&store.folder).map_err(CheckpointError::io(&store.folder))?;
+        create_folders(&store.folder).map_err(CheckpointError::io(&store.folder))?;
         for name in store.names()?.into_iter().filter(|name| name.ends_with(".tmp")) {
             let path = store.folder.join(name);
             let removed = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
@@ -53,6 +53,12 @@ impl CheckpointStore {
     /// Name of the checkpoint at a step.
     pub fn name(step: u64) -> String {
         format!("step-{step:08}")
+    }
+
+    /// The step that a folder's name is of; none of a name that [`Self::name`] does not give.
+    pub fn step_of(name: &str) -> Option<u64> {
+        let step = name.strip_prefix("step-")?.parse().ok()?;
+        (Self::name(step) == name).then_some(step)
     }
 
     /// Folder of the checkpoint at a step.
@@ -108,9 +114,8 @@ impl CheckpointStore {
     /// # Errors
     /// When the disk refuses.
     pub fn forget_after(&self, step: u64) -> Result<(), CheckpointError> {
-        let last = Self::name(step);
-        let beyond = |name: &String| *name > last;
-        self.step_names()?.iter().filter(|name| beyond(name)).try_for_each(|name| self.discard(name))
+        let beyond = |name: &&String| Self::step_of(name) > Some(step);
+        self.step_names()?.iter().filter(beyond).try_for_each(|name| self.discard(name))
     }
 
     /// The checkpoint that `latest` or `best` points at; none when there is no such pointer.
@@ -134,7 +139,7 @@ impl CheckpointStore {
             return Err(wrong(format!("reads `{}`", text.trim())));
         }
         let target = self.folder.join(name);
-        if !name.starts_with("step-") || !target.is_dir() {
+        if Self::step_of(name).is_none() || !target.is_dir() {
             return Err(wrong(format!("names `{name}`, which is not here")));
         }
         let found = manifest_digest(&target)?;
@@ -166,11 +171,12 @@ impl CheckpointStore {
         remove(&trash)
     }
 
-    /// Names of the checkpoints, oldest first.
+    /// Names of the checkpoints, oldest first. Anything else in the folder is somebody else's.
     fn step_names(&self) -> Result<Vec<String>, CheckpointError> {
         let mut names = self.names()?;
-        names.retain(|name| name.starts_with("step-"));
-        names.sort();
+        names.retain(|name| Self::step_of(name).is_some());
+        // Beyond eight digits names no longer sort as their steps do.
+        names.sort_by_key(|name| Self::step_of(name));
         Ok(names)
     }
 
@@ -185,4 +191,34 @@ impl CheckpointStore {
 /// What a pointer file holds.
 fn pointer_line(name: &str, digest: &Digest) -> String {
     format!("{name} {digest}\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn store(steps: &[u64]) -> (tempfile::TempDir, CheckpointStore) {
+        let folder = tempfile::tempdir().unwrap();
+        let store = CheckpointStore::open(folder.path(), 2).unwrap();
+        steps.iter().for_each(|step| fs::create_dir(store.path(*step)).unwrap());
+        (folder, store)
+    }
+
+    #[test]
+    fn steps_of_nine_digits_come_after_those_of_eight() {
+        let (_folder, store) = store(&[100_000_000, 99_999_999, 2_000_000_000, 7]);
+        assert_eq!(store.newest().unwrap(), Some(store.path(2_000_000_000)));
+        store.forget_after(99_999_999).unwrap();
+        assert_eq!(store.step_names().unwrap(), ["step-00000007", "step-99999999"]);
+    }
+
+    #[test]
+    fn the_last_ones_are_kept_and_what_is_no_checkpoint_is_left_alone() {
+        let (folder, store) = store(&[99_999_998, 99_999_999, 100_000_000]);
+        let others = ["step-00000001.bak", "step-1", "step-000000001", "step-x", "notes"];
+        others.iter().for_each(|name| fs::create_dir(folder.path().join(name)).unwrap());
+        store.forget_old().unwrap();
+        assert_eq!(store.step_names().unwrap(), ["step-99999999", "step-100000000"]);
+        assert!(others.iter().all(|name| folder.path().join(name).is_dir()));
+    }
 }

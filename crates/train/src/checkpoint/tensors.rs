@@ -57,6 +57,11 @@ impl Stored {
     }
 }
 
+/// Values of weights and moments in all of them.
+pub(crate) fn n_values(tensors: &StoredTensors) -> u128 {
+    tensors.values().filter_map(Stored::values).map(|values| values.len() as u128).sum()
+}
+
 /// The safetensors form; the same tensors give the same bytes.
 pub(crate) fn to_bytes(tensors: &StoredTensors) -> Vec<u8> {
     let bytes: Vec<_> = tensors.iter().map(|(name, stored)| (name, stored, stored.to_bytes())).collect();
@@ -117,6 +122,28 @@ pub(crate) fn check_keys(
     if mismatch.is_empty() { Ok(()) } else { Err(CheckpointError::Keys { path: path.into(), mismatch }) }
 }
 
+/// Refuses values that no run can have after `step` steps: one that is not finite, a mean of squares below 0, a
+/// count of more steps than there were.
+pub(crate) fn check_values(tensors: &StoredTensors, step: u64, path: &Path) -> Result<(), CheckpointError> {
+    let wrong = |(name, stored): (&String, &Stored)| match stored {
+        Stored::F32(tensor) => {
+            let squares = name.starts_with("moment_2.");
+            let wrong = |v: &&f32| !v.is_finite() || (squares && **v < 0.0);
+            let value = tensor.data.iter().find(wrong)?;
+            let needed = if squares { "finite and at least 0" } else { "finite" };
+            Some(format!("tensor `{name}` has {value}; must be {needed}"))
+        }
+        Stored::U64(counts) => {
+            let count = counts.iter().find(|count| **count > step)?;
+            Some(format!("tensor `{name}` counts {count}, but the checkpoint is of step {step}"))
+        }
+    };
+    match tensors.iter().find_map(wrong) {
+        Some(message) => Err(CheckpointError::Malformed { path: path.into(), message }),
+        None => Ok(()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -133,5 +160,28 @@ mod tests {
         assert_eq!(to_bytes(&back), bytes);
         assert_eq!(back, tensors);
         assert!(from_bytes(&bytes[..bytes.len() - 1], Path::new("x")).is_err());
+    }
+
+    #[test]
+    fn values_that_no_run_can_have_are_named() {
+        let message = |name: &str, stored: Stored| {
+            let tensors = StoredTensors::from([(name.to_owned(), stored)]);
+            check_values(&tensors, 9, Path::new("x")).map_err(|error| error.to_string())
+        };
+        let floats = |value: f32| Stored::F32(HostTensor { shape: vec![2], data: vec![0.0, value] });
+        assert_eq!(message("w", floats(-1.0)), Ok(()));
+        assert_eq!(message("steps.w", Stored::U64(vec![9])), Ok(()));
+        let cases = [
+            ("w", floats(f32::NAN), "x: tensor `w` has NaN; must be finite"),
+            ("moment_2.w", floats(-1.0), "x: tensor `moment_2.w` has -1; must be finite and at least 0"),
+            (
+                "steps.w",
+                Stored::U64(vec![3, 10]),
+                "x: tensor `steps.w` counts 10, but the checkpoint is of step 9",
+            ),
+        ];
+        for (name, stored, expected) in cases {
+            assert_eq!(message(name, stored), Err(expected.to_owned()));
+        }
     }
 }

@@ -1,11 +1,8 @@
 //! A checkpoint folder, written whole or not at all.
 
-use std::{
-    fs::{self, File},
-    path::Path,
-};
+use std::{fs, path::Path};
 
-use moelt_schema::Digest;
+use moelt_schema::{Digest, create_folders, sync_folder};
 
 use super::{Checkpoint, CheckpointError};
 
@@ -22,7 +19,7 @@ impl Checkpoint {
         if target.symlink_metadata().is_ok() {
             return Err(CheckpointError::Exists(target.into()));
         }
-        fs::create_dir_all(folder).map_err(CheckpointError::io(folder))?;
+        create_folders(folder).map_err(CheckpointError::io(folder))?;
         let temporary = folder.join(format!(".{name}.tmp"));
         let written = self.write_and_rename(&temporary, target);
         if written.is_err() {
@@ -30,7 +27,7 @@ impl Checkpoint {
             let _ = remove(&temporary);
         }
         let digest = written?;
-        sync_folder(folder)?;
+        sync_folder(folder).map_err(CheckpointError::io(folder))?;
         Ok(digest)
     }
 
@@ -38,7 +35,7 @@ impl Checkpoint {
         remove(temporary)?;
         fs::create_dir(temporary).map_err(CheckpointError::io(temporary))?;
         let digest = self.write(temporary)?;
-        sync_folder(temporary)?;
+        sync_folder(temporary).map_err(CheckpointError::io(temporary))?;
         fs::rename(temporary, target).map_err(CheckpointError::io(target))?;
         Ok(digest)
     }
@@ -50,8 +47,4 @@ pub(super) fn remove(path: &Path) -> Result<(), CheckpointError> {
         fs::remove_dir_all(path).map_err(CheckpointError::io(path))?;
     }
     Ok(())
-}
-
-fn sync_folder(path: &Path) -> Result<(), CheckpointError> {
-    File::open(path).and_then(|folder| folder.sync_all()).map_err(CheckpointError::io(path))
 }

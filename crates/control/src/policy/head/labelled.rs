@@ -143,7 +143,7 @@ impl Policy for Labelled {
         let head = self.surveyor.state.head.as_mut().expect("made with the policy");
         for lesson in lessons {
             self.classifier.learn(&mut head.networks[0], &lesson.features, lesson.label);
-            head.flops += self.classifier.network().flops();
+            head.flops = head.flops.saturating_add(self.classifier.network().flops());
         }
     }
 

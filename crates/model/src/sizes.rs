@@ -1,0 +1,104 @@
+//! How large a model is going to be, known before any of it exists.
+
+use moelt_schema::{LayerKind, LayerLayout};
+
+use crate::ClassifierConfig;
+
+impl ClassifierConfig {
+    /// Path and shape of every parameter of the model that [`Self::init`] makes, without making it. The config may
+    /// be of any size: an axis that would not fit is as long as an axis can be.
+    pub fn parameters(&self) -> impl Iterator<Item = (String, Vec<usize>)> {
+        let model = &self.model;
+        let (d_model, pooled) = (model.d_model, model.pooled_width());
+        let named = |path: &str, shape: Vec<usize>| (path.to_owned(), shape);
+        let norm = move |path: &str, width: usize| {
+            let part = |part: &str| (format!("{path}.{part}"), vec![width]);
+            model.layer_norm.then(|| ["gamma", "beta"].map(part)).into_iter().flatten()
+        };
+        let conv = (model.conv_width > 0).then(|| {
+            let fan_in = model.conv_width.saturating_mul(d_model);
+            [named("conv.weight", vec![fan_in, d_model]), named("conv.bias", vec![d_model])]
+        });
+        let layers = self.layout.layers().iter().enumerate().flat_map(move |(at, layer)| {
+            let (prefix, width) = (format!("layers.{at}"), model.row_width());
+            norm(&format!("{prefix}.norm"), width).chain(layer_parameters(
+                &prefix,
+                layer,
+                width,
+                model.expert_width(),
+            ))
+        });
+        std::iter::once(named("embedding.table", vec![self.n_rows, d_model]))
+            .chain(norm("input_norm", d_model))
+            .chain(conv.into_iter().flatten())
+            .chain(layers)
+            .chain(norm("output_norm", pooled))
+            .chain([
+                named("head.weight", vec![pooled, self.n_classes]),
+                named("head.bias", vec![self.n_classes]),
+            ])
+    }
+
+    /// Values that the parameters hold, offsets of routers included. It never overflows: what is too large to be
+    /// counted counts as the largest number.
+    pub fn n_values(&self) -> u128 {
+        self.parameters().map(|(_, shape)| volume(&shape)).fold(0, u128::saturating_add)
+    }
+
+    /// Path and shape of the parameter with the most values.
+    pub fn largest_parameter(&self) -> (String, Vec<usize>) {
+        let largest = self.parameters().max_by_key(|(_, shape)| volume(shape));
+        largest.expect("every model has an embedding table")
+    }
+}
+
+/// Router and experts of one layer whose rows are `width` wide.
+fn layer_parameters(
+    prefix: &str,
+    layer: &LayerLayout,
+    width: usize,
+    d_ff: usize,
+) -> impl Iterator<Item = (String, Vec<usize>)> + use<> {
+    let n = layer.n_experts();
+    let router = match layer.kind {
+        LayerKind::Dense => None,
+        LayerKind::Moe { .. } => Some([("router.weight", vec![n, width]), ("router.offset", vec![n])]),
+        LayerKind::TopAny => Some([("top_any.weight", vec![n, width]), ("top_any.threshold", vec![n])]),
+    };
+    let experts = [
+        ("experts.w_in", vec![n, width, d_ff]),
+        ("experts.b_in", vec![n, d_ff]),
+        ("experts.w_out", vec![n, d_ff, width]),
+        ("experts.b_out", vec![n, width]),
+    ];
+    let prefix = prefix.to_owned();
+    router.into_iter().flatten().chain(experts).map(move |(name, shape)| (format!("{prefix}.{name}"), shape))
+}
+
+fn volume(shape: &[usize]) -> u128 {
+    shape.iter().fold(1, |volume: u128, n| volume.saturating_mul(*n as u128))
+}
+
+#[cfg(test)]
+mod tests {
+    use moelt_schema::ModelConfig;
+
+    use super::*;
+
+    fn config(model: ModelConfig) -> ClassifierConfig {
+        ClassifierConfig { layout: model.initial_layout(), model, n_rows: 7, n_classes: 3 }
+    }
+
+    #[test]
+    fn sizes_beyond_every_memory_are_counted_without_overflow() {
+        let model = ModelConfig { d_model: usize::MAX, d_ff: usize::MAX, ..ModelConfig::default() };
+        assert_eq!(config(model).n_values(), u128::MAX);
+        let model = ModelConfig { d_model: 1_000_000_000, ..ModelConfig::default() };
+        let config = config(model);
+        // Per expert 2 · 10⁹ · 64 + 64 + 10⁹, four of them, and 4 · (10⁹ + 1) for the router.
+        let experts = 4 * (128_000_000_000 + 64 + 1_000_000_000) + 4 * 1_000_000_001;
+        // 7 rows, 6 vectors of norms, 3 classes.
+        assert_eq!(config.n_values(), experts + 7_000_000_000 + 6_000_000_000 + 3_000_000_003);
+        assert_eq!(config.largest_parameter().0, "layers.0.experts.w_out");
+    }
+}
