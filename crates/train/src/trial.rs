@@ -7,7 +7,7 @@
 
 use moelt_control::{Gain, MeasuredEffect, Replicate, Trial, race};
 use moelt_data::Batches;
-use moelt_schema::{Edit, Evidence, Plan, RunConfig};
+use moelt_schema::{Edit, Evidence, Flops, Plan, RunConfig};
 
 use crate::{
     Prepared, Split, TrainError, TrainState,
@@ -52,7 +52,7 @@ struct Race<'a> {
     keep: TrainState,
     forks: Vec<Fork>,
     /// Of all that was done.
-    flops: u64,
+    flops: Flops,
 }
 
 impl Arena<'_> {
@@ -91,7 +91,7 @@ impl Arena<'_> {
 
 impl TrainState {
     /// Adds what measuring, or learning from it, cost.
-    pub(crate) fn pay(&mut self, flops: u64) {
+    pub(crate) fn pay(&mut self, flops: Flops) {
         self.progress.flops += flops;
         self.progress.measuring_flops += flops;
     }
@@ -155,12 +155,12 @@ impl<'a> Race<'a> {
         let batches = arena.prepared.train.clone().known_after(state.step);
         let mut keep = state.clone();
         keep.restart_average(&config.optim);
-        Ok(Self { arena, batches, first_batch, texts, keep, forks, flops: 0 })
+        Ok(Self { arena, batches, first_batch, texts, keep, forks, flops: Flops::default() })
     }
 
     /// Trains all forks for `steps` steps, but for those that are clear before, and gives what was seen of each
     /// and what all of it cost.
-    fn run(mut self, steps: u64) -> Result<(Vec<Seen>, u64), TrainError> {
+    fn run(mut self, steps: u64) -> Result<(Vec<Seen>, Flops), TrainError> {
         let every = self.arena.config.control.race_every;
         for step in 1..=steps {
             if !self.train(step) {
@@ -186,7 +186,7 @@ impl<'a> Race<'a> {
         let mut train = |state: TrainState| {
             let before = state.progress.flops;
             let (state, report) = state.train_step(&batch, config, total);
-            self.flops += state.progress.flops - before;
+            self.flops += state.progress.flops.since(before);
             (state, report.is_finite())
         };
         for fork in running {
