@@ -142,7 +142,8 @@ fn weights_that_a_run_starts_from_are_told_with_what_went_into_them() {
 #[test]
 fn the_last_checkpoint_is_told_beside_the_best() {
     // At this rate every few steps forget what those before had learnt.
-    let restless = config("policy = 'frozen'", |config| (config.optim.lr, config.optim.ema_decay) = (0.3, 0.0));
+    let restless =
+        config("policy = 'frozen'", |config| (config.optim.lr, config.optim.ema_decay) = (0.3, 0.0));
     let run = run_of(&restless);
     let result = &run.result;
     assert!(result.best_step < STEPS, "the last step is the best one: nothing is shown");
