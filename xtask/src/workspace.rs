@@ -14,26 +14,31 @@ pub(crate) struct Workspace {
 }
 
 impl Workspace {
-    /// `root` if given; else the folder above xtask's manifest, as cargo says it now or as it was at
-    /// build time; else the current folder.
+    /// `root` if given; else the folder above xtask's manifest, when cargo runs it now; else the current folder
+    /// or the nearest one above it that is a workspace. Where xtask was built does not matter: a binary that is
+    /// started directly works on the workspace that it is started in.
+    ///
+    /// # Errors
+    /// When there is none.
     pub(crate) fn find(root: Option<PathBuf>) -> Result<Self> {
-        let root = match root {
-            Some(root) => root.canonicalize().with_context(|| format!("the workspace {}", root.display()))?,
-            None => Self::above_manifest().map_or_else(env::current_dir, Ok)?,
-        };
-        ensure!(
-            root.join("configs").is_dir(),
-            "{} is not moelt's workspace: it has no configs/",
-            root.display()
-        );
+        if let Some(root) = root {
+            let root = root.canonicalize().with_context(|| format!("the workspace {}", root.display()))?;
+            ensure!(
+                root.join("configs").is_dir(),
+                "{} is not moelt's workspace: it has no configs/",
+                root.display()
+            );
+            return Ok(Self { root });
+        }
+        let here = env::current_dir().context("the current folder")?;
+        let root = run_by_cargo().or_else(|| here.ancestors().find(|path| is_root(path)).map(Path::to_owned));
+        let root = root.with_context(|| {
+            format!(
+                "{} lies in no workspace of moelt: no folder above it has configs/ and xtask/",
+                here.display()
+            )
+        })?;
         Ok(Self { root })
-    }
-
-    fn above_manifest() -> Option<PathBuf> {
-        let now = env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
-        let at_build = Some(PathBuf::from(env!("CARGO_MANIFEST_DIR")));
-        let roots = [now, at_build].into_iter().flatten().filter_map(|dir| Some(dir.parent()?.to_owned()));
-        roots.into_iter().find(|root| root.join("xtask").is_dir() && root.join("configs").is_dir())
     }
 
     /// The root folder.
@@ -72,6 +77,19 @@ impl Workspace {
         command.current_dir(&self.root);
         command
     }
+}
+
+/// The workspace whose xtask cargo runs now. The variables are also there where xtask is started by something else
+/// that cargo runs, a test of another package for one: then they name that package.
+fn run_by_cargo() -> Option<PathBuf> {
+    let is_ours = env::var_os("CARGO_PKG_NAME").is_some_and(|name| name == env!("CARGO_PKG_NAME"));
+    let manifest = env::var_os("CARGO_MANIFEST_DIR").filter(|_| is_ours)?;
+    Path::new(&manifest).parent().filter(|root| is_root(root)).map(Path::to_owned)
+}
+
+/// Whether a folder is the root of a workspace.
+fn is_root(path: &Path) -> bool {
+    ["configs", "xtask"].iter().all(|folder| path.join(folder).is_dir())
 }
 
 /// What a command printed, when it succeeded.

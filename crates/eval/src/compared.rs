@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     ArmReport, Bootstrap, Candidate, Choice, Correct, Cost, Design, Differences, Estimate, EvalError,
-    Evidence, Judged, McNemar, PairedT, Sweep, go_above, judge,
+    Evidence, Judged, McNemar, PairedT, Sweep, Training, go_above, judge,
     scores::{SELECTION, Scores, VERDICT},
 };
 
@@ -33,7 +33,9 @@ pub struct Compared {
     pub mcnemar: Option<SeedTest>,
     /// Which of several opponents was the best on selection.
     pub chosen: Option<Chosen>,
-    /// What the arm costs and saves against them.
+    /// How much training both sides had.
+    pub training: Option<Training>,
+    /// What the arm costs and saves against several.
     pub cost: Option<Cost>,
 }
 
@@ -111,7 +113,8 @@ pub(crate) fn compare(
     let judged = judge(&cases)?.into_iter().zip(all_measured);
     let compared = judged.map(|(judged, measured)| {
         let mut compared = Compared::new(judged, measured);
-        compared.cost = Cost::of(&compared, plan, arms, sweep);
+        compared.training = Training::of(&compared, arms);
+        compared.cost = Cost::of(&compared, arms, sweep);
         compared
     });
     Ok(compared.collect())
@@ -171,7 +174,8 @@ impl Compared {
     fn new(judged: Judged, measured: Option<Measured>) -> Self {
         let Some(measured) = measured else {
             let (seeds, power, paired_t) = (Vec::new(), None, None);
-            return Self { judged, seeds, power, paired_t, mcnemar: None, chosen: None, cost: None };
+            let (mcnemar, chosen, training, cost) = (None, None, None, None);
+            return Self { judged, seeds, power, paired_t, mcnemar, chosen, training, cost };
         };
         let level = 1.0 - judged.declared.alpha;
         Self {
@@ -182,6 +186,7 @@ impl Compared {
             seeds: measured.seeds,
             mcnemar: measured.mcnemar,
             chosen: measured.chosen,
+            training: None,
             cost: None,
         }
     }
@@ -287,6 +292,7 @@ pub(crate) mod tests {
         assert_eq!(compared.seeds, [0, 1, 2, 3, 4]);
         assert!(compared.paired_t.is_some() && compared.mcnemar.unwrap().seed == 0);
         assert_eq!((&compared.chosen, &compared.cost), (&None, &None));
+        assert_eq!(compared.training, Some(Training { steps: Some(1.0), flops: Some(1.0) }));
     }
 
     /// Two arms that say the same are not known to differ by less than the examples resolve.
@@ -312,6 +318,50 @@ pub(crate) mod tests {
         assert!(cost.regret_pp.abs() < 0.5 && cost.interval_pp.upper <= 0.5, "{cost:?}");
         assert_eq!((cost.size_ratio, cost.by_one_run.flops), (Some(1.0), Some(1.0)));
         assert!((cost.by_sweep.flops.unwrap() - 1.0 / 3.0).abs() < 1e-12);
+        assert_eq!((cost.by_sweep_with_needs, cost.needed_runs), (cost.by_sweep, Some(0.0)));
+        let alike = Training { steps: Some(1.0), flops: Some(1.0) };
+        assert_eq!(compared.training, Some(alike), "to the one that was chosen");
+    }
+
+    /// A head that four other runs taught: its own training is half the sweep, with theirs it is two and a half sweeps.
+    #[test]
+    fn what_an_arm_builds_on_is_part_of_what_it_costs() {
+        let arms = [("frozen-2", 0.78), ("frozen-4", 0.86), ("teacher", 0.86), ("8", 0.86)];
+        let best = declare("8", &["frozen-2", "frozen-4"], ClaimKind::NonInferiority);
+        let one = declare("8", &["teacher"], ClaimKind::NonInferiority);
+        let (mut plan, _) = judged_plan(&arms, vec![best, one]);
+        let teachers: Vec<(u64, String)> =
+            plan.cells[10..15].iter().map(|c| (c.seed, c.id.clone())).collect();
+        for cell in &mut plan.cells[15..] {
+            let others = teachers.iter().filter(|(seed, _)| *seed != cell.seed);
+            cell.needs = others.map(|(_, id)| id.clone()).collect();
+        }
+        let outcomes =
+            finished(&plan, &plan.cells.iter().map(|cell| accuracy(&arms, cell)).collect::<Vec<_>>());
+        let report = Report::new(&plan, &outcomes, &only(&reader(&arms)), plan.code).unwrap();
+        let cost = report.comparisons[0].cost.as_ref().unwrap();
+        assert_eq!((cost.by_one_run.flops, cost.by_sweep.flops), (Some(1.0), Some(0.5)));
+        assert_eq!(
+            (cost.by_sweep_with_needs.flops, cost.by_sweep_with_needs.seconds),
+            (Some(2.5), Some(2.5))
+        );
+        assert_eq!((cost.needed_runs, &cost.builds_on), (Some(4.0), &vec!["teacher".to_owned()]));
+        let training = report.comparisons[1].training.unwrap();
+        assert_eq!((training.steps, training.flops), (Some(1.0), Some(5.0)));
+    }
+
+    /// Whose weights have been trained twice as long has twice the training, whatever its own run took.
+    #[test]
+    fn inherited_steps_are_training() {
+        let arms = [("7b3", 0.86), ("7b3-scratch", 0.86)];
+        let declared = declare("7b3", &["7b3-scratch"], ClaimKind::Superiority);
+        let (plan, mut outcomes) = judged_plan(&arms, vec![declared]);
+        for cell in &plan.cells[..5] {
+            let Some(Outcome::Finished(result)) = outcomes.get_mut(&cell.id) else { panic!() };
+            result.inherited.steps = result.steps;
+        }
+        let report = Report::new(&plan, &outcomes, &only(&reader(&arms)), plan.code).unwrap();
+        assert_eq!(report.comparisons[0].training.unwrap().steps, Some(2.0));
     }
 
     /// The difference is as clear as can be, and a cell short.

@@ -4,23 +4,44 @@ use comfy_table::{CellAlignment, ContentArrangement, Table, TableStyle, presets}
 
 use crate::{
     ArmReport, ArmResults, CLOSE_TO_BEST_PP, DataFacts, ExpertHistory, POWER, Report, Signal, Summary, Sweep,
-    Unfinished, render_verdicts,
+    Unfinished, WithNeeds, render_verdicts,
 };
 
-const HEADER: [&str; 12] = [
-    "arm",
-    "cells",
-    "verdict %",
-    "selection %",
-    "macro-F1",
-    "ECE",
-    "to Bayes",
-    "params",
-    "active",
-    "experts",
-    "GFLOP",
-    "s/cell",
+/// A column of the arms' table.
+struct Column {
+    title: &'static str,
+    /// Whether a terminal has it too; a report has all.
+    in_terminal: bool,
+    number: fn(&ArmResults) -> String,
+}
+
+/// The columns after `arm` and `cells`.
+const COLUMNS: [Column; 13] = [
+    column("verdict %", |results| results.verdict_accuracy.percent().to_string()),
+    column("last %", |results| results.last_accuracy.percent().to_string()),
+    column("selection %", |results| results.selection_accuracy.percent().to_string()),
+    in_report("macro-F1", |results| format!("{:.2}", results.macro_f1.percent().mean)),
+    in_report("ECE", |results| format!("{:.2}", results.ece.percent().mean)),
+    column("to Bayes", |results| match results.gap_to_bayes {
+        Some(gap) => format!("{:.2}", 100.0 * gap),
+        None => "–".to_owned(),
+    }),
+    in_report("params", |results| format!("{:.0}", results.n_params.mean)),
+    column("active", |results| format!("{:.0}", results.n_active_params.mean)),
+    column("experts", |results| experts(&results.n_experts)),
+    column("GFLOP", operations),
+    column("unpadded", |results| gigaflops(results.unpadded_flops.mean)),
+    column("with needs", |results| with_needs(results.with_needs.as_ref())),
+    column("s/cell", |results| format!("{:.1}", results.seconds.mean)),
 ];
+
+const fn column(title: &'static str, number: fn(&ArmResults) -> String) -> Column {
+    Column { title, in_terminal: true, number }
+}
+
+const fn in_report(title: &'static str, number: fn(&ArmResults) -> String) -> Column {
+    Column { title, in_terminal: false, number }
+}
 
 /// Title of what tells how experts came and went.
 const EXPERTS_OVER_TIME: &str = "Experts over time";
@@ -28,7 +49,10 @@ const EXPERTS_OVER_TIME: &str = "Experts over time";
 impl Report {
     /// For the terminal: a table, then sentences. Cells wrap when standard output is a narrow terminal.
     pub fn to_terminal(&self) -> String {
-        let mut parts = vec![self.table(presets::UTF8_FULL_CONDENSED, ContentArrangement::Dynamic)];
+        let mut parts =
+            vec![self.table(presets::UTF8_FULL_CONDENSED, ContentArrangement::Dynamic, |column| {
+                column.in_terminal
+            })];
         if !self.comparisons.is_empty() {
             let (style, arrangement) = (presets::UTF8_FULL_CONDENSED, ContentArrangement::Dynamic);
             parts.push(render_verdicts::table(&self.comparisons, style, arrangement));
@@ -53,11 +77,14 @@ impl Report {
     pub fn to_markdown(&self) -> String {
         let mut parts = vec![
             format!("# {}", self.name),
-            self.table(presets::ASCII_MARKDOWN, ContentArrangement::Disabled),
+            self.table(presets::ASCII_MARKDOWN, ContentArrangement::Disabled, |_| true),
             "Mean ± standard deviation over seeds. Accuracy, macro-F1 and calibration error (ECE) in \
-             percent, on the verdict split unless the column says selection; *to Bayes* is the distance \
-             to the best possible accuracy in percentage points; *GFLOP* and *s/cell* are what training took, in \
-             brackets what of it was for measuring."
+             percent, on the verdict split unless the column says selection. *Verdict %* is of the checkpoint that was \
+             best on selection (where the data drifts: of each time), *last %* of the last one, by which nothing is \
+             chosen; *to Bayes* is the distance to \
+             the best possible accuracy in percentage points. *GFLOP* is what training a cell computed, in brackets \
+             what of it was for measuring; *unpadded* is what it would take if experts computed no padding; *with \
+             needs* adds the runs that a cell builds on, in brackets how many."
                 .to_owned(),
         ];
         parts.extend(self.verdicts_markdown());
@@ -101,43 +128,38 @@ impl Report {
             render_verdicts::table(&self.comparisons, style, arrangement),
             format!(
                 "Difference in verdict accuracy with its interval, Holm-adjusted within the family ({} crossed \
-                 resamples, seed {}); *can see* is the true difference that yields GO with probability \
-                 {POWER}.",
+                 resamples, seed {}); *min. detectable effect* is the true difference that yields GO with \
+                 probability {POWER}. *× steps* and *× FLOPs* are the training behind the arm by that behind its \
+                 opponent (of several, the size that was chosen): steps with those of inherited weights, FLOPs \
+                 with those of all runs that they build on.",
                 self.bootstrap.resamples, self.bootstrap.seed
             ),
             items.collect::<Vec<_>>().join("\n"),
         ]
     }
 
-    fn table(&self, style: TableStyle, arrangement: ContentArrangement) -> String {
+    fn table(
+        &self,
+        style: TableStyle,
+        arrangement: ContentArrangement,
+        shown: fn(&Column) -> bool,
+    ) -> String {
+        let columns: Vec<&Column> = COLUMNS.iter().filter(|column| shown(column)).collect();
+        let titles = ["arm", "cells"].into_iter().chain(columns.iter().map(|column| column.title));
         let mut table = Table::new();
-        table.load_style(style).set_content_arrangement(arrangement).set_header(HEADER);
+        table.load_style(style).set_content_arrangement(arrangement).set_header(titles);
         table.column_iter_mut().skip(1).for_each(|column| column.set_cell_alignment(CellAlignment::Right));
-        table.add_rows(self.arms.iter().map(row));
+        table.add_rows(self.arms.iter().map(|arm| row(arm, &columns)));
         table.to_string()
     }
 }
 
-fn row(arm: &ArmReport) -> Vec<String> {
-    let mut row = vec![arm.arm.clone(), format!("{}/{}", arm.finished, arm.planned)];
-    row.extend(arm.results.as_ref().map_or_else(|| vec!["–".to_owned(); HEADER.len() - 2], numbers));
-    row
-}
-
-/// The columns after `cells`.
-fn numbers(results: &ArmResults) -> Vec<String> {
-    vec![
-        results.verdict_accuracy.percent().to_string(),
-        results.selection_accuracy.percent().to_string(),
-        format!("{:.2}", results.macro_f1.percent().mean),
-        format!("{:.2}", results.ece.percent().mean),
-        results.gap_to_bayes.map_or("–".to_owned(), |gap| format!("{:.2}", 100.0 * gap)),
-        format!("{:.0}", results.n_params.mean),
-        format!("{:.0}", results.n_active_params.mean),
-        experts(&results.n_experts),
-        operations(results),
-        format!("{:.1}", results.seconds.mean),
-    ]
+fn row(arm: &ArmReport, columns: &[&Column]) -> Vec<String> {
+    let number = |column: &&Column| {
+        arm.results.as_ref().map_or_else(|| "–".to_owned(), |results| (column.number)(results))
+    };
+    let first = [arm.arm.clone(), format!("{}/{}", arm.finished, arm.planned)];
+    first.into_iter().chain(columns.iter().map(number)).collect()
 }
 
 /// `4`, and `4.5 ± 0.7` where the seeds differ.
@@ -150,6 +172,14 @@ fn operations(results: &ArmResults) -> String {
     let [all, measuring] = [results.flops.mean, results.measuring_flops.mean];
     let measuring = (measuring > 0.0).then(|| format!(" ({})", gigaflops(measuring)));
     gigaflops(all) + &measuring.unwrap_or_default()
+}
+
+/// Training with all that it builds on, and in brackets how many runs that is; `≥` where some are not of the plan.
+fn with_needs(needs: Option<&WithNeeds>) -> String {
+    let Some(needs) = needs else { return "–".to_owned() };
+    let at_least = if needs.foreign_runs > 0 { "≥ " } else { "" };
+    let runs = if needs.runs.mean > 0.0 { format!(" (+{})", experts(&needs.runs)) } else { String::new() };
+    format!("{at_least}{}{runs}", gigaflops(needs.flops.mean))
 }
 
 /// 10⁹ operations, with about three digits.
@@ -226,7 +256,7 @@ fn unfinished_markdown(cell: &Unfinished) -> String {
 mod tests {
     use std::collections::BTreeMap;
 
-    use moelt_schema::{AblationPlan, ClaimKind};
+    use moelt_schema::{AblationPlan, ClaimKind, Flops};
 
     use crate::{
         Outcome, Report,
@@ -247,7 +277,7 @@ mod tests {
             [(8, &[30, 60][..]), (9, &[45]), (11, &[15, 20, 25, 30, 35, 40, 45, 50, 55, 60, 65, 70, 75])]
         {
             let mut edited = grown(result(&plan.cells[at], 0.9), steps);
-            edited.measuring_flops = 1_000_000;
+            edited.measuring_flops = Flops::unpadded(1_000_000);
             outcomes.insert(plan.cells[at].id.clone(), Outcome::Finished(Box::new(edited)));
         }
         outcomes.remove("q2-s0-2");
@@ -274,6 +304,9 @@ mod tests {
         for cell in &mut plan.cells {
             let outcome = outcomes.get(&cell.id).cloned();
             cell.id = format!("{}-s{}", cell.arm, cell.seed);
+            if cell.arm == "7a" {
+                cell.needs = vec![format!("frozen-2-s{}", cell.seed)];
+            }
             let missing = cell.arm == "placebo-time" && cell.seed == 3 || cell.arm == "q1";
             named.extend(outcome.filter(|_| !missing).map(|outcome| (cell.id.clone(), outcome)));
         }

@@ -3,18 +3,26 @@
 use comfy_table::{CellAlignment, ContentArrangement, Table, TableStyle};
 use moelt_schema::{ClaimKind, Comparison};
 
-use crate::{Compared, Cost, Interval, Judged, Power, Ratios};
+use crate::{Compared, Cost, Interval, Judged, Power, Ratios, Training};
 
-const HEADER: [&str; 5] = ["comparison", "claim", "difference (pp)", "verdict", "can see (pp)"];
+const HEADER: [&str; 7] = [
+    "comparison",
+    "claim",
+    "difference (pp)",
+    "verdict",
+    "min. detectable effect (pp)",
+    "× steps",
+    "× FLOPs",
+];
 
-/// With fewer seeds than this 95 % intervals hold in 88 to 93 % of the cases.
-const FEW_SEEDS: usize = 5;
+/// Fewer seeds than this are likely to hold none of the few that collapse, if some do.
+const FEW_SEEDS: usize = 10;
 
 /// The verdict table.
 pub(crate) fn table(comparisons: &[Compared], style: TableStyle, arrangement: ContentArrangement) -> String {
     let mut table = Table::new();
     table.load_style(style).set_content_arrangement(arrangement).set_header(HEADER);
-    for column in [2, 4] {
+    for column in [2, 4, 5, 6] {
         table.column_mut(column).into_iter().for_each(|c| c.set_cell_alignment(CellAlignment::Right));
     }
     table.add_rows(comparisons.iter().map(row));
@@ -31,12 +39,18 @@ pub(crate) fn sentences(comparisons: &[Compared]) -> Vec<String> {
 
 fn row(compared: &Compared) -> Vec<String> {
     let judged = &compared.judged;
+    let of_training = |ratio: fn(&Training) -> Option<f64>| {
+        let ratio = compared.training.as_ref().and_then(ratio);
+        ratio.map_or("–".to_owned(), |ratio| format!("{ratio:.2}"))
+    };
     vec![
         judged.declared.name.clone(),
         claim(&judged.declared),
         difference(judged),
         judged.verdict.to_string(),
         compared.power.map_or("–".to_owned(), |power| format!("{:+.2}", 100.0 * power.detectable)),
+        of_training(|training| training.steps),
+        of_training(|training| training.flops),
     ]
 }
 
@@ -71,7 +85,11 @@ fn power_words(power: &Power, compared: &Compared) -> String {
         ClaimKind::Superiority => 200.0 * declared.margin,
         ClaimKind::NonInferiority => 0.0,
     };
-    let few = if seeds < FEW_SEEDS { " (fewer than five: intervals are too narrow)" } else { "" };
+    let few = if seeds < FEW_SEEDS {
+        " (fewer than ten: a seed in many that collapses may be missing)"
+    } else {
+        ""
+    };
     let needed = match power.seeds_needed {
         Some(needed) => format!("{needed} seeds would do"),
         None => "no number of seeds would do on these examples".to_owned(),
@@ -109,19 +127,29 @@ fn cost_words(cost: &Cost, compared: &Compared) -> String {
         let (n, among) = (chosen.n_experts, among.join(", "));
         format!(" against N = {n} of {among} (chosen in {percent:.0} % of the resamples)")
     });
-    let builds_on = if cost.builds_on.is_empty() {
-        String::new()
-    } else {
-        format!(", without the run of {} it builds on", cost.builds_on.join(" and "))
-    };
     format!(
-        "Regret {:+.2} pp [{lower:+.2}, {upper:+.2}]{chosen}; training took {} of a run of that N and {} of the \
-         sweep{builds_on}; {} the experts of the smallest N within 0.5 pp of the best",
+        "Regret {:+.2} pp [{lower:+.2}, {upper:+.2}]{chosen}; its own training took {} of a run of that N and {} of \
+         the sweep{}; {} the experts of the smallest N within 0.5 pp of the best",
         cost.regret_pp,
         ratios(&cost.by_one_run),
         ratios(&cost.by_sweep),
+        needs_words(cost),
         times(cost.size_ratio)
     )
+}
+
+/// `, with the 4 runs (lookahead) that it builds on …`; nothing where it builds on none.
+fn needs_words(cost: &Cost) -> String {
+    if cost.builds_on.is_empty() {
+        return String::new();
+    }
+    let runs = match cost.needed_runs {
+        Some(1.0) => "the run".to_owned(),
+        Some(n) if n.fract() == 0.0 => format!("the {n} runs"),
+        _ => "the runs".to_owned(),
+    };
+    let (arms, all) = (cost.builds_on.join(" and "), ratios(&cost.by_sweep_with_needs));
+    format!(", with {runs} ({arms}) that it builds on {all} of the sweep")
 }
 
 fn ratios(ratios: &Ratios) -> String {

@@ -6,13 +6,13 @@ use moelt_schema::{AblationPlan, Cell, CellResult, Digest, SplitSizes};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Bootstrap, Compared, EvalError, ExpertHistory, Readers, Signal, Summary, Sweep,
+    Bootstrap, Compared, EvalError, ExpertHistory, Readers, Signal, Summary, Sweep, WithNeeds,
     compared::{bootstrap, compare},
     scores::Scores,
 };
 
 /// Version of `report.json`.
-pub const REPORT_FORMAT: u32 = 3;
+pub const REPORT_FORMAT: u32 = 4;
 
 /// What became of a planned cell.
 #[derive(Clone, Debug, PartialEq)]
@@ -100,6 +100,8 @@ pub struct ArmResults {
     pub verdict_accuracy: Summary,
     /// The same, by seed.
     pub verdict_by_seed: BTreeMap<u64, f64>,
+    /// Accuracy of the last checkpoint on the verdict split; nothing is chosen by it.
+    pub last_accuracy: Summary,
     /// Accuracy on the selection split.
     pub selection_accuracy: Summary,
     /// Macro-F1 on the verdict split.
@@ -114,12 +116,18 @@ pub struct ArmResults {
     pub n_active_params: Summary,
     /// Experts of the checkpoint that was judged, over all layers.
     pub n_experts: Summary,
-    /// Floating-point operations of training a cell.
+    /// Optimizer steps of a cell, with those of the weights that it started from.
+    pub steps: Summary,
+    /// Floating-point operations that training a cell computed.
     pub flops: Summary,
     /// … of which for what policies had measured.
     pub measuring_flops: Summary,
+    /// What training a cell would take if experts computed no padding.
+    pub unpadded_flops: Summary,
     /// Wall-clock seconds of training a cell.
     pub seconds: Summary,
+    /// The same with the runs that a cell builds on; none while one of those has no result.
+    pub with_needs: Option<WithNeeds>,
 }
 
 /// A planned cell without a result.
@@ -206,17 +214,19 @@ fn common_data(finished: &[(&Cell, &CellResult)]) -> Result<Option<DataFacts>, E
 }
 
 fn arm_report(plan: &AblationPlan, arm: &str, finished: &[(&Cell, &CellResult)]) -> ArmReport {
-    let results: Vec<&CellResult> =
-        finished.iter().filter(|(cell, _)| cell.arm == arm).map(|(_, result)| *result).collect();
+    let (cells, results): (Vec<&Cell>, Vec<&CellResult>) =
+        finished.iter().copied().filter(|(cell, _)| cell.arm == arm).unzip();
+    let by_id = finished.iter().map(|(cell, result)| (cell.id.as_str(), *result)).collect();
+    let with_needs = WithNeeds::of(plan, &cells, &by_id);
     ArmReport {
         arm: arm.to_owned(),
         finished: results.len(),
         planned: plan.cells.iter().filter(|cell| cell.arm == arm).count(),
-        results: arm_results(&results),
+        results: arm_results(&results, with_needs),
     }
 }
 
-fn arm_results(results: &[&CellResult]) -> Option<ArmResults> {
+fn arm_results(results: &[&CellResult], with_needs: Option<WithNeeds>) -> Option<ArmResults> {
     let over_seeds =
         |number: fn(&CellResult) -> f64| Summary::of(results.iter().map(|result| number(result)));
     let verdict_accuracy = over_seeds(|r| r.verdict.accuracy)?;
@@ -224,6 +234,7 @@ fn arm_results(results: &[&CellResult]) -> Option<ArmResults> {
     Some(ArmResults {
         verdict_accuracy,
         verdict_by_seed: results.iter().map(|result| (result.seed, result.verdict.accuracy)).collect(),
+        last_accuracy: over_seeds(|r| r.last.verdict)?,
         selection_accuracy: over_seeds(|r| r.selection.accuracy)?,
         macro_f1: over_seeds(|r| r.verdict.macro_f1)?,
         ece: over_seeds(|r| r.verdict.ece)?,
@@ -231,9 +242,12 @@ fn arm_results(results: &[&CellResult]) -> Option<ArmResults> {
         n_params: over_seeds(|r| r.n_params as f64)?,
         n_active_params: over_seeds(|r| r.n_active_params as f64)?,
         n_experts: over_seeds(|r| r.layout.n_experts() as f64)?,
-        flops: over_seeds(|r| r.flops as f64)?,
-        measuring_flops: over_seeds(|r| r.measuring_flops as f64)?,
+        steps: over_seeds(|r| r.steps as f64 + r.inherited.steps as f64)?,
+        flops: over_seeds(|r| r.flops.computed as f64)?,
+        measuring_flops: over_seeds(|r| r.measuring_flops.computed as f64)?,
+        unpadded_flops: over_seeds(|r| r.flops.unpadded as f64)?,
         seconds: over_seeds(|r| r.seconds)?,
+        with_needs,
     })
 }
 
@@ -260,8 +274,9 @@ fn unfinished(cell: &Cell, outcomes: &BTreeMap<String, Outcome>) -> Option<Unfin
 #[cfg(test)]
 pub(crate) mod tests {
     use moelt_schema::{
-        Edit, EditLog, Evidence, ExpertId, ExpertInit, LayerId, LayerKindConfig, Limits, METRIC, Metrics,
-        PLAN_FORMAT, Plan, Prediction, RESULT_FORMAT, RunConfig, RunDir,
+        Edit, EditLog, Evidence, ExpertId, ExpertInit, Flops, Inherited, LastCheckpoint, LayerId,
+        LayerKindConfig, Limits, METRIC, Metrics, PLAN_FORMAT, Plan, Prediction, RESULT_FORMAT, RunConfig,
+        RunDir,
     };
 
     use super::*;
@@ -360,8 +375,10 @@ pub(crate) mod tests {
             verdict: metrics(accuracy),
             per_time: Vec::new(),
             bayes_accuracy: Some(0.97),
-            flops: 3_000_000,
-            measuring_flops: 0,
+            last: LastCheckpoint { step: 100, selection: accuracy - 0.03, verdict: accuracy - 0.02 },
+            flops: Flops { computed: 3_000_000, unpadded: 2_000_000 },
+            measuring_flops: Flops::default(),
+            inherited: Inherited::default(),
             seconds: 12.5,
             decisions: crate::Decided::digest(&[]),
             files: ["selection", "verdict"]

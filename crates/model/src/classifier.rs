@@ -5,7 +5,7 @@ use burn::{
     nn::{LayerNorm, LayerNormConfig, Linear},
     tensor::{Device, Tensor},
 };
-use moelt_schema::{LayerId, LayerSums, Layout, ModelConfig, Pooling, Streams, Unit, uniform};
+use moelt_schema::{Flops, LayerId, LayerSums, Layout, ModelConfig, Pooling, Streams, Unit, uniform};
 
 use crate::{
     LayerRouting, Mode, ModelInput, MoeLayer, MoeLayerConfig, TokenConv, TokenEmbedding,
@@ -62,6 +62,8 @@ pub struct ModelOutput {
     pub routing: Vec<LayerSums>,
     /// Live router probabilities of each layer with top-k routing, `[rows, n_experts]`.
     pub router_probs: Vec<(LayerId, Tensor<2>)>,
+    /// What the pass took.
+    pub flops: Flops,
 }
 
 impl ClassifierConfig {
@@ -111,10 +113,10 @@ impl Classifier {
     /// - logits: `[input.batch(), n_classes]`
     pub fn forward(&self, input: &ModelInput, mut mode: Mode<'_>) -> ModelOutput {
         let x = self.encode(input, &mut mode);
-        let (x, routing) = match self.rates.unit {
+        let (x, routing, flops) = match self.rates.unit {
             Unit::Token => {
-                let (x, routing) = self.expert_layers(x);
-                (pool(x, input.lengths(), self.rates.pooling), routing)
+                let (x, routing, flops) = self.expert_layers(x);
+                (pool(x, input.lengths(), self.rates.pooling), routing, flops)
             }
             Unit::Sequence => self.expert_layers(pool(x, input.lengths(), self.rates.pooling)),
         };
@@ -126,7 +128,8 @@ impl Classifier {
             router_probs.extend(routing.router_probs.map(|probs| (layer, probs)));
         }
         let load_balancing_loss = (!losses.is_empty()).then(|| Tensor::cat(losses, 0).mean());
-        ModelOutput { logits: self.head.forward(x), load_balancing_loss, routing: sums, router_probs }
+        let (logits, flops) = (self.head.forward(x), flops + self.shared_flops(input));
+        ModelOutput { logits, load_balancing_loss, routing: sums, router_probs, flops }
     }
 
     /// Tokens in context, `[n_tokens, d_model]`.
@@ -139,14 +142,15 @@ impl Classifier {
         }
     }
 
-    fn expert_layers(&self, mut x: Tensor<2>) -> (Tensor<2>, Vec<(LayerId, LayerRouting)>) {
-        let mut routing = Vec::new();
+    fn expert_layers(&self, mut x: Tensor<2>) -> (Tensor<2>, Vec<(LayerId, LayerRouting)>, Flops) {
+        let (mut routing, mut flops) = (Vec::new(), Flops::default());
         for (id, layer) in (0..).map(LayerId).zip(&self.layers) {
             let out = layer.forward(x);
             x = out.x;
+            flops += out.flops;
             routing.extend(out.routing.map(|routing| (id, routing)));
         }
-        (x, routing)
+        (x, routing, flops)
     }
 
     /// Values that are trained: every parameter but the router offsets.

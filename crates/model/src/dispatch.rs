@@ -73,11 +73,15 @@ impl Dispatch {
         self.loads.iter().copied().max().unwrap_or(0) as usize
     }
 
+    /// Places of the `[n_experts, capacity]` grid that experts compute: the pairs, and what pads the shorter queues.
+    pub fn n_places(&self) -> usize {
+        self.loads.len() * self.capacity()
+    }
+
     /// For every place of a `[n_experts, capacity]` grid the row that stands there. Places behind the
     /// end of a queue name row 0; nothing reads what an expert makes of them.
     pub fn queued_rows(&self) -> Vec<u32> {
-        let capacity = self.capacity();
-        let mut rows = vec![0; self.loads.len() * capacity];
+        let mut rows = vec![0; self.n_places()];
         for (pair, at) in self.grid_places().enumerate() {
             rows[at as usize] = (pair / self.top_k) as u32;
         }
@@ -110,7 +114,7 @@ mod tests {
         let dispatch = Dispatch::top_k(&[0.1, 0.6, 0.3, 0.4, 0.4, 0.2], 3, 2);
         assert_eq!(dispatch.experts(), [1, 2, 0, 1]);
         assert_eq!(dispatch.loads(), [1, 2, 1]);
-        assert_eq!(dispatch.capacity(), 2);
+        assert_eq!((dispatch.capacity(), dispatch.n_places(), dispatch.n_pairs()), (2, 6, 4));
         assert_eq!(dispatch.queued_rows(), [1, 0, 0, 1, 0, 0]);
         assert_eq!(dispatch.grid_places().collect::<Vec<_>>(), [2, 4, 0, 3]);
     }

@@ -60,7 +60,7 @@ impl Experts {
     }
 
     /// Sends each row to its chosen experts only: rows are gathered into one queue per expert (as long
-    /// as the longest), so the cost follows `top_k`, not `n_experts`, as far as the load is even.
+    /// as the longest), so the cost follows `top_k`, not `n_experts`, as far as the load is even: [`Dispatch::n_places`] rows.
     ///
     /// # Shapes
     /// - x: `[rows, d_model]`
@@ -72,6 +72,6 @@ impl Experts {
         let queues = x.select(0, indices(&dispatch.queued_rows(), &device));
         let y = self.forward(queues.reshape([n_experts, dispatch.capacity(), d_model]));
         let places: Vec<u32> = dispatch.grid_places().collect();
-        y.reshape([n_experts * dispatch.capacity(), d_model]).select(0, indices(&places, &device))
+        y.reshape([dispatch.n_places(), d_model]).select(0, indices(&places, &device))
     }
 }

@@ -1,44 +1,92 @@
-//! Floating-point operations of a forward pass, counted from the sizes of the tensors.
+//! Floating-point operations of a forward pass: those that a pass did, and those that sizes alone foretell.
+//!
+//! Operations of matrix products are counted, `2 m k n` for a product of `[m, k]` and `[k, n]`. With `t` tokens, `s`
+//! sequences and `r` routed rows (`t` or `s`, by `model.unit`):
+//!
+//! - convolution of width `w`: `2 t · w d · d`
+//! - router: `2 r · d · n_experts`
+//! - experts: `4 d · d_ff` for each row of an expert's batch. *Computed* are `n_experts` queues as long as the longest
+//!   with top-k routing, `n_experts · r` rows with top-any routing, `r` in a dense layer. *Unpadded* are the
+//!   (row, expert) pairs of the routing: `r · min(top_k, n_experts)`, those above their thresholds, `r`.
+//! - classifier: `2 s · width · n_classes`
+//!
+//! Look-ups, norms, softmax, pooling and activations are left out. A training step counts as three forward passes:
+//! the backward pass has two products for each of the forward pass (Kaplan et al. 2020); the optimizer is left out.
 
-use moelt_schema::Unit;
+use moelt_schema::{Flops, Unit};
 
-use crate::{Classifier, ModelInput, MoeLayer};
+use crate::{Classifier, Experts, ModelInput, MoeLayer};
 
-impl Classifier {
-    /// Operations of the matrix products of a forward pass on `input`: `2 m k n` for a product of `[m, k]`
-    /// and `[k, n]`. With `t` tokens, `s` sequences and `r` routed rows (`t` or `s`, by `model.unit`):
-    ///
-    /// - convolution of width `w`: `2 t · w d · d`
-    /// - router: `2 r · d · n_experts`
-    /// - experts: `4 r k · d · d_ff`, with `k = min(top_k, n_experts)`; `k = 1` in a dense layer; with top-any
-    ///   routing `k = n_experts`, which is what is computed
-    /// - classifier: `2 s · width · n_classes`
-    ///
-    /// Look-ups, norms, softmax, pooling, activations and places of a queue that stay empty are left out. A
-    /// training step counts as three forward passes: the backward pass has two products for each of the
-    /// forward pass (Kaplan et al. 2020); the optimizer is left out.
-    pub fn forward_flops(&self, input: &ModelInput) -> u64 {
-        let (tokens, sequences) = (input.n_tokens() as u64, input.batch() as u64);
-        let rows = match self.rates.unit {
-            Unit::Token => tokens,
-            Unit::Sequence => sequences,
-        };
-        let conv = self.conv.as_ref().map_or(0, |conv| tokens * product(&conv.weight.dims()));
-        let layers: u64 = self.layers.iter().map(|layer| rows * row_products(layer)).sum();
-        let head = sequences * product(&self.head.weight.dims());
-        2 * (conv + layers + head)
+/// Rows that experts compute, each counted once for each expert that computes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ExpertRows {
+    /// All of them, the padding of queues included.
+    pub(crate) computed: usize,
+    /// Those that the routing asked for.
+    pub(crate) routed: usize,
+}
+
+impl ExpertRows {
+    /// Where every row that is computed was asked for.
+    pub(crate) fn unpadded(rows: usize) -> Self {
+        Self { computed: rows, routed: rows }
     }
 }
 
-/// Multiplications for one row of a layer.
-fn row_products(layer: &MoeLayer) -> u64 {
-    let [n_experts, d_model, d_ff] = layer.experts.w_in.dims();
-    let (router, chosen) = match (&layer.router, &layer.top_any) {
-        (Some(router), _) => (product(&router.weight.dims()), router.top_k.min(n_experts)),
-        (None, Some(router)) => (product(&router.weight.dims()), n_experts),
-        (None, None) => (0, 1),
-    };
-    router + 2 * (chosen * d_model * d_ff) as u64
+impl MoeLayer {
+    /// What a pass took that routed `rows` rows and sent `expert_rows` through experts.
+    pub(crate) fn flops(&self, rows: usize, expert_rows: ExpertRows) -> Flops {
+        let one = 2 * self.experts.row_products();
+        let experts =
+            Flops { computed: one * expert_rows.computed as u64, unpadded: one * expert_rows.routed as u64 };
+        experts + Flops::unpadded(2 * rows as u64 * self.router_products())
+    }
+
+    /// Multiplications of the router for one row; none in a dense layer.
+    fn router_products(&self) -> u64 {
+        let top_k = self.router.as_ref().map(|router| router.weight.dims());
+        let top_any = self.top_any.as_ref().map(|router| router.weight.dims());
+        top_k.or(top_any).map_or(0, |shape| product(&shape))
+    }
+
+    /// The most experts that a row may need: those it is sent to, with top-any routing all.
+    fn experts_per_row(&self) -> usize {
+        let [n_experts, ..] = self.experts.w_in.dims();
+        self.router.as_ref().map_or(n_experts, |router| router.top_k.min(n_experts))
+    }
+}
+
+impl Experts {
+    /// Multiplications of one expert for one row.
+    fn row_products(&self) -> u64 {
+        let [_, d_model, d_ff] = self.w_in.dims();
+        2 * product(&[d_model, d_ff])
+    }
+}
+
+impl Classifier {
+    /// What everything that is no expert layer takes of a forward pass on `input`.
+    pub(crate) fn shared_flops(&self, input: &ModelInput) -> Flops {
+        let conv =
+            self.conv.as_ref().map_or(0, |conv| input.n_tokens() as u64 * product(&conv.weight.dims()));
+        let head = input.batch() as u64 * product(&self.head.weight.dims());
+        Flops::unpadded(2 * (conv + head))
+    }
+
+    /// Operations of a forward pass on `input` without any padding, from sizes alone: for budgets that are made
+    /// before anything is routed. With top-k and dense layers it is exactly [`Flops::unpadded`] of the pass. How many
+    /// experts top-any routing will choose cannot be known: all are counted, the most that a pass can need.
+    pub fn unpadded_forward_flops(&self, input: &ModelInput) -> u64 {
+        let rows = match self.rates.unit {
+            Unit::Token => input.n_tokens(),
+            Unit::Sequence => input.batch(),
+        };
+        let of_layer = |layer: &MoeLayer| {
+            let expert_rows = ExpertRows::unpadded(rows * layer.experts_per_row());
+            layer.flops(rows, expert_rows).unpadded
+        };
+        self.shared_flops(input).unpadded + self.layers.iter().map(of_layer).sum::<u64>()
+    }
 }
 
 fn product(shape: &[usize]) -> u64 {
@@ -51,9 +99,14 @@ mod tests {
     use moelt_schema::{LayerKind, Layout, ModelConfig, Pooling, Streams};
 
     use super::*;
-    use crate::ClassifierConfig;
+    use crate::{ClassifierConfig, Mode};
 
-    fn flops(unit: Unit, kind: LayerKind) -> u64 {
+    /// Tokens of two sequences: 3 and 1.
+    fn input() -> ModelInput {
+        ModelInput::new(&[1, 2, 3, 4, 0, 0], 3, 1, &[3, 1])
+    }
+
+    fn classifier(unit: Unit, kind: LayerKind) -> Classifier {
         let model = ModelConfig {
             d_model: 4,
             d_ff: 3,
@@ -65,21 +118,45 @@ mod tests {
         };
         let layout = Layout::uniform(1, kind, 5);
         let classifier = ClassifierConfig { model, layout, n_rows: 9, n_classes: 2 };
-        let classifier = classifier.init(&Streams::new(1), &Device::flex());
-        // Two sequences of 3 and 1 tokens.
-        let input = ModelInput::new(&[1, 2, 3, 4, 0, 0], 3, 1, &[3, 1]);
-        classifier.forward_flops(&input)
+        classifier.init(&Streams::new(1), &Device::flex())
     }
 
     // Convolution 2 · 4 · 12 · 4 = 384, classifier 2 · 2 · 4 · 2 = 32. Per row: router 2 · 4 · 5 = 40,
     // one expert 4 · 4 · 3 = 48.
     #[test]
-    fn hand_counted_operations() {
+    fn hand_counted_operations_of_sizes() {
+        let flops = |unit, kind| classifier(unit, kind).unpadded_forward_flops(&input());
         let top_2 = LayerKind::Moe { top_k: 2 };
         assert_eq!(flops(Unit::Token, top_2), 384 + 32 + 4 * (40 + 2 * 48));
         assert_eq!(flops(Unit::Sequence, top_2), 384 + 32 + 2 * (40 + 2 * 48));
         assert_eq!(flops(Unit::Token, LayerKind::Moe { top_k: 9 }), 384 + 32 + 4 * (40 + 5 * 48));
         assert_eq!(flops(Unit::Token, LayerKind::TopAny), 384 + 32 + 4 * (40 + 5 * 48));
         assert_eq!(flops(Unit::Token, LayerKind::Dense), 384 + 32 + 4 * 48);
+    }
+
+    /// A pass counts its own queues: five as long as the longest, however short the others are.
+    #[test]
+    fn hand_counted_operations_of_a_pass() {
+        for (unit, rows) in [(Unit::Token, 4), (Unit::Sequence, 2)] {
+            let shared = 384 + 32 + rows * 40;
+            let pass = |kind| {
+                let output = classifier(unit, kind).forward(&input(), Mode::Eval);
+                let tokens = output.routing.first().map_or(&[][..], |sums| &sums.tokens);
+                let longest = tokens.iter().copied().fold(0.0, f64::max) as u64;
+                let pairs = tokens.iter().sum::<f64>() as u64;
+                (output.flops, longest, pairs)
+            };
+            let (flops, longest, _) = pass(LayerKind::Moe { top_k: 2 });
+            assert!(longest > 1 && longest <= rows, "{longest}");
+            assert_eq!(
+                flops,
+                Flops { computed: shared + 5 * longest * 48, unpadded: shared + 2 * rows * 48 }
+            );
+            let (flops, _, pairs) = pass(LayerKind::TopAny);
+            assert!(rows <= pairs && pairs < 5 * rows, "{pairs}");
+            assert_eq!(flops, Flops { computed: shared + 5 * rows * 48, unpadded: shared + pairs * 48 });
+            let (flops, ..) = pass(LayerKind::Dense);
+            assert_eq!(flops, Flops::unpadded(384 + 32 + rows * 48));
+        }
     }
 }

@@ -5,6 +5,7 @@ use moelt_schema::{LayerSums, Unrouted};
 
 use crate::{
     Experts, LayerRouting, Router, TopAnyRouter, diversity_and_simplicity_loss,
+    flops::ExpertRows,
     host::{indices, to_host},
     load_balancing_loss,
     router::Routed,
@@ -17,6 +18,8 @@ pub(crate) struct Mixture {
     pub(crate) y: Tensor<2>,
     /// What the router did.
     pub(crate) routing: LayerRouting,
+    /// What the experts did.
+    pub(crate) expert_rows: ExpertRows,
 }
 
 /// Each row through its `top_k` experts only.
@@ -32,7 +35,9 @@ pub(crate) fn top_k(router: &Router, experts: &Experts, x: Tensor<2>) -> Mixture
     let gates = routed.expert_weights.reshape([rows, k, 1]);
     let y = (outputs.reshape([rows, k, d_model]) * gates).sum_dim(1).reshape([rows, d_model]);
     let aux_loss = load_balancing_loss(routed.router_probs.clone(), &routed.dispatch);
-    Mixture { y, routing: LayerRouting { aux_loss, sums, router_probs: Some(routed.router_probs) } }
+    let expert_rows = ExpertRows { computed: routed.dispatch.n_places(), routed: routed.dispatch.n_pairs() };
+    let routing = LayerRouting { aux_loss, sums, router_probs: Some(routed.router_probs) };
+    Mixture { y, routing, expert_rows }
 }
 
 /// `outputs` is `[rows · top_k, d_model]`.
@@ -66,7 +71,8 @@ pub(crate) fn top_any(router: &TopAnyRouter, experts: &Experts, x: Tensor<2>) ->
     let gates = routed.expert_weights.transpose().reshape([n_experts, rows, 1]);
     let y = (outputs * gates).sum_dim(0).reshape([rows, d_model]);
     let aux_loss = diversity_and_simplicity_loss(router.weight.val());
-    Mixture { y, routing: LayerRouting { aux_loss, sums, router_probs: None } }
+    let expert_rows = ExpertRows { computed: n_experts * rows, routed: routed.activation.pairs().count() };
+    Mixture { y, routing: LayerRouting { aux_loss, sums, router_probs: None }, expert_rows }
 }
 
 /// `x` is `[rows, d_model]`, `outputs` `[n_experts, rows, d_model]`.

@@ -5,9 +5,9 @@ use burn::{
     nn::{LayerNorm, LayerNormConfig},
     tensor::{Device, Tensor},
 };
-use moelt_schema::{LayerId, LayerKind, LayerLayout, LayerSums, Streams};
+use moelt_schema::{Flops, LayerId, LayerKind, LayerLayout, LayerSums, Streams};
 
-use crate::{Experts, Router, TopAnyRouter, mixture};
+use crate::{Experts, Router, TopAnyRouter, flops::ExpertRows, mixture};
 
 /// A pre-norm residual expert layer: `x + Σⱼ gateⱼ FFNⱼ(LayerNorm(x))` over the chosen experts, or
 /// `x + FFN(LayerNorm(x))` when dense. A dense layer is the same layer without a router; LayerNorm may
@@ -42,6 +42,8 @@ pub struct MoeOutput {
     pub x: Tensor<2>,
     /// What the router did; none when dense.
     pub routing: Option<LayerRouting>,
+    /// What the pass took.
+    pub flops: Flops,
 }
 
 /// What a layer's router did.
@@ -102,10 +104,12 @@ impl MoeLayer {
             (None, Some(router)) => mixture::top_any(router, &self.experts, y),
             (None, None) => {
                 let y = self.experts.forward(y.unsqueeze()).reshape([rows, d_model]);
-                return MoeOutput { x: x + y, routing: None };
+                let flops = self.flops(rows, ExpertRows::unpadded(rows));
+                return MoeOutput { x: x + y, routing: None, flops };
             }
         };
-        MoeOutput { x: x + mixture.y, routing: Some(mixture.routing) }
+        let flops = self.flops(rows, mixture.expert_rows);
+        MoeOutput { x: x + mixture.y, routing: Some(mixture.routing), flops }
     }
 }
 

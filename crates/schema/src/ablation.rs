@@ -27,8 +27,8 @@ pub struct AblationPlan {
     pub moelt: String,
     /// Hash of the sources that cells run and of what they are built with.
     pub code: Digest,
-    /// Hash of each file that cells read examples from, by its path from the workspace's root. None where
-    /// the config determines the examples.
+    /// Hash of each file that cells read, by its path from the workspace's root: files with examples (none where
+    /// the config determines them), and what they take from runs that are no cells of this plan.
     pub data: BTreeMap<String, Digest>,
     /// What comparisons are about: [`METRIC`].
     pub metric: String,
@@ -85,6 +85,22 @@ impl Cell {
     /// The same cell, to be run after the cells with these ids.
     pub fn after(self, needs: Vec<String>) -> Self {
         Self { needs, ..self }
+    }
+
+    /// What the config takes from runs that are no cells of its plan: the key, and the path that it holds.
+    pub fn foreign_runs(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        let RunConfig { start, control, train, .. } = &self.config;
+        let named = [
+            ("start.run", &start.run),
+            ("control.edits_of", &control.edits_of),
+            ("train.flops_of", &train.flops_of),
+        ];
+        let records = control.records_of.iter().map(|run| ("control.records_of", run));
+        let named = named.into_iter().chain(records).map(|(key, run)| (key, run.as_str()));
+        // A path may lead to a checkpoint in the folder of a cell, which has the cell's id for its name.
+        let needed =
+            |run: &str| Path::new(run).iter().any(|part| self.needs.iter().any(|id| part == id.as_str()));
+        named.filter(move |(_, run)| !run.is_empty() && !needed(run))
     }
 }
 
@@ -177,5 +193,18 @@ mod tests {
             let error = changed.check().unwrap_err();
             assert!(error.contains(message), "{error}");
         }
+    }
+
+    #[test]
+    fn runs_of_other_plans_are_told_from_cells_of_this_one() {
+        let mut config = RunConfig::default();
+        config.start.run = "runs/test/cells/7a-s0-12345678/checkpoints/step-00000100".into();
+        config.control.edits_of = "runs/old/7a-s0-123456789".into();
+        config.control.records_of = vec!["runs/test/cells/7a-s0-12345678".into(), "elsewhere".into()];
+        let cell = Cell::new(config).after(vec!["7a-s0-12345678".into()]);
+        let foreign: Vec<(&str, &str)> = cell.foreign_runs().collect();
+        let expected =
+            [("control.edits_of", "runs/old/7a-s0-123456789"), ("control.records_of", "elsewhere")];
+        assert_eq!(foreign, expected);
     }
 }

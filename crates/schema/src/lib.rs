@@ -20,6 +20,7 @@ mod drift;
 mod edit;
 mod edit_log;
 mod event;
+mod flops;
 mod layout;
 mod manifest;
 mod manifest_check;
@@ -47,16 +48,17 @@ pub use drift::{Drift, Stretch};
 pub use edit::{Edit, Evidence, ExpertInit, Plan};
 pub use edit_log::{Birth, EditLog, Lineage, Merged, ReplayError};
 pub use event::{Choice, EditEffect, Event, EventRecord, StopReason, Wall};
+pub use flops::Flops;
 pub use layout::{ExpertId, LayerId, LayerKind, LayerLayout, Layout, LayoutError};
 pub use manifest::{
-    BestSoFar, CHECKPOINT_FORMAT, ControlGradients, DecisionWindow, EventsPosition, LayerSums, LoopState,
-    MAX_STEPS, Manifest, Opening, Probe, Unrouted, WindowState,
+    BestSoFar, CHECKPOINT_FORMAT, ControlGradients, DecisionWindow, EventsPosition, Inherited, LayerSums,
+    LoopState, MAX_STEPS, Manifest, Opening, Probe, Unrouted, WindowState,
 };
 pub use metrics::{DomainAccuracy, Metrics, Prediction};
 pub use plan_check::{CheckedPlan, Limits};
 pub use plan_error::PlanError;
 pub use policy_state::{EffectRecord, HeadState, LayerMemory, NetworkState, PolicyState};
-pub use result::{CellResult, RESULT_FORMAT, ResultError, SplitSizes, TimeAccuracy};
+pub use result::{CellResult, LastCheckpoint, RESULT_FORMAT, ResultError, SplitSizes, TimeAccuracy};
 pub use routing::RoutingStats;
 pub use row_map::{RowMap, RowSource, RowStart};
 pub use run_dir::{RunDir, create_folders, sync_folder, write_atomically};

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Digest, EditLog, ExpertId, LayerId, Layout, Metrics, PolicyState};
+use crate::{Digest, EditLog, ExpertId, Flops, LayerId, Layout, Metrics, PolicyState};
 
 /// Version of the checkpoint format. A reader refuses every other.
-pub const CHECKPOINT_FORMAT: u32 = 4;
+pub const CHECKPOINT_FORMAT: u32 = 5;
 
 /// No run takes more steps. Whatever is counted in steps, or multiplied with one, stays far within 64 bits.
 pub const MAX_STEPS: u64 = 1_000_000_000_000;
@@ -96,13 +96,25 @@ pub struct LoopState {
     /// New experts that are being let in.
     pub openings: Vec<Opening>,
     /// Floating-point operations of training so far, what policies had measured included.
-    pub flops: u64,
+    pub flops: Flops,
     /// … of which for what policies had measured, and for what their heads learnt.
-    pub measuring_flops: u64,
+    pub measuring_flops: Flops,
+    /// What went into the weights that the run started from.
+    pub inherited: Inherited,
     /// Steps of the whole run, unless it stops early.
     pub total_steps: u64,
     /// Training seconds so far (not reproducible).
     pub seconds: f64,
+}
+
+/// What went into the weights that a run started from, from scratch on. Nothing where it started from scratch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Inherited {
+    /// Optimizer steps.
+    pub steps: u64,
+    /// Floating-point operations, what policies had measured included.
+    pub flops: Flops,
 }
 
 /// A new expert that is being let in: its router offset rises to what it is going to be.

@@ -103,7 +103,10 @@ impl LoopState {
         windows.check("state.decision_window.layers", &self.decision_window.layers)?;
         self.policy.check(step, manifest.layout.layers().len())?;
         self.check_openings(manifest)?;
-        at_most("state.measuring_flops", self.measuring_flops, self.flops, "state.flops")?;
+        ensure(self.measuring_flops.is_part_of(self.flops), || {
+            let Self { flops, measuring_flops, .. } = self;
+            format!("state.measuring_flops: is {measuring_flops}, which is no part of state.flops = {flops}")
+        })?;
         not_negative("state.seconds", &[self.seconds])
     }
 

@@ -4,10 +4,10 @@ use std::{collections::BTreeMap, fs, io::ErrorKind, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Digest, EditLog, Layout, MAX_STEPS, Metrics, RunDir};
+use crate::{Digest, EditLog, Flops, Inherited, Layout, MAX_STEPS, Metrics, RunDir};
 
 /// Version of `result.json`.
-pub const RESULT_FORMAT: u32 = 4;
+pub const RESULT_FORMAT: u32 = 5;
 
 /// `result.json`: written last, so that a cell with one is finished.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -52,11 +52,16 @@ pub struct CellResult {
     pub per_time: Vec<TimeAccuracy>,
     /// The accuracy no classifier can beat, when the data set knows it.
     pub bayes_accuracy: Option<f64>,
-    /// Floating-point operations of training, counted by the model: three forward passes a step. What
-    /// policies had measured is included; evaluations that every arm has are not.
-    pub flops: u64,
+    /// What the last checkpoint knew. Nothing is ever chosen by it: it shows what judging the best checkpoint hides.
+    pub last: LastCheckpoint,
+    /// Floating-point operations of training, counted by the model in the passes that it made: a step counts
+    /// three forward passes. What policies had measured is included; evaluations on selection and the look at the
+    /// effect of an edit, which is for the log alone, are not.
+    pub flops: Flops,
     /// … of which for what policies had measured, and for what their heads learnt.
-    pub measuring_flops: u64,
+    pub measuring_flops: Flops,
+    /// What went into the weights that the run started from; not part of `flops`.
+    pub inherited: Inherited,
     /// Wall-clock seconds of training, evaluation on selection included.
     pub seconds: f64,
     /// Hashes of the cell's other files that count (predictions).
@@ -130,11 +135,13 @@ impl CellResult {
         if steps > &MAX_STEPS || best_step > steps {
             return Err(format!("best_step: is {best_step} of {steps} steps; {MAX_STEPS} are possible"));
         }
-        if measuring_flops > flops {
-            return Err(format!("measuring_flops: is {measuring_flops}, more than flops = {flops}"));
+        if !measuring_flops.is_part_of(*flops) {
+            return Err(format!(
+                "measuring_flops: is {measuring_flops}, which is no part of flops = {flops}"
+            ));
         }
         for (split, metrics) in [("selection", &self.selection), ("verdict", &self.verdict)] {
-            let n_classes = self.selection.confusion.len();
+            let n_classes = self.selection.per_class_accuracy.len();
             metrics.check(n_classes).map_err(|message| format!("{split}.{message}"))?;
         }
         let known = ["selection", "verdict"].map(RunDir::predictions_name);
@@ -156,6 +163,19 @@ pub struct TimeAccuracy {
     /// Fraction of its selection examples classified right.
     pub selection: f64,
     /// Fraction of its verdict examples classified right.
+    pub verdict: f64,
+}
+
+/// What the last checkpoint of a run knew, which need not be the one that the run is judged by. Where the data
+/// drifts a run is judged by each checkpoint at its time, and this is the same.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LastCheckpoint {
+    /// Its step.
+    pub step: u64,
+    /// Fraction of the selection examples classified right.
+    pub selection: f64,
+    /// Fraction of the verdict examples classified right.
     pub verdict: f64,
 }
 

@@ -1,4 +1,7 @@
 //! How long a run is: so many passes over the data, or as many floating-point operations as another run took.
+//!
+//! Two runs are matched by what they need without padding ([`Flops::unpadded`](moelt_schema::Flops)): that much is known
+//! of a step before it is taken, from sizes alone, where padding depends on what the router is going to do.
 
 use moelt_data::Batches;
 use moelt_model::Classifier;
@@ -32,15 +35,16 @@ pub(crate) fn total_steps(
     if prepared.drift.is_some() {
         return Err(wrong("cannot be spent on data that drift: their times are fractions of train.epochs"));
     }
-    let budget = finished("train.flops_of", named)?.flops;
+    let other = finished("train.flops_of", named)?;
+    let budget = (other.flops + other.inherited.flops).unpadded;
     let steps = budget as f64 / mean_step(prepared.train.clone(), model);
     Ok((steps.round() as u64).max(1))
 }
 
-/// Operations of a step, mean over the first epoch.
+/// Operations of a step without padding, mean over the first epoch.
 fn mean_step(mut batches: Batches, model: &Classifier) -> f64 {
     let steps = batches.per_epoch();
-    let forward = |step| model.forward_flops(&model_input(&batches.at(step)));
+    let forward = |step| model.unpadded_forward_flops(&model_input(&batches.at(step)));
     let total: u64 = (0..steps).map(forward).sum();
     (FORWARDS_PER_STEP * total) as f64 / steps as f64
 }

@@ -3,7 +3,8 @@
 use burn::module::Module;
 use moelt_control::{Action, Decision, LiveGradient, OtherRuns, Policy, StatsWindow, policy};
 use moelt_schema::{
-    ControlConfig, DecisionWindow, Digest, Event, ExpertId, LayerId, LayerSums, Plan, PolicyState, RunConfig,
+    ControlConfig, DecisionWindow, Digest, Event, ExpertId, Flops, LayerId, LayerSums, Plan, PolicyState,
+    RunConfig,
 };
 
 use crate::{
@@ -122,7 +123,7 @@ impl Control {
         let flops = |policy: &PolicyState| policy.head.as_ref().map_or(0, |head| head.flops);
         let before = flops(&state.progress.policy);
         state.progress.policy = PolicyState { script: self.script, ..self.policy.state() };
-        state.pay(flops(&state.progress.policy) - before);
+        state.pay(Flops::unpadded(flops(&state.progress.policy) - before));
     }
 }
 

@@ -2,7 +2,7 @@
 
 use moelt_data::in_order;
 use moelt_model::{Classifier, Mode};
-use moelt_schema::EditEffect;
+use moelt_schema::{EditEffect, Flops};
 
 use crate::{Split, TrainError, evaluate::model_input, interrupt::Interrupt};
 
@@ -15,7 +15,7 @@ pub(crate) struct Outputs {
     /// Cross entropy of each text, nats; in an order that is the same for all models.
     losses: Vec<f64>,
     /// What it cost to have them.
-    pub(crate) flops: u64,
+    pub(crate) flops: Flops,
 }
 
 /// How much more loss a model has than another one on the same texts.
@@ -37,14 +37,13 @@ impl Outputs {
         split: &Split,
         interrupt: Interrupt<'_>,
     ) -> Result<Self, TrainError> {
-        let (mut logits, mut losses, mut flops) = (Vec::new(), Vec::new(), 0);
+        let (mut logits, mut losses, mut flops) = (Vec::new(), Vec::new(), Flops::default());
         for batch in in_order(&split.texts, &split.labels, BATCH) {
             interrupt.check()?;
-            let input = model_input(&batch);
-            flops += model.forward_flops(&input);
-            let output = model.forward(&input, Mode::Eval).logits;
-            let [_, n_classes] = output.dims();
-            let output: Vec<f32> = output.try_into_vec_as().expect("logits are f32 on every backend");
+            let output = model.forward(&model_input(&batch), Mode::Eval);
+            flops += output.flops;
+            let [_, n_classes] = output.logits.dims();
+            let output: Vec<f32> = output.logits.try_into_vec_as().expect("logits are f32 on every backend");
             let rows = output.chunks_exact(n_classes).zip(&batch.labels);
             losses.extend(rows.map(|(row, label)| cross_entropy(row, *label as usize)));
             logits.extend(output);
@@ -97,7 +96,7 @@ mod tests {
     use super::*;
 
     fn outputs(losses: &[f64]) -> Outputs {
-        Outputs { logits: Vec::new(), losses: losses.to_vec(), flops: 0 }
+        Outputs { logits: Vec::new(), losses: losses.to_vec(), flops: Flops::default() }
     }
 
     #[test]

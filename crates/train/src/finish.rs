@@ -1,14 +1,16 @@
 //! The end of a run: what it is judged by is loaded, re-evaluated, and judged once.
 //!
-//! That is the best checkpoint or, where the data drifts, at each evaluation time the model as it was then.
+//! That is the best checkpoint or, where the data drifts, at each evaluation time the model as it was then. The last
+//! checkpoint is looked at beside it, when nothing is left to be chosen.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{collections::BTreeMap, path::Path};
 
 use burn::tensor::Device;
 use moelt_eval::{Decided, metrics, predictions_to_csv};
 use moelt_model::Classifier;
 use moelt_schema::{
-    CellResult, Digest, Metrics, Prediction, RESULT_FORMAT, RunConfig, RunDir, TimeAccuracy, write_atomically,
+    CellResult, Digest, LastCheckpoint, Metrics, Prediction, RESULT_FORMAT, RunConfig, RunDir, TimeAccuracy,
+    write_atomically,
 };
 
 use crate::{
@@ -60,8 +62,14 @@ pub(crate) fn finish(
     let selection = judge("selection", &prepared.selection)?;
     judged.iter().zip(&selection.each).try_for_each(|(judged, now)| check_repeated(judged, now))?;
     let verdict = judge("verdict", &prepared.verdict)?;
-    let last = judged.last().expect("a run is judged by one model at least");
-    let manifest = &last.loaded.checkpoint.manifest;
+    let per_time = per_time(prepared, &judged, &selection.each, &verdict.each);
+    let (selection, verdict) = (metrics(&selection.all, n_classes), metrics(&verdict.all, n_classes));
+    let evaluated = judged.last().expect("a run is judged by one model at least");
+    let last = match prepared.drift {
+        None if evaluated.step() < state.step => ask_last(prepared, store, state.step, device, interrupt)?,
+        _ => LastCheckpoint { step: state.step, selection: selection.accuracy, verdict: verdict.accuracy },
+    };
+    let manifest = &evaluated.loaded.checkpoint.manifest;
     let layout = manifest.layout.clone();
     let result = CellResult {
         format: RESULT_FORMAT,
@@ -70,20 +78,22 @@ pub(crate) fn finish(
         seed: config.seed,
         config: config.digest(),
         data: prepared.digest,
-        n_params: last.model.n_params(),
-        n_active_params: last.model.n_active_params(&layout),
+        n_params: evaluated.model.n_params(),
+        n_active_params: evaluated.model.n_active_params(&layout),
         layout,
         edits: state.edits.clone(),
         steps: state.step,
         best_step: manifest.step,
         splits: prepared.sizes,
         notes: prepared.notes.clone(),
-        per_time: per_time(prepared, &judged, &selection.each, &verdict.each),
-        selection: metrics(&selection.all, n_classes),
-        verdict: metrics(&verdict.all, n_classes),
+        per_time,
+        last,
+        selection,
+        verdict,
         bayes_accuracy: prepared.bayes_accuracy,
         flops: state.progress.flops,
         measuring_flops: state.progress.measuring_flops,
+        inherited: state.progress.inherited,
         seconds: state.progress.seconds,
         files,
         decisions,
@@ -100,16 +110,43 @@ fn judged(
     state: &TrainState,
     device: &Device,
 ) -> Result<Vec<Judged>, TrainError> {
-    let load = |(time, path): (Option<u32>, PathBuf)| {
-        let loaded = LoadedModel::load(&path, device)?;
-        Ok(Judged { time, model: loaded.evaluated(), loaded })
-    };
     if prepared.drift.is_none() {
         let path = store.pointed("best")?.unwrap_or_else(|| store.path(state.step));
-        return Ok(vec![load((None, path))?]);
+        return Ok(vec![Judged::load(None, &path, device)?]);
     }
     let times = (1..).zip(prepared.judged_after());
-    times.map(|(time, step)| load((Some(time), store.pinned(step)?))).collect()
+    times.map(|(time, step)| Judged::load(Some(time), &store.pinned(step)?, device)).collect()
+}
+
+impl Judged {
+    fn load(time: Option<u32>, path: &Path, device: &Device) -> Result<Self, TrainError> {
+        let loaded = LoadedModel::load(path, device)?;
+        Ok(Self { time, model: loaded.evaluated(), loaded })
+    }
+
+    /// The step of its checkpoint.
+    fn step(&self) -> u64 {
+        self.loaded.checkpoint.manifest.step
+    }
+}
+
+/// What the last checkpoint, of step `step`, knows of data that does not drift.
+fn ask_last(
+    prepared: &Prepared,
+    store: &CheckpointStore,
+    step: u64,
+    device: &Device,
+    interrupt: Interrupt<'_>,
+) -> Result<LastCheckpoint, TrainError> {
+    let n_classes = prepared.classes.len();
+    let last = Judged::load(None, &store.path(step), device)?;
+    let ask = |split| -> Result<Metrics, TrainError> {
+        Ok(metrics(&predict_unless(interrupt, &last.model, split)?, n_classes))
+    };
+    let selection = ask(&prepared.selection)?;
+    check_repeated(&last, &selection)?;
+    let verdict = ask(&prepared.verdict)?;
+    Ok(LastCheckpoint { step, selection: selection.accuracy, verdict: verdict.accuracy })
 }
 
 /// Asks each model about the texts of its time.
@@ -153,7 +190,7 @@ fn per_time(
     let Some(drift) = &prepared.drift else { return Vec::new() };
     let one = |(i, time): (usize, u32)| TimeAccuracy {
         at: drift.at(time),
-        step: judged[i].loaded.checkpoint.manifest.step,
+        step: judged[i].step(),
         selection: selection[i].accuracy,
         verdict: verdict[i].accuracy,
     };

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use burn::{module::Module, tensor::Device};
 use moelt_eval::metrics;
-use moelt_schema::{Layout, ModelConfig, Opening, RunConfig, StartFrom};
+use moelt_schema::{Inherited, Layout, Manifest, ModelConfig, Opening, RunConfig, StartFrom};
 
 use crate::{
     CheckpointError, LoadedModel, Prepared, TrainError, TrainState, memory, predict, resolve_checkpoint,
@@ -67,8 +67,18 @@ fn from_run(
             // Without this an expert that was still being let in would stay as it is, closed or half open.
             let anew = |opening: &Opening| Opening { since: 0, ..*opening };
             state.progress.openings = manifest.state.openings.iter().map(anew).collect();
+            state.progress.inherited = inherited(manifest);
             Ok((state, note))
         }
+    }
+}
+
+/// What went into the weights of a checkpoint.
+fn inherited(manifest: &Manifest) -> Inherited {
+    let before = manifest.state.inherited;
+    Inherited {
+        steps: before.steps.saturating_add(manifest.step),
+        flops: before.flops + manifest.state.flops,
     }
 }
 

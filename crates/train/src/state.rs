@@ -11,7 +11,7 @@ use moelt_data::TokenBatch;
 use moelt_model::{Classifier, ClassifierConfig, Mode, ModelInput, ModelOutput};
 use moelt_optim::{AdamW, Optimizer, ParamGroup, Schedule, WeightAverage, take_gradients};
 use moelt_schema::{
-    ControlGradients, EditLog, LayerSums, Layout, LoopState, OptimConfig, RunConfig, Stream, Streams,
+    ControlGradients, EditLog, Flops, LayerSums, Layout, LoopState, OptimConfig, RunConfig, Stream, Streams,
 };
 
 use crate::{
@@ -177,15 +177,15 @@ impl TrainState {
         let mut gradients = take_gradients(&self.model, objective.backward());
         let asked = live(&self, &output.routing, loss);
         // With the same noise, as the first pass has been gone back through.
-        let joint = (!asked.is_empty())
-            .then(|| join(&self, &mut gradients, &self.train_forward(&input), &asked, config.control.joint));
+        let second = (!asked.is_empty()).then(|| self.train_forward(&input));
+        let passes = output.flops + second.as_ref().map_or(Flops::default(), |output| output.flops);
+        let joint = second.map(|output| join(&self, &mut gradients, &output, &asked, config.control.joint));
         let groups = &self.groups;
         let (clipped, all) = (gradients.norm(|path| groups[path].clip), gradients.norm(|_| true));
         // The clipped norm is what is reported, unless a gradient outside it is not a number.
         let grad_norm = if all.is_finite() { clipped } else { all };
         let report = StepReport { loss, grad_norm, routing: output.routing };
-        let passes = if joint.is_some() { 2 } else { 1 };
-        self.progress.flops += passes * FORWARDS_PER_STEP * self.model.forward_flops(&input);
+        self.progress.flops += passes * FORWARDS_PER_STEP;
         if !report.is_finite() {
             return (self, report);
         }

@@ -11,7 +11,7 @@
 use std::path::Path;
 
 use moelt_control::{Gain, MeasuredEffect, Replicate, Trial, race};
-use moelt_schema::{Edit, RunConfig};
+use moelt_schema::{Edit, Flops, RunConfig};
 
 use crate::{Prepared, Split, TrainError, TrainState, effect::PairedLoss, interrupt::Interrupt};
 
@@ -99,7 +99,7 @@ impl Arena<'_> {
 
 impl TrainState {
     /// Adds what measuring, or learning from it, cost.
-    pub(crate) fn pay(&mut self, flops: u64) {
+    pub(crate) fn pay(&mut self, flops: Flops) {
         self.progress.flops += flops;
         self.progress.measuring_flops += flops;
     }
@@ -158,7 +158,7 @@ impl<'a> Race<'a> {
 
     /// Trains all forks for `steps` steps, but for those that are clear before, and gives what was seen of each
     /// and what all of it cost.
-    fn run(mut self, steps: u64) -> Result<(Vec<Seen>, u64), TrainError> {
+    fn run(mut self, steps: u64) -> Result<(Vec<Seen>, Flops), TrainError> {
         for leg in Leg::all(steps, self.track.arena.config.control.race_every) {
             if self.racers.iter().all(|racer| !racer.runs) {
                 break;

@@ -1,19 +1,13 @@
 //! From what was asked for to a plan: every cell with its config, and what is going to be judged.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    path::{Path, PathBuf},
-};
+use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail, ensure};
-use moelt_schema::{
-    AblationPlan, Cell, DataConfig, DatasetKind, Digest, METRIC, PLAN_FORMAT, RunConfig, frozen_size,
-    load_config,
-};
+use moelt_schema::{AblationPlan, Digest, METRIC, PLAN_FORMAT, RunConfig, frozen_size, load_config};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    PlanArgs, code, needs,
+    PlanArgs, code, inputs, needs,
     spec::{self, AblationSpec},
 };
 use crate::workspace::Workspace;
@@ -50,7 +44,7 @@ impl Settings {
     /// When there is no such data set or preset.
     pub(crate) fn of_preset(workspace: &Workspace, dataset: &str, preset: &str) -> Result<Self> {
         let (phases, preset) = AblationSpec::read(workspace, dataset)?.preset(preset)?;
-        Ok(Self { phases, seeds: preset.seeds, first_seed: 0, sets: preset.sets })
+        Ok(Self { phases, seeds: preset.seeds, first_seed: preset.first_seed, sets: preset.sets })
     }
 }
 
@@ -62,7 +56,7 @@ impl Design {
         let settings = Settings {
             phases: args.phases.clone().unwrap_or_else(|| preset.phases.clone()),
             seeds: args.seeds.unwrap_or(preset.seeds),
-            first_seed: args.first_seed,
+            first_seed: args.first_seed.unwrap_or(preset.first_seed),
             sets: preset.sets.iter().chain(&args.sets).cloned().collect(),
         };
         let default_name = || {
@@ -95,7 +89,7 @@ impl Design {
             name: self.name.clone(),
             moelt: env!("CARGO_PKG_VERSION").to_owned(),
             code: code::digest(workspace)?,
-            data: data_digests(workspace, &cells)?,
+            data: inputs::digests(workspace, &cells)?,
             metric: METRIC.to_owned(),
             resamples: spec.verdict.resamples,
             comparisons: spec.comparisons(&self.settings.phases, check_phase)?,
@@ -139,56 +133,4 @@ fn phase_file(workspace: &Workspace, phase: &str) -> Result<(PathBuf, Vec<String
         bail!("no phase `{phase}` in configs/phases; there are: {}", shown.collect::<Vec<_>>().join(", "));
     }
     Ok((workspace.config(&format!("phases/{stem}.toml")), sets))
-}
-
-/// Hash of each file that `cells` are going to read examples from.
-///
-/// # Errors
-/// When a file is not there: better told now than by each cell.
-pub(super) fn data_digests(workspace: &Workspace, cells: &[Cell]) -> Result<BTreeMap<String, Digest>> {
-    let files = cells.iter().map(|cell| data_files(workspace, &cell.config.data));
-    let mut files: BTreeSet<String> = files.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect();
-    files.extend(cells.iter().flat_map(|cell| foreign_runs(workspace, cell)));
-    let digest = |file: String| Ok((file.clone(), code::file(workspace, &workspace.root().join(file))?));
-    files.into_iter().map(digest).collect()
-}
-
-/// What a cell reads of the runs that it builds on and that are no cells of this plan.
-fn foreign_runs<'a>(workspace: &'a Workspace, cell: &'a Cell) -> impl Iterator<Item = String> + 'a {
-    let config = &cell.config;
-    let named = [&config.start.run, &config.control.edits_of, &config.train.flops_of];
-    let results = named.into_iter().map(|run| (run, "result.json"));
-    let logs = config.control.records_of.iter().map(|run| (run, "events.jsonl"));
-    let is_foreign = |run: &str| !run.is_empty() && !cell.needs.iter().any(|id| run.ends_with(id.as_str()));
-    let foreign = results.chain(logs).filter(move |(run, _)| is_foreign(run));
-    foreign.map(|(run, file)| format!("{run}/{file}")).filter(|file| workspace.root().join(file).is_file())
-}
-
-/// The files that a data set is read from, which must be there; paths from the workspace's root.
-fn data_files(workspace: &Workspace, data: &DataConfig) -> Result<Vec<String>> {
-    let there = |file: &String| workspace.root().join(file).is_file();
-    match data.kind {
-        DatasetKind::Planted => Ok(Vec::new()),
-        DatasetKind::Sst2 => {
-            let dir = Path::new(&data.sst2.dir);
-            let files = ["train.tsv", "dev.tsv"].map(|name| dir.join(name).display().to_string());
-            ensure!(
-                files.iter().all(there),
-                "{} has no train.tsv and dev.tsv; get them with: cargo xtask data sst2",
-                dir.display()
-            );
-            Ok(files.to_vec())
-        }
-        DatasetKind::Csv => {
-            let files = [Some(&data.csv.train), data.csv.selection.as_ref(), data.csv.verdict.as_ref()];
-            let files: Vec<String> = files.into_iter().flatten().cloned().collect();
-            if let Some(file) = files.iter().find(|file| !there(file)) {
-                bail!(
-                    "data.csv: no file `{file}` (paths count from the workspace's root); \
-                     give one with --set data.csv.train=FILE"
-                );
-            }
-            Ok(files)
-        }
-    }
 }

@@ -7,6 +7,7 @@ mod collect;
 mod design;
 mod engine;
 mod folder;
+mod inputs;
 mod needs;
 mod plan_file;
 mod progress;
@@ -94,9 +95,9 @@ pub(crate) struct PlanArgs {
     /// Seeds per phase [default: the preset's].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     seeds: Option<u64>,
-    /// The first of them; the others follow.
-    #[arg(long, value_name = "SEED", default_value_t = 0)]
-    first_seed: u64,
+    /// The first of them; the others follow [default: the preset's].
+    #[arg(long, value_name = "SEED")]
+    first_seed: Option<u64>,
     /// Folder below runs/ [default: DATASET-PRESET, and a hash of what deviates from the preset].
     #[arg(long)]
     name: Option<String>,

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 use moelt_schema::{AblationPlan, Cell, Comparison, PLAN_FORMAT, write_atomically};
 use serde_json::Value;
 
-use super::{AblationFolder, code, design::data_digests};
+use super::{AblationFolder, code, inputs};
 use crate::workspace::Workspace;
 
 /// Reads the plan of a folder.
@@ -34,7 +34,7 @@ pub(super) fn read(folder: &AblationFolder) -> Result<AblationPlan> {
 /// Whether cells that run now run what was planned.
 ///
 /// # Errors
-/// When code or data have changed since.
+/// When the code or a file that cells read has changed since, or is gone.
 pub(super) fn check_unchanged(
     workspace: &Workspace,
     folder: &AblationFolder,
@@ -42,7 +42,7 @@ pub(super) fn check_unchanged(
 ) -> Result<()> {
     let now = AblationPlan {
         code: code::digest(workspace)?,
-        data: data_digests(workspace, &plan.cells)?,
+        data: inputs::digests(workspace, &plan.cells)?,
         ..plan.clone()
     };
     settle(workspace, folder, &now)
@@ -104,7 +104,7 @@ fn data_difference(there: &AblationPlan, asked: &AblationPlan) -> Option<String>
     let files = there.data.keys().chain(asked.data.keys());
     let file = files.into_iter().find(|file| there.data.get(*file) != asked.data.get(*file))?;
     let (then, now) = (short(there, file), short(asked, file));
-    Some(format!("it was planned with other data ({file}: {then}, now {now})"))
+    Some(format!("it was planned with another {file} ({then}, now {now})"))
 }
 
 /// The first thing that is to be judged otherwise.
@@ -195,7 +195,7 @@ mod tests {
         let difference = |asked: &AblationPlan| difference(&there, asked);
         assert_eq!(difference(&there.clone()), None);
         let data = there.data["dev.tsv"].short();
-        let data_gone = format!("it was planned with other data (dev.tsv: {data}…, now not read)");
+        let data_gone = format!("it was planned with another dev.tsv ({data}…, now not read)");
         let cases = [
             (plan(&[("q1", 0, 8), ("q2", 0, 9)]), "q2 seed 0 has model.d_ff = 8 there and 9 now"),
             (plan(&[("q1", 0, 8)]), "it has q2 seed 0, which is not asked for now"),

@@ -34,6 +34,9 @@ pub(crate) struct AblationSpec {
 pub(crate) struct Preset {
     /// Seeds per phase.
     pub(crate) seeds: u64,
+    /// The first of them; the others follow.
+    #[serde(default)]
+    pub(crate) first_seed: u64,
     /// Its own phases; without them, the file's.
     pub(crate) phases: Option<Vec<String>>,
     /// `key=value`, as for `--set`, in every cell.

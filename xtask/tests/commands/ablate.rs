@@ -197,7 +197,7 @@ fn other_code_or_data_need_another_plan() {
     fs::write(workspace.path("my.csv"), "text,label\na,c\n").unwrap();
     let text = refused();
     assert!(
-        text.contains("it was planned with other data (my.csv: ") && text.contains("another --name"),
+        text.contains("it was planned with another my.csv (") && text.contains("another --name"),
         "{text}"
     );
     fs::create_dir_all(workspace.path("crates/train/src")).unwrap();

@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used)] // a test that cannot go on should stop
 
 mod ablate;
+mod inputs;
 mod needs;
 mod regress;
 mod support;
+mod workspace;

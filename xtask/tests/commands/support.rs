@@ -9,7 +9,8 @@ use std::{
 
 use moelt_eval::{Decided, metrics, predictions_to_csv};
 use moelt_schema::{
-    AblationPlan, Cell, CellResult, Digest, EditLog, Prediction, RESULT_FORMAT, RunDir, SplitSizes,
+    AblationPlan, Cell, CellResult, Digest, EditLog, Flops, Inherited, LastCheckpoint, Prediction,
+    RESULT_FORMAT, RunDir, SplitSizes,
 };
 use tempfile::TempDir;
 
@@ -155,8 +156,10 @@ fn result(cell: &Cell, predictions: &[Prediction], files: BTreeMap<String, Diges
         verdict: metrics(predictions, 2),
         per_time: Vec::new(),
         bayes_accuracy: Some(0.97),
-        flops: 3_000_000,
-        measuring_flops: 0,
+        last: LastCheckpoint { step: 9, selection: 0.9, verdict: 0.9 },
+        flops: Flops { computed: 3_000_000, unpadded: 2_000_000 },
+        measuring_flops: Flops::default(),
+        inherited: Inherited::default(),
         seconds: 1.5,
         files,
         decisions: Decided::digest(&[]),

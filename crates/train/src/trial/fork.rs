@@ -1,7 +1,7 @@
 //! Forks, and how one is taken through a part of a race.
 
 use moelt_data::Batches;
-use moelt_schema::{Edit, Evidence, Plan};
+use moelt_schema::{Edit, Evidence, Flops, Plan};
 
 use super::{Arena, waiting::Waiting};
 use crate::{Split, TrainError, TrainState, effect::Outputs};
@@ -45,7 +45,7 @@ pub(super) struct Track<'a> {
     /// Steps over which a new expert's share rises.
     opening: u64,
     /// Of all that was done.
-    pub(super) flops: u64,
+    pub(super) flops: Flops,
 }
 
 impl Fork {
@@ -76,7 +76,7 @@ impl<'a> Track<'a> {
         opening: u64,
     ) -> Self {
         let batches = arena.prepared.train.clone().known_after(start.step);
-        Self { arena, start, batches, first_batch, texts, opening, flops: 0 }
+        Self { arena, start, batches, first_batch, texts, opening, flops: Flops::default() }
     }
 
     /// Takes a fork through a leg and asks it about the texts. If another leg follows it waits in a file:
@@ -125,7 +125,7 @@ impl<'a> Track<'a> {
         let batch = self.batches.at(self.first_batch + step - 1);
         let before = fork.progress.flops;
         let (fork, report) = fork.train_step(&batch, self.arena.config, self.arena.total_steps);
-        self.flops += fork.progress.flops - before;
+        self.flops += fork.progress.flops.since(before);
         (fork, report.is_finite())
     }
 }

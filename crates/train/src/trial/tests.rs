@@ -10,6 +10,7 @@ use moelt_schema::{LayerId, PolicyState};
 use tempfile::TempDir;
 
 use super::{waiting::Waiting, *};
+use crate::effect::Outputs;
 
 const CONFIG: &str = "
     [data.planted]
@@ -222,7 +223,7 @@ fn what_a_fork_spent_before_it_diverged_is_counted() {
         if spoilt {
             spoil(&race.track, &mut race.racers[1].fork);
         }
-        race.run(5).unwrap().1
+        race.run(5).unwrap().1.computed
     };
     let [one, spoilt, both] = [
         cost(vec![prune(0)], false),
@@ -247,9 +248,9 @@ fn measuring_leaves_everything_but_the_cost_as_it_was() {
     run.state = state;
     assert_eq!(export(&run.state.model), weights);
     let paid = run.state.progress.measuring_flops;
-    assert!(paid > 0);
+    assert!(paid.unpadded > 0 && paid.computed > paid.unpadded, "{paid:?}");
     assert_eq!(run.state.progress.flops, progress.flops + paid);
-    (run.state.progress.flops, run.state.progress.measuring_flops) = (progress.flops, 0);
+    (run.state.progress.flops, run.state.progress.measuring_flops) = (progress.flops, Flops::default());
     assert_eq!(run.state.progress, progress);
 }
 
@@ -301,4 +302,42 @@ fn a_race_that_is_interrupted_is_given_up_at_once() {
     run.interrupt.store(true, std::sync::atomic::Ordering::Relaxed);
     assert!(matches!(arena.measure(&mut state, &trial), Err(TrainError::Interrupted)));
     assert_eq!(state.progress, run.state.progress);
+}
+
+/// Forks are counted by the queues that they computed: here each one's are read off its own steps.
+#[test]
+fn a_race_costs_what_its_forks_computed() {
+    const STEPS: u64 = 4;
+    let run = Run::new(|config| config.control.race_every = 0);
+    let (arena, layout) = (run.arena(), &run.state.layout);
+    let prune = vec![Edit::Prune { layer: LayerId(0), expert: layout.layers()[0].experts[0] }];
+    let trial = Trial { candidates: vec![prune.clone()], steps: STEPS };
+    let race = race_of(&arena, &run.state, &trial);
+    let mut batches = race.track.batches.clone();
+    let mut expected = Flops::default();
+    for edits in [vec![], prune] {
+        let mut fork = race.track.begin(&edits).unwrap();
+        for step in run.state.step..run.state.step + STEPS {
+            let batch = batches.at(step);
+            let (trained, report) = fork.train_step(&batch, &run.config, TOTAL);
+            let padding = report.routing.iter().map(padding).sum::<u64>() * one_row(&run.config);
+            let unpadded = trained.model.unpadded_forward_flops(&crate::evaluate::model_input(&batch));
+            expected += Flops { computed: unpadded + padding, unpadded } * 3;
+            fork = trained;
+        }
+        expected += Outputs::of(&fork.evaluated().unwrap(), arena.selection, arena.interrupt).unwrap().flops;
+    }
+    assert_eq!(race.run(STEPS).unwrap().1, expected);
+    assert!(expected.computed > expected.unpadded);
+}
+
+/// Places that stay empty when every queue is as long as the longest.
+fn padding(sums: &moelt_schema::LayerSums) -> u64 {
+    let longest = sums.tokens.iter().copied().fold(0.0, f64::max);
+    sums.tokens.iter().map(|tokens| (longest - tokens) as u64).sum()
+}
+
+/// Operations of one expert for one row.
+fn one_row(config: &RunConfig) -> u64 {
+    4 * (config.model.d_model * config.model.d_ff) as u64
 }

@@ -119,7 +119,7 @@ fn metrics_classes_and_probes_that_contradict_themselves() {
         set("/probe/inputs/0", json!([]), &["a text has 0 tokens; must be 1 to 256"]),
         set("/probe/inputs", json!([]), &["probe.inputs: has 0 texts; must be 1 to 4"]),
         set("/probe/logits", json!([]), &["probe.logits: has 0 rows for 4 texts"]),
-        set("/probe/logits/0", json!([0.0; 5]), &["probe.logits: has a row of 5 numbers for 2 classes"]),
+        set("/probe/logits/0", json!(vec![0.0; 5]), &["probe.logits: has a row of 5 numbers for 2 classes"]),
         set("/probe/logits/0/0", json!(1e300), &["probe.logits: has inf; must be finite"]),
         set("/probe/ema_logits", json!(null), &["probe.ema_logits: is missing, but optim.ema_decay is 0.9"]),
         set("/optimized/0", json!("head.scale"), &["optimized: names `head.scale`"]),

@@ -1,0 +1,89 @@
+//! What cells read is part of their plan.
+
+use std::fs;
+
+use crate::support::TestWorkspace;
+
+const HASH: &str = "af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262";
+
+/// A finished run in `runs/old` with two checkpoints, the second one the best.
+fn with_old_run() -> TestWorkspace {
+    let workspace = TestWorkspace::new();
+    for (path, text) in [
+        ("result.json", "{}"),
+        ("events.jsonl", "{}"),
+        ("checkpoints/step-00000100/manifest.json", "first"),
+        ("checkpoints/step-00000200/manifest.json", "second"),
+        ("checkpoints/best", &format!("step-00000200 {HASH}\n")),
+        ("checkpoints/latest", &format!("step-00000200 {HASH}\n")),
+    ] {
+        write(&workspace, path, text);
+    }
+    workspace
+}
+
+fn write(workspace: &TestWorkspace, path: &str, text: &str) {
+    let path = workspace.path("runs/old").join(path);
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, text).unwrap();
+}
+
+/// Plans with this setting, changes a file, and gives what running says then.
+fn planned_and_changed(sets: &[&str], changed: &str) -> (Vec<String>, String) {
+    let workspace = with_old_run();
+    let sets: Vec<&str> = sets.iter().flat_map(|set| ["--set", set]).collect();
+    let plan = workspace.plan("test", &[&["--phases", "q2", "--seeds", "1"][..], &sets].concat());
+    write(&workspace, changed, "changed");
+    let text = workspace.xtask(&["ablate", "run", "--name", "test"], 1);
+    assert!(workspace.calls().is_empty(), "{text}");
+    (plan.data.into_keys().collect(), text)
+}
+
+#[test]
+fn a_run_that_cells_take_something_from_is_pinned_by_what_they_read_of_it() {
+    let (first, second) =
+        ("checkpoints/step-00000100/manifest.json", "checkpoints/step-00000200/manifest.json");
+    let best = "checkpoints/best";
+    let head = ["control.policy=head", "control.labels=counterfactual", "control.records_of=['runs/old']"];
+    let cases: [(&[&str], &[&str]); 7] = [
+        (&["start.run=runs/old"], &[best, second]),
+        (&["start.run=runs/old/checkpoints"], &[best, second]),
+        (&["start.run=runs/old/checkpoints/best"], &[best, second]),
+        (&["start.run=runs/old/checkpoints/step-00000100"], &[first]),
+        (&["train.flops_of=runs/old"], &["result.json"]),
+        (&head, &["events.jsonl", "result.json"]),
+        (&["control.policy=placebo_time", "control.edits_of=runs/old"], &["result.json"]),
+    ];
+    for (sets, read) in cases {
+        for changed in read {
+            let (pinned, text) = planned_and_changed(sets, changed);
+            let expected: Vec<String> = read.iter().map(|file| format!("runs/old/{file}")).collect();
+            assert_eq!(pinned, expected, "{sets:?}");
+            // A pointer that names nothing cannot be followed to what it named.
+            let says = format!("runs/old/{changed} names `changed`");
+            let planned = format!("it was planned with another runs/old/{changed} (");
+            assert!(text.contains(&planned) || *changed == best && text.contains(&says), "{sets:?}: {text}");
+        }
+    }
+}
+
+#[test]
+fn a_pointer_that_names_another_checkpoint_is_another_plan() {
+    let workspace = with_old_run();
+    workspace.plan("test", &["--phases", "q2", "--seeds", "1", "--set", "start.run=runs/old"]);
+    write(&workspace, "checkpoints/best", &format!("step-00000100 {HASH}\n"));
+    let text = workspace.xtask(&["ablate", "run", "--name", "test"], 1);
+    assert!(text.contains("it was planned with another runs/old/checkpoints/best ("), "{text}");
+}
+
+#[test]
+fn a_run_that_is_not_there_is_told_before_any_cell_runs() {
+    let workspace = TestWorkspace::new();
+    for (set, says) in [
+        ("start.run=runs/gone", "q2 seed 0: start.run: `runs/gone` has no checkpoint to start from"),
+        ("train.flops_of=runs/gone", "q2 seed 0: train.flops_of: `runs/gone` is no finished run"),
+    ] {
+        let text = workspace.xtask(&["ablate", "plan", "--phases", "q2", "--seeds", "1", "--set", set], 1);
+        assert!(text.contains(says), "{text}");
+    }
+}
