@@ -42,8 +42,8 @@ pub(crate) fn load(config: &CsvConfig, text: &TextConfig) -> Result<Dataset, Dat
     }
     let name = |file: &Option<String>, split: &str| file.clone().unwrap_or_else(|| split.to_owned());
     let (chosen, judged) =
-        (name(&config.selection, "selection split"), name(&config.verdict, "verdict split"));
-    notes.extend(shared([("training split", &train), (&chosen, &selection), (&judged, &verdict)], text));
+        (name(&config.selection, "the selection split"), name(&config.verdict, "the verdict split"));
+    notes.extend(shared([("the training split", &train), (&chosen, &selection), (&judged, &verdict)], text));
     Ok(Dataset { classes, train, selection, verdict, bayes_accuracy: None, drift: None, notes })
 }
 
@@ -130,7 +130,7 @@ mod tests {
         };
         let data = load(&config).unwrap();
         assert_eq!(labels(&data.train), [("so \"so", 0), ("fine", 1)]);
-        assert!(data.notes.iter().any(|note| note.ends_with("2 of 2 texts are also in training split")));
+        assert!(data.notes.iter().any(|note| note.ends_with("2 of 2 texts are also in the training split")));
     }
 
     #[test]
@@ -223,7 +223,7 @@ mod tests {
             .map(|(name, rows)| Some(folder.file(name, format!("text,label\n{rows}"))));
         let notes = load(&CsvConfig { selection, verdict, ..folder.config(GOOD) }).unwrap().notes;
         assert_eq!(notes.len(), 2, "{notes:?}");
-        assert!(notes[0].ends_with("s.csv: 1 of 2 texts are also in training split"), "{notes:?}");
+        assert!(notes[0].ends_with("s.csv: 1 of 2 texts are also in the training split"), "{notes:?}");
         assert!(
             notes[1].contains("v.csv: 1 of 2 texts are also in ") && notes[1].ends_with("s.csv"),
             "{notes:?}"

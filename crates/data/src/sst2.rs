@@ -38,7 +38,8 @@ pub(crate) fn load(config: &Sst2Config, text: &TextConfig) -> Result<Dataset, Da
     notes.extend(split.notes());
     let classes = ["negative", "positive"].map(str::to_owned).to_vec();
     let SentenceSplit { train, selection, .. } = split;
-    let splits = [("training split", &train[..]), ("selection split", &selection), ("dev.tsv", &verdict)];
+    let splits =
+        [("the training split", &train[..]), ("the selection split", &selection), ("dev.tsv", &verdict)];
     notes.extend(shared(splits, text));
     Ok(Dataset { classes, train, selection, verdict, bayes_accuracy: None, drift: None, notes })
 }

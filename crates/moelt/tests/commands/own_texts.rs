@@ -185,7 +185,7 @@ fn leaks_between_given_files_are_noted() {
     let accuracy = json(&run.dir.result())["verdict"]["accuracy"].as_f64().unwrap();
     assert!(accuracy > 0.9, "{accuracy}");
     let said = notes(&run);
-    let pairs = ["4200 of 4200 texts are also in training split", "4200 of 4200 texts are also in "];
+    let pairs = ["4200 of 4200 texts are also in the training split", "4200 of 4200 texts are also in "];
     assert!(
         pairs.iter().all(|pair| said.contains(pair)) && said.matches("4200 of 4200").count() == 3,
         "{said}"
