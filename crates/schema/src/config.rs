@@ -580,8 +580,10 @@ pub enum ScheduleKind {
 pub struct TrainConfig {
     /// Passes over the training split; fractions are fine.
     pub epochs: f64,
-    /// The run whose floating-point operations are to be spent, measuring included, in place of `epochs`: its
-    /// folder. In a phase file `{lookahead}` stands for the cell of that arm with the same seed.
+    /// The run whose floating-point operations are to be spent, in place of `epochs`: its folder. What it measured
+    /// counts, and what went into the weights that it started from. Operations are counted without padding, which
+    /// is known in advance; of a layer with top-any routing all experts. In a phase file `{lookahead}` stands for
+    /// the cell of that arm with the same seed.
     pub flops_of: String,
     /// Examples per step.
     pub batch_size: usize,

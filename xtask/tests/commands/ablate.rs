@@ -34,7 +34,11 @@ fn every_preset_of_every_data_set_can_be_planned() {
         }
     }
     let planted = workspace.plan("standard", &[]);
-    assert_eq!(planted.cells.len(), 24 * 5);
+    assert_eq!(planted.cells.len(), 25 * 5);
+    // Nothing was chosen on these texts and seeds; those who tune have the others.
+    assert!(planted.cells.iter().all(|cell| cell.config.data.planted.seed == 23 && cell.seed >= 200));
+    let tuned = workspace.plan("tuned", &["--preset", "smoke"]);
+    assert!(tuned.cells.iter().all(|cell| cell.config.data.planted.seed == 1 && cell.seed < 2));
     let regress = workspace.plan("regress", &["--dataset", "sst2", "--preset", "regress"]);
     assert_eq!(regress.arms(), ["q1", "q2"]);
     let frozen = planted.cells.iter().find(|cell| cell.arm == "frozen-12").unwrap();
@@ -114,7 +118,7 @@ fn what_was_declared_is_judged() {
         "{text}"
     );
     // One cell of five is gone; the best frozen size is no longer known either.
-    let gone = plan.cells.iter().find(|cell| cell.arm == "frozen-1" && cell.seed == 3).unwrap();
+    let gone = plan.cells.iter().find(|cell| cell.arm == "frozen-1" && cell.seed == 203).unwrap();
     fs::remove_dir_all(workspace.path(&format!("runs/test/cells/{}", gone.id))).unwrap();
     let text = workspace.xtask(&["ablate", "collect", "--name", "test"], 0);
     assert_eq!(verdicts("test"), [(Verdict::Go, 0), (Verdict::Inconclusive, 1)]);
@@ -268,7 +272,7 @@ fn a_changed_config_is_refused() {
     let text = fs::read_to_string(&phase).unwrap() + "\n[model]\nd_ff = 7\n";
     fs::write(&phase, text).unwrap();
     let text = workspace.xtask(&[&["ablate", "--name", "test"][..], &TWO_CELLS].concat(), 1);
-    assert!(text.contains("q2 seed 0 has model.d_ff = 2 there and 7 now"), "{text}");
+    assert!(text.contains("q2 seed 200 has model.d_ff = 2 there and 7 now"), "{text}");
     assert!(text.contains("choose another --name"), "{text}");
     assert!(workspace.calls().is_empty());
 }
@@ -280,7 +284,7 @@ fn what_cannot_be_planned_is_said_with_what_can() {
     let cases: [(&[&str], &str); 8] = [
         (
             &["--phases", "q1,q9"],
-            "no phase `q9` in configs/phases; there are: 7a, 7b1, 7b2, 7b2-joint, 7b3, 7b3-scratch, 8, 8-alone, 8-from-2, averaged, ",
+            "no phase `q9` in configs/phases; there are: 7a, 7b1, 7b2, 7b2-joint, 7b3, 7b3-matched, 7b3-scratch, 8, 8-alone, 8-from-2, averaged, ",
         ),
         (&["--phases", "q1,q1"], "phase `q1` is named twice"),
         (&["--preset", "huge"], "no preset `huge`; there are: full, regress, smoke, standard"),

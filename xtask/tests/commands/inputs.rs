@@ -80,8 +80,8 @@ fn a_pointer_that_names_another_checkpoint_is_another_plan() {
 fn a_run_that_is_not_there_is_told_before_any_cell_runs() {
     let workspace = TestWorkspace::new();
     for (set, says) in [
-        ("start.run=runs/gone", "q2 seed 0: start.run: `runs/gone` has no checkpoint to start from"),
-        ("train.flops_of=runs/gone", "q2 seed 0: train.flops_of: `runs/gone` is no finished run"),
+        ("start.run=runs/gone", "q2 seed 200: start.run: `runs/gone` has no checkpoint to start from"),
+        ("train.flops_of=runs/gone", "q2 seed 200: train.flops_of: `runs/gone` is no finished run"),
     ] {
         let text = workspace.xtask(&["ablate", "plan", "--phases", "q2", "--seeds", "1", "--set", set], 1);
         assert!(text.contains(says), "{text}");

@@ -37,6 +37,11 @@ fn phases_of_the_data_sets_build_on_cells_of_their_own_seed() {
                 assert_eq!(child.config.control.policy, PolicyKind::Frozen);
                 assert_eq!(child.needs, [parent.id.as_str()]);
             }
+            // The size of 7a, and as much training as stands behind 7b3.
+            let (matched, warm) = (cell(&plan, "7b3-matched", seed), cell(&plan, "7b3", seed));
+            assert_eq!((&matched.config.start.run, matched.config.start.take), (&run, StartFrom::Size));
+            assert_eq!(matched.config.train.flops_of, format!("runs/{name}/cells/{}", warm.id));
+            assert_eq!(matched.needs, [parent.id.as_str(), warm.id.as_str()]);
             for (arm, policy) in
                 [("placebo-time", PolicyKind::PlaceboTime), ("placebo-surgery", PolicyKind::PlaceboSurgery)]
             {
@@ -75,7 +80,7 @@ fn cells_run_after_those_they_need_in_whatever_order_they_are_named() {
     workspace.xtask(&[&["ablate", "--name", "test", "--jobs", "1"][..], &phases].concat(), 0);
     let calls = workspace.calls_in_order();
     let place = |cell: &Cell| calls.iter().position(|id| *id == cell.id).unwrap();
-    for seed in [0, 1] {
+    for seed in [200, 201] {
         let (parent, child) = (cell(&plan, "7a", seed), cell(&plan, "7b3", seed));
         assert!(place(parent) < place(child) && place(parent) < place(cell(&plan, "placebo-time", seed)));
         let text = fs::read_to_string(workspace.path(&format!("{}.toml", run_of(child)))).unwrap();
@@ -83,14 +88,14 @@ fn cells_run_after_those_they_need_in_whatever_order_they_are_named() {
     }
     assert_eq!(calls.len(), 8);
     let other_order = workspace.plan("other", &["--phases", "7a,7b3,placebo-time,q2", "--seeds", "2"]);
-    assert_eq!(cell(&other_order, "7a", 1).id, cell(&plan, "7a", 1).id);
+    assert_eq!(cell(&other_order, "7a", 201).id, cell(&plan, "7a", 201).id);
 }
 
 #[test]
 fn what_needs_a_failed_cell_fails_with_it_until_that_is_mended() {
     let workspace = TestWorkspace::new();
     let plan = workspace.plan("test", &["--phases", "7b3,7a,q2", "--seeds", "2"]);
-    let (parent, child) = (cell(&plan, "7a", 1), cell(&plan, "7b3", 1));
+    let (parent, child) = (cell(&plan, "7a", 201), cell(&plan, "7b3", 201));
     plan.cells.iter().filter(|cell| cell.id != parent.id).for_each(|cell| workspace.prepare(cell, 90));
     let text = workspace.xtask(&["ablate", "run", "--name", "test"], 1);
     let reason = format!("needs {}, which has no result", parent.id);
