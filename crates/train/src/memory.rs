@@ -109,7 +109,7 @@ fn check(
     let value = |(_, size): &Size| *size(&mut config.clone());
     let default = |(_, size): &Size| *size(&mut RunConfig::default());
     // To blame is what takes most away when it is as in the defaults.
-    let blamed = sizes.iter().min_by_key(|size| with(size, default(size).min(value(size))));
+    let blamed = sizes.iter().min_by_key(|&size| with(size, default(size).min(value(size))));
     let blamed = blamed.expect("there are sizes");
     let fits = largest(value(blamed), |value| with(blamed, value) <= u128::from(memory));
     let possible = match fits {
@@ -192,11 +192,12 @@ mod tests {
             check_data(&config, GB).map_err(|error| error.to_string())
         };
         assert_eq!(data(|_| {}), Ok(()));
-        for (change, key) in [
-            ((|p| p.train = 1_000_000_000) as fn(&mut PlantedConfig), "`data.planted.train`: is 1000000000"),
+        let cases: [(fn(&mut PlantedConfig), &str); 3] = [
+            (|p| p.train = 1_000_000_000, "`data.planted.train`: is 1000000000"),
             (|p| p.fillers_per_text = 100_000, "`data.planted.fillers_per_text`: is 100000"),
-            (|p| (p.polar_words, p.domains) = (1_000_000, 1_001), "`data.planted."),
-        ] {
+            (|p| (p.polar_words, p.domains) = (1_000_000, 1_001), "`data.planted.polar_words`: is 1000000"),
+        ];
+        for (change, key) in cases {
             let error = data(change).unwrap_err();
             assert!(error.starts_with(key), "{key}: {error}");
         }

@@ -99,7 +99,7 @@ impl Checkpoint {
         let expected: Vec<&str> = expected.collect();
         let checked = manifest.check_files(&expected).and_then(|()| manifest.check(&config));
         checked.map_err(|message| malformed(folder, MANIFEST, message))?;
-        let tensors = |name: &str| {
+        let tensors = |name: &str| -> Result<StoredTensors, CheckpointError> {
             let (path, step) = (folder.join(name), manifest.step);
             let tensors = from_bytes(&read(name)?, &path)?;
             check_values(&tensors, step, &path)?;

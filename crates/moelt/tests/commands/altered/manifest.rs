@@ -1,5 +1,7 @@
 //! Numbers and lists of the manifest that no run can have written.
 
+use std::path::Path;
+
 use serde_json::{Value, json};
 
 use super::{Case, case, put, refused, set};
@@ -7,7 +9,7 @@ use crate::damage::edit_manifest;
 
 /// Sets the value at a pointer below both layouts of the manifest: the one it has, and the one it began with.
 fn layouts(what: &'static str, pointer: &'static str, value: Value, parts: &[&'static str]) -> Case {
-    let alter = move |folder: &std::path::Path| {
+    let alter = move |folder: &Path| {
         edit_manifest(folder, |manifest| {
             for layout in ["/layout", "/edits/initial"] {
                 put(manifest, &format!("{layout}{pointer}"), value.clone());
@@ -42,11 +44,17 @@ fn layouts_that_no_model_can_have() {
 
 #[test]
 fn counters_that_no_run_can_have_come_to() {
+    let later = |folder: &Path| {
+        edit_manifest(folder, |manifest| {
+            (manifest["step"], manifest["state"]["total_steps"]) = (json!(61), json!(61));
+        });
+    };
     let plan = |step: u64| json!({"step": step, "edits": [], "reason": "", "evidence": {}});
     refused(&[
         set("/seed", json!(7), &["seed: is 7, but config.toml says 0"]),
         set("/arm", json!("other"), &["arm: is `other`, but config.toml says `tiny`"]),
-        set("/step", json!(59), &["step: is 59, but the folder is that of step 60"]),
+        set("/step", json!(59), &["counts 60, but the checkpoint is of step 59"]),
+        case("another step than the folder's", later, &["step: is 61, but the folder is that of step 60"]),
         set("/step", json!(u64::MAX), &["step: is 18446744073709551615; must be at most 60"]),
         set("/step", json!(-1), &["invalid value", "-1"]),
         set("/step", json!(1e18), &["invalid type: floating point"]),

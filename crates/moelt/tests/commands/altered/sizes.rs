@@ -55,11 +55,11 @@ fn configs_beyond_the_weights() {
             |c| c.model.d_model = 1_000_000_000,
             &["config.toml: `model.d_model`: is 1000000000"],
         ),
-        config("d_model 10⁶", |c| c.model.d_model = 1_000_000, &["`unrouted.sum`", "manifest.json"]),
+        config("d_model 10⁶", |c| c.model.d_model = 1_000_000, &[HOLDS, "`embedding.table` [117, 1000000]"]),
         config(
             "d_ff 10⁸",
             |c| c.model.d_ff = 100_000_000,
-            &[HOLDS, "`layers.0.experts.w_out` [4, 16, 100000000]"],
+            &[HOLDS, "`layers.0.experts.w_out` [4, 100000000, 16]"],
         ),
         config(
             "conv_width 10⁸ + 1",
@@ -117,7 +117,7 @@ fn vocabularies_beyond_the_weights() {
     refused(&[
         vocabulary("10⁵ rows more", more, &[HOLDS, "`embedding.table` [100"]),
         vocabulary("a single row", fewer, &["probe.inputs: has row "]),
-        vocabulary("a row less", one_less, &["manifest.json: probe.inputs: has row"]),
+        vocabulary("a row less", one_less, &["embedding.table (needs [116, 16], found [117, 16])"]),
         vocabulary("parts", parts, &["vocabulary.json", "`text.subwords.max_parts`", "must be at most 64"]),
         vocabulary(
             "another text",
