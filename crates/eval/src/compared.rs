@@ -335,6 +335,7 @@ pub(crate) mod tests {
         for cell in &mut plan.cells[15..] {
             let others = teachers.iter().filter(|(seed, _)| *seed != cell.seed);
             cell.needs = others.map(|(_, id)| id.clone()).collect();
+            cell.config.control.records_of = cell.needs.clone();
         }
         let outcomes =
             finished(&plan, &plan.cells.iter().map(|cell| accuracy(&arms, cell)).collect::<Vec<_>>());

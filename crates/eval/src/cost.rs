@@ -34,7 +34,7 @@ pub struct Cost {
 pub struct Training {
     /// Optimizer steps, those of the weights that a run started from included.
     pub steps: Option<f64>,
-    /// Floating-point operations that were computed, those of every run that a run builds on included.
+    /// Floating-point operations that were computed, those of inherited weights and of teachers included.
     pub flops: Option<f64>,
 }
 
@@ -114,7 +114,7 @@ impl Training {
             (None, _) => return None,
         };
         let (arm, opponent) = (results(arms, &declared.arm)?, results(arms, &opponent)?);
-        let flops = |arm| Spent::with_needs(arm).flops;
+        let flops = |arm: &ArmResults| arm.training_flops.as_ref().map(|flops| flops.mean);
         Some(Self {
             steps: ratio(arm.steps.mean, opponent.steps.mean),
             flops: flops(arm).zip(flops(opponent)).and_then(|(a, b)| ratio(a, b)),

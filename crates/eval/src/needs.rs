@@ -25,6 +25,22 @@ pub struct WithNeeds {
     pub seconds: Summary,
 }
 
+/// Operations behind what a cell's model knows: its own, those of the weights that it started from, and those of its
+/// teachers. A run that gives no more than its size, its edits or its budget is not behind it.
+pub(crate) fn training_flops(
+    plan: &AblationPlan,
+    arm: &[&Cell],
+    finished: &BTreeMap<&str, &CellResult>,
+) -> Option<Summary> {
+    let of_cell = |cell: &&Cell| {
+        let ids = reached(plan, cell, |cell| cell.teachers().collect());
+        let all = ids.into_iter().chain([cell.id.as_str()]);
+        all.map(|id| finished.get(id).map(|result| (result.flops + result.inherited.flops).computed as f64))
+            .sum::<Option<f64>>()
+    };
+    Summary::of(arm.iter().map(of_cell).collect::<Option<Vec<f64>>>()?)
+}
+
 impl WithNeeds {
     /// Of these finished cells of one arm; none while a run that one builds on has no result.
     pub(crate) fn of(
@@ -32,7 +48,7 @@ impl WithNeeds {
         arm: &[&Cell],
         finished: &BTreeMap<&str, &CellResult>,
     ) -> Option<Self> {
-        let needed: Vec<BTreeSet<&str>> = arm.iter().map(|cell| needs(plan, cell)).collect();
+        let needed: Vec<BTreeSet<&str>> = arm.iter().map(|cell| reached(plan, cell, needs)).collect();
         let over_seeds = |number: fn(&CellResult) -> f64| -> Option<Summary> {
             let of_cell = |(cell, needed): (&&Cell, &BTreeSet<&str>)| {
                 let ids = needed.iter().copied().chain([cell.id.as_str()]);
@@ -55,11 +71,20 @@ impl WithNeeds {
     }
 }
 
-/// Ids of the cells that `cell` needs, of those that they need, and so on.
-fn needs<'a>(plan: &'a AblationPlan, cell: &'a Cell) -> BTreeSet<&'a str> {
+/// Ids of the cells that one cell needs.
+fn needs(cell: &Cell) -> Vec<&str> {
+    cell.needs.iter().map(String::as_str).collect()
+}
+
+/// Ids of the cells that `cell` leads to, of those that they lead to, and so on.
+fn reached<'a>(
+    plan: &'a AblationPlan,
+    cell: &'a Cell,
+    leads_to: impl Fn(&'a Cell) -> Vec<&'a str>,
+) -> BTreeSet<&'a str> {
     let (mut found, mut next) = (BTreeSet::new(), vec![cell]);
     while let Some(cell) = next.pop() {
-        let new: Vec<&str> = cell.needs.iter().map(String::as_str).filter(|id| found.insert(*id)).collect();
+        let new: Vec<&str> = leads_to(cell).into_iter().filter(|id| found.insert(*id)).collect();
         next.extend(plan.cells.iter().filter(|cell| new.contains(&cell.id.as_str())));
     }
     found
@@ -109,6 +134,25 @@ mod tests {
         let plan = family();
         assert_eq!(with_needs(&plan, "8", Some(0)), None);
         assert!(with_needs(&plan, "q2", Some(0)).is_some());
+    }
+
+    /// `8` learns from a look-ahead, which had inherited as much as it spent; `final` takes no more than a size.
+    #[test]
+    fn teachers_and_inherited_weights_are_training_and_sizes_are_not() {
+        let mut plan = family();
+        for at in [2, 3] {
+            let run = format!("runs/test/cells/{}", plan.cells[at].needs[0]);
+            plan.cells[at].config.control.records_of = vec![run];
+        }
+        let mut results: Vec<CellResult> = plan.cells.iter().map(|cell| result(cell, 0.9)).collect();
+        let own = results[0].flops;
+        results[..2].iter_mut().for_each(|result| result.inherited.flops = own);
+        let finished = plan.cells.iter().map(|cell| cell.id.as_str()).zip(&results).collect();
+        let of = |arm: &str| {
+            let cells: Vec<&Cell> = plan.cells.iter().filter(|cell| cell.arm == arm).collect();
+            training_flops(&plan, &cells, &finished).unwrap().mean / own.computed as f64
+        };
+        assert_eq!(["lookahead", "8", "final", "q2"].map(of), [2.0, 3.0, 1.0, 1.0]);
     }
 
     #[test]

@@ -130,8 +130,8 @@ impl Report {
                 "Difference in verdict accuracy with its interval, Holm-adjusted within the family ({} crossed \
                  resamples, seed {}); *min. detectable effect* is the true difference that yields GO with \
                  probability {POWER}. *× steps* and *× FLOPs* are the training behind the arm by that behind its \
-                 opponent (of several, the size that was chosen): steps with those of inherited weights, FLOPs \
-                 with those of all runs that they build on.",
+                 opponent (of several, the size that was chosen), that of inherited weights included; FLOPs also \
+                 with those of teachers.",
                 self.bootstrap.resamples, self.bootstrap.seed
             ),
             items.collect::<Vec<_>>().join("\n"),

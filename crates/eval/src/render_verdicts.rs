@@ -85,11 +85,8 @@ fn power_words(power: &Power, compared: &Compared) -> String {
         ClaimKind::Superiority => 200.0 * declared.margin,
         ClaimKind::NonInferiority => 0.0,
     };
-    let few = if seeds < FEW_SEEDS {
-        " (fewer than ten: a seed in many that collapses may be missing)"
-    } else {
-        ""
-    };
+    let few =
+        if seeds < FEW_SEEDS { " (fewer than ten: rare seeds that collapse may be missing)" } else { "" };
     let needed = match power.seeds_needed {
         Some(needed) => format!("{needed} seeds would do"),
         None => "no number of seeds would do on these examples".to_owned(),

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     Bootstrap, Compared, EvalError, ExpertHistory, Readers, Signal, Summary, Sweep, WithNeeds,
     compared::{bootstrap, compare},
+    needs::training_flops,
     scores::Scores,
 };
 
@@ -124,9 +125,12 @@ pub struct ArmResults {
     pub measuring_flops: Summary,
     /// What training a cell would take if experts computed no padding.
     pub unpadded_flops: Summary,
+    /// Operations behind what a cell's model knows: what it computed, what went into the weights that it started from,
+    /// and what its teachers computed; none while one of those has no result.
+    pub training_flops: Option<Summary>,
     /// Wall-clock seconds of training a cell.
     pub seconds: Summary,
-    /// The same with the runs that a cell builds on; none while one of those has no result.
+    /// Training a cell with the runs that it builds on; none while one of those has no result.
     pub with_needs: Option<WithNeeds>,
 }
 
@@ -217,16 +221,18 @@ fn arm_report(plan: &AblationPlan, arm: &str, finished: &[(&Cell, &CellResult)])
     let (cells, results): (Vec<&Cell>, Vec<&CellResult>) =
         finished.iter().copied().filter(|(cell, _)| cell.arm == arm).unzip();
     let by_id = finished.iter().map(|(cell, result)| (cell.id.as_str(), *result)).collect();
-    let with_needs = WithNeeds::of(plan, &cells, &by_id);
+    let (with_needs, training_flops) =
+        (WithNeeds::of(plan, &cells, &by_id), training_flops(plan, &cells, &by_id));
     ArmReport {
         arm: arm.to_owned(),
         finished: results.len(),
         planned: plan.cells.iter().filter(|cell| cell.arm == arm).count(),
-        results: arm_results(&results, with_needs),
+        results: arm_results(&results).map(|results| ArmResults { with_needs, training_flops, ..results }),
     }
 }
 
-fn arm_results(results: &[&CellResult], with_needs: Option<WithNeeds>) -> Option<ArmResults> {
+/// But for what other runs add.
+fn arm_results(results: &[&CellResult]) -> Option<ArmResults> {
     let over_seeds =
         |number: fn(&CellResult) -> f64| Summary::of(results.iter().map(|result| number(result)));
     let verdict_accuracy = over_seeds(|r| r.verdict.accuracy)?;
@@ -246,8 +252,9 @@ fn arm_results(results: &[&CellResult], with_needs: Option<WithNeeds>) -> Option
         flops: over_seeds(|r| r.flops.computed as f64)?,
         measuring_flops: over_seeds(|r| r.measuring_flops.computed as f64)?,
         unpadded_flops: over_seeds(|r| r.flops.unpadded as f64)?,
+        training_flops: None,
         seconds: over_seeds(|r| r.seconds)?,
-        with_needs,
+        with_needs: None,
     })
 }
 

@@ -97,11 +97,20 @@ impl Cell {
         ];
         let records = control.records_of.iter().map(|run| ("control.records_of", run));
         let named = named.into_iter().chain(records).map(|(key, run)| (key, run.as_str()));
-        // A path may lead to a checkpoint in the folder of a cell, which has the cell's id for its name.
-        let needed =
-            |run: &str| Path::new(run).iter().any(|part| self.needs.iter().any(|id| part == id.as_str()));
-        named.filter(move |(_, run)| !run.is_empty() && !needed(run))
+        named.filter(|(_, run)| !run.is_empty() && self.needs.iter().all(|id| !leads_to(run, id)))
     }
+
+    /// Those of the cells it needs whose measurements it learns before it begins.
+    pub fn teachers(&self) -> impl Iterator<Item = &str> {
+        let records = &self.config.control.records_of;
+        let teaches = |id: &&String| records.iter().any(|run| leads_to(run, id));
+        self.needs.iter().filter(teaches).map(String::as_str)
+    }
+}
+
+/// Whether a path leads into the folder of the cell with this id, to a checkpoint for one.
+fn leads_to(run: &str, id: &str) -> bool {
+    Path::new(run).iter().any(|part| part == id)
 }
 
 /// The number of experts of an arm of the frozen sweep, `frozen-N`; none of any other arm. There is one way to
@@ -206,5 +215,6 @@ mod tests {
         let expected =
             [("control.edits_of", "runs/old/7a-s0-123456789"), ("control.records_of", "elsewhere")];
         assert_eq!(foreign, expected);
+        assert_eq!(cell.teachers().collect::<Vec<_>>(), ["7a-s0-12345678"]);
     }
 }
