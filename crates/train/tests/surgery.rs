@@ -52,7 +52,8 @@ impl Run {
         let mut config = RunConfig::from_toml(CONFIG).unwrap();
         config.control.opening = opening;
         let prepared = Prepared::new(&config).unwrap();
-        let state = TrainState::new(&config, &prepared, &Device::flex());
+        let mut state = TrainState::new(&config, &prepared, &Device::flex());
+        state.progress.total_steps = TOTAL;
         Self { config, prepared, state }
     }
 

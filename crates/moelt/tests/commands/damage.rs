@@ -321,7 +321,11 @@ fn another_format_vocabulary_or_layout_is_named_although_all_hashes_are_right() 
         ("format", &format_99, &[&own_format]),
         ("unknown field", &unknown, &["manifest.json: unknown field `mood`"]),
         ("layout", &experts, &["manifest.json: the edit log leads to 4 experts", "the layout says 3"]),
-        ("layout, edits and config", &all_along, &["model.safetensors", "unexpected", "expert.3"]),
+        (
+            "layout, edits and config",
+            &all_along,
+            &["state.last_window: `tokens` has 4 numbers for 3 experts"],
+        ),
         ("layout and edits", &not_the_configs, &["edits.initial: is another layout", "config.toml"]),
         ("probe", &saved, &["probe 2 of the trained weights", "7.5"]),
         ("vocabulary", &vocabulary, &["vocabulary ", "but the weights were trained with "]),

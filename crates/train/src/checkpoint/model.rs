@@ -18,6 +18,9 @@ use super::{
     tensors::{StoredTensors, check_keys, n_values},
 };
 
+/// A model may need so many values more than there are before it is refused for its size alone.
+const FEW_VALUES: u128 = 1 << 16;
+
 /// The model of a checkpoint, filled strictly and probed.
 pub struct LoadedModel {
     /// Where it came from.
@@ -113,8 +116,9 @@ fn vocabulary(checkpoint: &Checkpoint, path: &Path) -> Result<Vocabulary, Checkp
     Ok(vocabulary)
 }
 
-/// The model with weights to be overwritten. Nothing is allocated before it is known that the file of the weights
-/// holds as many values as the model has: sizes that somebody wrote down are no reason to fill the memory.
+/// The model with weights to be overwritten. It is not made when it has far more values than the file of the weights:
+/// sizes that somebody wrote down are no reason to fill the memory. When it is, tensors are compared one by one, so
+/// that the error names those that differ.
 fn build(
     checkpoint: &Checkpoint,
     vocabulary: &Vocabulary,
@@ -128,7 +132,7 @@ fn build(
         n_classes: checkpoint.manifest.classes.len(),
     };
     let (needed, stored) = (config.n_values(), n_values(&checkpoint.model));
-    if needed > stored {
+    if needed > 2 * stored + FEW_VALUES {
         let (parameter, shape) = config.largest_parameter();
         return Err(CheckpointError::Size { path: path.join(MODEL), stored, needed, parameter, shape });
     }

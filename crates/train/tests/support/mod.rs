@@ -144,7 +144,9 @@ pub(crate) fn finish(config: &RunConfig, run: &RunDir) -> Finished {
 
 /// Weights, averaged weights and optimizer of a checkpoint.
 pub(crate) fn tensors(checkpoint: &Path) -> BTreeMap<&'static str, Digest> {
-    TENSORS.into_iter().map(|name| (name, Digest::of_file(&checkpoint.join(name)).unwrap())).collect()
+    // Without averaging there is no average.
+    let there = TENSORS.into_iter().filter(|name| checkpoint.join(name).exists());
+    there.map(|name| (name, Digest::of_file(&checkpoint.join(name)).unwrap())).collect()
 }
 
 fn events(run: &RunDir) -> Vec<EventRecord> {

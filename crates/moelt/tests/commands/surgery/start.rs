@@ -56,13 +56,17 @@ fn weights_that_do_not_evaluate_as_when_saved_are_refused() {
     copy(finished("rule").dir.path(), first.dir.path());
     let best = first.pointed("best").unwrap();
     edit_manifest(&first.checkpoint(&best), |manifest| {
-        let right = manifest["selection"]["confusion"][0][0].as_u64().unwrap();
-        manifest["selection"]["confusion"][0][0] = json!(right - 1);
-        manifest["selection"]["accuracy"] = json!(0.125);
+        // One text more is wrong, and all numbers agree on it.
+        let selection = &mut manifest["selection"];
+        let count = |value: &serde_json::Value| value.as_u64().unwrap();
+        let [right, wrong] = [0, 1].map(|class| count(&selection["confusion"][0][class]));
+        (selection["confusion"][0][0], selection["confusion"][0][1]) = (json!(right - 1), json!(wrong + 1));
+        let all_right = right - 1 + count(&selection["confusion"][1][1]);
+        selection["accuracy"] = json!(all_right as f64 / count(&selection["n"]) as f64);
     });
     rehash(&first, &best);
     let warm = from(&folder, "warm", &first);
-    let parts = ["selection accuracy was 0.125 when saved and is ", "these are not the weights", &best];
+    let parts = ["selection accuracy was 0.", " when saved and is ", "these are not the weights", &best];
     warm.train().with_error("another confusion matrix", &parts);
 }
 
