@@ -103,7 +103,7 @@ fn windows_policies_and_openings_that_do_not_fit_the_experts() {
         set("/state/policy/layers", json!([{}, {}]), &["missing field"]),
         set("/state/policy/layers", json!([memory]), &["state.policy.layers: is 18446744073709551615"]),
         set("/state/policy/head", head(&network), &["weights and moments have different lengths"]),
-        set("/state/policy/head", head(&infinite), &["state.policy.head.networks: has inf"]),
+        set("/state/policy/head", head(&infinite), &["manifest.json: number out of range at line "]),
     ]);
 }
 
