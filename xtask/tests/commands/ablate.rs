@@ -2,7 +2,6 @@
 
 use std::{
     fs,
-    os::unix::process::CommandExt,
     process::{Command, Stdio},
     thread,
     time::Duration,
