@@ -156,7 +156,8 @@ mod tests {
     #[test]
     fn a_model_beyond_the_memory_is_refused_by_the_key_that_makes_it_so() {
         assert_eq!(model(|_| {}, GB), Ok(()));
-        let cases: [(fn(&mut RunConfig), &str); 6] = [
+        type Change = fn(&mut RunConfig);
+        let cases: [(Change, &str); 6] = [
             (|c| c.model.d_model = 1_000_000, "`model.d_model`: is 1000000: weights, gradients"),
             (|c| c.model.d_ff = 100_000_000, "`model.d_ff`: is 100000000: "),
             (|c| (c.model.n_layers, c.model.d_ff) = (1000, 1000), "`model.n_layers`: is 1000: "),
@@ -192,7 +193,8 @@ mod tests {
             check_data(&config, GB).map_err(|error| error.to_string())
         };
         assert_eq!(data(|_| {}), Ok(()));
-        let cases: [(fn(&mut PlantedConfig), &str); 3] = [
+        type Change = fn(&mut PlantedConfig);
+        let cases: [(Change, &str); 3] = [
             (|p| p.train = 1_000_000_000, "`data.planted.train`: is 1000000000"),
             (|p| p.fillers_per_text = 100_000, "`data.planted.fillers_per_text`: is 100000"),
             (|p| (p.polar_words, p.domains) = (1_000_000, 1_001), "`data.planted.polar_words`: is 1000000"),
