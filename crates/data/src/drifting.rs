@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use moelt_schema::{Drift, PlantedConfig};
+use moelt_schema::{ConfigFault, Drift, PlantedConfig};
 
 use crate::{DataError, Dataset, Example, Segment};
 
@@ -19,7 +19,7 @@ pub(crate) fn asked(drift: &Drift, i: usize) -> (u32, u32) {
 pub(crate) fn check_sizes(config: &PlantedConfig, drift: &Drift) -> Result<(), DataError> {
     let live = (1..=drift.times()).map(|time| drift.live_before(drift.at(time)).len()).max().unwrap_or(0);
     let least = live * drift.times() as usize;
-    let sizes = [("data.planted.selection", config.selection), ("data.planted.verdict", config.verdict)];
+    let sizes = [("data.planted.validation", config.validation), ("data.planted.test", config.test)];
     match sizes.into_iter().find(|(_, size)| *size < least) {
         None => Ok(()),
         Some((key, size)) => {
@@ -27,7 +27,7 @@ pub(crate) fn check_sizes(config: &PlantedConfig, drift: &Drift) -> Result<(), D
                 "is {size}; must be at least {least}: {} evaluation times, up to {live} live domains each",
                 drift.times()
             );
-            Err(DataError::Config { key, message })
+            Err(DataError::Config(ConfigFault::new(key, message)))
         }
     }
 }
@@ -39,7 +39,7 @@ pub(crate) fn check_train(train: &[Example], config: &PlantedConfig) -> Result<(
         None => Ok(()),
         Some(domain) => {
             let message = format!("is {}: domain {domain} has no example; raise it", config.train);
-            Err(DataError::Config { key: "data.planted.train", message })
+            Err(DataError::Config(ConfigFault::new("data.planted.train", message)))
         }
     }
 }
@@ -72,18 +72,18 @@ mod tests {
     /// Domain 0 goes at a half, 2 comes at a third, 3 at two thirds.
     fn config() -> PlantedConfig {
         let live = vec![[0.0, 0.5], [0.0, 1.0], [0.3333, 1.0], [0.6667, 1.0]];
-        PlantedConfig { train: 600, selection: 100, verdict: 240, live, ..PlantedConfig::default() }
+        PlantedConfig { train: 600, validation: 100, test: 240, live, ..PlantedConfig::default() }
     }
 
     fn dataset(planted: PlantedConfig) -> Dataset {
-        load(&DataConfig { planted, ..DataConfig::default() }, &TextConfig::default()).unwrap()
+        load(&DataConfig::Planted(planted), &TextConfig::default()).unwrap()
     }
 
     #[test]
     fn a_split_that_judges_asks_evenly_about_what_is_live() {
         let data = dataset(config());
         let mut counts: BTreeMap<(u32, u32), usize> = BTreeMap::new();
-        for example in &data.verdict {
+        for example in &data.test {
             *counts.entry((example.time.unwrap(), example.domain.unwrap())).or_default() += 1;
         }
         let live = |time: u32| match time {
@@ -98,7 +98,7 @@ mod tests {
             live.into_iter().map(move |domain| ((time, domain), each))
         });
         assert_eq!(counts, expected.collect());
-        assert!(data.selection[..30].iter().zip(0..).all(|(e, i)| e.time == Some(1 + i % 10)));
+        assert!(data.validation[..30].iter().zip(0..).all(|(e, i)| e.time == Some(1 + i % 10)));
     }
 
     #[test]
@@ -114,12 +114,12 @@ mod tests {
 
     #[test]
     fn labels_are_as_likely_right_as_without_drift() {
-        let config = PlantedConfig { polar_agreement: 1.0, label_noise: 0.1, verdict: 20_000, ..config() };
-        let data = dataset(PlantedConfig { selection: 20_000, ..config });
+        let config = PlantedConfig { polar_agreement: 1.0, label_noise: 0.1, test: 20_000, ..config() };
+        let data = dataset(PlantedConfig { validation: 20_000, ..config });
         assert_eq!(data.bayes_accuracy, Some(0.9));
         // Without disagreeing words a domain's word tells the clean label, so labels of one word agree.
         let mut words: BTreeMap<(u32, String), [f64; 2]> = BTreeMap::new();
-        for example in data.selection.iter().chain(&data.verdict) {
+        for example in data.validation.iter().chain(&data.test) {
             let polar = example.text.split(' ').find(|word| word.starts_with("polar")).unwrap();
             words.entry((example.domain.unwrap(), polar.into())).or_default()[example.label as usize] += 1.0;
         }
@@ -152,13 +152,13 @@ mod tests {
     #[test]
     fn too_few_examples_are_refused_by_key() {
         let message = |planted| {
-            load(&DataConfig { planted, ..DataConfig::default() }, &TextConfig::default())
+            load(&DataConfig::Planted(planted), &TextConfig::default())
                 .map(drop)
                 .unwrap_err()
                 .to_string()
         };
-        let few = message(PlantedConfig { selection: 29, ..config() });
-        let expected = "`data.planted.selection`: is 29; must be at least 30: 10 evaluation times, up to 3 live domains each";
+        let few = message(PlantedConfig { validation: 29, ..config() });
+        let expected = "`data.planted.validation`: is 29; must be at least 30: 10 evaluation times, up to 3 live domains each";
         assert_eq!(few, expected);
         let few = message(PlantedConfig { train: 2, ..config() });
         assert!(few.starts_with("`data.planted.train`: is 2: domain "), "{few}");

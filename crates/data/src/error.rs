@@ -2,6 +2,8 @@
 
 use std::io;
 
+use moelt_schema::ConfigFault;
+
 /// Why a data set cannot be had.
 #[derive(Debug, thiserror::Error)]
 pub enum DataError {
@@ -158,13 +160,8 @@ pub enum DataError {
         label: String,
     },
     /// A configuration no data set can be made with.
-    #[error("`{key}`: {message}")]
-    Config {
-        /// The key.
-        key: &'static str,
-        /// What is wrong with it, and what is possible.
-        message: String,
-    },
+    #[error(transparent)]
+    Config(#[from] ConfigFault),
     /// A file that is not the published one.
     #[error("{file}: has {found}, the published data set {expected}; fetch it anew")]
     NotPublished {

@@ -21,7 +21,7 @@
 
 use std::cmp::Ordering;
 
-use moelt_schema::{Drift, PlantedConfig, Stream, Streams};
+use moelt_schema::{ConfigFault, Drift, PlantedConfig, Stream, Streams};
 use rand::{
     Rng, RngExt,
     seq::{IndexedRandom, SliceRandom},
@@ -56,8 +56,8 @@ pub(crate) fn generate(config: &PlantedConfig) -> Result<Dataset, DataError> {
     Ok(Dataset {
         classes: ["negative", "positive"].map(str::to_owned).to_vec(),
         train,
-        selection: split(2, config.selection, drift.as_ref()),
-        verdict: split(3, config.verdict, drift.as_ref()),
+        validation: split(2, config.validation, drift.as_ref()),
+        test: split(3, config.test, drift.as_ref()),
         bayes_accuracy: domain_is_known.then(|| bayes_accuracy(config)),
         notes: drift.iter().map(Drift::to_string).collect(),
         drift,
@@ -74,13 +74,13 @@ fn check(config: &PlantedConfig) -> Result<Option<Drift>, DataError> {
         ("data.planted.markers_per_domain", config.markers_per_domain, needed(config.markers_per_text)),
         ("data.planted.filler_words", config.filler_words, needed(config.fillers_per_text)),
         ("data.planted.train", config.train, 1),
-        ("data.planted.selection", config.selection, 1),
-        ("data.planted.verdict", config.verdict, 1),
+        ("data.planted.validation", config.validation, 1),
+        ("data.planted.test", config.test, 1),
         ("data.planted.times", config.times, 1),
     ];
     for (key, value, least) in at_least {
         if value < least {
-            return Err(DataError::Config { key, message: format!("is {value}; must be at least {least}") });
+            return Err(DataError::Config(ConfigFault::new(key, format!("is {value}; must be at least {least}"))));
         }
     }
     let at_most_even = [
@@ -90,10 +90,10 @@ fn check(config: &PlantedConfig) -> Result<Option<Drift>, DataError> {
     for (key, chance) in at_most_even {
         if !(0.0..=0.5).contains(&chance) {
             let message = "must leave a word or label right at least as often as wrong".to_owned();
-            return Err(DataError::Config { key, message });
+            return Err(DataError::Config(ConfigFault::new(key, message)));
         }
     }
-    let drift = config.drift().map_err(|(key, message)| DataError::Config { key, message })?;
+    let drift = config.drift().map_err(|fault| DataError::from(fault.within("planted").within("data")))?;
     drift.iter().try_for_each(|drift| drifting::check_sizes(config, drift))?;
     Ok(drift)
 }
@@ -128,7 +128,7 @@ fn polarity_tables(config: &PlantedConfig, rng: &mut impl Rng) -> Result<Vec<Vec
     }
     let message =
         format!("is {}: too few for {} domains that differ; raise it", config.polar_words, config.domains);
-    Err(DataError::Config { key: "data.planted.polar_words", message })
+    Err(DataError::Config(ConfigFault::new("data.planted.polar_words", message)))
 }
 
 fn balanced_tables(config: &PlantedConfig, rng: &mut impl Rng) -> Vec<Vec<bool>> {
@@ -187,7 +187,7 @@ mod tests {
     use super::*;
 
     fn small() -> PlantedConfig {
-        PlantedConfig { train: 4000, selection: 500, verdict: 500, ..PlantedConfig::default() }
+        PlantedConfig { train: 4000, validation: 500, test: 500, ..PlantedConfig::default() }
     }
 
     fn tables(config: &PlantedConfig) -> Vec<Vec<bool>> {
@@ -205,7 +205,7 @@ mod tests {
     #[test]
     fn texts_consist_of_what_was_asked_for() {
         let data = generate(&small()).unwrap();
-        assert_eq!((data.train.len(), data.selection.len(), data.verdict.len()), (4000, 500, 500));
+        assert_eq!((data.train.len(), data.validation.len(), data.test.len()), (4000, 500, 500));
         for example in &data.train {
             let count =
                 |prefix: &str| example.text.split(' ').filter(|word| word.starts_with(prefix)).count();
@@ -252,11 +252,11 @@ mod tests {
             split.iter().flat_map(|e| e.text.split(' ').map(str::to_owned)).collect()
         };
         assert_eq!(words(&data.train).len(), 60 + 4 * 4 + 40);
-        assert!(words(&data.verdict).is_subset(&words(&data.train)));
-        assert_ne!(data.selection, data.verdict);
+        assert!(words(&data.test).is_subset(&words(&data.train)));
+        assert_ne!(data.validation, data.test);
         let longer = generate(&PlantedConfig { train: 5000, ..small() }).unwrap();
         assert_eq!(longer.train[..4000], data.train);
-        assert_eq!(longer.verdict, data.verdict);
+        assert_eq!(longer.test, data.test);
     }
 
     #[test]

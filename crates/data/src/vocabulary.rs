@@ -132,7 +132,7 @@ impl TryFrom<VocabularyFile> for Vocabulary {
         if file.format != VOCABULARY_FORMAT {
             return Err(format!("format {}; this moelt reads format {VOCABULARY_FORMAT}", file.format));
         }
-        file.text.check().map_err(|(key, message)| format!("`{key}`: {message}"))?;
+        file.text.check().map_err(|fault| fault.within("text").to_string())?;
         let mut rows = HashMap::with_capacity(file.rows.len());
         for (name, row) in file.rows.iter().zip(1..) {
             if rows.insert(name.clone(), row).is_some() {

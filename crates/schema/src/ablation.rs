@@ -7,13 +7,13 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Comparison, Digest, RunConfig};
+use crate::{Comparison, Digest, RunConfig, RunRef};
 
 /// Version of `plan.json`.
-pub const PLAN_FORMAT: u32 = 3;
+pub const PLAN_FORMAT: u32 = 4;
 
-/// What arms are compared by: the accuracy on the verdict split, a fraction.
-pub const METRIC: &str = "verdict accuracy";
+/// What arms are compared by: the accuracy on the test split, a fraction.
+pub const METRIC: &str = "test accuracy";
 
 /// `plan.json`: written before the first cell runs, never changed afterwards.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -54,6 +54,9 @@ pub struct Cell {
     pub digest: Digest,
     /// The resolved config.
     pub config: RunConfig,
+    /// Experts per layer, when the arm belongs to the frozen sweep.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sweep: Option<usize>,
     /// Ids of the cells that must be finished first: the config names their run folders.
     #[serde(default)]
     pub needs: Vec<String>,
@@ -64,7 +67,15 @@ impl Cell {
     pub fn new(config: RunConfig) -> Self {
         let digest = Digest::of_json(&config);
         let id = format!("{}-s{}-{}", config.arm, config.seed, digest.short());
-        Self { id, arm: config.arm.clone(), seed: config.seed, digest, config, needs: Vec::new() }
+        Self {
+            id,
+            arm: config.arm.clone(),
+            seed: config.seed,
+            digest,
+            config,
+            sweep: None,
+            needs: Vec::new(),
+        }
     }
 
     /// Whether it is the cell of its config, which can be run.
@@ -79,7 +90,7 @@ impl Cell {
         if Path::new(id.as_str()).components().count() != 1 {
             return Err("arm: cannot name a folder".to_owned());
         }
-        self.config.check().map_err(|(key, message)| format!("`{key}`: {message}"))
+        self.config.check().map_err(|fault| fault.to_string())
     }
 
     /// The same cell, to be run after the cells with these ids.
@@ -87,37 +98,27 @@ impl Cell {
         Self { needs, ..self }
     }
 
-    /// What the config takes from runs that are no cells of its plan: the key, and the path that it holds.
-    pub fn foreign_runs(&self) -> impl Iterator<Item = (&'static str, &str)> {
-        let RunConfig { start, control, train, .. } = &self.config;
-        let named = [
-            ("start.run", &start.run),
-            ("control.edits_of", &control.edits_of),
-            ("train.flops_of", &train.flops_of),
-        ];
-        let records = control.records_of.iter().map(|run| ("control.records_of", run));
-        let named = named.into_iter().chain(records).map(|(key, run)| (key, run.as_str()));
-        named.filter(|(_, run)| !run.is_empty() && self.needs.iter().all(|id| !leads_to(run, id)))
+    /// The same cell as a size of the frozen sweep.
+    pub fn of_sweep(self, n_experts: usize) -> Self {
+        Self { sweep: Some(n_experts), ..self }
+    }
+
+    /// What the config takes from runs that are no cells of its plan: the key, and the run that it names.
+    pub fn foreign_runs(&self) -> impl Iterator<Item = (&'static str, &RunRef)> {
+        self.config.other_runs().filter(|(_, run)| self.needs.iter().all(|id| !leads_to(run, id)))
     }
 
     /// Those of the cells it needs whose measurements it learns before it begins.
     pub fn teachers(&self) -> impl Iterator<Item = &str> {
-        let records = &self.config.control.records_of;
+        let records = self.config.control.policy.records_of();
         let teaches = |id: &&String| records.iter().any(|run| leads_to(run, id));
         self.needs.iter().filter(teaches).map(String::as_str)
     }
 }
 
-/// Whether a path leads into the folder of the cell with this id, to a checkpoint for one.
-fn leads_to(run: &str, id: &str) -> bool {
-    Path::new(run).iter().any(|part| part == id)
-}
-
-/// The number of experts of an arm of the frozen sweep, `frozen-N`; none of any other arm. There is one way to
-/// write it: `frozen-04` is no arm.
-pub fn frozen_size(arm: &str) -> Option<usize> {
-    let n = arm.strip_prefix("frozen-")?;
-    n.parse().ok().filter(|size: &usize| size.to_string() == n)
+/// Whether a run is the cell with this id, or a checkpoint in its folder.
+fn leads_to(run: &RunRef, id: &str) -> bool {
+    run.folder().is_ok_and(|folder| folder.iter().any(|part| part == id))
 }
 
 impl AblationPlan {
@@ -166,6 +167,7 @@ impl AblationPlan {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{Budget, EffectHeadConfig, LookaheadConfig, PolicyConfig, StartConfig};
 
     fn plan() -> AblationPlan {
         let cells = [0, 1].map(|seed| Cell::new(RunConfig { seed, ..RunConfig::default() }));
@@ -206,15 +208,23 @@ mod tests {
 
     #[test]
     fn runs_of_other_plans_are_told_from_cells_of_this_one() {
+        let folder = |path: &str| RunRef::Folder(path.to_owned());
         let mut config = RunConfig::default();
-        config.start.run = "runs/test/cells/7a-s0-12345678/checkpoints/step-00000100".into();
-        config.control.edits_of = "runs/old/7a-s0-123456789".into();
-        config.control.records_of = vec!["runs/test/cells/7a-s0-12345678".into(), "elsewhere".into()];
-        let cell = Cell::new(config).after(vec!["7a-s0-12345678".into()]);
-        let foreign: Vec<(&str, &str)> = cell.foreign_runs().collect();
-        let expected =
-            [("control.edits_of", "runs/old/7a-s0-123456789"), ("control.records_of", "elsewhere")];
+        config.start = StartConfig::Weights {
+            run: folder("runs/test/cells/rule-s0-12345678/checkpoints/step-00000100"),
+        };
+        config.train.budget = Budget::FlopsOf(folder("runs/old/rule-s0-123456789"));
+        let records_of = vec![folder("runs/test/cells/rule-s0-12345678"), folder("elsewhere")];
+        let head = Some(EffectHeadConfig { records_of, ..EffectHeadConfig::default() });
+        config.control.policy =
+            PolicyConfig::Lookahead(LookaheadConfig { head, ..LookaheadConfig::default() });
+        let cell = Cell::new(config).after(vec!["rule-s0-12345678".into()]);
+        let foreign: Vec<_> = cell.foreign_runs().map(|(key, run)| (key, run.to_string())).collect();
+        let expected = [
+            ("train.budget.flops_of", "runs/old/rule-s0-123456789".to_owned()),
+            ("control.policy.lookahead.head.records_of", "elsewhere".to_owned()),
+        ];
         assert_eq!(foreign, expected);
-        assert_eq!(cell.teachers().collect::<Vec<_>>(), ["7a-s0-12345678"]);
+        assert_eq!(cell.teachers().collect::<Vec<_>>(), ["rule-s0-12345678"]);
     }
 }

@@ -8,9 +8,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use crate::{DatasetKind, PlantedConfig, RunConfig};
-
-const LIVE: &str = "data.planted.live";
+use crate::{ConfigFault, PlantedConfig};
 
 /// When each domain is live, and when the model is judged. Made by [`PlantedConfig::drift`], which checks it.
 ///
@@ -21,7 +19,7 @@ const LIVE: &str = "data.planted.live";
 /// assert_eq!(drift.live_before(0.5), [0, 1]);
 /// let stretches = drift.stretches(30);
 /// assert_eq!((stretches[1].from, stretches[1].domains.as_slice()), (15, &[1, 2][..]));
-/// # Ok::<(), (&str, String)>(())
+/// # Ok::<(), moelt_schema::ConfigFault>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Drift {
@@ -44,7 +42,7 @@ impl PlantedConfig {
     ///
     /// # Errors
     /// The key and what is wrong with its value.
-    pub fn drift(&self) -> Result<Option<Drift>, (&'static str, String)> {
+    pub fn drift(&self) -> Result<Option<Drift>, ConfigFault> {
         if self.live.is_empty() {
             return Ok(None);
         }
@@ -54,26 +52,11 @@ impl PlantedConfig {
                 self.live.len(),
                 self.domains
             );
-            return Err((LIVE, message));
+            return Err(ConfigFault::new("live", message));
         }
         let drift = Drift { live: self.live.clone(), times: self.times as u32 };
-        drift.check().map_err(|message| (LIVE, message))?;
+        drift.check().map_err(|message| ConfigFault::new("live", message))?;
         Ok(Some(drift))
-    }
-}
-
-impl RunConfig {
-    /// Refuses a drift that cannot be, and what does not go together with one.
-    pub(crate) fn check_drift(&self) -> Result<(), (&'static str, String)> {
-        if self.data.kind != DatasetKind::Planted || self.data.planted.drift()?.is_none() {
-            return Ok(());
-        }
-        if self.train.patience > 0 {
-            let message = "stops early, but with data.planted.live every evaluation is of other texts, so that none \
-                           is better than another; set it to 0";
-            return Err(("train.patience", message.to_owned()));
-        }
-        Ok(())
     }
 }
 
@@ -274,7 +257,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_is_said_with_its_fix() {
-        let message = |live: &[[f64; 2]], times| planted(live, times).drift().unwrap_err().1;
+        let message = |live: &[[f64; 2]], times| planted(live, times).drift().unwrap_err().message;
         assert!(message(&[[0.5, 0.5]], 10).starts_with("has [0.5, 0.5]; must be"));
         assert!(message(&[[0.0, 1.5]], 10).contains("[0, 1.5]"));
         assert!(message(&[[f64::NAN, 1.0]], 10).contains("must be"));
@@ -283,17 +266,6 @@ mod tests {
         let lost = message(&[[0.0, 0.2], [0.2, 0.3], [0.3, 0.8], [0.0, 0.1], [0.8, 1.0]], 5);
         assert!(lost.contains("live at no"), "{lost}");
         let config = PlantedConfig { domains: 3, ..planted(&[[0.0, 1.0]], 10) };
-        assert!(config.drift().unwrap_err().1.starts_with("has 1 pairs for 3 domains"));
-    }
-
-    #[test]
-    fn early_stopping_is_refused() {
-        let mut config = RunConfig::default();
-        config.train.patience = 3;
-        assert_eq!(config.check(), Ok(()));
-        config.data.planted.live = vec![[0.0, 1.0]; 4];
-        assert_eq!(config.check().unwrap_err().0, "train.patience");
-        config.data.kind = DatasetKind::Sst2;
-        assert_eq!(config.check(), Ok(()), "the section of another data set");
+        assert!(config.drift().unwrap_err().message.starts_with("has 1 pairs for 3 domains"));
     }
 }

@@ -1,10 +1,8 @@
 //! Edits of the set of experts, and plans that consist of them.
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 
-use crate::{ExpertId, LayerId};
+use crate::{Evidence, ExpertId, LayerId};
 
 /// Where the weights of a new expert come from. Whatever it is, the expert starts with no optimizer state.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -106,21 +104,6 @@ impl Edit {
             | Self::Upcycle { layer, .. }
             | Self::Reorder { layer, .. } => *layer,
         }
-    }
-}
-
-/// What a decision rests on: named numbers.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Evidence(pub BTreeMap<String, f64>);
-
-impl Evidence {
-    /// The same with one number more. A value that is not finite is left out: JSON has no word for it.
-    pub fn with(mut self, name: impl Into<String>, value: f64) -> Self {
-        if value.is_finite() {
-            self.0.insert(name.into(), value);
-        }
-        self
     }
 }
 

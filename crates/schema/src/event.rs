@@ -78,7 +78,7 @@ pub enum Event {
     /// A policy decided to edit the experts, or to keep them.
     Decision {
         /// What.
-        choice: Choice,
+        action: DecisionKind,
         /// Why, for people.
         reason: String,
         /// Why, in numbers.
@@ -93,8 +93,8 @@ pub enum Event {
         /// What it did to the model's output, before any training.
         effect: EditEffect,
     },
-    /// An evaluation on the selection split, with averaged weights where they are on.
-    Selection {
+    /// An evaluation on the validation split, with averaged weights where they are on.
+    Validation {
         /// Fraction classified right.
         accuracy: f64,
         /// Mean cross entropy, nats.
@@ -112,15 +112,15 @@ pub enum Event {
     Stop {
         /// Why.
         reason: StopReason,
-        /// Step of the checkpoint that was best on selection.
+        /// Step of the checkpoint that was best on validation.
         best_step: u64,
     },
 }
 
-/// What a policy chose.
+/// What a policy decided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Choice {
+pub enum DecisionKind {
     /// Nothing changes.
     Keep,
     /// A plan is applied.
@@ -129,7 +129,7 @@ pub enum Choice {
     Measure,
 }
 
-/// What an edit does to the model's output on some texts of the selection split, measured around the edit
+/// What an edit does to the model's output on some texts of the validation split, measured around the edit
 /// with no training between.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -150,6 +150,6 @@ pub struct EditEffect {
 pub enum StopReason {
     /// All steps were taken.
     Completed,
-    /// Selection accuracy had not improved for `train.patience` evaluations.
+    /// Validation accuracy had not improved for `train.patience` evaluations.
     EarlyStopping,
 }

@@ -11,15 +11,13 @@ mod ablation;
 mod axes;
 mod comparison;
 mod config;
-mod config_bounds;
-mod config_file;
-mod control;
-mod control_check;
 mod digest;
 mod drift;
 mod edit;
 mod edit_log;
 mod event;
+mod evidence;
+mod features;
 mod flops;
 mod layout;
 mod manifest;
@@ -34,20 +32,26 @@ mod row_map;
 mod run_dir;
 mod stream;
 
-pub use ablation::{AblationPlan, Cell, METRIC, PLAN_FORMAT, frozen_size};
+pub use ablation::{AblationPlan, Cell, METRIC, PLAN_FORMAT};
 pub use axes::{ExpertAxes, ExpertAxis, ExpertRole, RowInit};
 pub use comparison::{ClaimKind, Comparison};
 pub use config::{
-    BadRows, CsvConfig, DataConfig, DatasetKind, LayerKindConfig, ModelConfig, OptimConfig, PlantedConfig,
-    Pooling, RunConfig, ScheduleKind, Sst2Config, SubwordConfig, TextConfig, TrainConfig, Unit,
+    BadRows, Budget, ConfigError, ConfigFault, ControlConfig, CsvConfig, DataConfig, EditsConfig,
+    EffectHeadConfig, EntropyLabels, LabelConfig, LabelHeadConfig, LookaheadConfig, ModelConfig, Move,
+    NewExpertConfig, OptimConfig, PlaceboConfig, PlantedConfig, PolicyConfig, Pooling, RoutingConfig,
+    RuleConfig, RunConfig, RunRef, Saliency, ScheduleKind, Sst2Config, StartConfig, StudyConfig,
+    SubwordConfig, TextConfig, TrainConfig, Unit, config_differences, load_arm, load_config, resolved_toml,
 };
-pub use config_file::{ConfigError, config_differences, load_config, resolved_toml};
-pub use control::{ControlConfig, GrowInit, LabelSource, Move, PolicyKind, Saliency, StartConfig, StartFrom};
 pub use digest::{Digest, DigestError};
 pub use drift::{Drift, Stretch};
-pub use edit::{Edit, Evidence, ExpertInit, Plan};
+pub use edit::{Edit, ExpertInit, Plan};
 pub use edit_log::{Birth, EditLog, Lineage, Merged, ReplayError};
-pub use event::{Choice, EditEffect, Event, EventRecord, StopReason, Wall};
+pub use event::{DecisionKind, EditEffect, Event, EventRecord, StopReason, Wall};
+pub use evidence::{
+    EffectEvidence, Evidence, ForecastEvidence, Label, Labels, LayerEvidence, ReplicateEvidence,
+    TrialEvidence,
+};
+pub use features::Features;
 pub use flops::Flops;
 pub use layout::{ExpertId, LayerId, LayerKind, LayerLayout, Layout, LayoutError};
 pub use manifest::{

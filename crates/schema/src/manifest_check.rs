@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use crate::{
     EventsPosition, HeadState, LayerKind, LayerLayout, LayerSums, LoopState, MAX_STEPS, Manifest,
-    NetworkState, Opening, PolicyState, Probe, RunConfig, StartFrom, WindowState,
+    NetworkState, Opening, PolicyState, Probe, RunConfig, StartConfig, WindowState,
 };
 
 type Checked = Result<(), String>;
@@ -26,8 +26,8 @@ impl Manifest {
             return Err(format!("edits: has a plan of step {}, but this is step {}", plan.step, self.step));
         }
         self.state.check(self, config)?;
-        if let Some(selection) = &self.selection {
-            selection.check(self.classes.len()).map_err(|message| format!("selection.{message}"))?;
+        if let Some(validation) = &self.validation {
+            validation.check(self.classes.len()).map_err(|message| format!("validation.{message}"))?;
         }
         let EventsPosition { bytes, lines } = self.events;
         ensure(lines <= bytes, || format!("events: {lines} lines in {bytes} bytes"))?;
@@ -66,12 +66,13 @@ impl Manifest {
         let (start, model) = (&config.start, &config.model);
         let n_layers = layout.layers().len();
         // A run may take its size from another one, whatever its own config says.
-        let own_size = start.run.is_empty() || start.take == StartFrom::Weights;
+        let own_size = !matches!(start, StartConfig::Size { .. });
         ensure(!own_size || n_layers == model.n_layers, || {
             format!("layout: has {n_layers} layers, but model.n_layers is {} in config.toml", model.n_layers)
         })?;
-        let initial = || edits.initial.is_uniform(model.n_layers, model.layer_kind(), model.n_experts);
-        ensure(!start.run.is_empty() || initial(), || {
+        let initial =
+            || edits.initial.is_uniform(model.n_layers, model.layer_kind(), model.routing.n_experts());
+        ensure(!matches!(start, StartConfig::Scratch {}) || initial(), || {
             "edits.initial: is another layout than the [model] section of config.toml describes".to_owned()
         })
     }

@@ -12,7 +12,7 @@ use std::{
 use serde::Deserialize;
 use toml::{Table, Value, de::DeTable};
 
-use crate::RunConfig;
+use super::{RunConfig, choice, renamed::new_name};
 
 /// What is wrong with a config.
 #[derive(Debug, thiserror::Error)]
@@ -73,6 +73,28 @@ pub fn load_config(files: &[PathBuf], sets: &[String]) -> Result<RunConfig, Conf
     layers.finish()
 }
 
+/// The same for one arm of several that share `sets`: a set that is about another kind than the files choose, such as
+/// `control.policy.lookahead.horizon=50` where `control.policy` is `rule`, is left out. With the config comes whether
+/// each set was used.
+///
+/// # Errors
+/// As [`load_config`].
+pub fn load_arm(files: &[PathBuf], sets: &[String]) -> Result<(RunConfig, Vec<bool>), ConfigError> {
+    let mut layers = Layers::default();
+    for file in files {
+        layers.add_file(file, None, &mut Vec::new())?;
+    }
+    let mut used = Vec::new();
+    for set in sets {
+        let fits = layers.fits(set)?;
+        if fits {
+            layers.add_set(set)?;
+        }
+        used.push(fits);
+    }
+    Ok((layers.finish()?, used))
+}
+
 /// The config as TOML, every value written out.
 pub fn resolved_toml(config: &RunConfig) -> String {
     toml::to_string(config).expect("a config is a table of plain values")
@@ -101,7 +123,7 @@ pub fn config_differences(ours: &RunConfig, theirs: &str) -> Result<Vec<String>,
 fn flatten(table: &Table, prefix: &str, values: &mut BTreeMap<String, String>) {
     for (key, value) in table {
         match value {
-            Value::Table(inner) => flatten(inner, &format!("{prefix}{key}."), values),
+            Value::Table(inner) if !inner.is_empty() => flatten(inner, &format!("{prefix}{key}."), values),
             value => {
                 values.insert(format!("{prefix}{key}"), value.to_string());
             }
@@ -175,23 +197,49 @@ impl Layers {
         Ok(())
     }
 
+    /// Whether a set is about the kinds that are chosen so far.
+    fn fits(&self, set: &str) -> Result<bool, ConfigError> {
+        let key = set.split_once('=').map_or(set, |(key, _)| key.trim());
+        let resolved = Table::try_from(self.config()?).expect("a config is a table of plain values");
+        let (mut table, mut parts) = (Some(&resolved), key.split('.').peekable());
+        while let Some(part) = parts.next() {
+            table = table.and_then(|table| table.get(part)).and_then(Value::as_table);
+            if let (true, Some(kind)) = (choice::is_choice(part), parts.peek()) {
+                let other = table.is_some_and(|kinds| !kinds.contains_key(*kind));
+                if other {
+                    return Ok(false);
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    /// What the files and sets say so far, unchecked.
+    fn config(&self) -> Result<RunConfig, ConfigError> {
+        serde_path_to_error::deserialize(Value::Table(self.table.clone()))
+            .map_err(|error| self.key_error(&error.path().to_string(), error.inner().message()))
+    }
+
     fn finish(self) -> Result<RunConfig, ConfigError> {
-        let config: RunConfig = serde_path_to_error::deserialize(Value::Table(self.table.clone()))
-            .map_err(|error| self.key_error(&error.path().to_string(), error.inner().message()))?;
-        config.check().map_err(|(key, message)| self.key_error(key, &message))?;
+        let config = self.config()?;
+        config.check().map_err(|fault| self.key_error(&fault.key, &fault.message))?;
         Ok(config)
     }
 
-    /// An error at `key`, or at the unknown field of table `key` that `message` quotes.
+    /// An error at `key`, or at the unknown field or kind of `key` that `message` quotes.
     fn key_error(&self, key: &str, message: &str) -> ConfigError {
-        let quoted = message.strip_prefix("unknown field `").and_then(|rest| rest.split('`').next());
-        let key = match quoted {
+        let unknown =
+            ["unknown field `", "unknown variant `"].iter().find_map(|begin| message.strip_prefix(begin));
+        let key = match unknown.and_then(|rest| rest.split('`').next()) {
             Some(field) if key == "." => field.to_owned(),
             Some(field) if key != field && !key.ends_with(&format!(".{field}")) => format!("{key}.{field}"),
             _ => key.to_owned(),
         };
-        let place = self.place_of(&key);
-        ConfigError::Key { place, key, message: message.to_owned() }
+        let message = match new_name(&key) {
+            Some(name) if unknown.is_some() => format!("is called {name} now"),
+            _ => message.to_owned(),
+        };
+        ConfigError::Key { place: self.place_of(&key), key, message }
     }
 
     /// Where `key`, or the innermost table around it that was set as a whole, was set.
@@ -201,9 +249,15 @@ impl Layers {
     }
 }
 
-/// Lays `over` over `base`: tables are merged, everything else replaced.
+/// Lays `over` over `base`: tables are merged, everything else replaced. Of a key that holds one of several kinds
+/// only the same kind is merged.
 fn merge(base: &mut Table, over: Table) {
-    for (key, value) in over {
+    for (key, mut value) in over {
+        if choice::is_choice(&key) {
+            let (kept, laid) = choice::lay_over(base.remove(&key), value);
+            base.extend(kept.map(|kept| (key.clone(), kept)));
+            value = laid;
+        }
         match (base.get_mut(&key), value) {
             (Some(Value::Table(base)), Value::Table(over)) => merge(base, over),
             (_, value) => {
@@ -246,6 +300,7 @@ impl RunConfig {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{CsvConfig, DataConfig, PolicyConfig, RoutingConfig, RuleConfig, RunRef, StartConfig};
 
     fn write(folder: &Path, name: &str, text: &str) -> PathBuf {
         let path = folder.join(name);
@@ -263,20 +318,21 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         write(folder.path(), "base.toml", "arm = \"base\"\n[model]\nd_model = 8\nd_ff = 9\n");
         let data = write(folder.path(), "data.toml", "parent = \"base.toml\"\n[model]\nd_model = 32\n");
-        let phase = write(folder.path(), "q1.toml", "parent = \"base.toml\"\narm = \"q1\"\n");
+        let phase = write(folder.path(), "dense.toml", "parent = \"base.toml\"\narm = \"dense\"\n");
         let config =
             load_config(&[data, phase], &["seed=3".into(), "data.csv.train=my file.csv".into()]).unwrap();
         assert_eq!((config.model.d_model, config.model.d_ff, config.seed), (32, 9, 3));
-        assert_eq!((config.arm.as_str(), config.data.csv.train.as_str()), ("q1", "my file.csv"));
+        let csv = CsvConfig { train: "my file.csv".into(), ..CsvConfig::default() };
+        assert_eq!((config.arm.as_str(), config.data), ("dense", DataConfig::Csv(csv)));
     }
 
     #[test]
     fn errors_name_file_line_key_and_what_is_possible() {
         let folder = tempfile::tempdir().unwrap();
-        let unknown = write(folder.path(), "a.toml", "seed = 1\n[model]\nn_expert = 3\n");
+        let unknown = write(folder.path(), "a.toml", "seed = 1\n[model]\nd_modle = 3\n");
         let text = message(std::slice::from_ref(&unknown), &[]);
-        assert!(text.contains("a.toml:3: `model.n_expert`: unknown field"), "{text}");
-        assert!(text.contains("n_experts"), "{text}");
+        assert!(text.contains("a.toml:3: `model.d_modle`: unknown field"), "{text}");
+        assert!(text.contains("d_model"), "{text}");
         let wrong_type = write(folder.path(), "b.toml", "[optim]\nlr = \"fast\"\n");
         let text = message(&[wrong_type], &[]);
         assert!(text.contains("b.toml:2: `optim.lr`: invalid type"), "{text}");
@@ -309,10 +365,13 @@ mod tests {
     fn differences_are_named_by_key_even_where_one_side_has_none() {
         let mut other = RunConfig::default();
         other.optim.lr = 0.5;
-        other.data.csv.selection = Some("mine.csv".into());
+        other.start = StartConfig::Weights { run: RunRef::Folder("runs/mine".into()) };
         let differences = config_differences(&RunConfig::default(), &resolved_toml(&other)).unwrap();
-        let expected =
-            ["`data.csv.selection` is \"mine.csv\" there, unset here", "`optim.lr` is 0.5 there, 0.002 here"];
+        let expected = [
+            "`optim.lr` is 0.5 there, 0.002 here",
+            "`start.scratch` is unset there, {} here",
+            "`start.weights.run` is \"runs/mine\" there, unset here",
+        ];
         assert_eq!(differences, expected);
         assert!(config_differences(&other, "seed = = 1").unwrap_err().contains("line 1"));
     }
@@ -321,5 +380,65 @@ mod tests {
     fn a_resolved_config_reads_back() {
         let config = RunConfig { seed: 9, ..RunConfig::default() };
         assert_eq!(RunConfig::from_toml(&resolved_toml(&config)).unwrap(), config);
+    }
+
+    #[test]
+    fn another_kind_starts_its_key_afresh_and_the_same_kind_goes_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let base = "[model.routing.top_k]\nn_experts = 8\n[control.policy.lookahead]\nhorizon = 7\n";
+        let base = write(folder.path(), "base.toml", base);
+        let load = |over: &str| {
+            let over = write(folder.path(), "over.toml", over);
+            load_config(&[base.clone(), over], &[]).map_err(|error| error.to_string())
+        };
+        let kept = load("[control.policy.lookahead.head]\nhidden = 3\n").unwrap();
+        assert_eq!(kept.model.routing, RoutingConfig::TopK { n_experts: 8 });
+        let lookahead = kept.control.policy.lookahead().unwrap();
+        assert_eq!((lookahead.horizon, lookahead.head.as_ref().unwrap().hidden), (7, 3));
+        let other = load("[model]\nrouting = \"top_k\"\n[control]\npolicy = \"rule\"\n").unwrap();
+        assert_eq!(other.model.routing, RoutingConfig::TopK { n_experts: 8 }, "the same kind");
+        assert_eq!(other.control.policy, PolicyConfig::Rule(RuleConfig::default()));
+        let both = load("[control.policy.rule]\n[control.policy.dynmoe]\n").unwrap_err();
+        assert!(both.contains("beside another kind; keep one"), "{both}");
+        let unread = load("[control.policy.rule]\nhorizon = 7\n").unwrap_err();
+        assert!(unread.contains("over.toml:2: `control.policy.rule.horizon`: unknown field"), "{unread}");
+        let deep = load("[control.policy.rule]\nconfirm = \"x\"\n").unwrap_err();
+        assert!(deep.contains("over.toml:2: `control.policy.rule.confirm`: invalid type"), "{deep}");
+        let missing = load("[control]\npolicy = \"placebo_time\"\n").unwrap_err();
+        assert!(
+            missing.contains("over.toml:2: `control.policy.placebo_time`: missing field `edits_of`"),
+            "{missing}"
+        );
+    }
+
+    #[test]
+    fn names_of_earlier_versions_are_refused_with_todays() {
+        let text = message(&[], &["control.horizon=40"]);
+        let expected =
+            "--set control.horizon=40: `control.horizon`: is called control.policy.lookahead.horizon now";
+        assert_eq!(text, expected);
+        let text = message(&[], &["data.kind=sst2"]);
+        assert!(text.contains("`data.kind`: is called data, such as"), "{text}");
+        assert!(message(&[], &["data.planted.verdict=3"]).contains("is called data.planted.test now"));
+        assert!(
+            message(&[], &["control.policy=head"]).contains("is called control.policy.lookahead.head or")
+        );
+        assert!(message(&[], &["control.policy=frozn"]).contains("`control.policy.frozn`: unknown variant"));
+    }
+
+    #[test]
+    fn sets_of_another_kind_are_left_out_of_an_arm() {
+        let folder = tempfile::tempdir().unwrap();
+        let rule = write(folder.path(), "rule.toml", "[control]\npolicy = \"rule\"\n");
+        let sets =
+            ["control.policy.lookahead.horizon=9", "control.policy.rule.confirm=7", "control.edits.every=3"];
+        let sets = sets.map(str::to_owned);
+        let (config, used) = load_arm(&[rule], &sets).unwrap();
+        assert_eq!(used, [false, true, true]);
+        let rule = RuleConfig { confirm: 7, ..RuleConfig::default() };
+        assert_eq!((config.control.policy, config.control.edits.every), (PolicyConfig::Rule(rule), 3));
+        let experts = ["model.routing.top_k.n_experts=8".to_owned(), "model.d_ff=3".to_owned()];
+        assert_eq!(load_arm(&[], &experts).unwrap().1, [true, true], "the default kind");
+        assert!(load_arm(&[], &["model.mood=3".to_owned()]).is_err());
     }
 }

@@ -1,0 +1,230 @@
+//! Which texts a run trains on.
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    ConfigFault, RunConfig,
+    bounds::{at_most, count, fraction},
+};
+use crate::Drift;
+
+/// Which texts a run trains on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DataConfig {
+    /// Generated; Bayes accuracy known.
+    Planted(PlantedConfig),
+    /// GLUE SST-2.
+    Sst2(Sst2Config),
+    /// The user's own CSV or TSV.
+    Csv(CsvConfig),
+}
+
+impl Default for DataConfig {
+    fn default() -> Self {
+        Self::Planted(PlantedConfig::default())
+    }
+}
+
+impl DataConfig {
+    /// The parameters of the generated data set, where it is that one.
+    pub fn planted(&self) -> Option<&PlantedConfig> {
+        match self {
+            Self::Planted(planted) => Some(planted),
+            Self::Sst2(_) | Self::Csv(_) => None,
+        }
+    }
+
+    pub(super) fn check(&self) -> Result<(), ConfigFault> {
+        match self {
+            Self::Planted(planted) => planted.check().map_err(|fault| fault.within("planted")),
+            Self::Sst2(sst2) => sst2.check().map_err(|fault| fault.within("sst2")),
+            Self::Csv(csv) => csv.check().map_err(|fault| fault.within("csv")),
+        }
+    }
+}
+
+impl RunConfig {
+    /// When which domains are live; none where they do not come and go.
+    ///
+    /// # Errors
+    /// The key and what is wrong with its value.
+    pub fn drift(&self) -> Result<Option<Drift>, ConfigFault> {
+        let drift = self.data.planted().map_or(Ok(None), PlantedConfig::drift);
+        drift.map_err(|fault| fault.within("planted").within("data"))
+    }
+}
+
+/// The planted data set: hidden domains that turn the polarity of words around.
+///
+/// A text names its domain by marker words and its label by polar words, whose polarity depends on
+/// the domain (each is positive in half of them); a polar word agrees with the clean label with
+/// probability `polar_agreement`. Fillers say nothing. The label is flipped with probability
+/// `label_noise`. Bayes accuracy follows from the three numbers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PlantedConfig {
+    /// Seed of the data set itself (not of the run: all arms and seeds see the same data).
+    pub seed: u64,
+    /// Hidden domains, K.
+    pub domains: usize,
+    /// Polar words, shared by all domains.
+    pub polar_words: usize,
+    /// Marker words of each domain.
+    pub markers_per_domain: usize,
+    /// Filler words.
+    pub filler_words: usize,
+    /// Marker words in a text.
+    pub markers_per_text: usize,
+    /// Polar words in a text.
+    pub polar_per_text: usize,
+    /// Filler words in a text.
+    pub fillers_per_text: usize,
+    /// Probability that a polar word agrees with the clean label.
+    pub polar_agreement: f64,
+    /// Probability that a label is flipped.
+    pub label_noise: f64,
+    /// Training examples.
+    pub train: usize,
+    /// Validation examples.
+    pub validation: usize,
+    /// Test examples.
+    pub test: usize,
+    /// When each domain is live, as a pair `[from, to]` in fractions of training: the data drifts, see
+    /// [`Drift`](crate::Drift). Empty: every domain always. With it the run is judged at each of `times` by
+    /// the model as it is then, and no checkpoint counts as best: `best_step` is the last step.
+    pub live: Vec<[f64; 2]>,
+    /// Evaluation times of a drifting data set, evenly spread; the last one is the end of training.
+    pub times: usize,
+}
+
+impl Default for PlantedConfig {
+    fn default() -> Self {
+        Self {
+            seed: 1,
+            domains: 4,
+            polar_words: 60,
+            markers_per_domain: 4,
+            filler_words: 40,
+            markers_per_text: 5,
+            polar_per_text: 7,
+            fillers_per_text: 3,
+            polar_agreement: 0.85,
+            label_noise: 0.02,
+            train: 20_000,
+            validation: 4_000,
+            test: 20_000,
+            live: Vec::new(),
+            times: 10,
+        }
+    }
+}
+
+/// GLUE SST-2 as two TSV files, `train.tsv` and `dev.tsv`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Sst2Config {
+    /// Folder of `train.tsv` and `dev.tsv`, from where the command runs.
+    pub dir: String,
+    /// Fraction of the full training sentences held out for validation; their phrases are not trained on.
+    pub validation_fraction: f64,
+    /// Seed of that choice (not of the run).
+    pub split_seed: u64,
+}
+
+impl Default for Sst2Config {
+    fn default() -> Self {
+        Self { dir: "datasets/sst2".to_owned(), validation_fraction: 0.15, split_seed: 1 }
+    }
+}
+
+/// A file of the user's own with a header. `.tsv` and `.tab` are separated by tabs, every other file by whichever
+/// of comma, semicolon and tab its header has most of; what was guessed is a note. A tab-separated file has no
+/// quoting: a double quote is a character like any other.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct CsvConfig {
+    /// File to train on, from where the command runs.
+    pub train: String,
+    /// File to choose on; without it, a part of `train` is held out.
+    pub validation: Option<String>,
+    /// File to judge on; without it, a part of `train` is held out.
+    pub test: Option<String>,
+    /// Header of the text column. Where no column has exactly this name, case does not matter.
+    pub text_column: String,
+    /// Header of the label column, likewise. Labels are names or numbers.
+    pub label_column: String,
+    /// What becomes of rows that cannot be used.
+    pub bad_rows: BadRows,
+    /// Part of `train` held out for validation, stratified. Texts that the tokenizer cannot tell apart, or that
+    /// differ in case only, stay on one side.
+    pub validation_fraction: f64,
+    /// Part of `train` held out for the test, likewise.
+    pub test_fraction: f64,
+    /// Seed of that choice (not of the run).
+    pub split_seed: u64,
+}
+
+impl Default for CsvConfig {
+    fn default() -> Self {
+        Self {
+            train: String::new(),
+            validation: None,
+            test: None,
+            text_column: "text".to_owned(),
+            label_column: "label".to_owned(),
+            bad_rows: BadRows::default(),
+            validation_fraction: 0.1,
+            test_fraction: 0.1,
+            split_seed: 1,
+        }
+    }
+}
+
+/// What becomes of rows that cannot be used: of another width than the header, without a text or a label, or with
+/// a label that training does not know.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BadRows {
+    /// They are left out, counted and listed; a file of which more than half is bad is refused.
+    #[default]
+    Skip,
+    /// The first one is an error.
+    Error,
+}
+
+impl PlantedConfig {
+    fn check(&self) -> Result<(), ConfigFault> {
+        at_most("seed", self.seed, i64::MAX as u64)?;
+        at_most("domains", self.domains as u64, 10_000)?;
+        at_most("polar_words", self.polar_words as u64, 1_000_000)?;
+        at_most("markers_per_domain", self.markers_per_domain as u64, 1_000_000_000)?;
+        at_most("filler_words", self.filler_words as u64, 1_000_000_000)?;
+        at_most("markers_per_text", self.markers_per_text as u64, 100_000)?;
+        at_most("polar_per_text", self.polar_per_text as u64, 100_000)?;
+        at_most("fillers_per_text", self.fillers_per_text as u64, 100_000)?;
+        at_most("train", self.train as u64, 1_000_000_000)?;
+        at_most("validation", self.validation as u64, 1_000_000_000)?;
+        at_most("test", self.test as u64, 1_000_000_000)?;
+        count("times", self.times as u64, 1_000_000)?;
+        self.drift().map(drop)
+    }
+}
+
+impl Sst2Config {
+    fn check(&self) -> Result<(), ConfigFault> {
+        fraction("validation_fraction", self.validation_fraction)?;
+        at_most("split_seed", self.split_seed, i64::MAX as u64)
+    }
+}
+
+impl CsvConfig {
+    fn check(&self) -> Result<(), ConfigFault> {
+        if self.train.is_empty() {
+            return Err(ConfigFault::new("train", "is not set; name the file, such as reviews.csv"));
+        }
+        fraction("validation_fraction", self.validation_fraction)?;
+        fraction("test_fraction", self.test_fraction)?;
+        at_most("split_seed", self.split_seed, i64::MAX as u64)
+    }
+}

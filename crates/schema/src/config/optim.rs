@@ -1,0 +1,86 @@
+//! Optimizer, schedule and weight averaging.
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    ConfigFault,
+    bounds::{at_least_zero, count, fraction, positive},
+};
+
+/// Optimizer, schedule and weight averaging.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct OptimConfig {
+    /// Peak learning rate.
+    pub lr: f64,
+    /// Learning rate of the embedding table, as a multiple of `lr`.
+    pub embedding_lr_scale: f64,
+    /// AdamW's first-moment decay.
+    pub beta1: f64,
+    /// AdamW's second-moment decay.
+    pub beta2: f64,
+    /// AdamW's epsilon.
+    pub eps: f64,
+    /// Decoupled weight decay of matrices; biases, norms and router rows have none.
+    pub weight_decay: f64,
+    /// Decoupled weight decay of the embedding table.
+    pub embedding_weight_decay: f64,
+    /// Largest gradient norm outside the embedding table; 0 for no clipping.
+    pub clip_norm: f64,
+    /// Shape of the learning rate after warm-up.
+    pub schedule: ScheduleKind,
+    /// Fraction of all steps that the learning rate rises linearly.
+    pub warmup: f64,
+    /// Decay per step of the averaged weights that are evaluated; 0 for none.
+    pub ema_decay: f64,
+    /// Steps between two updates of the average.
+    pub ema_every: u64,
+}
+
+impl Default for OptimConfig {
+    fn default() -> Self {
+        Self {
+            lr: 2e-3,
+            embedding_lr_scale: 1.0,
+            beta1: 0.9,
+            beta2: 0.999,
+            eps: 1e-8,
+            weight_decay: 0.01,
+            embedding_weight_decay: 0.0,
+            clip_norm: 1.0,
+            schedule: ScheduleKind::Linear,
+            warmup: 0.06,
+            ema_decay: 0.0,
+            ema_every: 10,
+        }
+    }
+}
+
+impl OptimConfig {
+    /// Refuses values that no optimizer can work with.
+    pub(super) fn check(&self) -> Result<(), ConfigFault> {
+        positive("lr", self.lr)?;
+        at_least_zero("embedding_lr_scale", self.embedding_lr_scale)?;
+        fraction("beta1", self.beta1)?;
+        fraction("beta2", self.beta2)?;
+        positive("eps", self.eps)?;
+        at_least_zero("weight_decay", self.weight_decay)?;
+        at_least_zero("embedding_weight_decay", self.embedding_weight_decay)?;
+        at_least_zero("clip_norm", self.clip_norm)?;
+        fraction("warmup", self.warmup)?;
+        fraction("ema_decay", self.ema_decay)?;
+        count("ema_every", self.ema_every, u64::MAX)
+    }
+}
+
+/// Shape of the learning rate after warm-up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ScheduleKind {
+    /// Stays.
+    Constant,
+    /// Falls linearly to 0.
+    Linear,
+    /// Falls to 0 as half a cosine.
+    Cosine,
+}

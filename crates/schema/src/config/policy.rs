@@ -1,0 +1,118 @@
+//! Who decides about the experts. Each policy owns its parameters and their check.
+
+mod head;
+mod lookahead;
+mod new_expert;
+mod placebo;
+mod rule;
+
+use serde::{Deserialize, Serialize};
+
+use super::{ConfigFault, RunRef};
+
+pub use self::{
+    head::{EntropyLabels, LabelConfig, LabelHeadConfig},
+    lookahead::{EffectHeadConfig, LookaheadConfig, Move, StudyConfig},
+    new_expert::{NewExpertConfig, Saliency},
+    placebo::PlaceboConfig,
+    rule::RuleConfig,
+};
+
+/// Who decides about the experts.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum PolicyConfig {
+    /// Nobody: they stay.
+    Frozen {},
+    /// Thresholds on routing statistics.
+    Rule(RuleConfig),
+    /// DynMoE's rules (Guo et al. 2024): an expert that no token chose goes; one is added when tokens chose none.
+    Dynmoe {},
+    /// The edits of another run in their order, at random decision points, on random experts.
+    PlaceboTime(PlaceboConfig),
+    /// At the times of another run's edits random experts are replaced by fresh ones.
+    PlaceboSurgery(PlaceboConfig),
+    /// Candidates are trained on forks, and the best one that surely beats keeping the experts is applied. With a
+    /// head, forks are trained only where it is unsure.
+    Lookahead(LookaheadConfig),
+    /// A network that learns labels which have seen no effect of an edit. A negative control.
+    LabelHead(LabelHeadConfig),
+}
+
+impl Default for PolicyConfig {
+    fn default() -> Self {
+        Self::Frozen {}
+    }
+}
+
+impl PolicyConfig {
+    /// Whether the experts stay.
+    pub fn is_frozen(&self) -> bool {
+        matches!(self, Self::Frozen {})
+    }
+
+    /// Its name in a config.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Frozen {} => "frozen",
+            Self::Rule(_) => "rule",
+            Self::Dynmoe {} => "dynmoe",
+            Self::PlaceboTime(_) => "placebo_time",
+            Self::PlaceboSurgery(_) => "placebo_surgery",
+            Self::Lookahead(_) => "lookahead",
+            Self::LabelHead(_) => "label_head",
+        }
+    }
+
+    /// Look-ahead's parameters, where candidates are trained on forks.
+    pub fn lookahead(&self) -> Option<&LookaheadConfig> {
+        match self {
+            Self::Lookahead(lookahead) => Some(lookahead),
+            _ => None,
+        }
+    }
+
+    /// Whether it has every measurement made twice.
+    pub fn is_study(&self) -> bool {
+        self.lookahead().is_some_and(|lookahead| lookahead.study.is_some())
+    }
+
+    /// Weight of a head's loss in the loss of the backbone; 0 where no head reaches it.
+    pub fn joint(&self) -> f64 {
+        match self {
+            Self::LabelHead(LabelHeadConfig { labels: LabelConfig::Entropy(labels), .. }) => labels.joint,
+            _ => 0.0,
+        }
+    }
+
+    /// Whether it learns from every step, and not only at decisions.
+    pub fn learns_every_step(&self) -> bool {
+        matches!(self, Self::LabelHead(_))
+    }
+
+    /// The runs whose measured effects its head learns before it begins.
+    pub fn records_of(&self) -> &[RunRef] {
+        self.lookahead().and_then(|lookahead| lookahead.head.as_ref()).map_or(&[], |head| &head.records_of)
+    }
+
+    /// The run whose edits it follows, with its key.
+    pub fn edits_of(&self) -> Option<(&'static str, &RunRef)> {
+        match self {
+            Self::PlaceboTime(placebo) => Some(("control.policy.placebo_time.edits_of", &placebo.edits_of)),
+            Self::PlaceboSurgery(placebo) => {
+                Some(("control.policy.placebo_surgery.edits_of", &placebo.edits_of))
+            }
+            _ => None,
+        }
+    }
+
+    pub(super) fn check(&self) -> Result<(), ConfigFault> {
+        let checked = match self {
+            Self::Frozen {} | Self::Dynmoe {} | Self::PlaceboTime(_) | Self::PlaceboSurgery(_) => Ok(()),
+            Self::Rule(rule) => rule.check(),
+            Self::Lookahead(lookahead) => lookahead.check(),
+            Self::LabelHead(head) => head.check(),
+        };
+        checked.map_err(|fault| fault.within(self.name()))
+    }
+}
