@@ -1,6 +1,6 @@
 //! What a policy sees, and what it answers.
 
-use moelt_schema::{Choice, Edit, Evidence, ExpertId, LayerId, LayerSums};
+use moelt_schema::{DecisionKind, Edit, Evidence, ExpertId, LayerId, LayerSums};
 
 /// What a policy sees at a decision point.
 #[derive(Clone, Copy, Debug)]
@@ -39,7 +39,7 @@ pub struct Trial {
 }
 
 /// What a head that is not isolated asks of a live router, for the joint negative control: the gradient of its
-/// cross entropy at one batch. The trainer multiplies it by α (`control.joint`).
+/// cross entropy at one batch. The trainer multiplies it by α (`joint`).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct LiveGradient {
     /// The layer.
@@ -59,30 +59,33 @@ pub struct Decision {
     pub action: Action,
     /// Why, for people.
     pub reason: String,
-    /// Why, in numbers. Names begin with their layer, as in `layer0.n_experts`. Both entropies are parts of
-    /// `ln n_experts`; `layer0.saliency.3` is of expert 3, as a part of the even share, or in nats when it is
-    /// a measured loss increase. What is not finite is left out.
+    /// Why, in numbers.
     pub evidence: Evidence,
 }
 
 impl Decision {
-    /// Nothing is done.
-    pub(crate) fn keep(reason: impl Into<String>, evidence: Evidence) -> Self {
+    /// The experts stay.
+    pub fn keep(reason: impl Into<String>, evidence: Evidence) -> Self {
         Self { action: Action::Keep, reason: reason.into(), evidence }
     }
 
-    /// The edits are made, if there are any.
-    pub(crate) fn edit(edits: Vec<Edit>, reason: String, evidence: Evidence) -> Self {
+    /// The edits are applied, as one plan; without any the experts stay.
+    pub fn apply(edits: Vec<Edit>, reason: impl Into<String>, evidence: Evidence) -> Self {
         let action = if edits.is_empty() { Action::Keep } else { Action::Apply(edits) };
-        Self { action, reason, evidence }
+        Self { action, reason: reason.into(), evidence }
+    }
+
+    /// Candidates are tried on forks; [`Policy::observe`](crate::Policy::observe) is told what they did.
+    pub fn measure(trial: Trial, reason: impl Into<String>, evidence: Evidence) -> Self {
+        Self { action: Action::Measure(trial), reason: reason.into(), evidence }
     }
 
     /// The kind of [`Self::action`], as the event log calls it.
-    pub fn choice(&self) -> Choice {
+    pub fn kind(&self) -> DecisionKind {
         match self.action {
-            Action::Keep => Choice::Keep,
-            Action::Apply(_) => Choice::Apply,
-            Action::Measure(_) => Choice::Measure,
+            Action::Keep => DecisionKind::Keep,
+            Action::Apply(_) => DecisionKind::Apply,
+            Action::Measure(_) => DecisionKind::Measure,
         }
     }
 }
@@ -100,7 +103,7 @@ pub struct MeasuredEffect {
     pub loss: f64,
     /// Standard error of `loss - loss_keep`, from the differences of single texts, nats.
     pub standard_error: f64,
-    /// The measurement once more, when `control.replicate` asks for it.
+    /// The measurement once more, in a study.
     pub replicate: Option<Replicate>,
 }
 

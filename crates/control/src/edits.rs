@@ -1,6 +1,6 @@
 //! What every policy needs to write edits down.
 
-use moelt_schema::{Edit, Evidence, ExpertId, ExpertInit, Layout, Limits};
+use moelt_schema::{Edit, ExpertId, ExpertInit, Layout, Limits};
 
 /// Ids for new experts, counted on over all layers of one decision.
 pub(crate) struct NewIds(ExpertId);
@@ -30,11 +30,6 @@ pub(crate) fn change(edits: &[Edit]) -> i64 {
         Edit::Upcycle { .. } | Edit::Reorder { .. } => 0,
     };
     edits.iter().map(one).sum()
-}
-
-/// Adds a number to the evidence.
-pub(crate) fn note(evidence: &mut Evidence, name: String, value: f64) {
-    *evidence = std::mem::take(evidence).with(name, value);
 }
 
 /// An edit for people, without its layer.

@@ -2,16 +2,16 @@
 //! can pass from them to the backbone; that is the isolation, as a type.
 
 mod adam;
-mod classifier;
 mod ensemble;
 mod forecast;
 mod held_out;
 mod intent;
+mod label_network;
 mod network;
 
-pub use classifier::Classifier;
 pub use ensemble::{Ensemble, LEAST_TEACHERS, Predictor};
 pub use forecast::Forecast;
-pub use held_out::{HeldOut, Measured, held_out};
+pub use held_out::{HeldOut, MeasuredMove, held_out};
 pub use intent::Intent;
-pub use network::{Activations, Network};
+pub use label_network::LabelNetwork;
+pub use network::{Forward, Network};

@@ -1,8 +1,10 @@
 //! One layer with a router, as a policy sees it at a decision point.
 
-use moelt_schema::{Evidence, ExpertId, LayerId, LayerKind, LayerLayout, LayerSums, Layout, RoutingStats};
+use moelt_schema::{
+    ExpertId, LayerEvidence, LayerId, LayerKind, LayerLayout, LayerSums, Layout, RoutingStats,
+};
 
-use crate::{StatsWindow, edits::note};
+use crate::StatsWindow;
 
 /// A layer's experts and what its router did.
 pub(crate) struct LayerView<'a> {
@@ -76,17 +78,15 @@ impl<'a> LayerView<'a> {
         *busiest.expect("a layer has at least one expert").0
     }
 
-    /// The name of a number of this layer in the evidence.
-    pub(crate) fn name(&self, what: impl std::fmt::Display) -> String {
-        format!("layer{}.{what}", self.id.0)
-    }
-
     /// What the router did, as evidence.
-    pub(crate) fn note(&self, evidence: &mut Evidence) {
-        note(evidence, self.name("rows"), self.sums.rows);
-        note(evidence, self.name("n_experts"), self.n() as f64);
-        note(evidence, self.name("routing_entropy"), self.routing_entropy());
-        note(evidence, self.name("load_entropy"), self.load_entropy());
+    pub(crate) fn evidence(&self) -> LayerEvidence {
+        let finite = |value: f64| Some(value).filter(|value| value.is_finite());
+        LayerEvidence {
+            tokens: self.sums.rows,
+            routing_entropy: finite(self.routing_entropy()),
+            load_entropy: finite(self.load_entropy()),
+            ..LayerEvidence::new(self.id, self.n())
+        }
     }
 }
 

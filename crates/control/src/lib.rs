@@ -7,17 +7,19 @@
 //!
 //! Two kinds of policy measure what edits are worth ([`Gain`]) after training candidates on forks ([`Trial`]):
 //! look-ahead always does, and the [`head`] that learns from measured effects does where it is unsure. Heads
-//! that learn from labels ([`Label`]) are there as negative controls. All of them see a layer as [`Features`].
+//! that learn from labels ([`Label`](moelt_schema::Label)) are there as negative controls. All of them see a layer as [`Features`](moelt_schema::Features).
 //!
 //! Here one expert that rows leave idle is named after its second idle window:
 //!
 //! ```
 //! use moelt_control::{Action, OtherRuns, StatsWindow, policy};
 //! use moelt_schema::{
-//!     ControlConfig, Edit, ExpertId, LayerId, LayerKind, LayerSums, Layout, PolicyKind, PolicyState,
+//!     ControlConfig, Edit, EditsConfig, ExpertId, LayerId, LayerKind, LayerSums, Layout, PolicyConfig, PolicyState,
+//!     RuleConfig,
 //! };
 //!
-//! let config = ControlConfig { policy: PolicyKind::Rule, warmup: 0.0, ..ControlConfig::default() };
+//! let edits = EditsConfig { warmup: 0.0, ..EditsConfig::default() };
+//! let config = ControlConfig { policy: PolicyConfig::Rule(RuleConfig::default()), edits };
 //! let mut rule = policy(&config, 7, 1000, OtherRuns::default(), PolicyState::default())?;
 //! let layout = Layout::uniform(1, LayerKind::Moe { top_k: 1 }, 3);
 //! // 100 rows, top-1: none of them went to expert 1.
@@ -29,7 +31,7 @@
 //! let prune = Edit::Prune { layer: LayerId(0), expert: ExpertId(1) };
 //! assert_eq!(decision.action, Action::Apply(vec![prune]));
 //! assert!(decision.reason.starts_with("layer 0 prunes expert 1: "));
-//! assert_eq!(decision.evidence.0["layer0.saliency.1"], 0.0);
+//! assert_eq!(decision.evidence.layers[0].saliency[&ExpertId(1)], 0.0);
 //! # Ok::<(), moelt_control::PolicyError>(())
 //! ```
 
@@ -49,8 +51,7 @@ mod saliency;
 mod timing;
 
 pub use decision::{Action, Decision, LiveGradient, MeasuredEffect, Replicate, StatsWindow, Trial};
-pub use features::Features;
 pub use gain::{Gain, race};
-pub use labels::{Label, synthetic_label};
+pub use labels::random_label;
 pub use policy::{OtherRuns, Policy, PolicyError, policy};
 pub use records::{measured_gain, records};

@@ -1,6 +1,6 @@
-//! Moves turned into edits: the candidates of look-ahead and of the head.
+//! Moves turned into edits: the candidates of look-ahead and of the heads.
 
-use moelt_schema::{ControlConfig, Edit, ExpertId, ExpertInit, GrowInit, LayerId, Layout, Move, Saliency};
+use moelt_schema::{Edit, ExpertId, ExpertInit, LayerId, Layout, Limits, Move, NewExpertConfig, Saliency};
 
 use crate::{
     edits::{NewIds, allows},
@@ -16,69 +16,72 @@ pub(crate) struct Candidate {
     pub(crate) edits: Vec<Edit>,
 }
 
-impl Candidate {
-    /// The name of a number of this candidate in the evidence.
-    pub(crate) fn name(&self, what: &str) -> String {
-        format!("layer{}.{}.{what}", self.layer.0, self.kind.name())
-    }
+/// Writes moves down as edits, within the limits of a layer.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Proposer {
+    pub(crate) limits: Limits,
+    /// By what the experts that go are chosen; none that has to be measured.
+    pub(crate) saliency: Saliency,
+    pub(crate) new_expert: NewExpertConfig,
 }
 
-/// The configured moves of a layer that the limits allow, each numbered as if it were the only one. Of two
-/// that come to the same edits the first stays: a layer of two that halves prunes.
-pub(crate) fn candidates(config: &ControlConfig, layer: &LayerView<'_>, layout: &Layout) -> Vec<Candidate> {
-    let mut candidates: Vec<Candidate> = Vec::new();
-    for kind in &config.candidates {
-        let edits = edits(*kind, config, layer, &mut NewIds::of(layout));
-        if !edits.is_empty() && candidates.iter().all(|other| other.edits != edits) {
-            candidates.push(Candidate { layer: layer.id, kind: *kind, edits });
+impl Proposer {
+    /// Those of `moves` that the limits allow in a layer, each numbered as if it were the only one. Of two that come
+    /// to the same edits the first stays: a layer of two that halves prunes.
+    pub(crate) fn candidates(
+        &self,
+        moves: &[Move],
+        layer: &LayerView<'_>,
+        layout: &Layout,
+    ) -> Vec<Candidate> {
+        let mut candidates: Vec<Candidate> = Vec::new();
+        for kind in moves {
+            let edits = self.edits(*kind, layer, &mut NewIds::of(layout));
+            if !edits.is_empty() && candidates.iter().all(|other| other.edits != edits) {
+                candidates.push(Candidate { layer: layer.id, kind: *kind, edits });
+            }
         }
+        candidates
     }
-    candidates
-}
 
-/// The edits of a move; none when the limits, or experts still being let in, leave nothing to do.
-pub(crate) fn edits(
-    kind: Move,
-    config: &ControlConfig,
-    layer: &LayerView<'_>,
-    new_ids: &mut NewIds,
-) -> Vec<Edit> {
-    let edits: Vec<Edit> = match kind {
-        Move::Grow => grow(config, layer, vec![layer.busiest()], new_ids),
-        Move::Double => grow(config, layer, busiest_first(layer), new_ids),
-        Move::Prune => prune(config, layer, 1),
-        Move::Halve => prune(config, layer, layer.n() / 2),
-    };
-    let n = match kind {
-        Move::Grow | Move::Double => layer.n() + edits.len(),
-        Move::Prune | Move::Halve => layer.n() - edits.len(),
-    };
-    if allows(&config.limits(), n) { edits } else { Vec::new() }
+    /// The edits of a move; none when the limits, or experts still ramping in, leave nothing to do.
+    pub(crate) fn edits(&self, kind: Move, layer: &LayerView<'_>, new_ids: &mut NewIds) -> Vec<Edit> {
+        let edits: Vec<Edit> = match kind {
+            Move::Grow => self.grow(layer, vec![layer.busiest()], new_ids),
+            Move::Double => self.grow(layer, busiest_first(layer), new_ids),
+            Move::Prune => self.prune(layer, 1),
+            Move::Halve => self.prune(layer, layer.n() / 2),
+        };
+        let n = match kind {
+            Move::Grow | Move::Double => layer.n() + edits.len(),
+            Move::Prune | Move::Halve => layer.n() - edits.len(),
+        };
+        if allows(&self.limits, n) { edits } else { Vec::new() }
+    }
+
+    fn grow(&self, layer: &LayerView<'_>, parents: Vec<ExpertId>, new_ids: &mut NewIds) -> Vec<Edit> {
+        let room = self.limits.max.saturating_sub(layer.n());
+        let grow =
+            |parent| Edit::Grow { layer: layer.id, new: new_ids.take(), init: init(self.new_expert, parent) };
+        parents.into_iter().take(room).map(grow).collect()
+    }
+
+    /// The `n` least salient experts go, or as many as the limits allow.
+    fn prune(&self, layer: &LayerView<'_>, n: usize) -> Vec<Edit> {
+        let spare = layer.n().saturating_sub(self.limits.min.max(1));
+        let saliencies = Saliencies::new(self.saliency, layer, &[]);
+        let weakest = saliencies.weakest_first().into_iter().take(n.min(spare));
+        weakest.map(|(expert, _)| Edit::Prune { layer: layer.id, expert }).collect()
+    }
 }
 
 /// How a new expert begins that takes after `parent`, where it takes after one.
-pub(crate) fn init(config: &ControlConfig, parent: ExpertId) -> ExpertInit {
-    match config.init {
-        GrowInit::Fresh => ExpertInit::Fresh,
-        GrowInit::Copy => ExpertInit::Copy { parent, noise: config.noise },
-        GrowInit::Split => ExpertInit::Split { parent },
+pub(crate) fn init(new_expert: NewExpertConfig, parent: ExpertId) -> ExpertInit {
+    match new_expert {
+        NewExpertConfig::Fresh {} => ExpertInit::Fresh,
+        NewExpertConfig::Copy { noise } => ExpertInit::Copy { parent, noise },
+        NewExpertConfig::Split {} => ExpertInit::Split { parent },
     }
-}
-
-/// What saliency means where experts are ranked and nothing was measured for it: REAP stands in for the loss.
-pub(crate) fn ranking(saliency: Saliency) -> Saliency {
-    if saliency == Saliency::Loss { Saliency::Reap } else { saliency }
-}
-
-fn grow(
-    config: &ControlConfig,
-    layer: &LayerView<'_>,
-    parents: Vec<ExpertId>,
-    new_ids: &mut NewIds,
-) -> Vec<Edit> {
-    let room = config.max_experts.saturating_sub(layer.n());
-    let grow = |parent| Edit::Grow { layer: layer.id, new: new_ids.take(), init: init(config, parent) };
-    parents.into_iter().take(room).map(grow).collect()
 }
 
 /// The experts with the most rows first, without those that are still being let in.
@@ -89,14 +92,6 @@ fn busiest_first(layer: &LayerView<'_>) -> Vec<ExpertId> {
     by_rows.into_iter().map(|(expert, _)| expert).collect()
 }
 
-/// The `n` least salient experts go, or as many as the limits allow.
-fn prune(config: &ControlConfig, layer: &LayerView<'_>, n: usize) -> Vec<Edit> {
-    let spare = layer.n().saturating_sub(config.limits().min.max(1));
-    let saliencies = Saliencies::new(ranking(config.saliency), layer, &[]);
-    let weakest = saliencies.weakest_first().into_iter().take(n.min(spare));
-    weakest.map(|(expert, _)| Edit::Prune { layer: layer.id, expert }).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use moelt_schema::{LayerKind, LayerSums};
@@ -105,7 +100,7 @@ mod tests {
     use crate::StatsWindow;
 
     /// The candidates of one layer with these rows per expert, as kinds with the experts they name.
-    fn of(config: &ControlConfig, tokens: &[f64], opening: &[u64]) -> Vec<(Move, Vec<u64>)> {
+    fn of(proposer: &Proposer, tokens: &[f64], opening: &[u64]) -> Vec<(Move, Vec<u64>)> {
         let layout = Layout::uniform(1, LayerKind::Moe { top_k: 1 }, tokens.len());
         let rows = tokens.iter().sum();
         let sums = LayerSums { rows, tokens: tokens.into(), ..LayerSums::zeros(tokens.len()) };
@@ -117,12 +112,13 @@ mod tests {
             Edit::Prune { expert, .. } => expert.0,
             _ => panic!("{edit:?}"),
         };
-        let candidates = candidates(config, layer, &layout).into_iter();
+        let candidates = proposer.candidates(&Move::ALL, layer, &layout).into_iter();
         candidates.map(|candidate| (candidate.kind, candidate.edits.iter().map(id).collect())).collect()
     }
 
-    fn config(min_experts: usize, max_experts: usize) -> ControlConfig {
-        ControlConfig { init: GrowInit::Split, min_experts, max_experts, ..ControlConfig::default() }
+    fn config(min: usize, max: usize) -> Proposer {
+        let new_expert = NewExpertConfig::Split {};
+        Proposer { limits: Limits { min, max }, saliency: Saliency::Utilization, new_expert }
     }
 
     #[test]
@@ -160,8 +156,8 @@ mod tests {
         let window = StatsWindow { step: 1, total_steps: 2, sums: &[sums], loss: 1.0, opening: &[] };
         let layer = &LayerView::all(&window, &layout)[0];
         let grow = |id| Edit::Grow { layer: LayerId(0), new: ExpertId(id), init: ExpertInit::Fresh };
-        let config = ControlConfig::default();
-        let candidates = candidates(&config, layer, &layout);
+        let proposer = Proposer { new_expert: NewExpertConfig::Fresh {}, ..config(1, 16) };
+        let candidates = proposer.candidates(&Move::ALL, layer, &layout);
         assert_eq!(
             (&candidates[0].edits[..], &candidates[1].edits[..]),
             (&[grow(2)][..], &[grow(2), grow(3)][..])

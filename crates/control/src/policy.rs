@@ -1,28 +1,22 @@
 //! Who decides.
 
 mod dynmoe;
+mod effect_head;
 mod frozen;
-mod head;
+mod label_head;
 mod lookahead;
 mod placebo;
 mod placebo_surgery;
 mod placebo_time;
 mod rule;
 mod survey;
+mod trials;
 
-use moelt_schema::{
-    ControlConfig, EditLog, EffectRecord, Evidence, LabelSource, Layout, PolicyKind, PolicyState,
-};
+use moelt_schema::{ControlConfig, EditLog, EffectRecord, Evidence, Layout, PolicyConfig, PolicyState};
 
 use self::{
-    dynmoe::Dynmoe,
-    frozen::Frozen,
-    head::{Counterfactual, Labelled},
-    lookahead::Lookahead,
-    placebo::Script,
-    placebo_surgery::PlaceboSurgery,
-    placebo_time::PlaceboTime,
-    rule::Rule,
+    dynmoe::Dynmoe, effect_head::EffectHead, frozen::Frozen, label_head::LabelHead, lookahead::Lookahead,
+    placebo::Script, placebo_surgery::PlaceboSurgery, placebo_time::PlaceboTime, rule::Rule,
 };
 use crate::{Decision, LiveGradient, MeasuredEffect, StatsWindow};
 
@@ -58,7 +52,7 @@ pub trait Policy {
     /// When the window is of another layout.
     fn learn(&mut self, _window: &StatsWindow<'_>, _layout: &Layout) {}
 
-    /// What a head that is *not* isolated (`control.joint` above 0) asks of the live routers at one batch, with
+    /// What a head that is *not* isolated (`joint` above 0) asks of the live routers at one batch, with
     /// the same window that [`learn`](Self::learn) gets afterwards: for each layer that routed something, in
     /// layer order. Empty for every other policy.
     ///
@@ -76,21 +70,21 @@ pub trait Policy {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PolicyError {
     /// A placebo without edits to follow.
-    #[error("{policy} follows the edits of another run, and none were given; set control.edits_of")]
+    #[error("{policy} follows the edits of another run, and none were given; set its edits_of")]
     NoScript {
         /// The policy as a config names it.
         policy: &'static str,
     },
     /// A head whose remembered networks or records are of another size.
     #[error(
-        "the state holds another head than control.labels and control.head_hidden describe; resume with the config \
-         and the version of moelt that wrote the checkpoint"
+        "the state holds another head than control.policy describes; resume with the config and the version of moelt \
+         that wrote the checkpoint"
     )]
     OtherHead,
     /// A placebo whose run has no decision left for some plan of its script.
     #[error(
         "{policy} follows {plans} plans, the last at decision {last}; this run has {decisions} decisions. Give it \
-         as many steps as the run it follows, and the same control.every"
+         as many steps as the run it follows, and the same control.edits.every"
     )]
     ScriptTooLong {
         /// The policy as a config names it.
@@ -125,39 +119,44 @@ pub fn policy(
     others: OtherRuns,
     state: PolicyState,
 ) -> Result<Box<dyn Policy>, PolicyError> {
-    let placebo = |policy| {
+    let edits = config.edits.clone();
+    let script = |policy| {
         let log = others.script.ok_or(PolicyError::NoScript { policy })?;
-        Ok(Script::new(log, config, seed, total_steps))
+        Ok(Script::new(log, &edits, seed, total_steps))
     };
-    Ok(match config.policy {
-        PolicyKind::Frozen => Box::new(Frozen::new(state)),
-        PolicyKind::Rule => Box::new(Rule::new(config.clone(), state)),
-        PolicyKind::Dynmoe => Box::new(Dynmoe::new(config.clone(), state)),
-        PolicyKind::Lookahead => Box::new(Lookahead::new(config.clone(), seed, state)),
-        PolicyKind::Head => match config.labels {
-            LabelSource::Counterfactual => {
-                Box::new(Counterfactual::new(config.clone(), seed, others.records, state)?)
-            }
-            LabelSource::Synthetic | LabelSource::Entropy => {
-                Box::new(Labelled::new(config.clone(), seed, state)?)
-            }
+    Ok(match config.policy.clone() {
+        PolicyConfig::Frozen {} => Box::new(Frozen::new(state)),
+        PolicyConfig::Rule(rule) => Box::new(Rule::new(rule, edits, state)),
+        PolicyConfig::Dynmoe {} => Box::new(Dynmoe::new(edits, state)),
+        PolicyConfig::Lookahead(lookahead) => match lookahead.head.clone() {
+            None => Box::new(Lookahead::new(lookahead, edits, seed, state)),
+            Some(head) => Box::new(EffectHead::new(lookahead, head, edits, seed, others.records, state)?),
         },
-        PolicyKind::PlaceboTime => Box::new(PlaceboTime::new(placebo("placebo_time")?, state)?),
-        PolicyKind::PlaceboSurgery => Box::new(PlaceboSurgery::new(placebo("placebo_surgery")?, state)?),
+        PolicyConfig::LabelHead(head) => Box::new(LabelHead::new(head, edits, seed, state)?),
+        PolicyConfig::PlaceboTime(_) => Box::new(PlaceboTime::new(script("placebo_time")?, state)?),
+        PolicyConfig::PlaceboSurgery(_) => Box::new(PlaceboSurgery::new(script("placebo_surgery")?, state)?),
     })
 }
 
 #[cfg(test)]
 mod tests {
-    use moelt_schema::{Edit, ExpertId, LayerId, LayerKind, Plan};
+    use moelt_schema::{Edit, EditsConfig, ExpertId, LayerId, LayerKind, PlaceboConfig, Plan, RunRef};
 
     use super::*;
+
+    fn placebos() -> [(PolicyConfig, &'static str); 2] {
+        let placebo = || PlaceboConfig { edits_of: RunRef::Folder("runs/x".into()) };
+        [
+            (PolicyConfig::PlaceboTime(placebo()), "placebo_time"),
+            (PolicyConfig::PlaceboSurgery(placebo()), "placebo_surgery"),
+        ]
+    }
 
     #[test]
     fn a_placebo_needs_a_script() {
         let layout = Layout::uniform(1, LayerKind::Moe { top_k: 1 }, 2);
-        for policy_kind in [PolicyKind::PlaceboTime, PolicyKind::PlaceboSurgery] {
-            let config = ControlConfig { policy: policy_kind, ..ControlConfig::default() };
+        for (placebo, _) in placebos() {
+            let config = ControlConfig { policy: placebo, ..ControlConfig::default() };
             let make = |script| {
                 let others = OtherRuns { script, ..OtherRuns::default() };
                 policy(&config, 1, 100, others, PolicyState::default())
@@ -178,13 +177,12 @@ mod tests {
         let script = EditLog { initial: layout, plans: [10, 20, 30].map(plan).into() };
         let others = OtherRuns { script: Some(script), ..OtherRuns::default() };
         let make = |kind, total| {
-            let config = ControlConfig { policy: kind, every: 10, warmup: 0.0, ..ControlConfig::default() };
+            let edits = EditsConfig { every: 10, warmup: 0.0, ..EditsConfig::default() };
+            let config = ControlConfig { policy: kind, edits };
             policy(&config, 1, total, others.clone(), PolicyState::default()).map(drop)
         };
-        for (kind, name) in
-            [(PolicyKind::PlaceboTime, "placebo_time"), (PolicyKind::PlaceboSurgery, "placebo_surgery")]
-        {
-            assert_eq!(make(kind, 31), Ok(()));
+        for (kind, name) in placebos() {
+            assert_eq!(make(kind.clone(), 31), Ok(()));
             // The third decision would come after the last step.
             let refused = PolicyError::ScriptTooLong { policy: name, plans: 3, last: 3, decisions: 2 };
             assert_eq!(make(kind, 30), Err(refused));

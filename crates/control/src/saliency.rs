@@ -1,8 +1,10 @@
 //! What each expert carries, by one of several measures.
 
-use moelt_schema::{Edit, Evidence, ExpertId, Saliency};
+use std::collections::BTreeMap;
 
-use crate::{MeasuredEffect, edits::note, layer_view::LayerView};
+use moelt_schema::{Edit, ExpertId, Saliency};
+
+use crate::{MeasuredEffect, layer_view::LayerView};
 
 /// The saliency of a layer's experts. A share is a part of the even share `1/n`; a loss increase is in nats.
 pub(crate) struct Saliencies {
@@ -67,11 +69,9 @@ impl Saliencies {
         }
     }
 
-    /// Every value, as evidence.
-    pub(crate) fn note(&self, layer: &LayerView<'_>, evidence: &mut Evidence) {
-        for (expert, value) in &self.values {
-            note(evidence, layer.name(format_args!("saliency.{}", expert.0)), *value);
-        }
+    /// Every value that is a number, as evidence.
+    pub(crate) fn evidence(&self) -> BTreeMap<ExpertId, f64> {
+        self.values.iter().copied().filter(|(_, value)| value.is_finite()).collect()
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::ops::RangeInclusive;
 
-use moelt_schema::{ControlConfig, LayerMemory};
+use moelt_schema::{EditsConfig, LayerMemory};
 
 /// Slack for a fraction of all steps that is a whole step on paper and not quite in floating point.
 const ROUNDING: f64 = 1e-9;
@@ -20,7 +20,7 @@ pub(crate) struct Timing {
 }
 
 impl Timing {
-    pub(crate) fn new(config: &ControlConfig, total_steps: u64) -> Self {
+    pub(crate) fn new(config: &EditsConfig, total_steps: u64) -> Self {
         let step = |fraction: f64| (fraction * total_steps as f64 + ROUNDING) as u64;
         let last = total_steps.saturating_sub(1);
         let (warmup, until) = (step(config.warmup), step(config.until).min(last));
@@ -59,9 +59,9 @@ impl Timing {
     }
 }
 
-/// The last decision of the cooldown that `decision` falls into, for the layer with this memory.
-pub(crate) fn cooling_until(config: &ControlConfig, memory: &LayerMemory, decision: u64) -> Option<u64> {
-    let until = memory.last_edit?.saturating_add(config.cooldown);
+/// The last decision of the cooldown of so many decisions that `decision` falls into, for the layer with this memory.
+pub(crate) fn cooling_until(cooldown: u64, memory: &LayerMemory, decision: u64) -> Option<u64> {
+    let until = memory.last_edit?.saturating_add(cooldown);
     (decision <= until).then_some(until)
 }
 
@@ -74,7 +74,7 @@ mod tests {
         for (every, warmup, until, total) in
             [(50, 0.1, 0.7, 1000), (7, 0.57, 0.9, 100), (10, 0.0, 1.0, 95), (30, 0.5, 0.4, 100)]
         {
-            let config = ControlConfig { every, warmup, until, ..ControlConfig::default() };
+            let config = EditsConfig { every, warmup, until, ..EditsConfig::default() };
             let timing = Timing::new(&config, total);
             for decision in 1..=total / every {
                 let open = timing.closed(timing.step_of(decision)).is_none();
@@ -86,7 +86,7 @@ mod tests {
 
     #[test]
     fn the_reason_names_the_step() {
-        let timing = Timing::new(&ControlConfig::default(), 900);
+        let timing = Timing::new(&EditsConfig::default(), 900);
         assert_eq!(timing.closed(90).as_deref(), Some("warm-up until step 90"));
         assert_eq!(timing.closed(91), None);
         assert_eq!(timing.closed(630), None);

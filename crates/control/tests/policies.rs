@@ -6,8 +6,9 @@ use moelt_control::{
     Action, Decision, MeasuredEffect, OtherRuns, Policy, Replicate, StatsWindow, Trial, policy,
 };
 use moelt_schema::{
-    ControlConfig, Edit, EditLog, Evidence, ExpertId, GrowInit, LabelSource, LayerId, LayerKind, LayerSums,
-    Layout, Plan, PolicyKind, PolicyState, Saliency, Stream, Streams, Unrouted,
+    ControlConfig, Edit, EditLog, EditsConfig, EffectHeadConfig, EntropyLabels, Evidence, ExpertId,
+    LabelConfig, LabelHeadConfig, LayerId, LayerKind, LayerSums, Layout, LookaheadConfig, NewExpertConfig,
+    PlaceboConfig, Plan, PolicyConfig, PolicyState, RuleConfig, RunRef, Saliency, Stream, Streams, Unrouted,
 };
 use proptest::{prelude::*, sample::select};
 use rand::Rng;
@@ -139,7 +140,7 @@ fn run(subject: &mut Subject<'_>, mut layout: Layout, seed: u64) -> Vec<(Layout,
             let (sums, loss) = (dice.layer_sums(&layout), dice.unit());
             let window = StatsWindow { step, total_steps: TOTAL, sums: &sums, loss, opening: &opening };
             let live = subject.policy().live_gradient(&window, &layout);
-            assert!(live.is_empty() || subject.config.joint > 0.0);
+            assert!(live.is_empty() || subject.config.policy.joint() > 0.0);
             subject.policy().learn(&window, &layout);
         }
         let (sums, loss) =
@@ -161,75 +162,99 @@ fn run(subject: &mut Subject<'_>, mut layout: Layout, seed: u64) -> Vec<(Layout,
 fn after(decision: &Decision, step: u64, layout: Layout, config: &ControlConfig) -> Layout {
     let routers = layout.layers().iter().any(|layer| layer.kind != LayerKind::Dense);
     assert!(!decision.reason.is_empty(), "{decision:?}");
-    assert!(!routers || !decision.evidence.0.is_empty(), "{decision:?}");
+    assert!(!routers || decision.evidence != Evidence::default(), "{decision:?}");
     let edits = match &decision.action {
         Action::Keep => return layout,
         Action::Measure(_) => panic!("measured twice: {decision:?}"),
         Action::Apply(edits) => edits.clone(),
     };
     assert!(!edits.is_empty());
-    if config.looks_ahead() {
+    if config.policy.lookahead().is_some() {
         assert!(edits.iter().all(|edit| edit.layer() == edits[0].layer()), "one move a decision: {edits:?}");
     }
-    if !matches!(config.policy, PolicyKind::PlaceboTime | PolicyKind::PlaceboSurgery) {
+    if config.policy.edits_of().is_none() {
         let progress = step as f64 / TOTAL as f64;
-        assert!(config.warmup < progress && progress <= config.until, "edits at step {step}");
+        assert!(config.edits.warmup < progress && progress <= config.edits.until, "edits at step {step}");
     }
     let plan = Plan { step, edits, reason: decision.reason.clone(), evidence: decision.evidence.clone() };
-    let checked = plan.check(&layout, &config.limits()).unwrap_or_else(|e| panic!("{e}: {decision:?}"));
+    let checked = plan.check(&layout, &config.edits.limits()).unwrap_or_else(|e| panic!("{e}: {decision:?}"));
     checked.after().clone()
 }
 
-/// Policies that remember little, and quick to run.
-const PLAIN: [PolicyKind; 6] = [
-    PolicyKind::Frozen,
-    PolicyKind::Rule,
-    PolicyKind::Rule,
-    PolicyKind::Dynmoe,
-    PolicyKind::PlaceboTime,
-    PolicyKind::PlaceboSurgery,
-];
+fn placebo() -> PlaceboConfig {
+    PlaceboConfig { edits_of: RunRef::Folder("runs/x".into()) }
+}
 
-/// Policies that look ahead or learn.
-const LEARNING: [PolicyKind; 4] =
-    [PolicyKind::Lookahead, PolicyKind::Head, PolicyKind::Head, PolicyKind::Head];
+fn new_experts() -> impl Strategy<Value = NewExpertConfig> {
+    select(vec![NewExpertConfig::Fresh {}, NewExpertConfig::Copy { noise: 0.1 }, NewExpertConfig::Split {}])
+}
 
-/// Configs of policies that look ahead or learn.
-fn learning_configs() -> impl Strategy<Value = ControlConfig> {
-    let labels = select(vec![LabelSource::Synthetic, LabelSource::Entropy, LabelSource::Counterfactual]);
-    (configs(&LEARNING), labels, 0.0..3.0f64, any::<bool>()).prop_map(
-        |(config, labels, confidence, joint)| {
-            let joint = if joint && labels == LabelSource::Entropy { 0.1 } else { 0.0 };
-            ControlConfig { labels, confidence, joint, head_hidden: 3, expert_cost: 0.01, ..config }
+fn rules() -> impl Strategy<Value = RuleConfig> {
+    let saliencies =
+        select(vec![Saliency::Utilization, Saliency::RouterMass, Saliency::Reap, Saliency::Loss]);
+    (saliencies, new_experts(), 0u64..3, 0u64..3, 0.0..0.6f64, 0.3..0.9f64).prop_map(
+        |(saliency, new_expert, cooldown, confirm, prune_below, grow_load_above)| RuleConfig {
+            saliency,
+            new_expert,
+            cooldown,
+            confirm,
+            prune_below,
+            grow_load_above,
+            ..RuleConfig::default()
         },
     )
 }
 
-fn configs(kinds: &'static [PolicyKind]) -> impl Strategy<Value = ControlConfig> {
-    let kinds = select(kinds);
-    let saliencies =
-        select(vec![Saliency::Utilization, Saliency::RouterMass, Saliency::Reap, Saliency::Loss]);
-    let inits = select(vec![GrowInit::Fresh, GrowInit::Copy, GrowInit::Split]);
-    let numbers = (0u64..3, 0u64..3, 0.0..0.6f64, 0.3..0.9f64);
-    (kinds, saliencies, inits, numbers, 0.0..0.3f64, 0.4..1.0f64).prop_map(
-        |(policy, saliency, init, (cooldown, confirm, prune_below, grow_load_above), warmup, until)| {
-            ControlConfig {
-                policy,
-                every: 10,
-                warmup,
-                until,
-                cooldown,
-                confirm,
-                min_experts: 2,
-                max_experts: 6,
-                prune_below,
-                grow_load_above,
-                saliency,
-                init,
-                ..ControlConfig::default()
+/// Policies that remember little, and quick to run.
+fn plain() -> impl Strategy<Value = PolicyConfig> {
+    prop_oneof![
+        Just(PolicyConfig::Frozen {}),
+        rules().prop_map(PolicyConfig::Rule),
+        rules().prop_map(PolicyConfig::Rule),
+        Just(PolicyConfig::Dynmoe {}),
+        Just(PolicyConfig::PlaceboTime(placebo())),
+        Just(PolicyConfig::PlaceboSurgery(placebo())),
+    ]
+}
+
+/// Policies that look ahead or learn.
+fn learning() -> impl Strategy<Value = PolicyConfig> {
+    let saliencies = select(vec![Saliency::Utilization, Saliency::RouterMass, Saliency::Reap]);
+    let joint = |joint| LabelConfig::Entropy(EntropyLabels { joint, ..EntropyLabels::default() });
+    let labels = select(vec![LabelConfig::Random {}, joint(0.0), joint(0.1)]);
+    (saliencies, new_experts(), 0u64..3, 0.0..3.0f64, labels, 0u8..4).prop_map(
+        |(saliency, new_expert, cooldown, confidence, labels, kind)| {
+            let head = (kind == 0).then(|| EffectHeadConfig { hidden: 3, ..EffectHeadConfig::default() });
+            if kind < 2 {
+                return PolicyConfig::Lookahead(LookaheadConfig {
+                    saliency,
+                    new_expert,
+                    cooldown,
+                    confidence,
+                    head,
+                    expert_cost: 0.01,
+                    ..LookaheadConfig::default()
+                });
             }
+            let hidden = 3;
+            let head = LabelHeadConfig {
+                labels,
+                hidden,
+                saliency,
+                new_expert,
+                cooldown,
+                ..LabelHeadConfig::default()
+            };
+            PolicyConfig::LabelHead(head)
         },
     )
+}
+
+fn configs(policies: impl Strategy<Value = PolicyConfig>) -> impl Strategy<Value = ControlConfig> {
+    (policies, 0.0..0.3f64, 0.4..1.0f64).prop_map(|(policy, warmup, until)| {
+        let limits = EditsConfig { min_experts: 2, max_experts: 6, ..EditsConfig::default() };
+        ControlConfig { policy, edits: EditsConfig { every: 10, warmup, until, ..limits } }
+    })
 }
 
 proptest! {
@@ -237,9 +262,9 @@ proptest! {
 
     #[test]
     fn every_plan_fits_and_a_restored_policy_decides_the_same(
-        config in configs(&PLAIN), n_layers in 1usize..4, dense_first: bool, n_experts in 2usize..7, seed: u64,
+        config in configs(plain()), n_layers in 1usize..4, dense_first: bool, n_experts in 2usize..7, seed: u64,
     ) {
-        let top_any = config.policy == PolicyKind::Dynmoe;
+        let top_any = config.policy == PolicyConfig::Dynmoe {};
         let kind = if top_any { LayerKind::TopAny } else { LayerKind::Moe { top_k: 2 } };
         let layout = layout(n_layers, dense_first, kind, n_experts);
         let script = script(&layout, &mut Dice(Streams::new(seed).rng(Stream::Policy, 0)));
@@ -252,7 +277,8 @@ proptest! {
 
     #[test]
     fn placebo_surgery_leaves_sizes_alone(n_layers in 1usize..4, n_experts in 2usize..7, seed: u64) {
-        let config = ControlConfig { policy: PolicyKind::PlaceboSurgery, every: 10, ..ControlConfig::default() };
+        let edits = EditsConfig { every: 10, ..EditsConfig::default() };
+        let config = ControlConfig { policy: PolicyConfig::PlaceboSurgery(placebo()), edits };
         let layout = layout(n_layers, false, LayerKind::Moe { top_k: 1 }, n_experts);
         let script = script(&layout, &mut Dice(Streams::new(seed).rng(Stream::Policy, 0)));
         for (layout, _) in run(&mut Subject::new(&config, script, false), layout, seed) {
@@ -266,7 +292,7 @@ proptest! {
 
     #[test]
     fn what_learns_keeps_to_limits_and_decides_the_same_when_restored(
-        config in learning_configs(), n_layers in 1usize..4, dense_first: bool, n_experts in 2usize..7, seed: u64,
+        config in configs(learning()), n_layers in 1usize..4, dense_first: bool, n_experts in 2usize..7, seed: u64,
     ) {
         let layout = layout(n_layers, dense_first, LayerKind::Moe { top_k: 2 }, n_experts);
         let script = EditLog::new(layout.clone());
@@ -279,27 +305,25 @@ proptest! {
 /// The random runs above would prove little if they edited nothing.
 #[test]
 fn random_runs_grow_and_shed() {
-    use LabelSource::{Counterfactual, Entropy, Synthetic};
-    for (kind, labels) in [
-        (PolicyKind::Rule, Counterfactual),
-        (PolicyKind::Dynmoe, Counterfactual),
-        (PolicyKind::PlaceboTime, Counterfactual),
-        (PolicyKind::PlaceboSurgery, Counterfactual),
-        (PolicyKind::Lookahead, Counterfactual),
-        (PolicyKind::Head, Synthetic),
-        (PolicyKind::Head, Entropy),
-        (PolicyKind::Head, Counterfactual),
+    let label_head = |labels| {
+        PolicyConfig::LabelHead(LabelHeadConfig { labels, cooldown: 0, ..LabelHeadConfig::default() })
+    };
+    let lookahead =
+        |head| PolicyConfig::Lookahead(LookaheadConfig { cooldown: 0, head, ..LookaheadConfig::default() });
+    for policy in [
+        PolicyConfig::Rule(RuleConfig { confirm: 1, cooldown: 0, ..RuleConfig::default() }),
+        PolicyConfig::Dynmoe {},
+        PolicyConfig::PlaceboTime(placebo()),
+        PolicyConfig::PlaceboSurgery(placebo()),
+        lookahead(None),
+        lookahead(Some(EffectHeadConfig::default())),
+        label_head(LabelConfig::Random {}),
+        label_head(LabelConfig::Entropy(EntropyLabels::default())),
     ] {
-        let config = ControlConfig {
-            policy: kind,
-            labels,
-            every: 10,
-            confirm: 1,
-            cooldown: 0,
-            max_experts: 6,
-            ..ControlConfig::default()
-        };
-        let layer = if kind == PolicyKind::Dynmoe { LayerKind::TopAny } else { LayerKind::Moe { top_k: 2 } };
+        let layer =
+            if policy == (PolicyConfig::Dynmoe {}) { LayerKind::TopAny } else { LayerKind::Moe { top_k: 2 } };
+        let edits = EditsConfig { every: 10, max_experts: 6, ..EditsConfig::default() };
+        let config = ControlConfig { policy, edits };
         let layout = layout(2, false, layer, 3);
         let script = script(&layout, &mut Dice(Streams::new(1).rng(Stream::Policy, 0)));
         let decisions = run(&mut Subject::new(&config, script, false), layout, 1);
@@ -310,11 +334,13 @@ fn random_runs_grow_and_shed() {
         let edits: Vec<&Edit> = edits.flatten().collect();
         assert!(
             edits.iter().any(|edit| matches!(edit, Edit::Grow { .. })),
-            "{kind:?} {labels:?} never grows"
+            "{:?} never grows",
+            config.policy
         );
         assert!(
             edits.iter().any(|edit| matches!(edit, Edit::Prune { .. })),
-            "{kind:?} {labels:?} never prunes"
+            "{:?} never prunes",
+            config.policy
         );
     }
 }

@@ -6,7 +6,7 @@ use moelt_schema::{EffectRecord, HeadState, Move, NetworkState, Stream, Streams}
 use rand::RngExt;
 
 use super::{Forecast, Network, adam};
-use crate::Features;
+use moelt_schema::Features;
 
 /// Networks of the ensemble.
 const MEMBERS: usize = 8;

@@ -2,14 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use moelt_schema::{ControlConfig, EffectRecord, HeadState, Move, Streams};
+use moelt_schema::{EffectHeadConfig, EffectRecord, Features, HeadState, Move, Streams};
 
 use super::{Ensemble, Forecast, Intent, Predictor};
-use crate::{Features, PolicyError};
+use crate::PolicyError;
 
 /// A move that some run measured.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Measured {
+pub struct MeasuredMove {
     /// Its effect; `record.run` says which run.
     pub record: EffectRecord,
     /// What it gained, nats: loss saved, minus what its experts cost.
@@ -33,16 +33,16 @@ pub struct HeldOut {
 
 /// What the counterfactual head of a run with this config and seed says of every measured move when it has learnt
 /// from all runs but the move's own, run by run. It has learnt as a head has that begins with
-/// [`ControlConfig::records_of`], and learns nothing on the way.
+/// [`EffectHeadConfig::records_of`], and learns nothing on the way.
 ///
 /// # Errors
 /// When a record has features of another head.
 pub fn held_out(
-    config: &ControlConfig,
+    config: &EffectHeadConfig,
     seed: u64,
-    measured: &[Measured],
+    measured: &[MeasuredMove],
 ) -> Result<Vec<HeldOut>, PolicyError> {
-    let ensemble = Ensemble::new(config.head_hidden, config.head_lr, Streams::new(seed));
+    let ensemble = Ensemble::new(config.hidden, config.lr, Streams::new(seed));
     let runs: BTreeSet<u32> = measured.iter().map(|one| one.record.run).collect();
     let mut told = Vec::new();
     for run in runs {
@@ -57,7 +57,7 @@ pub fn held_out(
 }
 
 /// A head that has learnt from these moves.
-fn taught(ensemble: &Ensemble, seen: &[&Measured]) -> Result<HeadState, PolicyError> {
+fn taught(ensemble: &Ensemble, seen: &[&MeasuredMove]) -> Result<HeadState, PolicyError> {
     let records = seen.iter().map(|one| one.record.clone()).collect();
     let mut head = HeadState { records, ..HeadState::default() };
     if !ensemble.fits(&head) {
@@ -67,7 +67,7 @@ fn taught(ensemble: &Ensemble, seen: &[&Measured]) -> Result<HeadState, PolicyEr
     Ok(head)
 }
 
-impl Measured {
+impl MeasuredMove {
     fn forecast(&self, predictor: &Predictor<'_>) -> Result<Option<Forecast>, PolicyError> {
         let features = Features::from_values(&self.record.features).ok_or(PolicyError::OtherHead)?;
         // The head predicts loss alone; what experts cost is the difference between loss and gain.
@@ -76,7 +76,7 @@ impl Measured {
         Ok(forecast.map(|forecast| forecast.minus(cost)))
     }
 
-    fn held_out(&self, forecast: Option<Forecast>, config: &ControlConfig) -> HeldOut {
+    fn held_out(&self, forecast: Option<Forecast>, config: &EffectHeadConfig) -> HeldOut {
         HeldOut {
             run: self.record.run,
             candidate: self.record.candidate,
@@ -95,14 +95,14 @@ mod tests {
 
     const COST: f64 = 0.002;
 
-    fn measured(run: u32, first: f32, candidate: Move, loss_increase: f64) -> Measured {
+    fn measured(run: u32, first: f32, candidate: Move, loss_increase: f64) -> MeasuredMove {
         let mut features = vec![0.5; Features::N];
         features[0] = first;
         let (layer, steps, standard_error) = (LayerId(0), 10, 0.001);
         let record =
             EffectRecord { run, step: 1, layer, candidate, features, steps, loss_increase, standard_error };
         let change = if candidate == Move::Grow { 1.0 } else { -1.0 };
-        Measured { record, gain: -loss_increase - COST * change }
+        MeasuredMove { record, gain: -loss_increase - COST * change }
     }
 
     proptest::proptest! {
@@ -125,21 +125,21 @@ mod tests {
                 one.record.standard_error = number.abs();
                 one
             };
-            let measured: Vec<Measured> = (0..).zip(&numbers).map(one).collect();
+            let measured: Vec<MeasuredMove> = (0..).zip(&numbers).map(one).collect();
             proptest::prop_assert_eq!(told(&measured).len(), 48);
         }
     }
 
     /// Growing helps when the first feature is high; pruning always costs 0.03 nats.
-    fn of_run(run: u32) -> Vec<Measured> {
+    fn of_run(run: u32) -> Vec<MeasuredMove> {
         let place = |at: u8| f32::from(at) / 9.0;
         let grow = |at| measured(run, place(at), Move::Grow, 0.04 - 0.08 * f64::from(place(at)));
         let prune = |at| measured(run, place(at), Move::Prune, 0.03);
         (0..10).flat_map(|at| [grow(at), prune(at)]).collect()
     }
 
-    fn told(measured: &[Measured]) -> Vec<HeldOut> {
-        held_out(&ControlConfig::default(), 7, measured).unwrap()
+    fn told(measured: &[MeasuredMove]) -> Vec<HeldOut> {
+        held_out(&EffectHeadConfig::default(), 7, measured).unwrap()
     }
 
     #[test]
@@ -155,7 +155,7 @@ mod tests {
 
     #[test]
     fn a_run_says_nothing_of_itself() {
-        let (mut runs, own): (Vec<Measured>, usize) = ((1..=5).flat_map(of_run).collect(), 80);
+        let (mut runs, own): (Vec<MeasuredMove>, usize) = ((1..=5).flat_map(of_run).collect(), 80);
         let before = told(&runs);
         for one in &mut runs[own..] {
             one.record.loss_increase += 1.0;
@@ -172,7 +172,7 @@ mod tests {
 
     #[test]
     fn what_experts_cost_is_taken_off_the_prediction() {
-        let mut runs: Vec<Measured> = (1..=5).flat_map(of_run).collect();
+        let mut runs: Vec<MeasuredMove> = (1..=5).flat_map(of_run).collect();
         let before = told(&runs);
         runs[0].gain -= 0.25;
         let after = told(&runs);
@@ -192,7 +192,7 @@ mod tests {
     fn features_of_another_head_are_refused() {
         let mut runs = [of_run(1), of_run(2)].concat();
         runs[0].record.features.pop();
-        let refused = held_out(&ControlConfig::default(), 7, &runs);
+        let refused = held_out(&EffectHeadConfig::default(), 7, &runs);
         assert!(matches!(refused, Err(PolicyError::OtherHead)), "{refused:?}");
     }
 }

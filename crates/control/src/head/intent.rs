@@ -1,6 +1,6 @@
-//! What the counterfactual head would do about a move.
+//! What the head would do about a move.
 
-use moelt_schema::ControlConfig;
+use moelt_schema::EffectHeadConfig;
 
 use super::Forecast;
 
@@ -16,8 +16,8 @@ pub enum Intent {
 }
 
 impl Intent {
-    /// By [`ControlConfig::act_above`] and [`ControlConfig::ask_above`]. A move that has no forecast is asked about.
-    pub fn of(forecast: Option<&Forecast>, config: &ControlConfig) -> Self {
+    /// By [`EffectHeadConfig::act_above`] and [`EffectHeadConfig::ask_above`]. A move that has no forecast is asked about.
+    pub fn of(forecast: Option<&Forecast>, config: &EffectHeadConfig) -> Self {
         match forecast {
             None => Self::Ask,
             Some(forecast) if forecast.chance() > config.act_above => Self::Make,
@@ -33,7 +33,7 @@ mod tests {
 
     #[test]
     fn sure_moves_are_made_and_promising_ones_measured() {
-        let config = ControlConfig { act_above: 0.5, ask_above: 0.125, ..ControlConfig::default() };
+        let config = EffectHeadConfig { act_above: 0.5, ask_above: 0.125, ..EffectHeadConfig::default() };
         let of = |gains: &[f64]| Intent::of(Some(&Forecast::new(gains.to_vec())), &config);
         assert_eq!(of(&[0.0625, 0.0625, -1.0]), Intent::Make);
         assert_eq!(of(&[0.5, -1.0]), Intent::Ask, "a chance of exactly 0.5, 0.25 nats");

@@ -17,7 +17,7 @@ pub struct Network {
 
 /// What a forward pass computed.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Activations {
+pub struct Forward {
     /// `[hidden]`, after tanh.
     hidden: Vec<f32>,
     /// `[outputs]`.
@@ -57,14 +57,14 @@ impl Network {
     ///
     /// # Panics
     /// When the weights or the input are of another network.
-    pub fn forward(self, weights: &[f32], input: &[f32]) -> Activations {
+    pub fn forward(self, weights: &[f32], input: &[f32]) -> Forward {
         assert_eq!(weights.len(), self.n_weights(), "weights of another network");
         assert_eq!(input.len(), self.inputs, "input of another network");
         let (first, second) = weights.split_at(self.hidden_weights());
         let hidden: Vec<f32> =
             first.chunks_exact(self.inputs + 1).map(|unit| affine(unit, input).tanh()).collect();
         let output = second.chunks_exact(self.hidden + 1).map(|unit| affine(unit, &hidden)).collect();
-        Activations { hidden, output }
+        Forward { hidden, output }
     }
 
     /// Adds to `gradient` that of a loss with respect to the weights, times `d_output` being its gradient with
@@ -76,7 +76,7 @@ impl Network {
         self,
         weights: &[f32],
         input: &[f32],
-        activations: &Activations,
+        activations: &Forward,
         d_output: &[f32],
         gradient: &mut [f32],
     ) -> Vec<f32> {

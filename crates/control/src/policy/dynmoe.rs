@@ -5,24 +5,24 @@
 //! layer cools down.
 
 use moelt_schema::{
-    ControlConfig, Edit, Evidence, ExpertId, ExpertInit, LayerKind, Layout, Limits, PolicyState, Unrouted,
+    Edit, EditsConfig, Evidence, ExpertId, ExpertInit, LayerKind, Layout, Limits, PolicyState, Unrouted,
 };
 
 use crate::{
     Decision, Policy, StatsWindow,
-    edits::{NewIds, allows, describe, note},
+    edits::{NewIds, allows, describe},
     layer_view::LayerView,
     timing::Timing,
 };
 
 /// Edits the layers with top-any routing.
 pub(super) struct Dynmoe {
-    config: ControlConfig,
+    config: EditsConfig,
     state: PolicyState,
 }
 
 impl Dynmoe {
-    pub(super) fn new(config: ControlConfig, state: PolicyState) -> Self {
+    pub(super) fn new(config: EditsConfig, state: PolicyState) -> Self {
         Self { config, state }
     }
 }
@@ -32,12 +32,13 @@ impl Policy for Dynmoe {
         self.state.decisions += 1;
         let mut layers = LayerView::all(window, layout);
         layers.retain(|layer| layer.layout.kind == LayerKind::TopAny);
-        let mut evidence = Evidence::default();
-        for layer in &layers {
-            layer.note(&mut evidence);
-            note(&mut evidence, layer.name("unrouted_rows"), layer.sums.unrouted.rows);
-            note(&mut evidence, layer.name("idle_experts"), idle(layer).len() as f64);
-        }
+        let seen = |layer: &LayerView<'_>| {
+            let mut evidence = layer.evidence();
+            evidence.note("unrouted_tokens", layer.sums.unrouted.rows);
+            evidence.note("idle_experts", idle(layer).len() as f64);
+            evidence
+        };
+        let evidence = Evidence { layers: layers.iter().map(seen).collect(), ..Evidence::default() };
         if let Some(reason) = Timing::new(&self.config, window.total_steps).closed(window.step) {
             return Decision::keep(reason, evidence);
         }
@@ -51,7 +52,7 @@ impl Policy for Dynmoe {
             reasons.push(reason(layer, &of_layer));
             edits.extend(of_layer);
         }
-        Decision::edit(edits, reasons.join("; "), evidence)
+        Decision::apply(edits, reasons.join("; "), evidence)
     }
 
     fn state(&self) -> PolicyState {
@@ -128,8 +129,7 @@ mod tests {
 
     fn decide(tokens: &[f64], mass: &[f64], unrouted: Unrouted, limits: (usize, usize)) -> Decision {
         let layout = Layout::uniform(1, LayerKind::TopAny, tokens.len());
-        let config =
-            ControlConfig { min_experts: limits.0, max_experts: limits.1, ..ControlConfig::default() };
+        let config = EditsConfig { min_experts: limits.0, max_experts: limits.1, ..EditsConfig::default() };
         let zeros = LayerSums::zeros(tokens.len());
         let sums = LayerSums { rows: 10.0, tokens: tokens.to_vec(), mass: mass.to_vec(), unrouted, ..zeros };
         let window = StatsWindow { step: 500, total_steps: 1000, sums: &[sums], loss: 1.0, opening: &[] };
@@ -158,7 +158,7 @@ mod tests {
             "layer 0 prunes expert 1, prunes expert 3, grows expert 4 aimed at the rows that no expert \
              claimed: 2 of 4 experts had no row, 2 of 10 rows had no expert"
         );
-        assert_eq!(decision.evidence.0["layer0.idle_experts"], 2.0);
+        assert_eq!(decision.evidence.layers[0].numbers["idle_experts"], 2.0);
     }
 
     #[test]

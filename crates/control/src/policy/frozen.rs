@@ -42,7 +42,7 @@ mod tests {
         let decision = frozen
             .decide(&StatsWindow { step: 5, total_steps: 9, sums: &sums, loss: 1.0, opening: &[] }, &layout);
         assert_eq!(decision.action, Action::Keep);
-        assert_eq!(decision.evidence.0["n_experts"], 6.0);
+        assert_eq!(decision.evidence.numbers["n_experts"], 6.0);
         assert_eq!(frozen.state().decisions, 1);
     }
 }

@@ -3,24 +3,24 @@
 //! At most one layer is edited a decision. "Keep" is always the alternative: it is what every candidate is
 //! measured against.
 
-use moelt_schema::{ControlConfig, Layout, PolicyState};
+use moelt_schema::{EditsConfig, Layout, LookaheadConfig, PolicyState};
 
-use super::survey::Surveyor;
-use crate::{Action, Decision, MeasuredEffect, Policy, StatsWindow, Trial};
+use super::trials::Trials;
+use crate::{Decision, MeasuredEffect, Policy, StatsWindow, Trial};
 
 /// Edits by measurement alone.
-pub(super) struct Lookahead(Surveyor);
+pub(super) struct Lookahead(Trials);
 
 impl Lookahead {
-    pub(super) fn new(config: ControlConfig, seed: u64, state: PolicyState) -> Self {
-        Self(Surveyor::new(config, seed, state))
+    pub(super) fn new(config: LookaheadConfig, edits: EditsConfig, seed: u64, state: PolicyState) -> Self {
+        Self(Trials::new(config, edits, seed, state))
     }
 }
 
 impl Policy for Lookahead {
     fn decide(&mut self, window: &StatsWindow<'_>, layout: &Layout) -> Decision {
-        self.0.begin(window, layout);
-        let survey = self.0.survey(window, layout);
+        self.0.surveyor.begin(window, layout);
+        let survey = self.0.surveyor.survey(window, layout);
         let evidence = self.0.evidence(window, &survey);
         let candidates = self.0.candidates(&survey, layout);
         if candidates.is_empty() {
@@ -29,36 +29,34 @@ impl Policy for Lookahead {
         let steps = self.0.config.horizon;
         let reason = format!("{} candidates train {steps} steps against keeping", candidates.len());
         let candidates = candidates.into_iter().map(|candidate| candidate.edits).collect();
-        Decision { action: Action::Measure(Trial { candidates, steps }), reason, evidence }
+        Decision::measure(Trial { candidates, steps }, reason, evidence)
     }
 
     fn observe(&mut self, window: &StatsWindow<'_>, layout: &Layout, effects: &[MeasuredEffect]) -> Decision {
-        let survey = self.0.survey(window, layout);
+        let survey = self.0.surveyor.survey(window, layout);
         let evidence = self.0.evidence(window, &survey);
-        let measured = self.0.measured(self.0.candidates(&survey, layout), effects);
-        self.0.choose(measured, evidence)
+        let tried = self.0.tried(self.0.candidates(&survey, layout), effects);
+        self.0.choose(tried, evidence)
     }
 
     fn state(&self) -> PolicyState {
-        self.0.state.clone()
+        self.0.surveyor.state.clone()
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use moelt_schema::{Edit, ExpertId, ExpertInit, LayerId, LayerKind, LayerSums, Move};
+    use moelt_schema::{Edit, Evidence, ExpertId, ExpertInit, LayerId, LayerKind, LayerSums, Move};
 
     use super::*;
+    use crate::Action;
 
-    fn config() -> ControlConfig {
-        ControlConfig {
-            every: 10,
-            warmup: 0.0,
-            until: 1.0,
-            cooldown: 1,
-            horizon: 30,
-            ..ControlConfig::default()
-        }
+    fn config() -> LookaheadConfig {
+        LookaheadConfig { cooldown: 1, horizon: 30, ..LookaheadConfig::default() }
+    }
+
+    fn edits() -> EditsConfig {
+        EditsConfig { every: 10, warmup: 0.0, until: 1.0, ..EditsConfig::default() }
     }
 
     fn grow(ids: std::ops::Range<u64>) -> Vec<Edit> {
@@ -87,7 +85,7 @@ mod tests {
     #[test]
     fn every_move_is_measured_and_the_best_sure_one_is_made() {
         let (layout, sums) = (Layout::uniform(1, LayerKind::Moe { top_k: 1 }, 4), sums());
-        let mut lookahead = Lookahead::new(config(), 1, PolicyState::default());
+        let mut lookahead = Lookahead::new(config(), edits(), 1, PolicyState::default());
         let candidates = vec![grow(4..5), grow(4..8), prune(&[3]), prune(&[3, 2])];
         let decision = lookahead.decide(&window(10, &sums), &layout);
         assert_eq!(decision.action, Action::Measure(Trial { candidates, steps: 30 }));
@@ -104,10 +102,14 @@ mod tests {
             "{}",
             decision.reason
         );
-        let evidence = &decision.evidence.0;
-        assert_eq!((evidence["candidates"], evidence["not_finite"]), (4.0, 1.0));
-        assert!((evidence["layer0.halve.gain"] + 0.098).abs() < 1e-12);
-        assert!(!evidence.contains_key("layer0.prune.gain"));
+        let Evidence { layers, numbers } = &decision.evidence;
+        assert_eq!((numbers["candidates"], numbers["not_finite"]), (4.0, 1.0));
+        let gain = |kind| {
+            let trial = layers[0].trials.iter().find(|trial| trial.candidate == kind).unwrap();
+            trial.effect.unwrap().gain
+        };
+        assert!((gain(Move::Halve).unwrap() + 0.098).abs() < 1e-12);
+        assert_eq!(gain(Move::Prune), None);
         // The layer cools down for one decision.
         let decision = lookahead.decide(&window(20, &sums), &layout);
         assert_eq!(decision.action, Action::Keep);
@@ -118,8 +120,8 @@ mod tests {
     #[test]
     fn a_candidate_that_left_the_race_is_not_chosen_for_what_it_was_then() {
         let (layout, sums) = (Layout::uniform(1, LayerKind::Moe { top_k: 1 }, 4), sums());
-        let config = ControlConfig { candidates: vec![Move::Grow, Move::Prune], ..config() };
-        let mut lookahead = Lookahead::new(config, 1, PolicyState::default());
+        let config = LookaheadConfig { candidates: vec![Move::Grow, Move::Prune], ..config() };
+        let mut lookahead = Lookahead::new(config, edits(), 1, PolicyState::default());
         lookahead.decide(&window(10, &sums), &layout);
         let early = MeasuredEffect { steps: 10, ..effect(&grow(4..5), 0.3) };
         let decision = lookahead.observe(&window(10, &sums), &layout, &[early, effect(&prune(&[3]), 0.4)]);
@@ -129,8 +131,8 @@ mod tests {
     #[test]
     fn in_doubt_the_experts_stay() {
         let (layout, sums) = (Layout::uniform(1, LayerKind::Moe { top_k: 1 }, 4), sums());
-        let config = ControlConfig { candidates: vec![Move::Grow, Move::Prune], ..config() };
-        let mut lookahead = Lookahead::new(config, 1, PolicyState::default());
+        let config = LookaheadConfig { candidates: vec![Move::Grow, Move::Prune], ..config() };
+        let mut lookahead = Lookahead::new(config, edits(), 1, PolicyState::default());
         lookahead.decide(&window(10, &sums), &layout);
         let effects = [effect(&grow(4..5), 0.485), effect(&prune(&[3]), 0.6)];
         let decision = lookahead.observe(&window(10, &sums), &layout, &effects);
@@ -143,23 +145,27 @@ mod tests {
     #[test]
     fn outside_its_time_nothing_is_measured() {
         let (layout, sums) = (Layout::uniform(1, LayerKind::Moe { top_k: 1 }, 4), sums());
-        let config = ControlConfig { warmup: 0.1, ..config() };
-        let mut lookahead = Lookahead::new(config, 1, PolicyState::default());
+        let edits = EditsConfig { warmup: 0.1, ..edits() };
+        let mut lookahead = Lookahead::new(config(), edits, 1, PolicyState::default());
         let decision = lookahead.decide(&window(10, &sums), &layout);
         assert_eq!((decision.action, decision.reason.as_str()), (Action::Keep, "warm-up until step 10"));
-        assert!(decision.evidence.0.contains_key("layer0.feature.progress"));
+        assert!(decision.evidence.layers[0].features.is_some());
     }
 
     #[test]
     fn a_second_measurement_is_evidence_and_nothing_else() {
         let (layout, sums) = (Layout::uniform(1, LayerKind::Moe { top_k: 1 }, 4), sums());
-        let mut lookahead = Lookahead::new(config(), 1, PolicyState::default());
+        let mut lookahead = Lookahead::new(config(), edits(), 1, PolicyState::default());
         lookahead.decide(&window(10, &sums), &layout);
         let mut effect = effect(&prune(&[3]), 0.5);
         effect.replicate = Some(crate::Replicate { difference: -9.0, standard_error: 0.5 });
         let decision = lookahead.observe(&window(10, &sums), &layout, &[effect]);
         assert_eq!(decision.action, Action::Keep);
-        assert_eq!(decision.evidence.0["layer0.prune.replicate"], 9.001);
-        assert_eq!(decision.evidence.0["layer0.prune.replicate_se"], 0.5);
+        let trial = &decision.evidence.layers[0].trials[0];
+        let again = trial.effect.unwrap().replicate.unwrap();
+        assert_eq!(
+            (trial.candidate, again.gain, again.standard_error),
+            (Move::Prune, Some(9.001), Some(0.5))
+        );
     }
 }

@@ -3,8 +3,7 @@
 use std::collections::BTreeMap;
 
 use moelt_schema::{
-    ControlConfig, Edit, EditLog, Evidence, ExpertId, LayerId, LayerKind, Layout, Limits, Plan, Stream,
-    Streams,
+    Edit, EditLog, EditsConfig, Evidence, ExpertId, LayerId, LayerKind, Layout, Limits, Plan, Stream, Streams,
 };
 use rand::{Rng, seq::SliceRandom};
 
@@ -24,7 +23,7 @@ pub(super) struct Script {
 }
 
 impl Script {
-    pub(super) fn new(log: EditLog, config: &ControlConfig, seed: u64, total_steps: u64) -> Self {
+    pub(super) fn new(log: EditLog, config: &EditsConfig, seed: u64, total_steps: u64) -> Self {
         let mut plans = log.plans;
         for plan in &mut plans {
             plan.edits
@@ -79,7 +78,7 @@ impl Script {
         let done = edits.iter().map(|edit| format!("layer {} {}", edit.layer().0, describe(edit)));
         let parts: Vec<String> = done.chain(reasons.into_iter().flatten()).collect();
         let reason = format!("answers {}: {}", self.names(indices), parts.join(", "));
-        Decision::edit(edits, reason, self.evidence(decision, indices))
+        Decision::apply(edits, reason, self.evidence(decision, indices))
     }
 
     /// What could not be done.

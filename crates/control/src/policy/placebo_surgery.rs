@@ -54,7 +54,7 @@ fn replace(layer: LayerId, script: &[&Edit], experts: Vec<ExpertId>) -> StandIns
 
 #[cfg(test)]
 mod tests {
-    use moelt_schema::{ControlConfig, EditLog, Evidence, LayerKind, Plan};
+    use moelt_schema::{EditLog, EditsConfig, Evidence, LayerKind, Plan};
 
     use super::*;
     use crate::Action;
@@ -77,7 +77,7 @@ mod tests {
             evidence: Evidence::default(),
         };
         let log = EditLog { initial: layout.clone(), plans: plans.iter().map(plan).collect() };
-        let config = ControlConfig { every: 10, ..ControlConfig::default() };
+        let config = EditsConfig { every: 10, ..EditsConfig::default() };
         let script = Script::new(log, &config, 3, 100);
         let mut placebo = PlaceboSurgery::new(script, PolicyState::default()).unwrap();
         let window = |step| StatsWindow { step, total_steps: 100, sums: &[], loss: 1.0, opening: &[] };

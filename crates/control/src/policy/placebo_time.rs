@@ -103,7 +103,7 @@ fn other_parent(init: &ExpertInit, experts: &mut Vec<ExpertId>) -> Option<Expert
 
 #[cfg(test)]
 mod tests {
-    use moelt_schema::{ControlConfig, EditLog, Evidence, LayerKind, Limits, Plan};
+    use moelt_schema::{EditLog, EditsConfig, Evidence, LayerKind, Limits, Plan};
 
     use super::*;
     use crate::Action;
@@ -118,11 +118,11 @@ mod tests {
         Edit::Prune { layer: LAYER, expert: ExpertId(expert) }
     }
 
-    fn config(max: usize) -> ControlConfig {
-        ControlConfig { every: 10, max_experts: max, ..ControlConfig::default() }
+    fn config(max: usize) -> EditsConfig {
+        EditsConfig { every: 10, max_experts: max, ..EditsConfig::default() }
     }
 
-    fn placebo(plans: &[Vec<Edit>], config: &ControlConfig, seed: u64) -> PlaceboTime {
+    fn placebo(plans: &[Vec<Edit>], config: &EditsConfig, seed: u64) -> PlaceboTime {
         let plan = |(edits, step): (&Vec<Edit>, u64)| Plan {
             step,
             edits: edits.clone(),
@@ -135,7 +135,7 @@ mod tests {
     }
 
     /// Every decision of a run of 20, with its edits applied.
-    fn run(placebo: &mut PlaceboTime, config: &ControlConfig, n_experts: usize) -> Vec<Decision> {
+    fn run(placebo: &mut PlaceboTime, config: &EditsConfig, n_experts: usize) -> Vec<Decision> {
         let mut layout = Layout::uniform(1, LayerKind::Moe { top_k: 1 }, n_experts);
         let decide = |decision: u64| {
             let window =

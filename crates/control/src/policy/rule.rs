@@ -11,12 +11,13 @@ mod judge;
 mod tests;
 
 use moelt_schema::{
-    ControlConfig, Edit, Evidence, ExpertId, LayerMemory, Layout, Limits, PolicyState, Saliency,
+    Edit, EditsConfig, Evidence, ExpertId, LayerEvidence, LayerMemory, Layout, Limits, PolicyState,
+    RuleConfig, Saliency,
 };
 
 use self::judge::Judge;
 use crate::{
-    Action, Decision, MeasuredEffect, Policy, StatsWindow, Trial,
+    Decision, MeasuredEffect, Policy, StatsWindow, Trial,
     edits::{NewIds, allows},
     layer_view::LayerView,
     saliency::Saliencies,
@@ -25,44 +26,48 @@ use crate::{
 
 /// Edits by rule.
 pub(super) struct Rule {
-    config: ControlConfig,
+    config: RuleConfig,
+    edits: EditsConfig,
     state: PolicyState,
 }
 
 impl Rule {
-    pub(super) fn new(config: ControlConfig, state: PolicyState) -> Self {
-        Self { config, state }
+    pub(super) fn new(config: RuleConfig, edits: EditsConfig, state: PolicyState) -> Self {
+        Self { config, edits, state }
     }
 
     /// Judges every layer, with the effects of the candidates if any were measured.
     fn judge(&mut self, layers: &[LayerView<'_>], layout: &Layout, effects: &[MeasuredEffect]) -> Decision {
-        let mut evidence = self.evidence(layers, effects);
         let mut new_ids = NewIds::of(layout);
-        let (mut edits, mut reasons) = (Vec::new(), Vec::new());
+        let (mut edits, mut reasons, mut evidence) = (Vec::new(), Vec::new(), Evidence::default());
         for layer in layers {
             let saliencies = Saliencies::new(self.config.saliency, layer, effects);
             let judge = Judge {
                 config: &self.config,
+                limits: self.edits.limits(),
                 decision: self.state.decisions,
                 layer,
                 saliencies: &saliencies,
             };
+            let mut seen = self.seen(layer, effects);
             let memory = &mut self.state.layers[layer.id.0 as usize];
-            let test = judge.judge(memory, &mut new_ids, &mut evidence);
-            edits.extend(test.edit);
-            reasons.push(test.reason);
+            let ruling = judge.judge(memory, &mut new_ids, &mut seen);
+            evidence.layers.push(seen);
+            edits.extend(ruling.edit);
+            reasons.push(ruling.reason);
         }
         let reason = if reasons.is_empty() { "no layer has a router".to_owned() } else { reasons.join("; ") };
-        Decision::edit(edits, reason, evidence)
+        Decision::apply(edits, reason, evidence)
     }
 
-    fn evidence(&self, layers: &[LayerView<'_>], effects: &[MeasuredEffect]) -> Evidence {
-        let mut evidence = Evidence::default();
-        for layer in layers {
-            layer.note(&mut evidence);
-            Saliencies::new(self.config.saliency, layer, effects).note(layer, &mut evidence);
-        }
-        evidence
+    fn seen(&self, layer: &LayerView<'_>, effects: &[MeasuredEffect]) -> LayerEvidence {
+        let saliency = Saliencies::new(self.config.saliency, layer, effects).evidence();
+        LayerEvidence { saliency, ..layer.evidence() }
+    }
+
+    fn evidence(&self, layers: &[LayerView<'_>]) -> Evidence {
+        let layers = layers.iter().map(|layer| self.seen(layer, &[])).collect();
+        Evidence { layers, ..Evidence::default() }
     }
 
     /// What must be measured before pruning can be judged: every expert of every layer that could lose one.
@@ -72,9 +77,9 @@ impl Rule {
         }
         let open = layers.iter().filter(|layer| {
             let memory = &self.state.layers[layer.id.0 as usize];
-            cooling_until(&self.config, memory, self.state.decisions).is_none()
+            cooling_until(self.config.cooldown, memory, self.state.decisions).is_none()
                 && layer.sums.rows > 0.0
-                && can_prune(&self.config.limits(), layer)
+                && can_prune(&self.edits.limits(), layer)
         });
         let of_layer = |layer: &LayerView<'_>| {
             let id = layer.id;
@@ -90,16 +95,16 @@ impl Policy for Rule {
         self.state.decisions += 1;
         self.state.layers.resize(layout.layers().len(), LayerMemory::default());
         let layers = LayerView::all(window, layout);
-        if let Some(reason) = Timing::new(&self.config, window.total_steps).closed(window.step) {
-            return Decision::keep(reason, self.evidence(&layers, &[]));
+        if let Some(reason) = Timing::new(&self.edits, window.total_steps).closed(window.step) {
+            return Decision::keep(reason, self.evidence(&layers));
         }
         let candidates = self.candidates(&layers);
         if candidates.is_empty() {
             return self.judge(&layers, layout, &[]);
         }
         let reason = format!("the loss without each of {} experts decides which may go", candidates.len());
-        let evidence = self.evidence(&layers, &[]);
-        Decision { action: Action::Measure(Trial { candidates, steps: 0 }), reason, evidence }
+        let evidence = self.evidence(&layers);
+        Decision::measure(Trial { candidates, steps: 0 }, reason, evidence)
     }
 
     fn observe(&mut self, window: &StatsWindow<'_>, layout: &Layout, effects: &[MeasuredEffect]) -> Decision {

@@ -1,10 +1,10 @@
 //! One layer at one decision: whether it grows, sheds an expert or stays.
 
-use moelt_schema::{ControlConfig, Edit, Evidence, ExpertId, LayerMemory};
+use moelt_schema::{Edit, ExpertId, LayerEvidence, LayerMemory, Limits, RuleConfig};
 
 use super::{band::Band, can_prune};
 use crate::{
-    edits::{NewIds, allows, describe, note},
+    edits::{NewIds, allows, describe},
     layer_view::LayerView,
     moves::init,
     saliency::Saliencies,
@@ -13,7 +13,8 @@ use crate::{
 
 /// A layer before its judge.
 pub(super) struct Judge<'a> {
-    pub(super) config: &'a ControlConfig,
+    pub(super) config: &'a RuleConfig,
+    pub(super) limits: Limits,
     /// The decision, counted from 1.
     pub(super) decision: u64,
     pub(super) layer: &'a LayerView<'a>,
@@ -21,7 +22,7 @@ pub(super) struct Judge<'a> {
 }
 
 /// What becomes of it, and why.
-pub(super) struct Test {
+pub(super) struct Ruling {
     pub(super) edit: Option<Edit>,
     pub(super) reason: String,
 }
@@ -32,11 +33,11 @@ impl Judge<'_> {
         &self,
         memory: &mut LayerMemory,
         new_ids: &mut NewIds,
-        evidence: &mut Evidence,
-    ) -> Test {
+        evidence: &mut LayerEvidence,
+    ) -> Ruling {
         if let Some(waiting) = self.waiting(memory) {
             self.note(memory, evidence);
-            return Test { edit: None, reason: format!("layer {}: {waiting}", self.layer.id.0) };
+            return Ruling { edit: None, reason: format!("layer {}: {waiting}", self.layer.id.0) };
         }
         self.count(memory);
         self.note(memory, evidence);
@@ -47,12 +48,12 @@ impl Judge<'_> {
         if edit.is_some() {
             *memory = LayerMemory { last_edit: Some(self.decision), ..LayerMemory::default() };
         }
-        Test { edit, reason }
+        Ruling { edit, reason }
     }
 
     /// Why the window does not count.
     fn waiting(&self, memory: &LayerMemory) -> Option<String> {
-        if let Some(until) = cooling_until(self.config, memory, self.decision) {
+        if let Some(until) = cooling_until(self.config.cooldown, memory, self.decision) {
             let now = self.decision;
             return Some(format!("cooling down through decision {until}, this is decision {now}"));
         }
@@ -69,16 +70,16 @@ impl Judge<'_> {
         memory.asked_to_prune = self.saliencies.values().iter().filter_map(count).collect();
     }
 
-    fn note(&self, memory: &LayerMemory, evidence: &mut Evidence) {
-        note(evidence, self.layer.name("asked_to_grow"), memory.asked_to_grow as f64);
+    fn note(&self, memory: &LayerMemory, evidence: &mut LayerEvidence) {
+        evidence.note("asked_to_grow", memory.asked_to_grow as f64);
         for (expert, windows) in &memory.asked_to_prune {
-            note(evidence, self.layer.name(format_args!("asked_to_prune.{}", expert.0)), *windows as f64);
+            evidence.note(format!("asked_to_prune.{}", expert.0), *windows as f64);
         }
     }
 
     fn grow_band(&self) -> Band {
-        let ControlConfig { grow_above, grow_load_above, hysteresis, .. } = *self.config;
-        if !allows(&self.config.limits(), self.layer.n() + 1) {
+        let RuleConfig { grow_above, grow_load_above, hysteresis, .. } = *self.config;
+        if !allows(&self.limits, self.layer.n() + 1) {
             return Band::Off;
         }
         let unsure = Band::above(self.layer.routing_entropy(), grow_above, hysteresis);
@@ -107,7 +108,7 @@ impl Judge<'_> {
         let (expert, value) = self.saliencies.weakest()?;
         let due = self.prune_band(expert, value) == Band::Asks
             && asked(memory, expert) >= self.confirm()
-            && can_prune(&self.config.limits(), self.layer);
+            && can_prune(&self.limits, self.layer);
         due.then_some(Edit::Prune { layer: self.layer.id, expert })
     }
 
@@ -116,7 +117,7 @@ impl Judge<'_> {
             return None;
         }
         let parent = self.layer.busiest();
-        let init = init(self.config, parent);
+        let init = init(self.config.new_expert, parent);
         Some(Edit::Grow { layer: self.layer.id, new: new_ids.take(), init })
     }
 
@@ -124,8 +125,8 @@ impl Judge<'_> {
     fn growing(&self, memory: &LayerMemory) -> String {
         let (n, confirm) = (self.layer.n(), self.confirm());
         let asked = format!("asked to grow in {} of {confirm} windows", memory.asked_to_grow);
-        if !allows(&self.config.limits(), n + 1) {
-            return format!("at most {} experts are allowed", self.config.max_experts);
+        if !allows(&self.limits, n + 1) {
+            return format!("at most {} experts are allowed", self.limits.max);
         }
         if n == 1 {
             return format!("a single expert says nothing about routing and counts as unsure, {asked}");
@@ -141,9 +142,8 @@ impl Judge<'_> {
 
     /// The signals that pruning rests on, for people.
     fn pruning(&self, memory: &LayerMemory) -> String {
-        let limits = self.config.limits();
-        if !can_prune(&limits, self.layer) {
-            return format!("at least {} experts stay", limits.min.max(1));
+        if !can_prune(&self.limits, self.layer) {
+            return format!("at least {} experts stay", self.limits.min.max(1));
         }
         let weakest = self.saliencies.weakest().map(|(expert, value)| {
             format!(

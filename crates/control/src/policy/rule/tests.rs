@@ -1,8 +1,8 @@
 //! Hand-worked windows for the rule.
 
 use moelt_schema::{
-    ControlConfig, Edit, Evidence, ExpertId, ExpertInit, GrowInit, LayerId, LayerKind, LayerSums, Layout,
-    Plan, PolicyState, Saliency,
+    Edit, EditsConfig, Evidence, ExpertId, ExpertInit, LayerId, LayerKind, LayerSums, Layout,
+    NewExpertConfig, Plan, PolicyState, RuleConfig, Saliency,
 };
 
 use super::Rule;
@@ -10,22 +10,38 @@ use crate::{Action, Decision, MeasuredEffect, Policy, StatsWindow, Trial};
 
 /// A run of 100 decisions, every 10 steps, whose edits are applied.
 struct Run {
-    config: ControlConfig,
+    edits: EditsConfig,
     layout: Layout,
     rule: Rule,
     step: u64,
 }
 
 impl Run {
-    fn new(config: ControlConfig, n_layers: usize, n_experts: usize) -> Self {
-        let config = ControlConfig { every: 10, warmup: 0.0, until: 1.0, ..config };
+    fn new(config: RuleConfig, n_layers: usize, n_experts: usize) -> Self {
+        Self::limited(config, (1, 16), n_layers, n_experts)
+    }
+
+    fn limited(
+        config: RuleConfig,
+        (min_experts, max_experts): (usize, usize),
+        n_layers: usize,
+        n_experts: usize,
+    ) -> Self {
+        let edits = EditsConfig {
+            every: 10,
+            warmup: 0.0,
+            until: 1.0,
+            min_experts,
+            max_experts,
+            ..EditsConfig::default()
+        };
         let layout = Layout::uniform(n_layers, LayerKind::Moe { top_k: 1 }, n_experts);
-        Self { rule: Rule::new(config.clone(), PolicyState::default()), config, layout, step: 0 }
+        Self { rule: Rule::new(config, edits.clone(), PolicyState::default()), edits, layout, step: 0 }
     }
 
     /// Decides; candidates do to the loss what `increase` says.
     fn decide(&mut self, sums: &[LayerSums], increase: impl Fn(ExpertId) -> f64) -> Decision {
-        self.step += self.config.every;
+        self.step += self.edits.every;
         let window = StatsWindow { step: self.step, total_steps: 1000, sums, loss: 1.0, opening: &[] };
         let mut decision = self.rule.decide(&window, &self.layout);
         if let Action::Measure(Trial { candidates, .. }) = decision.action {
@@ -35,7 +51,7 @@ impl Run {
         if let Action::Apply(edits) = &decision.action {
             let (reason, evidence) = (String::new(), Evidence::default());
             let plan = Plan { step: self.step, edits: edits.clone(), reason, evidence };
-            self.layout = plan.check(&self.layout, &self.config.limits()).unwrap().after().clone();
+            self.layout = plan.check(&self.layout, &self.edits.limits()).unwrap().after().clone();
         }
         decision
     }
@@ -83,7 +99,7 @@ fn prune(expert: u64) -> Action {
 
 #[test]
 fn a_layer_grows_after_confirmation_and_then_cools_down() {
-    let mut run = Run::new(ControlConfig::default(), 1, 2);
+    let mut run = Run::new(RuleConfig::default(), 1, 2);
     let actions: Vec<Action> = (0..6).map(|_| run.see(even(run.n(), 0.9)).action).collect();
     let fresh = |id| grow(id, ExpertInit::Fresh);
     assert_eq!(actions, [Action::Keep, fresh(2), Action::Keep, Action::Keep, Action::Keep, fresh(3)]);
@@ -91,7 +107,7 @@ fn a_layer_grows_after_confirmation_and_then_cools_down() {
 
 #[test]
 fn the_reason_names_every_signal() {
-    let mut run = Run::new(ControlConfig::default(), 1, 4);
+    let mut run = Run::new(RuleConfig::default(), 1, 4);
     let decision = run.see(even(4, 0.41));
     assert_eq!(
         decision.reason,
@@ -99,21 +115,9 @@ fn the_reason_names_every_signal() {
          (grows above 0.7), asked to grow in 0 of 2 windows; weakest is expert 0, utilization 1.000 of the \
          even share (pruned below 0.2), asked to go in 0 of 2 windows"
     );
-    let names: Vec<&str> = decision.evidence.0.keys().map(String::as_str).collect();
-    assert_eq!(
-        names,
-        [
-            "layer0.asked_to_grow",
-            "layer0.load_entropy",
-            "layer0.n_experts",
-            "layer0.routing_entropy",
-            "layer0.rows",
-            "layer0.saliency.0",
-            "layer0.saliency.1",
-            "layer0.saliency.2",
-            "layer0.saliency.3",
-        ]
-    );
+    let seen = &decision.evidence.layers[0];
+    assert_eq!((seen.n_experts, seen.routing_entropy, seen.saliency.len()), (4, Some(0.41), 4));
+    assert_eq!(seen.numbers.keys().collect::<Vec<_>>(), ["asked_to_grow"]);
     run.see(even(4, 0.9));
     run.see(even(4, 0.9));
     let decision = run.see(even(5, 0.9));
@@ -122,10 +126,11 @@ fn the_reason_names_every_signal() {
 
 #[test]
 fn outside_its_time_it_keeps_and_counts_nothing() {
-    let config = ControlConfig { confirm: 1, warmup: 0.1, until: 0.5, ..ControlConfig::default() };
+    let config = RuleConfig { confirm: 1, ..RuleConfig::default() };
+    let edits = EditsConfig { warmup: 0.1, until: 0.5, ..EditsConfig::default() };
     let layout = Layout::uniform(1, LayerKind::Moe { top_k: 1 }, 2);
     let window_sums = [even(2, 0.9)];
-    let mut rule = Rule::new(config, PolicyState::default());
+    let mut rule = Rule::new(config, edits, PolicyState::default());
     let mut decide = |step| {
         rule.decide(
             &StatsWindow { step, total_steps: 1000, sums: &window_sums, loss: 1.0, opening: &[] },
@@ -134,7 +139,7 @@ fn outside_its_time_it_keeps_and_counts_nothing() {
     };
     let early = decide(100);
     assert_eq!((early.action, early.reason.as_str()), (Action::Keep, "warm-up until step 100"));
-    assert_eq!(early.evidence.0["layer0.saliency.1"], 1.0);
+    assert_eq!(early.evidence.layers[0].saliency[&ExpertId(1)], 1.0);
     assert_eq!(decide(501).reason, "no edits after step 500");
     assert_eq!(rule.state().layers[0].asked_to_grow, 0);
     assert_eq!(rule.state().decisions, 2);
@@ -144,12 +149,12 @@ fn outside_its_time_it_keeps_and_counts_nothing() {
 fn a_new_expert_begins_as_configured() {
     let parent = ExpertId(1);
     let expected = [
-        (GrowInit::Fresh, ExpertInit::Fresh),
-        (GrowInit::Copy, ExpertInit::Copy { parent, noise: 0.25 }),
-        (GrowInit::Split, ExpertInit::Split { parent }),
+        (NewExpertConfig::Fresh {}, ExpertInit::Fresh),
+        (NewExpertConfig::Copy { noise: 0.25 }, ExpertInit::Copy { parent, noise: 0.25 }),
+        (NewExpertConfig::Split {}, ExpertInit::Split { parent }),
     ];
-    for (init, expected) in expected {
-        let config = ControlConfig { init, noise: 0.25, confirm: 1, ..ControlConfig::default() };
+    for (new_expert, expected) in expected {
+        let config = RuleConfig { new_expert, confirm: 1, ..RuleConfig::default() };
         let mut run = Run::new(config, 1, 3);
         assert_eq!(run.see(sums(&[5.0, 7.0, 6.0], 0.9)).action, grow(3, expected));
     }
@@ -157,7 +162,7 @@ fn a_new_expert_begins_as_configured() {
 
 #[test]
 fn pruning_goes_before_growing() {
-    let config = ControlConfig { confirm: 1, grow_load_above: 0.0, ..ControlConfig::default() };
+    let config = RuleConfig { confirm: 1, grow_load_above: 0.0, ..RuleConfig::default() };
     let mut run = Run::new(config, 1, 3);
     let decision = run.see(sums(&[10.0, 10.0, 1.0], 0.9));
     assert_eq!(decision.action, prune(2));
@@ -167,7 +172,7 @@ fn pruning_goes_before_growing() {
 
 #[test]
 fn a_signal_inside_the_dead_band_edits_nothing() {
-    let mut run = Run::new(ControlConfig { cooldown: 0, ..ControlConfig::default() }, 1, 2);
+    let mut run = Run::new(RuleConfig { cooldown: 0, ..RuleConfig::default() }, 1, 2);
     for window in 0..50 {
         // Routing entropy 0.46 or 0.50, the weaker expert at 0.24 or 0.20 of the even share.
         let (routing, weak) = if window % 2 == 0 { (0.46, 0.12) } else { (0.50, 0.10) };
@@ -177,14 +182,14 @@ fn a_signal_inside_the_dead_band_edits_nothing() {
 
 #[test]
 fn a_signal_around_the_threshold_edits_in_one_direction() {
-    let mut run = Run::new(ControlConfig { max_experts: 5, ..ControlConfig::default() }, 1, 2);
+    let mut run = Run::limited(RuleConfig::default(), (1, 5), 1, 2);
     let edits: Vec<Action> = (0..60)
         .map(|window| run.see(even(run.n(), if window % 2 == 0 { 0.53 } else { 0.46 })).action)
         .filter(|action| *action != Action::Keep)
         .collect();
     assert_eq!(edits, [2, 3, 4].map(|id| grow(id, ExpertInit::Fresh)));
     // Falling back below the band starts over: never two windows in a row.
-    let mut run = Run::new(ControlConfig::default(), 1, 2);
+    let mut run = Run::new(RuleConfig::default(), 1, 2);
     for window in 0..20 {
         let routing = if window % 2 == 0 { 0.53 } else { 0.44 };
         assert_eq!(run.see(even(2, routing)).action, Action::Keep);
@@ -193,7 +198,7 @@ fn a_signal_around_the_threshold_edits_in_one_direction() {
 
 #[test]
 fn a_large_start_sheds_its_dead_experts_one_by_one_and_stops() {
-    let mut run = Run::new(ControlConfig::default(), 1, 8);
+    let mut run = Run::new(RuleConfig::default(), 1, 8);
     let alive = [1, 3, 4, 6].map(ExpertId);
     let mut sizes = Vec::new();
     for _ in 0..40 {
@@ -209,8 +214,8 @@ fn a_large_start_sheds_its_dead_experts_one_by_one_and_stops() {
 
 #[test]
 fn a_single_expert_grows_up_to_the_limit() {
-    let config = ControlConfig { max_experts: 3, cooldown: 1, ..ControlConfig::default() };
-    let mut run = Run::new(config, 1, 1);
+    let config = RuleConfig { cooldown: 1, ..RuleConfig::default() };
+    let mut run = Run::limited(config, (1, 3), 1, 1);
     let first = run.see(even(1, 0.0));
     assert!(first.reason.contains("a single expert says nothing about routing"), "{}", first.reason);
     assert!(first.reason.ends_with("at least 1 experts stay"), "{}", first.reason);
@@ -223,7 +228,7 @@ fn a_single_expert_grows_up_to_the_limit() {
 
 #[test]
 fn a_window_without_rows_says_nothing() {
-    let mut run = Run::new(ControlConfig { confirm: 1, ..ControlConfig::default() }, 1, 4);
+    let mut run = Run::new(RuleConfig { confirm: 1, ..RuleConfig::default() }, 1, 4);
     let decision = run.see(LayerSums::zeros(4));
     assert_eq!(decision.action, Action::Keep);
     assert_eq!(decision.reason, "layer 0: no rows were routed since the last decision");
@@ -233,7 +238,7 @@ fn a_window_without_rows_says_nothing() {
 fn saliency_chooses_who_goes() {
     let cases = [(Saliency::Utilization, 0), (Saliency::RouterMass, 1), (Saliency::Reap, 2)];
     for (saliency, weakest) in cases {
-        let config = ControlConfig { saliency, confirm: 1, prune_below: 0.5, ..ControlConfig::default() };
+        let config = RuleConfig { saliency, confirm: 1, prune_below: 0.5, ..RuleConfig::default() };
         let mut run = Run::new(config, 1, 3);
         let window = LayerSums {
             mass: vec![9.0, 1.0, 10.0],
@@ -246,7 +251,7 @@ fn saliency_chooses_who_goes() {
 
 #[test]
 fn several_layers_are_judged_apart_and_share_new_ids() {
-    let mut run = Run::new(ControlConfig { confirm: 1, ..ControlConfig::default() }, 3, 2);
+    let mut run = Run::new(RuleConfig { confirm: 1, ..RuleConfig::default() }, 3, 2);
     let windows = [even(2, 0.9), sums(&[1.0, 19.0], 0.1), even(2, 0.9)];
     let grow = |layer, new| Edit::Grow { layer: LayerId(layer), new: ExpertId(new), init: ExpertInit::Fresh };
     let prune = Edit::Prune { layer: LayerId(1), expert: ExpertId(0) };
@@ -254,18 +259,13 @@ fn several_layers_are_judged_apart_and_share_new_ids() {
     assert_eq!(decision.action, Action::Apply(vec![grow(0, 2), prune, grow(2, 3)]));
 }
 
-fn by_loss() -> ControlConfig {
-    ControlConfig {
-        saliency: Saliency::Loss,
-        prune_below: 0.01,
-        hysteresis: 0.01,
-        ..ControlConfig::default()
-    }
+fn by_loss() -> RuleConfig {
+    RuleConfig { saliency: Saliency::Loss, prune_below: 0.01, hysteresis: 0.01, ..RuleConfig::default() }
 }
 
 #[test]
 fn loss_measures_every_expert_that_could_go() {
-    let mut run = Run::new(ControlConfig { min_experts: 2, ..by_loss() }, 2, 3);
+    let mut run = Run::limited(by_loss(), (2, 16), 2, 3);
     let window = StatsWindow {
         step: 10,
         total_steps: 1000,
@@ -279,7 +279,7 @@ fn loss_measures_every_expert_that_could_go() {
     assert_eq!(decision.action, Action::Measure(Trial { candidates: candidates.into(), steps: 0 }));
     assert_eq!(decision.reason, "the loss without each of 6 experts decides which may go");
     // At its least size nothing can go: growth is decided at once.
-    let mut run = Run::new(ControlConfig { min_experts: 3, confirm: 1, ..by_loss() }, 1, 3);
+    let mut run = Run::limited(RuleConfig { confirm: 1, ..by_loss() }, (3, 16), 1, 3);
     let window = StatsWindow { step: 10, total_steps: 1000, sums: &[even(3, 0.9)], loss: 1.0, opening: &[] };
     assert_eq!(run.rule.decide(&window, &run.layout).action, grow(3, ExpertInit::Fresh));
 }
@@ -295,7 +295,7 @@ fn the_expert_whose_loss_is_smallest_goes_when_it_is_small_enough() {
     assert_eq!(decide([0.1, 0.015, 0.2]).action, Action::Keep);
     let decision = decide([0.1, -0.001, 0.2]);
     assert_eq!(decision.action, prune(1));
-    assert!((decision.evidence.0["layer0.saliency.1"] + 0.001).abs() < 1e-12);
+    assert!((decision.evidence.layers[0].saliency[&ExpertId(1)] + 0.001).abs() < 1e-12);
     assert!(
         decision.reason.ends_with(
             "weakest is expert 1, loss -0.0010 nats without it (pruned below 0.01), asked to go in 2 of 2 windows"
@@ -307,7 +307,7 @@ fn the_expert_whose_loss_is_smallest_goes_when_it_is_small_enough() {
 
 #[test]
 fn a_loss_that_is_no_number_is_never_chosen() {
-    let mut run = Run::new(ControlConfig { confirm: 1, ..by_loss() }, 1, 3);
+    let mut run = Run::new(RuleConfig { confirm: 1, ..by_loss() }, 1, 3);
     let nothing = run.see(even(3, 0.1));
     assert_eq!(nothing.action, Action::Keep);
     assert!(nothing.reason.ends_with("no finite number for expert 0 1 2"), "{}", nothing.reason);
@@ -315,21 +315,21 @@ fn a_loss_that_is_no_number_is_never_chosen() {
     let decision = run.decide(&[even(3, 0.1)], |expert| of[expert.0 as usize]);
     assert_eq!(decision.action, prune(1));
     assert!(decision.reason.ends_with("no finite number for expert 0 2"), "{}", decision.reason);
-    assert!(!decision.evidence.0.contains_key("layer0.saliency.0"));
+    assert!(!decision.evidence.layers[0].saliency.contains_key(&ExpertId(0)));
 }
 
 #[test]
 fn growth_is_decided_with_the_losses_known() {
-    let mut run = Run::new(ControlConfig { confirm: 1, ..by_loss() }, 1, 2);
+    let mut run = Run::new(RuleConfig { confirm: 1, ..by_loss() }, 1, 2);
     let decision = run.decide(&[even(2, 0.9)], |_| 1.0);
     assert_eq!(decision.action, grow(2, ExpertInit::Fresh));
-    let mut run = Run::new(ControlConfig { confirm: 1, ..by_loss() }, 1, 2);
+    let mut run = Run::new(RuleConfig { confirm: 1, ..by_loss() }, 1, 2);
     assert_eq!(run.decide(&[even(2, 0.9)], |_| 0.0).action, prune(0));
 }
 
 #[test]
 fn a_model_without_routers_is_kept() {
-    let mut rule = Rule::new(ControlConfig::default(), PolicyState::default());
+    let mut rule = Rule::new(RuleConfig::default(), EditsConfig::default(), PolicyState::default());
     let layout = Layout::uniform(2, LayerKind::Dense, 1);
     let decision = rule
         .decide(&StatsWindow { step: 500, total_steps: 1000, sums: &[], loss: 1.0, opening: &[] }, &layout);

@@ -1,21 +1,21 @@
 //! A head that learns labels: keep, grow or prune.
 
-use moelt_schema::{NetworkState, Stream, Streams};
+use moelt_schema::{Features, Label, NetworkState, Stream, Streams};
 
 use super::{Network, adam};
-use crate::{Features, Label};
+use crate::labels::{LABELS, index};
 
-/// Features of a layer → probabilities of [`Label::ALL`], by softmax.
+/// Features of a layer → probabilities of keep, grow and prune, by softmax.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Classifier {
+pub struct LabelNetwork {
     network: Network,
     lr: f32,
 }
 
-impl Classifier {
+impl LabelNetwork {
     /// One with so many hidden units and this learning rate.
     pub fn new(hidden: usize, lr: f64) -> Self {
-        let network = Network { inputs: Features::N, hidden, outputs: Label::ALL.len() };
+        let network = Network { inputs: Features::N, hidden, outputs: LABELS.len() };
         Self { network, lr: lr as f32 }
     }
 
@@ -42,7 +42,7 @@ impl Classifier {
     /// # Panics
     /// When the state is of another network.
     pub fn loss(&self, state: &NetworkState, features: &Features, label: Label) -> f32 {
-        -self.probabilities(state, features)[label.index()].max(f32::MIN_POSITIVE).ln()
+        -self.probabilities(state, features)[index(label)].max(f32::MIN_POSITIVE).ln()
     }
 
     /// One update on the cross entropy of the label.
@@ -66,7 +66,7 @@ impl Classifier {
     fn gradients(&self, state: &NetworkState, features: &Features, label: Label) -> (Vec<f32>, Vec<f32>) {
         let activations = self.network.forward(&state.weights, features.values());
         let mut d_output = softmax(&activations.output);
-        d_output[label.index()] -= 1.0;
+        d_output[index(label)] -= 1.0;
         let mut gradient = vec![0.0; self.network.n_weights()];
         let d_input =
             self.network.backward(&state.weights, features.values(), &activations, &d_output, &mut gradient);
@@ -87,7 +87,7 @@ mod tests {
 
     use super::*;
 
-    const CLASSIFIER: fn() -> Classifier = || Classifier::new(8, 0.01);
+    const CLASSIFIER: fn() -> LabelNetwork = || LabelNetwork::new(8, 0.01);
 
     fn features(values: &[f32]) -> Features {
         Features::from_values(values).unwrap()
@@ -112,10 +112,10 @@ mod tests {
 
     #[test]
     fn of_noise_it_learns_how_often_each_label_comes() {
-        let (classifier, streams) = (Classifier::new(8, 0.003), Streams::new(5));
+        let (classifier, streams) = (LabelNetwork::new(8, 0.003), Streams::new(5));
         let (mut state, features) = (classifier.init(&streams), features(&[0.5; Features::N]));
         for step in 0..4000 {
-            let label = crate::synthetic_label(&streams, step, moelt_schema::LayerId(0));
+            let label = crate::random_label(&streams, step, moelt_schema::LayerId(0));
             classifier.learn(&mut state, &features, label);
         }
         let [keep, grow, prune] = classifier.probabilities(&state, &features);
@@ -130,7 +130,7 @@ mod tests {
             set in prop::collection::vec((prop::array::uniform16(0f32..1.0), 0usize..3), 1..6), seed: u64,
         ) {
             let classifier = CLASSIFIER();
-            let set: Vec<_> = set.iter().map(|(values, label)| (features(values), Label::ALL[*label])).collect();
+            let set: Vec<_> = set.iter().map(|(values, label)| (features(values), LABELS[*label])).collect();
             let mut state = classifier.init(&Streams::new(seed));
             let loss = |state: &NetworkState| -> f32 {
                 set.iter().map(|(features, label)| classifier.loss(state, features, *label)).sum()

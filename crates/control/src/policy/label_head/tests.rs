@@ -5,21 +5,20 @@ use moelt_schema::{ExpertId, ExpertInit, LayerId, LayerKind, LayerSums};
 use super::*;
 use crate::Action;
 
-fn config(labels: LabelSource) -> ControlConfig {
-    let policy = moelt_schema::PolicyKind::Head;
-    ControlConfig {
-        policy,
-        labels,
-        every: 10,
-        warmup: 0.0,
-        until: 1.0,
-        cooldown: 0,
-        ..ControlConfig::default()
-    }
+fn config(labels: LabelConfig) -> LabelHeadConfig {
+    LabelHeadConfig { labels, cooldown: 0, ..LabelHeadConfig::default() }
 }
 
-fn labelled(config: ControlConfig) -> Labelled {
-    Labelled::new(config, 3, PolicyState::default()).unwrap()
+fn entropy() -> LabelHeadConfig {
+    config(LabelConfig::Entropy(EntropyLabels::default()))
+}
+
+fn edits() -> EditsConfig {
+    EditsConfig { every: 10, warmup: 0.0, until: 1.0, ..EditsConfig::default() }
+}
+
+fn labelled(config: LabelHeadConfig, edits: EditsConfig) -> LabelHead {
+    LabelHead::new(config, edits, 3, PolicyState::default()).unwrap()
 }
 
 fn layout(n_layers: usize, n: usize) -> Layout {
@@ -40,7 +39,7 @@ fn window(step: u64, sums: &[LayerSums]) -> StatsWindow<'_> {
 fn a_head_on_entropies_does_as_its_labels_said() {
     let (unsure, concentrated, between) =
         (sums([5.0, 5.0], 0.9), sums([9.0, 1.0], 0.1), sums([5.0, 5.0], 0.3));
-    let mut head = labelled(config(LabelSource::Entropy));
+    let mut head = labelled(entropy(), edits());
     for step in 1..=600 {
         let shown = [&unsure, &concentrated, &between][step as usize % 3];
         head.learn(&window(step, std::slice::from_ref(shown)), &layout(1, 2));
@@ -58,7 +57,7 @@ fn a_head_on_entropies_does_as_its_labels_said() {
 fn layers_are_edited_together_and_what_is_not_allowed_is_kept_with_a_reason() {
     let unsure = [sums([5.0, 5.0], 0.9), sums([5.0, 5.0], 0.9)];
     let grown = |max_experts| {
-        let mut head = labelled(ControlConfig { max_experts, ..config(LabelSource::Entropy) });
+        let mut head = labelled(entropy(), EditsConfig { max_experts, ..edits() });
         for step in 1..=200 {
             head.learn(&window(step, &unsure), &layout(2, 2));
         }
@@ -69,26 +68,26 @@ fn layers_are_edited_together_and_what_is_not_allowed_is_kept_with_a_reason() {
     let kept = grown(2);
     assert_eq!(kept.action, Action::Keep);
     assert!(kept.reason.starts_with("layer 0 would grow, but that is not allowed with 2 experts: keep 0."));
-    assert_eq!(kept.evidence.0["layer1.picked"], 1.0);
-    assert_eq!(kept.evidence.0["layer1.label.entropy"], 1.0);
+    let labels = kept.evidence.layers[1].labels;
+    assert_eq!((labels.picked, labels.entropy, labels.random), (Some(Label::Grow), Some(Label::Grow), None));
 }
 
-/// 7b1: the edit rate is that of the labels.
+/// `head-random`: the edit rate is that of the labels.
 #[test]
 fn a_head_on_chance_samples_its_actions() {
     let (even, layout) = ([sums([5.0, 5.0], 0.5)], layout(1, 2));
-    let mut head = labelled(config(LabelSource::Synthetic));
-    let mut picked = std::collections::BTreeMap::new();
+    let mut head = labelled(config(LabelConfig::Random {}), edits());
+    let mut picked = [0; 3];
     for step in 1..=20_000 {
         head.learn(&window(step, &even), &layout);
         if step % 10 == 0 {
             let decision = head.decide(&window(step, &even), &layout);
-            *picked.entry(decision.evidence.0["layer0.picked"] as i64).or_insert(0) += 1;
+            picked[index(decision.evidence.layers[0].labels.picked.unwrap())] += 1;
         }
     }
-    for (label, expected) in [(0, 1000), (1, 600), (-1, 400)] {
-        let count: i32 = picked[&label];
-        assert!((count - expected).abs() < 120, "{label}: {count}, not {expected}");
+    for (label, expected) in [(Label::Keep, 1000), (Label::Grow, 600), (Label::Prune, 400)] {
+        let count: i32 = picked[index(label)];
+        assert!((count - expected).abs() < 120, "{label:?}: {count}, not {expected}");
     }
 }
 
@@ -96,8 +95,8 @@ fn a_head_on_chance_samples_its_actions() {
 fn chance_falls_into_the_part_of_a_label() {
     let pick = |chance| sample(&[0.5, 0.25, 0.25], chance);
     assert_eq!(
-        [0.0, 0.24, 0.25, 0.74, 0.75, 0.99].map(pick).map(Label::number),
-        [1.0, 1.0, 0.0, 0.0, -1.0, -1.0]
+        [0.0, 0.24, 0.25, 0.74, 0.75, 0.99].map(pick),
+        [Label::Grow, Label::Grow, Label::Keep, Label::Keep, Label::Prune, Label::Prune]
     );
     assert_eq!(most_probable(&[0.2, 0.4, 0.4]), Label::Grow);
 }
@@ -106,7 +105,10 @@ fn chance_falls_into_the_part_of_a_label() {
 fn only_the_joint_control_asks_something_of_the_router() {
     let unsure = [sums([6.0, 4.0], 0.9)];
     let gradient = |joint| {
-        let head = labelled(ControlConfig { joint, ..config(LabelSource::Entropy) });
+        let head = labelled(
+            config(LabelConfig::Entropy(EntropyLabels { joint, ..EntropyLabels::default() })),
+            edits(),
+        );
         head.live_gradient(&window(1, &unsure), &layout(1, 2))
     };
     assert_eq!(gradient(0.0), []);
@@ -118,7 +120,7 @@ fn only_the_joint_control_asks_something_of_the_router() {
 
 #[test]
 fn a_state_of_another_head_is_refused() {
-    let state = labelled(config(LabelSource::Entropy)).state();
-    let wider = ControlConfig { head_hidden: 17, ..config(LabelSource::Entropy) };
-    assert!(matches!(Labelled::new(wider, 3, state), Err(PolicyError::OtherHead)));
+    let state = labelled(entropy(), edits()).state();
+    let wider = LabelHeadConfig { hidden: 17, ..entropy() };
+    assert!(matches!(LabelHead::new(wider, edits(), 3, state), Err(PolicyError::OtherHead)));
 }

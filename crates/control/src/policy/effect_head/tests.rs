@@ -1,38 +1,54 @@
 //! A head on measured effects.
 
-use moelt_schema::{Edit, ExpertId, ExpertInit, LayerId, LayerKind, LayerSums, Move, PolicyKind};
+use moelt_schema::{
+    Edit, ExpertId, ExpertInit, LayerId, LayerKind, LayerSums, Move, NewExpertConfig, Saliency, TrialEvidence,
+};
 
 use super::*;
+use crate::Action;
 
-fn config() -> ControlConfig {
-    ControlConfig {
-        policy: PolicyKind::Head,
-        every: 10,
-        warmup: 0.0,
-        until: 1.0,
+fn edits() -> EditsConfig {
+    EditsConfig { every: 10, warmup: 0.0, until: 1.0, ..EditsConfig::default() }
+}
+
+fn lookahead() -> LookaheadConfig {
+    LookaheadConfig {
         cooldown: 0,
         horizon: 30,
-        head_hidden: 8,
         candidates: vec![Move::Grow, Move::Prune],
-        ..ControlConfig::default()
+        saliency: Saliency::Utilization,
+        new_expert: NewExpertConfig::Fresh {},
+        ..LookaheadConfig::default()
     }
+}
+
+fn config() -> EffectHeadConfig {
+    EffectHeadConfig { hidden: 8, ..EffectHeadConfig::default() }
+}
+
+fn head(
+    config: EffectHeadConfig,
+    records: Vec<EffectRecord>,
+    state: PolicyState,
+) -> Result<EffectHead, PolicyError> {
+    EffectHead::new(lookahead(), config, edits(), 1, records, state)
+}
+
+fn trial(evidence: &Evidence, candidate: Move) -> Option<&TrialEvidence> {
+    evidence.layers[0].trials.iter().find(|trial| trial.candidate == candidate)
 }
 
 /// A run whose layout stays, as if each edit were taken back: growing changes the loss by `grow`, pruning by
 /// `prune`.
 struct Run {
-    head: Counterfactual,
+    head: EffectHead,
     step: u64,
     asked: usize,
 }
 
 impl Run {
     fn new() -> Self {
-        Self {
-            head: Counterfactual::new(config(), 1, Vec::new(), PolicyState::default()).unwrap(),
-            step: 0,
-            asked: 0,
-        }
+        Self { head: head(config(), Vec::new(), PolicyState::default()).unwrap(), step: 0, asked: 0 }
     }
 
     fn decide(&mut self, grow: f64, prune: f64) -> Decision {
@@ -70,8 +86,8 @@ fn it_measures_first_and_asks_no_more_once_it_knows_that_keeping_is_best() {
     let mut run = Run::new();
     let first = run.decide(0.1, 0.1);
     assert_eq!((first.action, run.asked, run.records()), (Action::Keep, 2, 2));
-    assert_eq!((first.evidence.0["asked"], first.evidence.0["records"]), (2.0, 0.0));
-    assert!(!first.evidence.0.contains_key("layer0.grow.predicted.gain"), "nothing is known yet");
+    assert_eq!((first.evidence.numbers["asked"], first.evidence.numbers["records"]), (2.0, 0.0));
+    assert_eq!(trial(&first.evidence, Move::Grow).unwrap().forecast, None, "nothing is known yet");
     for _ in 0..60 {
         assert_eq!(run.decide(0.1, 0.1).action, Action::Keep);
     }
@@ -79,7 +95,7 @@ fn it_measures_first_and_asks_no_more_once_it_knows_that_keeping_is_best() {
     let last = run.decide(0.1, 0.1);
     assert_eq!((last.action, run.asked), (Action::Keep, asked));
     assert_eq!(last.reason, "none of 2 candidates is predicted to be worth a measurement");
-    assert!(last.evidence.0["layer0.grow.predicted.gain"] < -0.05);
+    assert!(trial(&last.evidence, Move::Grow).unwrap().forecast.unwrap().gain < -0.05);
     assert!(asked < 60, "{asked}");
 }
 
@@ -101,7 +117,7 @@ fn what_is_no_number_is_never_learnt_and_never_chosen() {
     let mut run = Run::new();
     let decision = run.decide(f64::NAN, 0.1);
     assert_eq!((decision.action, run.records()), (Action::Keep, 1));
-    assert_eq!(decision.evidence.0["not_finite"], 1.0);
+    assert_eq!(decision.evidence.numbers["not_finite"], 1.0);
     assert_eq!(run.decide(f64::NEG_INFINITY, f64::NAN).action, Action::Keep);
     assert_eq!(run.records(), 1);
 }
@@ -115,14 +131,19 @@ fn what_other_runs_measured_is_known_from_the_start() {
         records.into_iter().map(move |record| EffectRecord { run: number, ..record }).collect()
     });
     let records: Vec<EffectRecord> = others.collect::<Vec<Vec<_>>>().concat();
-    let head = Counterfactual::new(config(), 1, records, PolicyState::default()).unwrap();
-    let mut run = Run { head, ..Run::new() };
+    let taught = head(config(), records, PolicyState::default()).unwrap();
+    let mut run = Run { head: taught, ..Run::new() };
     let first = run.decide(-0.1, 0.1);
-    assert_eq!((first.action, run.asked, first.evidence.0["records"]), (grow(), 0, 32.0), "{}", first.reason);
-    let head = run.head.state().head.unwrap();
-    assert_eq!(head.flops, 8 * 400 * 16 * 6 * (8 * 21 + 9), "paid once");
+    assert_eq!(
+        (first.action, run.asked, first.evidence.numbers["records"]),
+        (grow(), 0, 32.0),
+        "{}",
+        first.reason
+    );
+    let learnt = run.head.state().head.unwrap();
+    assert_eq!(learnt.flops, 8 * 400 * 16 * 6 * (8 * 21 + 9), "paid once");
     // A run that goes on has all of it in its state already.
-    let resumed = Counterfactual::new(config(), 1, head.records.clone(), run.head.state()).unwrap();
+    let resumed = head(config(), learnt.records.clone(), run.head.state()).unwrap();
     assert_eq!(resumed.state(), run.head.state());
 }
 
@@ -135,8 +156,8 @@ fn in_doubt(swing: f64, ask_above: f64) -> Run {
         let records = other.head.state().head.unwrap().records;
         records.into_iter().map(move |record| EffectRecord { run: number, ..record })
     });
-    let config = ControlConfig { ask_above, ..config() };
-    let head = Counterfactual::new(config, 1, records.collect(), PolicyState::default()).unwrap();
+    let config = EffectHeadConfig { ask_above, ..config() };
+    let head = head(config, records.collect(), PolicyState::default()).unwrap();
     Run { head, ..Run::new() }
 }
 
@@ -148,7 +169,7 @@ fn in_doubt_it_asks_where_knowing_promises_enough_and_else_keeps() {
     let mut run = in_doubt(0.05, 0.1);
     let decision = run.decide(-0.1, 0.1);
     assert_eq!((decision.action, run.asked), (Action::Keep, 0), "{}", decision.reason);
-    let chance = decision.evidence.0["layer0.grow.predicted.chance"];
+    let chance = trial(&decision.evidence, Move::Grow).unwrap().forecast.unwrap().chance;
     assert!((0.2..0.8).contains(&chance), "{chance}");
 }
 
@@ -156,9 +177,6 @@ fn in_doubt_it_asks_where_knowing_promises_enough_and_else_keeps() {
 fn a_state_of_another_head_is_refused() {
     let mut run = Run::new();
     run.decide(0.1, 0.1);
-    let wider = ControlConfig { head_hidden: 9, ..config() };
-    assert!(matches!(
-        Counterfactual::new(wider, 1, Vec::new(), run.head.state()),
-        Err(PolicyError::OtherHead)
-    ));
+    let wider = EffectHeadConfig { hidden: 9, ..config() };
+    assert!(matches!(head(wider, Vec::new(), run.head.state()), Err(PolicyError::OtherHead)));
 }

@@ -4,39 +4,46 @@
 //! is made unmeasured. Else those are measured of which knowing the effect promises enough; the head learns what
 //! came out, and the best measured move that surely beats keeping is made. In doubt the experts stay.
 
-use moelt_schema::{ControlConfig, EffectRecord, Evidence, HeadState, Layout, PolicyState, Streams};
+use moelt_schema::{
+    EditsConfig, EffectHeadConfig, EffectRecord, Evidence, ForecastEvidence, HeadState, Layout,
+    LookaheadConfig, PolicyState, Streams,
+};
 
-use super::super::survey::{Survey, Surveyor};
+use super::{survey::Survey, trials::Trials};
 use crate::{
-    Action, Decision, MeasuredEffect, Policy, PolicyError, StatsWindow, Trial,
-    edits::{change, note},
+    Decision, MeasuredEffect, Policy, PolicyError, StatsWindow, Trial,
+    edits::change,
     head::{Ensemble, Forecast, Intent},
     moves::Candidate,
     records,
 };
 
 /// Edits by prediction, and by measurement where that is unsure.
-pub(in crate::policy) struct Counterfactual {
-    surveyor: Surveyor,
+pub(super) struct EffectHead {
+    trials: Trials,
+    config: EffectHeadConfig,
     ensemble: Ensemble,
 }
 
-impl Counterfactual {
+impl EffectHead {
     /// # Errors
     /// When the state is of another head.
-    pub(in crate::policy) fn new(
-        config: ControlConfig,
+    pub(super) fn new(
+        lookahead: LookaheadConfig,
+        config: EffectHeadConfig,
+        edits: EditsConfig,
         seed: u64,
         records: Vec<EffectRecord>,
         state: PolicyState,
     ) -> Result<Self, PolicyError> {
-        let ensemble = Ensemble::new(config.head_hidden, config.head_lr, Streams::new(seed));
+        let ensemble = Ensemble::new(config.hidden, config.lr, Streams::new(seed));
         let taught = HeadState { records, ..HeadState::default() };
         if !ensemble.fits(state.head.as_ref().unwrap_or(&taught)) {
             return Err(PolicyError::OtherHead);
         }
-        let mut head = Self { surveyor: Surveyor::new(config, seed, state), ensemble };
-        if head.surveyor.state.head.is_none() {
+        let trials = Trials::new(lookahead, edits, seed, state);
+        let mut head = Self { trials, config, ensemble };
+        if head.trials.surveyor.state.head.is_none() {
             head.learn(taught.records);
         }
         Ok(head)
@@ -45,25 +52,31 @@ impl Counterfactual {
     /// What each candidate is expected to gain; none where too little is known.
     fn forecasts(&self, candidates: &[Candidate], survey: &Survey<'_>) -> Vec<Option<Forecast>> {
         let nothing = HeadState::default();
-        let predictor = self.ensemble.predictor(self.surveyor.state.head.as_ref().unwrap_or(&nothing));
+        let predictor = self.ensemble.predictor(self.trials.surveyor.state.head.as_ref().unwrap_or(&nothing));
         let forecast = |candidate: &Candidate| {
             let features = survey.features(candidate.layer).expect("candidates are of surveyed layers");
-            let cost = self.surveyor.config.expert_cost * change(&candidate.edits) as f64;
+            let cost = self.trials.config.expert_cost * change(&candidate.edits) as f64;
             Some(predictor.predict(features, candidate.kind)?.minus(cost))
         };
         candidates.iter().map(forecast).collect()
     }
 
-    /// What the head knows, as evidence.
-    fn note(&self, candidates: &[Candidate], forecasts: &[Option<Forecast>], evidence: &mut Evidence) {
-        let records = self.surveyor.state.head.as_ref().map_or(0, |head| head.records.len());
-        note(evidence, "records".to_owned(), records as f64);
+    /// The evidence with what the head knows.
+    fn note(&self, candidates: &[Candidate], forecasts: &[Option<Forecast>], evidence: Evidence) -> Evidence {
+        let records = self.trials.surveyor.state.head.as_ref().map_or(0, |head| head.records.len());
+        let mut evidence = evidence.with("records", records as f64);
         for (candidate, forecast) in candidates.iter().zip(forecasts) {
             let Some(forecast) = forecast else { continue };
-            note(evidence, candidate.name("predicted.gain"), forecast.gain());
-            note(evidence, candidate.name("predicted.chance"), forecast.chance());
-            note(evidence, candidate.name("predicted.improvement"), forecast.improvement());
+            let layer = evidence.layers.iter_mut().find(|layer| layer.layer == candidate.layer);
+            layer.into_iter().for_each(|layer| {
+                layer.trial_mut(candidate.kind).forecast = Some(ForecastEvidence {
+                    gain: forecast.gain(),
+                    chance: forecast.chance(),
+                    improvement: forecast.improvement(),
+                });
+            });
         }
+        evidence
     }
 
     /// The candidate that is expected to gain most of those that are likely enough to beat keeping.
@@ -75,7 +88,7 @@ impl Counterfactual {
 
     /// The candidates of this intent.
     fn intended(&self, intent: Intent, forecasts: &[Option<Forecast>]) -> Vec<usize> {
-        let of = |at: &usize| Intent::of(forecasts[*at].as_ref(), &self.surveyor.config);
+        let of = |at: &usize| Intent::of(forecasts[*at].as_ref(), &self.config);
         (0..forecasts.len()).filter(|at| of(at) == intent).collect()
     }
 
@@ -83,60 +96,59 @@ impl Counterfactual {
         if records.is_empty() {
             return;
         }
-        let head = self.surveyor.state.head.get_or_insert_default();
+        let head = self.trials.surveyor.state.head.get_or_insert_default();
         head.records.extend(records);
         self.ensemble.fit(head);
     }
 }
 
-impl Policy for Counterfactual {
+impl Policy for EffectHead {
     fn decide(&mut self, window: &StatsWindow<'_>, layout: &Layout) -> Decision {
-        self.surveyor.begin(window, layout);
-        let survey = self.surveyor.survey(window, layout);
-        let mut evidence = self.surveyor.evidence(window, &survey);
-        let candidates = self.surveyor.candidates(&survey, layout);
+        self.trials.surveyor.begin(window, layout);
+        let survey = self.trials.surveyor.survey(window, layout);
+        let candidates = self.trials.candidates(&survey, layout);
         let forecasts = self.forecasts(&candidates, &survey);
-        self.note(&candidates, &forecasts, &mut evidence);
         let (sure, open) = (self.sure(&forecasts), self.intended(Intent::Ask, &forecasts));
-        let asks = sure.is_none() && !open.is_empty();
-        note(&mut evidence, "asked".to_owned(), if asks { open.len() as f64 } else { 0.0 });
+        let asked = if sure.is_none() { open.len() } else { 0 };
+        let evidence = self.note(&candidates, &forecasts, self.trials.evidence(window, &survey));
+        let evidence = evidence.with("asked", asked as f64);
         if candidates.is_empty() {
             return Decision::keep(survey.nothing_to_do(), evidence);
         }
         if let Some((at, forecast)) = sure.and_then(|at| Some((at, forecasts[at].as_ref()?))) {
             let (gain, chance) = (forecast.gain(), 100.0 * forecast.chance());
             let why = format!("gain {gain:+.4} nats predicted, in {chance:.0} of 100 cases above 0");
-            return self.surveyor.make(candidates[at].clone(), &why, evidence);
+            return self.trials.surveyor.make(candidates[at].clone(), &why, evidence);
         }
         if open.is_empty() {
             let reason =
                 format!("none of {} candidates is predicted to be worth a measurement", candidates.len());
             return Decision::keep(reason, evidence);
         }
-        let steps = self.surveyor.config.horizon;
+        let steps = self.trials.config.horizon;
         let reason = format!(
             "unsure about {} of {} candidates: they train {steps} steps against keeping",
             open.len(),
             candidates.len()
         );
         let candidates = open.into_iter().map(|index| candidates[index].edits.clone()).collect();
-        Decision { action: Action::Measure(Trial { candidates, steps }), reason, evidence }
+        Decision::measure(Trial { candidates, steps }, reason, evidence)
     }
 
     fn observe(&mut self, window: &StatsWindow<'_>, layout: &Layout, effects: &[MeasuredEffect]) -> Decision {
-        let survey = self.surveyor.survey(window, layout);
-        let mut evidence = self.surveyor.evidence(window, &survey);
-        let candidates = self.surveyor.candidates(&survey, layout);
-        self.note(&candidates, &self.forecasts(&candidates, &survey), &mut evidence);
-        let measured = self.surveyor.measured(candidates, effects);
-        note(&mut evidence, "asked".to_owned(), measured.len() as f64);
-        let decision = self.surveyor.choose(measured, evidence);
+        let survey = self.trials.surveyor.survey(window, layout);
+        let candidates = self.trials.candidates(&survey, layout);
+        let forecasts = self.forecasts(&candidates, &survey);
+        let evidence = self.note(&candidates, &forecasts, self.trials.evidence(window, &survey));
+        let tried = self.trials.tried(candidates, effects);
+        let evidence = evidence.with("asked", tried.len() as f64);
+        let decision = self.trials.choose(tried, evidence);
         self.learn(records(0, window.step, &decision.evidence));
         decision
     }
 
     fn state(&self) -> PolicyState {
-        self.surveyor.state.clone()
+        self.trials.surveyor.state.clone()
     }
 }
 

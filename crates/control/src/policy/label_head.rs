@@ -6,45 +6,51 @@
 //! makes a rule; there its action is the most probable one.
 
 use moelt_schema::{
-    ControlConfig, Edit, Evidence, HeadState, LabelSource, Layout, Move, NetworkState, PolicyState, Stream,
+    Edit, EditsConfig, EntropyLabels, Features, HeadState, Label, LabelConfig, LabelHeadConfig,
+    LayerEvidence, LayerId, Layout, Move, NetworkState, PolicyState, Stream, Streams,
 };
 use rand::{Rng, RngExt};
 
-use super::super::survey::{Surveyed, Surveyor};
+use super::survey::{Surveyed, Surveyor};
 use crate::{
-    Decision, Features, Label, LiveGradient, Policy, PolicyError, StatsWindow,
-    edits::{NewIds, describe, note},
-    head::Classifier,
-    labels::entropy_label,
+    Decision, LiveGradient, Policy, PolicyError, StatsWindow,
+    edits::{NewIds, describe},
+    features::features,
+    head::LabelNetwork,
+    labels::{LABELS, entropy_label, index},
     layer_view::LayerView,
-    moves::edits,
-    synthetic_label,
+    moves::Proposer,
+    random_label,
 };
 
-/// Edits by a classifier.
-pub(in crate::policy) struct Labelled {
+/// Edits by a network that learns labels.
+pub(super) struct LabelHead {
     surveyor: Surveyor,
-    classifier: Classifier,
+    labels: LabelConfig,
+    label_network: LabelNetwork,
 }
 
-impl Labelled {
+impl LabelHead {
     /// # Errors
     /// When the state is of another head.
-    pub(in crate::policy) fn new(
-        config: ControlConfig,
+    pub(super) fn new(
+        config: LabelHeadConfig,
+        edits: EditsConfig,
         seed: u64,
         state: PolicyState,
     ) -> Result<Self, PolicyError> {
-        let classifier = Classifier::new(config.head_hidden, config.head_lr);
-        let mut surveyor = Surveyor::new(config, seed, state);
-        let networks = || vec![classifier.init(&surveyor.streams)];
+        let LabelHeadConfig { labels, lr, hidden, cooldown, saliency, new_expert } = config;
+        let label_network = LabelNetwork::new(hidden, lr);
+        let proposer = Proposer { limits: edits.limits(), saliency, new_expert };
+        let mut surveyor = Surveyor { edits, cooldown, proposer, streams: Streams::new(seed), state };
+        let networks = || vec![label_network.init(&surveyor.streams)];
         let start = || HeadState { networks: networks(), ..HeadState::default() };
         let head = surveyor.state.head.take().unwrap_or_else(start);
-        if head.networks.len() != 1 || !classifier.network().fits(&head.networks[0]) {
+        if head.networks.len() != 1 || !label_network.network().fits(&head.networks[0]) {
             return Err(PolicyError::OtherHead);
         }
         surveyor.state.head = Some(head);
-        Ok(Self { surveyor, classifier })
+        Ok(Self { surveyor, labels, label_network })
     }
 
     fn network(&self) -> &NetworkState {
@@ -52,9 +58,9 @@ impl Labelled {
     }
 
     fn label(&self, step: u64, layer: &LayerView<'_>) -> Label {
-        match self.surveyor.config.labels {
-            LabelSource::Synthetic => synthetic_label(&self.surveyor.streams, step, layer.id),
-            _ => entropy_label(&self.surveyor.config, layer),
+        match &self.labels {
+            LabelConfig::Random {} => random_label(&self.surveyor.streams, step, layer.id),
+            LabelConfig::Entropy(labels) => entropy_label(labels, layer),
         }
     }
 
@@ -63,7 +69,7 @@ impl Labelled {
     fn lessons(&self, window: &StatsWindow<'_>, layout: &Layout) -> Vec<Lesson> {
         let layers = LayerView::all(window, layout).into_iter().filter(|layer| layer.sums.rows > 0.0);
         let lesson = |layer: LayerView<'_>| Lesson {
-            features: Features::of(&self.surveyor.config, window, &layer, self.surveyor.state.loss),
+            features: features(&self.surveyor.proposer, window, &layer, self.surveyor.state.loss),
             label: self.label(window.step, &layer),
             is_single: layer.n() == 1,
             layer: layer.id,
@@ -73,16 +79,15 @@ impl Labelled {
 
     fn pick(&self, probabilities: &[f32; 3], rng: &mut impl Rng) -> Label {
         let chance = rng.random::<f32>();
-        if self.surveyor.config.labels == LabelSource::Synthetic {
-            sample(probabilities, chance)
-        } else {
-            most_probable(probabilities)
+        match self.labels {
+            LabelConfig::Random {} => sample(probabilities, chance),
+            LabelConfig::Entropy(_) => most_probable(probabilities),
         }
     }
 
     /// What becomes of a layer for which `label` was picked, and why.
     fn answer(&self, layer: &Surveyed<'_>, label: Label, new_ids: &mut NewIds) -> (Vec<Edit>, String) {
-        let (view, config) = (&layer.view, &self.surveyor.config);
+        let view = &layer.view;
         let kind = match label {
             Label::Keep => return (Vec::new(), "keeps its experts".to_owned()),
             Label::Grow => Move::Grow,
@@ -91,7 +96,7 @@ impl Labelled {
         if let Some(waiting) = &layer.waiting {
             return (Vec::new(), format!("would {}, but waits: {waiting}", kind.name()));
         }
-        let edits = edits(kind, config, view, new_ids);
+        let edits = self.surveyor.proposer.edits(kind, view, new_ids);
         let what = edits.first().map_or_else(
             || format!("would {}, but that is not allowed with {} experts", kind.name(), view.n()),
             describe,
@@ -102,28 +107,49 @@ impl Labelled {
 
 /// What is learnt of one layer at one step.
 struct Lesson {
-    layer: moelt_schema::LayerId,
+    layer: LayerId,
     features: Features,
     label: Label,
     is_single: bool,
 }
 
-impl Policy for Labelled {
+impl LabelHead {
+    /// What the head makes of one layer: what was seen of it, with the label that was picked.
+    fn look(
+        &self,
+        step: u64,
+        layer: &Surveyed<'_>,
+        seen: &mut LayerEvidence,
+        rng: &mut impl Rng,
+    ) -> ([f32; 3], Label) {
+        let probabilities = self.label_network.probabilities(self.network(), &layer.features);
+        let [keep, grow, prune] = probabilities;
+        for (name, probability) in [("keep", keep), ("grow", grow), ("prune", prune)] {
+            seen.note(format!("probability_{name}"), f64::from(probability));
+        }
+        let (label, picked) = (self.label(step, &layer.view), self.pick(&probabilities, rng));
+        match self.labels {
+            LabelConfig::Random {} => seen.labels.random = Some(label),
+            LabelConfig::Entropy(_) => seen.labels.entropy = Some(label),
+        }
+        seen.labels.picked = Some(picked);
+        (probabilities, picked)
+    }
+}
+
+impl Policy for LabelHead {
     fn decide(&mut self, window: &StatsWindow<'_>, layout: &Layout) -> Decision {
         self.surveyor.begin(window, layout);
         let survey = self.surveyor.survey(window, layout);
-        let mut evidence = self.surveyor.evidence(window, &survey);
+        let mut evidence = survey.evidence();
         let mut rng = self.surveyor.streams.rng(Stream::Policy, self.surveyor.state.decisions);
         let (mut new_ids, mut all, mut reasons) = (NewIds::of(layout), Vec::new(), Vec::new());
-        for layer in &survey.layers {
-            let probabilities = self.classifier.probabilities(self.network(), &layer.features);
-            note_probabilities(&layer.view, &probabilities, &mut evidence);
-            let label = self.pick(&probabilities, &mut rng);
-            note(&mut evidence, layer.view.name("picked"), label.number());
+        for (layer, seen) in survey.layers.iter().zip(&mut evidence.layers) {
+            let (probabilities, picked) = self.look(window.step, layer, seen, &mut rng);
             if survey.closed.is_some() {
                 continue;
             }
-            let (edits, what) = self.answer(layer, label, &mut new_ids);
+            let (edits, what) = self.answer(layer, picked, &mut new_ids);
             let [keep, grow, prune] = probabilities;
             reasons.push(format!(
                 "layer {} {what}: keep {keep:.3}, grow {grow:.3}, prune {prune:.3}",
@@ -135,28 +161,29 @@ impl Policy for Labelled {
         for edit in &all {
             self.surveyor.edited(edit.layer());
         }
-        Decision::edit(all, reason, evidence)
+        Decision::apply(all, reason, evidence)
     }
 
     fn learn(&mut self, window: &StatsWindow<'_>, layout: &Layout) {
         let lessons = self.lessons(window, layout);
         let head = self.surveyor.state.head.as_mut().expect("made with the policy");
         for lesson in lessons {
-            self.classifier.learn(&mut head.networks[0], &lesson.features, lesson.label);
-            head.flops = head.flops.saturating_add(self.classifier.network().flops());
+            self.label_network.learn(&mut head.networks[0], &lesson.features, lesson.label);
+            head.flops = head.flops.saturating_add(self.label_network.network().flops());
         }
     }
 
     fn live_gradient(&self, window: &StatsWindow<'_>, layout: &Layout) -> Vec<LiveGradient> {
-        if self.surveyor.config.joint <= 0.0 {
-            return Vec::new();
+        match self.labels {
+            LabelConfig::Entropy(EntropyLabels { joint, .. }) if joint > 0.0 => {}
+            _ => return Vec::new(),
         }
         let of = |Lesson { layer, features, label, is_single }: Lesson| {
-            let gradient = self.classifier.feature_gradient(self.network(), &features, label);
+            let gradient = self.label_network.feature_gradient(self.network(), &features, label);
             let by = |feature: usize| if is_single { 0.0 } else { f64::from(gradient[feature]) };
             LiveGradient {
                 layer,
-                loss: f64::from(self.classifier.loss(self.network(), &features, label)),
+                loss: f64::from(self.label_network.loss(self.network(), &features, label)),
                 routing_entropy: by(Features::ROUTING_ENTROPY),
                 load_entropy: by(Features::LOAD_ENTROPY),
             }
@@ -166,13 +193,6 @@ impl Policy for Labelled {
 
     fn state(&self) -> PolicyState {
         self.surveyor.state.clone()
-    }
-}
-
-fn note_probabilities(layer: &LayerView<'_>, probabilities: &[f32; 3], evidence: &mut Evidence) {
-    for (label, probability) in Label::ALL.iter().zip(probabilities) {
-        let name = layer.name(format_args!("probability.{}", label.name()));
-        note(evidence, name, f64::from(*probability));
     }
 }
 
@@ -189,8 +209,8 @@ fn sample(probabilities: &[f32; 3], chance: f32) -> Label {
 /// The first of several.
 fn most_probable(probabilities: &[f32; 3]) -> Label {
     let mut best = Label::Keep;
-    for label in Label::ALL {
-        if probabilities[label.index()] > probabilities[best.index()] {
+    for label in LABELS {
+        if probabilities[index(label)] > probabilities[index(best)] {
             best = label;
         }
     }
