@@ -176,7 +176,7 @@ fn after(decision: &Decision, step: u64, layout: Layout, config: &ControlConfig)
         assert!(config.warmup < progress && progress <= config.until, "edits at step {step}");
     }
     let plan = Plan { step, edits, reason: decision.reason.clone(), evidence: decision.evidence.clone() };
-    let checked = plan.check(&layout, &config.limits()).unwrap_or_else(|e| panic!("{e}: {decision:?}"));
+    let checked = plan.check(&layout, config.limits()).unwrap_or_else(|e| panic!("{e}: {decision:?}"));
     checked.after().clone()
 }
 

@@ -36,7 +36,7 @@ impl Experts {
         streams: &Streams,
         device: &Device,
     ) -> Self {
-        let stack = |part: ExpertPart, fan_in, n| expert_rows(part.init(fan_in), n, layer, experts, streams);
+        let stack = |part, fan_in, n| expert_rows(part, fan_in, n, layer, experts, streams);
         let e = experts.len();
         Self {
             w_in: param(stack(ExpertPart::WIn, d_model, d_model * d_ff), [e, d_model, d_ff], device),

@@ -54,7 +54,7 @@ impl Router {
         streams: &Streams,
         device: &Device,
     ) -> Self {
-        let values = expert_rows(ExpertPart::Router.init(d_model), d_model, layer, experts, streams);
+        let values = expert_rows(ExpertPart::Router, d_model, d_model, layer, experts, streams);
         Self::from_rows(values, [experts.len(), d_model], top_k, device)
     }
 

@@ -48,7 +48,7 @@ impl TopAnyRouter {
         streams: &Streams,
         device: &Device,
     ) -> Self {
-        let values = expert_rows(ExpertPart::Router.init(d_model), d_model, layer, experts, streams);
+        let values = expert_rows(ExpertPart::Router, d_model, d_model, layer, experts, streams);
         Self::from_rows(values, [experts.len(), d_model], device)
     }
 

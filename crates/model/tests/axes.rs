@@ -65,6 +65,7 @@ fn a_row_drawn_as_its_axis_says_is_the_models_own_initial_row() {
             for (row, expert) in values.chunks_exact(n).zip(experts) {
                 let drawn = match axis.init {
                     RowInit::Zeros => vec![0.0; n],
+                    RowInit::ByShape => panic!("{} says how it is drawn", axis.param),
                     RowInit::Uniform { fan_in, stream } => {
                         let streams = Streams::new(3);
                         let mut rng = streams.expert(Stream::InitExpert, axis.layer, *expert, stream);

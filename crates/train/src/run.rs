@@ -169,7 +169,7 @@ impl<'a> Session<'a> {
         let folder = run.path().to_owned();
         let Some(path) = store.newest()? else {
             let (mut state, note) = start(config, &prepared, device)?;
-            let total = total_steps(config, &prepared, &state.model)?;
+            let total = total_steps(config, &prepared, state.model())?;
             state.progress.total_steps = total;
             let clock = Instant::now();
             let control = Control::new(config, &prepared, total, state.progress.policy.clone())?;
@@ -373,8 +373,8 @@ impl<'a> Session<'a> {
             data: prepared.digest,
             vocabulary: prepared.vocabulary.digest(),
             layout: state.layout.clone(),
-            n_params: state.model.n_params(),
-            n_active_params: state.model.n_active_params(&state.layout),
+            n_params: state.model().n_params(),
+            n_active_params: state.model().n_active_params(&state.layout),
             total_steps: self.total,
             notes: prepared.notes.iter().cloned().chain(note).collect(),
         })
