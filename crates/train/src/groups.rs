@@ -6,9 +6,6 @@ use moelt_schema::OptimConfig;
 /// Biases, norms, thresholds and offsets: one vector or number per expert, layer or model.
 const VECTORS: [&str; 7] = ["bias", "b_in", "b_out", "gamma", "beta", "threshold", "offset"];
 
-/// One row per expert, of which only the direction tells experts apart.
-const ROUTERS: [&str; 2] = ["router.weight", "top_any.weight"];
-
 /// The group of every parameter of a [`Classifier`](moelt_model::Classifier): the embedding table has its own
 /// learning rate and decay and is not clipped; vectors and router rows do not decay. Which parameters count steps per
 /// expert is not said here: the model's expert axes say it.
@@ -21,7 +18,7 @@ pub fn param_groups(optim: &OptimConfig) -> ParamGroups {
         row_axis: None,
     };
     ParamGroups::new(matrix)
-        .with(VECTORS.into_iter().chain(ROUTERS), ParamGroup { weight_decay: 0.0, ..matrix })
+        .with(VECTORS.into_iter().chain(["router.weight"]), ParamGroup { weight_decay: 0.0, ..matrix })
         .with(["embedding.table"], embedding)
 }
 

@@ -109,11 +109,15 @@ mod tests {
             objective: Option<Tensor<1>>,
         }
         impl ModuleVisitor for Along<'_> {
-            fn enter_module(&mut self, name: &str, _: &str) {
-                self.path.push(name.to_owned());
+            fn enter_module(&mut self, name: &str, container: &str) {
+                if !container.starts_with("Enum:") {
+                    self.path.push(name.to_owned());
+                }
             }
-            fn exit_module(&mut self, _: &str, _: &str) {
-                self.path.pop();
+            fn exit_module(&mut self, _: &str, container: &str) {
+                if !container.starts_with("Enum:") {
+                    self.path.pop();
+                }
             }
             fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
                 if self.path.join(".") == self.wanted {

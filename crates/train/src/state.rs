@@ -6,7 +6,7 @@ use burn::{
     tensor::{Device, Int, Tensor, TensorData},
 };
 use moelt_data::TokenBatch;
-use moelt_model::{Classifier, ClassifierConfig, Mode, ModelInput, ModelOutput};
+use moelt_model::{AuxLosses, Classifier, ClassifierConfig, Mode, ModelInput, ModelOutput};
 use moelt_optim::{AdamW, Optimizer, Schedule, WeightAverage};
 use moelt_schema::{
     ControlGradients, EditLog, Flops, LayerSums, Layout, LoopState, OptimConfig, RunConfig, Stream, Streams,
@@ -160,7 +160,7 @@ impl TrainState {
         self.let_in(config.control.opening);
         let input = model_input(batch);
         let output = self.train_forward(&input);
-        let Objective { objective, loss, balance } = Objective::of(&output, batch, config);
+        let Objective { objective, loss, aux } = Objective::of(&output, batch, config);
         let mut gradients = self.trainable.gradients(objective);
         let asked = live(&self, &output.routing, loss);
         // With the same noise, as the first pass has been gone back through.
@@ -179,7 +179,7 @@ impl TrainState {
         let lr = schedule(config, total).at(self.step + 1);
         self.step += 1;
         self.trainable = self.trainable.step(&gradients, lr, self.step);
-        self.add_to_window(&report, balance, joint);
+        self.add_to_window(&report, &aux, joint);
         (self, report)
     }
 
@@ -189,12 +189,14 @@ impl TrainState {
         self.model().forward(input, Mode::Train(&mut rng))
     }
 
-    fn add_to_window(&mut self, report: &StepReport, balance: f64, joint: Option<ControlGradients>) {
+    fn add_to_window(&mut self, report: &StepReport, aux: &AuxLosses, joint: Option<ControlGradients>) {
         let LoopState { window, decision_window, .. } = &mut self.progress;
         window.steps += 1;
         window.loss += report.loss;
         window.grad_norm += report.grad_norm;
-        window.load_balancing_loss += balance;
+        window.load_balancing_loss += value(&aux.load_balancing);
+        window.diversity_loss += value(&aux.diversity);
+        window.simplicity_loss += value(&aux.simplicity);
         if let Some(joint) = joint {
             window.control.get_or_insert_default().add(&joint);
         }
@@ -211,8 +213,8 @@ struct Objective {
     objective: Tensor<1>,
     /// Mean cross entropy, nats.
     loss: f64,
-    /// Auxiliary loss, unweighted.
-    balance: f64,
+    /// Auxiliary losses, unweighted.
+    aux: AuxLosses,
 }
 
 impl Objective {
@@ -222,14 +224,11 @@ impl Objective {
         let labels = Tensor::<1, Int>::from_data(TensorData::new(labels, [batch.batch]), &device);
         let task = CrossEntropyLossConfig::new().init(&device).forward(output.logits.clone(), labels);
         let loss = scalar(&task);
-        match &output.load_balancing_loss {
-            Some(aux) => {
-                let balance = scalar(aux);
-                let objective = task + aux.clone() * config.train.load_balancing_coef;
-                Self { objective, loss, balance }
-            }
-            None => Self { objective: task, loss, balance: 0.0 },
-        }
+        let objective = match &output.aux_loss {
+            Some(aux) => task + aux.clone() * config.train.load_balancing_coef,
+            None => task,
+        };
+        Self { objective, loss, aux: output.aux_losses.clone() }
     }
 }
 
@@ -256,6 +255,11 @@ fn add_sums(window: &mut Vec<LayerSums>, batch: &[LayerSums]) {
     } else {
         window.iter_mut().zip(batch).for_each(|(sums, batch)| sums.add(batch));
     }
+}
+
+/// A loss as a number; 0 where there is none.
+fn value(loss: &Option<Tensor<1>>) -> f64 {
+    loss.as_ref().map_or(0.0, scalar)
 }
 
 fn scalar(x: &Tensor<1>) -> f64 {
