@@ -3,7 +3,7 @@
 //!
 //! `cargo bench -p moelt-bench` prints both times.
 
-use std::{collections::BTreeMap, hint::black_box, time::Duration};
+use std::{hint::black_box, time::Duration};
 
 use burn::{
     nn::loss::CrossEntropyLossConfig,
@@ -11,75 +11,57 @@ use burn::{
 };
 use criterion::{Criterion, criterion_group, criterion_main};
 use moelt_model::{Classifier, ClassifierConfig, Mode, ModelInput};
-use moelt_optim::{AdamW, Optimizer, ParamGroup, WeightAverage, take_gradients};
-use moelt_schema::{
-    CheckedPlan, Edit, Evidence, ExpertId, ExpertInit, LayerId, LayerKind, Layout, Limits, ModelConfig,
-    OptimConfig, Plan, Streams,
-};
-use moelt_surgery::apply;
+use moelt_optim::{AdamW, Optimizer};
+use moelt_schema::{CheckedPlan, LayerKind, Layout, ModelConfig, OptimConfig, Plan, Streams};
+use moelt_surgery::{Trainable, apply};
 use moelt_train::param_groups;
 
 const ROWS: usize = 16_000;
 const BATCH: usize = 128;
 const TOKENS: usize = 20;
 
-/// Everything that a step changes.
-struct Run {
-    model: Classifier,
-    optimizer: Optimizer,
-    average: WeightAverage,
-    groups: BTreeMap<String, ParamGroup>,
-}
-
 fn layout() -> Layout {
     Layout::uniform(1, LayerKind::Moe { top_k: 2 }, 8)
 }
 
-fn run() -> Run {
+fn run() -> Trainable<Classifier> {
     let model = ModelConfig { d_model: 128, d_ff: 256, n_experts: 8, top_k: 2, ..ModelConfig::default() };
     let config = ClassifierConfig { model, layout: layout(), n_rows: ROWS, n_classes: 2 };
     let model = config.init(&Streams::new(1), &Device::flex().autodiff());
-    let groups = param_groups(&model, &OptimConfig::default());
-    let average = WeightAverage::new(&model, 0.999, 10, |path| groups[path].row_axis);
-    Run { model, optimizer: Optimizer::new(AdamW::default(), 1.0), average, groups }
+    let groups = param_groups(&OptimConfig::default());
+    let optimizer = Optimizer::new(AdamW::default(), groups).with_clip_norm(1.0);
+    Trainable::new(model, optimizer).with_average(0.999, 10)
 }
 
-fn step(mut run: Run) -> Run {
+fn step(run: Trainable<Classifier>) -> Trainable<Classifier> {
     let rows: Vec<u32> = (0..BATCH * TOKENS).map(|i| (i * 7919 % ROWS) as u32).collect();
     let input = ModelInput::new(&rows, TOKENS, 1, &[TOKENS; BATCH]);
-    let output = run.model.forward(&input, Mode::Eval);
+    let output = run.module.forward(&input, Mode::Eval);
     let labels: Vec<i64> = (0..BATCH as i64).map(|i| i % 2).collect();
     let device = output.logits.device();
     let labels = Tensor::<1, Int>::from_data(TensorData::new(labels, [BATCH]), &device);
     let loss = CrossEntropyLossConfig::new().init(&device).forward(output.logits, labels);
-    let gradients = take_gradients(&run.model, loss.backward());
-    run.model = run.optimizer.step(run.model, &gradients, 1e-3, 1.0, |path| run.groups[path]);
-    run
+    let gradients = run.gradients(loss);
+    // The average is left out: it takes in every tenth step only.
+    run.step(&gradients, 1e-3, 11)
 }
 
 /// One expert goes, one comes.
 fn plan() -> CheckedPlan {
-    let layer = LayerId(0);
-    let copy = ExpertInit::Copy { parent: ExpertId(0), noise: 0.1 };
-    let edits =
-        vec![Edit::Grow { layer, new: ExpertId(8), init: copy }, Edit::Prune { layer, expert: ExpertId(3) }];
-    let plan = Plan { step: 3, edits, reason: "bench".into(), evidence: Evidence::default() };
-    plan.check(&layout(), &Limits::default()).expect("ids are those of the layout")
+    let draft = Plan::new(3).copy_expert(0, 0.1).prune(3);
+    draft.check(&layout(), 1..).expect("ids are those of the layout")
 }
 
 fn bench(criterion: &mut Criterion) {
     let mut run = step(step(step(run())));
-    let (plan, streams) = (plan(), Streams::new(1));
+    let plan = plan();
     let mut group = criterion.benchmark_group("reference size");
     group.sample_size(20).measurement_time(Duration::from_secs(5));
     let mut trained = Some(run);
     group.bench_function("train step", |bencher| bencher.iter(|| trained = trained.take().map(step)));
     run = trained.expect("every step gives a run back");
     group.bench_function("edit", |bencher| {
-        bencher.iter(|| {
-            let average = Some(&run.average);
-            black_box(apply(&plan, &run.model, &run.optimizer, average, &streams).expect("the plan fits"))
-        });
+        bencher.iter(|| black_box(apply(&run, &plan, 1).expect("the plan fits")));
     });
     group.finish();
 }

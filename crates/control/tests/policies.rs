@@ -177,7 +177,7 @@ fn after(decision: &Decision, step: u64, layout: Layout, config: &ControlConfig)
         assert!(config.edits.warmup < progress && progress <= config.edits.until, "edits at step {step}");
     }
     let plan = Plan { step, edits, reason: decision.reason.clone(), evidence: decision.evidence.clone() };
-    let checked = plan.check(&layout, &config.edits.limits()).unwrap_or_else(|e| panic!("{e}: {decision:?}"));
+    let checked = plan.check(&layout, config.edits.limits()).unwrap_or_else(|e| panic!("{e}: {decision:?}"));
     checked.after().clone()
 }
 

@@ -401,7 +401,7 @@ pub(crate) mod tests {
             let (layer, new, init) = (LayerId(0), layout.next_id(), ExpertInit::Fresh);
             let edits_now = vec![Edit::Grow { layer, new, init }];
             let plan = Plan { step, edits: edits_now, reason: "test".into(), evidence: Evidence::default() };
-            let plan = plan.check(&layout, &Limits::default()).unwrap();
+            let plan = plan.check(&layout, Limits::default()).unwrap();
             layout = plan.after().clone();
             edits.push(&plan);
         }

@@ -2,28 +2,14 @@
 //! routers there are, and the offsets on router logits.
 
 use burn::tensor::Tensor;
-use moelt_schema::{ExpertAxes, ExpertAxis, ExpertRole, LayerId, Layout, RowInit};
+use moelt_schema::{ExpertAxes, ExpertAxis, LayerId, Layout};
 
-use crate::{
-    Classifier, MoeLayer,
-    host::to_host,
-    init::ExpertPart::{BIn, BOut, Router, WIn, WOut},
-};
+use crate::{Classifier, Router, TopKRouter, host::to_host};
 
 impl ExpertAxes for Classifier {
     fn expert_axes(&self) -> Vec<ExpertAxis> {
-        let of_layer = |(index, layer): (usize, &MoeLayer)| {
-            let axes = layer_axes(layer).into_iter();
-            axes.map(move |(name, hidden, role, init)| ExpertAxis {
-                param: format!("layers.{index}.{name}"),
-                layer: LayerId(index as u32),
-                axis: 0,
-                hidden,
-                role,
-                init,
-            })
-        };
-        self.layers.iter().enumerate().flat_map(of_layer).collect()
+        let layers = (0..).map(LayerId).zip(&self.layers);
+        layers.flat_map(|(id, layer)| layer.expert_axes(&format!("layers.{}", id.0), id)).collect()
     }
 
     fn with_parts_of(mut self, layout: &Layout) -> Self {
@@ -35,30 +21,6 @@ impl ExpertAxes for Classifier {
     }
 }
 
-/// Path below the layer, axis of the hidden units, role, and how a new row is drawn.
-type LayerAxis = (&'static str, Option<usize>, ExpertRole, RowInit);
-
-fn layer_axes(layer: &MoeLayer) -> Vec<LayerAxis> {
-    let [_, d_model, d_ff] = layer.experts.w_in.dims();
-    let (weight, zeros) = (Router.init(d_model), RowInit::Zeros);
-    let mut axes = Vec::new();
-    if layer.router.is_some() {
-        axes.push(("router.weight", None, ExpertRole::Router, weight));
-        axes.push(("router.offset", None, ExpertRole::Offset, zeros));
-    }
-    if layer.top_any.is_some() {
-        axes.push(("top_any.weight", None, ExpertRole::Router, weight));
-        axes.push(("top_any.threshold", None, ExpertRole::Other, zeros));
-    }
-    axes.extend([
-        ("experts.w_in", Some(2), ExpertRole::Input, WIn.init(d_model)),
-        ("experts.b_in", Some(1), ExpertRole::Input, BIn.init(d_model)),
-        ("experts.w_out", Some(1), ExpertRole::Output, WOut.init(d_ff)),
-        ("experts.b_out", None, ExpertRole::Output, BOut.init(d_ff)),
-    ]);
-    axes
-}
-
 impl Classifier {
     /// The offsets on the router logits of a layer, in router order; empty without a top-k router.
     ///
@@ -68,8 +30,10 @@ impl Classifier {
     /// # Panics
     /// When there is no such layer.
     pub fn offsets(&self, layer: LayerId) -> Vec<f32> {
-        let router = self.layers[layer.0 as usize].router.as_ref();
-        router.map(|router| to_host(router.offset.val())).unwrap_or_default()
+        match &self.layers[layer.0 as usize].router {
+            Some(Router::TopK(TopKRouter { offset, .. })) => to_host(offset.val()),
+            Some(Router::TopAny(_)) | None => Vec::new(),
+        }
     }
 
     /// The classifier with these offsets in a layer.
@@ -80,11 +44,14 @@ impl Classifier {
     /// # Panics
     /// When there is no such layer, or the length is another.
     pub fn with_offsets(mut self, layer: LayerId, offsets: &[f32]) -> Self {
-        let router = &mut self.layers[layer.0 as usize].router;
-        let n_experts = router.as_ref().map_or(0, |router| router.offset.dims()[0]);
+        let offset = match &mut self.layers[layer.0 as usize].router {
+            Some(Router::TopK(TopKRouter { offset, .. })) => Some(offset),
+            Some(Router::TopAny(_)) | None => None,
+        };
+        let n_experts = offset.as_ref().map_or(0, |offset| offset.dims()[0]);
         assert_eq!(offsets.len(), n_experts, "offsets of layer {} must be [{n_experts}]", layer.0);
-        if let Some(router) = router {
-            router.offset = router.offset.clone().map(|old| Tensor::from_data(offsets, &old.device()));
+        if let Some(offset) = offset {
+            *offset = offset.clone().map(|old| Tensor::from_data(offsets, &old.device()));
         }
         self
     }

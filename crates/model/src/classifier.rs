@@ -5,12 +5,14 @@ use burn::{
     nn::{LayerNorm, LayerNormConfig, Linear},
     tensor::{Device, Tensor},
 };
-use moelt_schema::{Flops, LayerId, LayerSums, Layout, ModelConfig, Pooling, Streams, Unit, uniform};
+use moelt_schema::{
+    Flops, LayerId, LayerLayout, LayerSums, Layout, ModelConfig, Pooling, Streams, Unit, uniform,
+};
 
 use crate::{
-    LayerRouting, Mode, ModelInput, MoeLayer, MoeLayerConfig, TokenConv, TokenEmbedding,
+    AuxLosses, Mode, ModelInput, MoeLayer, MoeLayerConfig, Router, TokenConv, TokenEmbedding,
     init::{SharedPart, param, shared_rng},
-    moe::normalise,
+    layer::normalise,
     pool,
 };
 
@@ -55,9 +57,11 @@ pub(crate) struct Rates {
 pub struct ModelOutput {
     /// `[batch, n_classes]`
     pub logits: Tensor<2>,
-    /// Mean unweighted load-balancing loss over MoE layers, `[1]`; none in a dense model. A layer with
-    /// top-any routing gives its diversity and simplicity loss in its place.
-    pub load_balancing_loss: Option<Tensor<1>>,
+    /// Each auxiliary loss, unweighted, averaged over the layers that have it.
+    pub aux_losses: AuxLosses,
+    /// The sum of a layer's auxiliary losses, averaged over MoE layers, `[1]`: what is trained on, times a coefficient.
+    /// None in a dense model.
+    pub aux_loss: Option<Tensor<1>>,
     /// Routing sums of each MoE layer; padding is never counted.
     pub routing: Vec<LayerSums>,
     /// Live router probabilities of each layer with top-k routing, `[rows, n_experts]`.
@@ -66,18 +70,24 @@ pub struct ModelOutput {
     pub flops: Flops,
 }
 
+/// What the expert layers give back beside their rows, layer by layer.
+#[derive(Default)]
+struct LayerOutputs {
+    aux_losses: Vec<AuxLosses>,
+    routing: Vec<LayerSums>,
+    router_probs: Vec<(LayerId, Tensor<2>)>,
+    flops: Flops,
+}
+
 impl ClassifierConfig {
     /// A network with initial weights.
     pub fn init(&self, streams: &Streams, device: &Device) -> Classifier {
         let model = &self.model;
         let (width, layer_width) = (model.pooled_width(), model.row_width());
-        let layer = |(index, layout): (usize, &moelt_schema::LayerLayout)| {
-            let sizes = MoeLayerConfig {
-                d_model: layer_width,
-                d_ff: model.expert_width(),
-                layer_norm: model.layer_norm,
-            };
-            MoeLayer::new(LayerId(index as u32), layout, &sizes, streams, device)
+        let layer = |(index, layout): (u32, &LayerLayout)| {
+            let config = MoeLayerConfig::new(layer_width, model.expert_width());
+            let config = config.with_layer_norm(model.layer_norm).with_layer(index);
+            config.init_with(layout, streams, device)
         };
         let norm = |width| model.layer_norm.then(|| LayerNormConfig::new(width).init(device));
         Classifier {
@@ -85,7 +95,7 @@ impl ClassifierConfig {
             input_norm: norm(model.d_model),
             conv: (model.conv_width > 0)
                 .then(|| TokenConv::new(model.conv_width, model.d_model, streams, device)),
-            layers: self.layout.layers().iter().enumerate().map(layer).collect(),
+            layers: (0..).zip(self.layout.layers()).map(layer).collect(),
             output_norm: norm(width),
             head: linear(width, self.n_classes, streams, device),
             rates: Rates {
@@ -109,27 +119,33 @@ fn linear(d_input: usize, d_output: usize, streams: &Streams, device: &Device) -
 }
 
 impl Classifier {
+    /// What the network says of a batch.
+    ///
     /// # Shapes
     /// - logits: `[input.batch(), n_classes]`
+    ///
+    /// # Panics
+    /// When a token has a row that is not in the embedding table.
     pub fn forward(&self, input: &ModelInput, mut mode: Mode<'_>) -> ModelOutput {
         let x = self.encode(input, &mut mode);
-        let (x, routing, flops) = match self.rates.unit {
+        let pooled = |x| pool(x, input.lengths(), self.rates.pooling);
+        let (x, layers) = match self.rates.unit {
             Unit::Token => {
-                let (x, routing, flops) = self.expert_layers(x);
-                (pool(x, input.lengths(), self.rates.pooling), routing, flops)
+                let (x, layers) = self.expert_layers(x);
+                (pooled(x), layers)
             }
-            Unit::Sequence => self.expert_layers(pool(x, input.lengths(), self.rates.pooling)),
+            Unit::Sequence => self.expert_layers(pooled(x)),
         };
         let x = mode.dropout(normalise(&self.output_norm, x), self.rates.output_dropout);
-        let (mut losses, mut sums, mut router_probs) = (Vec::new(), Vec::new(), Vec::new());
-        for (layer, routing) in routing {
-            losses.push(routing.aux_loss);
-            sums.push(routing.sums);
-            router_probs.extend(routing.router_probs.map(|probs| (layer, probs)));
+        let totals: Vec<Tensor<1>> = layers.aux_losses.iter().filter_map(AuxLosses::total).collect();
+        ModelOutput {
+            logits: self.head.forward(x),
+            aux_loss: (!totals.is_empty()).then(|| Tensor::cat(totals, 0).mean()),
+            aux_losses: AuxLosses::mean(&layers.aux_losses),
+            routing: layers.routing,
+            router_probs: layers.router_probs,
+            flops: layers.flops + self.shared_flops(input),
         }
-        let load_balancing_loss = (!losses.is_empty()).then(|| Tensor::cat(losses, 0).mean());
-        let (logits, flops) = (self.head.forward(x), flops + self.shared_flops(input));
-        ModelOutput { logits, load_balancing_loss, routing: sums, router_probs, flops }
     }
 
     /// Tokens in context, `[n_tokens, d_model]`.
@@ -142,28 +158,33 @@ impl Classifier {
         }
     }
 
-    fn expert_layers(&self, mut x: Tensor<2>) -> (Tensor<2>, Vec<(LayerId, LayerRouting)>, Flops) {
-        let (mut routing, mut flops) = (Vec::new(), Flops::default());
+    fn expert_layers(&self, mut x: Tensor<2>) -> (Tensor<2>, LayerOutputs) {
+        let mut outputs = LayerOutputs::default();
         for (id, layer) in (0..).map(LayerId).zip(&self.layers) {
-            let out = layer.forward(x);
-            x = out.x;
-            flops += out.flops;
-            routing.extend(out.routing.map(|routing| (id, routing)));
+            let output = layer.forward(x);
+            x = output.x;
+            outputs.aux_losses.push(output.aux_losses);
+            outputs.routing.extend(output.routing);
+            outputs.router_probs.extend(output.router_probs.map(|probs| (id, probs)));
+            outputs.flops += output.flops;
         }
-        (x, routing, flops)
+        (x, outputs)
     }
 
     /// Values that are trained: every parameter but the router offsets.
     pub fn n_params(&self) -> usize {
-        let routers = self.layers.iter().filter_map(|layer| layer.router.as_ref());
-        self.num_params() - routers.map(|router| router.offset.num_params()).sum::<usize>()
+        let offsets = |layer: &MoeLayer| match &layer.router {
+            Some(Router::TopK(router)) => router.offset.num_params(),
+            Some(Router::TopAny(_)) | None => 0,
+        };
+        self.num_params() - self.layers.iter().map(offsets).sum::<usize>()
     }
 
     /// Trained values that take part in the arithmetic for one row: everything but the embedding table (a
     /// look-up) and the experts that the row is not sent to. With top-any routing a row may be sent to
     /// every expert.
     pub fn n_active_params(&self, layout: &Layout) -> usize {
-        let idle = |(layer, layout): (&MoeLayer, &moelt_schema::LayerLayout)| {
+        let idle = |(layer, layout): (&MoeLayer, &LayerLayout)| {
             let n_experts = layout.n_experts();
             layer.experts.num_params() / n_experts * (n_experts - layout.effective_top_k())
         };

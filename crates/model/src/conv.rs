@@ -37,6 +37,8 @@ impl TokenConv {
         }
     }
 
+    /// Every token with what it finds in its window.
+    ///
     /// # Shapes
     /// - x: `[n_tokens, d_model]`, sequences of `lengths` tokens end to end
     /// - output: the same
@@ -45,6 +47,7 @@ impl TokenConv {
         let weight = self.weight.val();
         let [fan_in, _] = weight.dims();
         assert_shape!(weight, [fan_in, d_model]);
+        assert_eq!(n_tokens, lengths.iter().sum::<usize>(), "tokens do not add up to the lengths");
         let device = x.device();
         let padded = Tensor::cat(vec![x.clone(), Tensor::zeros([1, d_model], &device)], 0);
         let windows = padded.select(0, indices(&window_tokens(lengths, fan_in / d_model), &device));

@@ -15,7 +15,7 @@
 
 use moelt_schema::{Flops, Unit};
 
-use crate::{Classifier, Experts, ModelInput, MoeLayer};
+use crate::{Classifier, Experts, ModelInput, MoeLayer, Router};
 
 /// Rows that experts compute, each counted once for each expert that computes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,15 +44,16 @@ impl MoeLayer {
 
     /// Multiplications of the router for one row; none in a dense layer.
     fn router_products(&self) -> u64 {
-        let top_k = self.router.as_ref().map(|router| router.weight.dims());
-        let top_any = self.top_any.as_ref().map(|router| router.weight.dims());
-        top_k.or(top_any).map_or(0, |shape| product(&shape))
+        self.router.as_ref().map_or(0, |router| product(&router.weight().dims()))
     }
 
     /// The most experts that a row may need: those it is sent to, with top-any routing all.
     fn experts_per_row(&self) -> usize {
         let [n_experts, ..] = self.experts.w_in.dims();
-        self.router.as_ref().map_or(n_experts, |router| router.top_k.min(n_experts))
+        match &self.router {
+            Some(Router::TopK(router)) => router.top_k.min(n_experts),
+            Some(Router::TopAny(_)) | None => n_experts,
+        }
     }
 }
 

@@ -59,19 +59,15 @@ impl ExpertPart {
     }
 }
 
-/// Rows of `n` values, one for each expert, end to end.
+/// Rows of `n` values of a part, one for each expert, end to end.
 pub(crate) fn expert_rows(
-    init: RowInit,
+    part: ExpertPart,
+    fan_in: usize,
     n: usize,
     layer: LayerId,
     experts: &[ExpertId],
     streams: &Streams,
 ) -> Vec<f32> {
-    let row = |id: &ExpertId| match init {
-        RowInit::Zeros => vec![0.0; n],
-        RowInit::Uniform { fan_in, stream } => {
-            uniform(fan_in, n, &mut streams.expert(Stream::InitExpert, layer, *id, stream))
-        }
-    };
-    experts.iter().flat_map(row).collect()
+    let rng = |id: &ExpertId| streams.expert(Stream::InitExpert, layer, *id, part as u8);
+    experts.iter().flat_map(|id| uniform(fan_in, n, &mut rng(id))).collect()
 }

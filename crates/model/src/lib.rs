@@ -4,39 +4,57 @@
 //! or pooling before the expert layers when sequences are routed. Everything up to pooling works on
 //! the real tokens of a batch, laid end to end: padding does not exist where it could be routed,
 //! counted or normalised.
+//!
+//! Experts come and go while a model trains. So the number of experts is a size of tensors and nothing else: no field
+//! holds it, one parameter per kind has all experts on its first axis, and an edit is a change of rows. A forward pass
+//! keeps nothing either. Losses and routing sums are what it returns.
+//!
+//! [`MoeLayer`] knows nothing of texts and can be part of any Burn module:
+//!
+//! ```
+//! use burn::{module::Module, nn::{Linear, LinearConfig}, tensor::{Device, Tensor}};
+//! use moelt_model::{MoeLayer, MoeLayerConfig, MoeOutput};
+//!
+//! #[derive(Module, Debug)]
+//! struct Net {
+//!     moe: MoeLayer,
+//!     head: Linear,
+//! }
+//!
+//! let device = Device::flex();
+//! let net = Net {
+//!     moe: MoeLayerConfig::new(8, 16).with_n_experts(4).init(&device),
+//!     head: LinearConfig::new(8, 2).init(&device),
+//! };
+//! let MoeOutput { x, aux_losses, routing, .. } = net.moe.forward(Tensor::ones([5, 8], &device));
+//! assert_eq!(net.head.forward(x).dims(), [5, 2]);
+//! assert_eq!(routing.unwrap().tokens.iter().sum::<f64>(), 10.0, "five rows, two experts each");
+//! assert!(aux_losses.total().unwrap().into_scalar::<f32>() > 0.0);
+//! ```
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
-mod activation;
 mod axes;
 mod classifier;
 mod conv;
-mod dispatch;
 mod embedding;
-mod experts;
 mod flops;
 mod host;
 mod init;
 mod input;
-mod losses;
-mod mixture;
+mod layer;
 mod mode;
-mod moe;
 mod pooling;
-mod router;
 mod sizes;
-mod top_any;
 
-pub use activation::Activation;
 pub use classifier::{Classifier, ClassifierConfig, ModelOutput};
 pub use conv::TokenConv;
-pub use dispatch::Dispatch;
 pub use embedding::TokenEmbedding;
-pub use experts::Experts;
 pub use input::ModelInput;
-pub use losses::{diversity_and_simplicity_loss, load_balancing_loss, mean_entropy, routing_entropy};
+pub use layer::{
+    AuxLosses, Dispatch, Experts, MoeLayer, MoeLayerConfig, MoeOutput, RoutedTopAny, RoutedTopK, Router,
+    TopAnyDispatch, TopAnyRouter, TopKRouter, diversity_loss, load_balancing_loss, mean_entropy,
+    routing_entropy, simplicity_loss,
+};
 pub use mode::Mode;
-pub use moe::{LayerRouting, MoeLayer, MoeLayerConfig, MoeOutput};
 pub use pooling::pool;
-pub use router::{Routed, Router};
-pub use top_any::{RoutedAny, TopAnyRouter};

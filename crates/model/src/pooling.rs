@@ -5,6 +5,8 @@ use moelt_schema::Pooling;
 
 use crate::host::indices;
 
+/// One vector per sequence.
+///
 /// # Shapes
 /// - x: `[n_tokens, d_model]`, sequences of `lengths` tokens end to end
 /// - output: `[lengths.len(), pooling.width(d_model)]`

@@ -63,7 +63,7 @@ fn layer_parameters(
     let router = match layer.kind {
         LayerKind::Dense => None,
         LayerKind::Moe { .. } => Some([("router.weight", vec![n, width]), ("router.offset", vec![n])]),
-        LayerKind::TopAny => Some([("top_any.weight", vec![n, width]), ("top_any.threshold", vec![n])]),
+        LayerKind::TopAny => Some([("router.weight", vec![n, width]), ("router.threshold", vec![n])]),
     };
     let experts = [
         ("experts.w_in", vec![n, width, d_ff]),

@@ -44,8 +44,8 @@ fn the_axes_of_a_layer() {
     assert_first_axes(&axes, &expected);
     assert!(axes[6..].iter().all(|axis| axis.layer == LayerId(1) && axis.param.starts_with("layers.1.")));
     let top_any = [
-        ("top_any.weight", None, ExpertRole::Router, uniform(5, 4)),
-        ("top_any.threshold", None, ExpertRole::Other, RowInit::Zeros),
+        ("router.weight", None, ExpertRole::Router, uniform(5, 4)),
+        ("router.threshold", None, ExpertRole::Other, RowInit::Zeros),
     ];
     assert_first_axes(&model(LayerKindConfig::TopAny, &Device::flex()).expert_axes(), &top_any);
 }
@@ -65,6 +65,7 @@ fn a_row_drawn_as_its_axis_says_is_the_models_own_initial_row() {
             for (row, expert) in values.chunks_exact(n).zip(experts) {
                 let drawn = match axis.init {
                     RowInit::Zeros => vec![0.0; n],
+                    RowInit::ByShape => panic!("{} says how it is drawn", axis.param),
                     RowInit::Uniform { fan_in, stream } => {
                         let streams = Streams::new(3);
                         let mut rng = streams.expert(Stream::InitExpert, axis.layer, *expert, stream);
@@ -95,11 +96,11 @@ fn a_dense_model_gets_routers_and_loses_them_again() {
     let device = Device::flex().autodiff();
     let dense = model(LayerKindConfig::Dense, &device);
     let before = params(&dense, None);
-    for (kind, router) in [(LayerKind::Moe { top_k: 2 }, "router"), (LayerKind::TopAny, "top_any")] {
+    for kind in [LayerKind::Moe { top_k: 2 }, LayerKind::TopAny] {
         // Surgery has not moved rows yet: there is one expert, whatever the layout says.
         let routed = dense.clone().with_parts_of(&Layout::uniform(2, kind, 4));
         let axes = routed.expert_axes();
-        assert_eq!(axis_paths(&axes)[0], format!("layers.0.{router}.weight"));
+        assert_eq!(axis_paths(&axes)[0], "layers.0.router.weight");
         assert_eq!(params(&routed, None)[&axes[0].param].shape, [1, 5]);
         assert_eq!(routed.forward(&input(), Mode::Eval).routing.len(), 2);
         let back = routed.with_parts_of(&Layout::uniform(2, LayerKind::Dense, 1));

@@ -8,10 +8,11 @@ use burn::{
     nn::loss::CrossEntropyLossConfig,
     tensor::{Device, Int, Tensor},
 };
-use moelt_model::{Classifier, ClassifierConfig, Mode, ModelInput, MoeLayer, MoeLayerConfig};
+use moelt_model::{
+    AuxLosses, Classifier, ClassifierConfig, Mode, ModelInput, MoeLayer, MoeLayerConfig, Router,
+};
 use moelt_schema::{
-    LayerId, LayerKind, LayerKindConfig, LayerSums, Layout, ModelConfig, Pooling, RoutingStats, Stream,
-    Streams, Unit,
+    LayerKind, LayerKindConfig, LayerSums, ModelConfig, Pooling, RoutingStats, Stream, Streams, Unit,
 };
 use rand::{Rng, RngExt};
 
@@ -108,7 +109,7 @@ fn a_batch_padded_further_is_the_same_batch() {
             assert!(largest(a) > 0.1, "logits too small to compare: {a:?}");
             assert_relative(a, b, 1e-6);
         }
-        let balance = [tight.load_balancing_loss, loose.load_balancing_loss].map(|x| values(x.unwrap()));
+        let balance = [tight.aux_loss, loose.aux_loss].map(|x| values(x.unwrap()));
         assert_relative(&balance[0], &balance[1], 1e-6);
         assert_same_stats(
             &RoutingStats::from_sums(&tight.routing[0]),
@@ -156,9 +157,9 @@ fn permuting_experts_with_their_router_rows_changes_nothing() {
         let x = random([20, 8], &device);
         let (a, b) = (layer.forward(x.clone()), permuted.forward(x));
         assert_close(&values(a.x), &values(b.x), 1e-6);
+        let total = |losses: AuxLosses| values(losses.total().unwrap());
+        assert_close(&total(a.aux_losses), &total(b.aux_losses), 1e-6);
         let (a, b) = (a.routing.unwrap(), b.routing.unwrap());
-        let ((loss_a, a), (loss_b, b)) = ((a.aux_loss, a.sums), (b.aux_loss, b.sums));
-        assert_close(&values(loss_a), &values(loss_b), 1e-6);
         for (new, old) in order.iter().enumerate() {
             let old = *old as usize;
             assert_eq!(b.tokens[new], a.tokens[old]);
@@ -171,19 +172,15 @@ fn permuting_experts_with_their_router_rows_changes_nothing() {
 }
 
 fn layer(kind: LayerKind, n_experts: usize, device: &Device) -> MoeLayer {
-    let layout = Layout::uniform(1, kind, n_experts);
-    let sizes = MoeLayerConfig { d_model: 8, d_ff: 6, layer_norm: true };
-    MoeLayer::new(LayerId(0), &layout.layers()[0], &sizes, &Streams::new(1), device)
+    MoeLayerConfig::new(8, 6).with_n_experts(n_experts).with_kind(kind).with_seed(1).init(device)
 }
 
 /// Router offsets and thresholds that differ between experts, so that order could matter.
 fn uneven(mut layer: MoeLayer, device: &Device) -> MoeLayer {
     let values = || Param::from_data([0.3, -0.2, 0.1, 0.2], device);
-    if let Some(router) = &mut layer.router {
-        router.offset = values();
-    }
-    if let Some(router) = &mut layer.top_any {
-        router.threshold = values();
+    match layer.router.as_mut().unwrap() {
+        Router::TopK(router) => router.offset = values(),
+        Router::TopAny(router) => router.threshold = values(),
     }
     layer
 }
@@ -193,13 +190,15 @@ fn permute(mut layer: MoeLayer, order: &[i64], device: &Device) -> MoeLayer {
         *param = param.clone().map(|tensor| tensor.select(0, order.clone()));
     }
     let order = Tensor::<1, Int>::from_data(order, device);
-    if let Some(router) = &mut layer.router {
-        select(&mut router.weight, &order);
-        select(&mut router.offset, &order);
-    }
-    if let Some(router) = &mut layer.top_any {
-        select(&mut router.weight, &order);
-        select(&mut router.threshold, &order);
+    match layer.router.as_mut().unwrap() {
+        Router::TopK(router) => {
+            select(&mut router.weight, &order);
+            select(&mut router.offset, &order);
+        }
+        Router::TopAny(router) => {
+            select(&mut router.weight, &order);
+            select(&mut router.threshold, &order);
+        }
     }
     select(&mut layer.experts.w_in, &order);
     select(&mut layer.experts.b_in, &order);
@@ -222,7 +221,7 @@ fn the_router_learns_from_the_task_loss_alone() {
         let y = layer.forward(random([20, 8], &device)).x;
         let labels = Tensor::<1, Int>::from_data([0i64, 1, 2, 3].repeat(5).as_slice(), &device);
         let loss = CrossEntropyLossConfig::new().init(&device).forward(y, labels);
-        let gradient = layer.router.unwrap().weight.val().grad(&loss.backward()).unwrap();
+        let gradient = layer.router.unwrap().weight().val().grad(&loss.backward()).unwrap();
         let largest = values(gradient.abs()).into_iter().fold(0.0, f32::max);
         assert!(largest > 1e-4, "top-{top_k}: {largest}");
     }
@@ -231,17 +230,16 @@ fn the_router_learns_from_the_task_loss_alone() {
 #[test]
 fn an_expert_without_a_token_has_a_gradient_of_exactly_zero() {
     let device = Device::flex().autodiff();
-    let layout = Layout::uniform(1, LayerKind::Moe { top_k: 1 }, 3);
-    let sizes = MoeLayerConfig { d_model: 8, d_ff: 6, layer_norm: false };
-    let mut layer = MoeLayer::new(LayerId(0), &layout.layers()[0], &sizes, &Streams::new(1), &device);
+    let config = MoeLayerConfig::new(8, 6).with_n_experts(3).with_kind(LayerKind::Moe { top_k: 1 });
+    let mut layer = config.with_layer_norm(false).with_seed(1).init(&device);
     // Expert 2's router row makes it the worst for every row of ones.
-    let router = layer.router.as_mut().unwrap();
+    let Some(Router::TopK(router)) = &mut layer.router else { panic!("another router than was asked for") };
     router.weight = router.weight.clone().map(|w| {
         let worst = Tensor::<2>::full([1, 8], -9.0, &device);
         Tensor::cat(vec![w.narrow(0, 0, 2), worst], 0).detach().require_grad()
     });
     let output = layer.forward(Tensor::ones([5, 8], &device));
-    assert_eq!(output.routing.unwrap().sums.tokens[2], 0.0);
+    assert_eq!(output.routing.unwrap().tokens[2], 0.0);
     let gradients = output.x.sum().backward();
     let w_in = values(layer.experts.w_in.val().grad(&gradients).unwrap());
     let b_out = values(layer.experts.b_out.val().grad(&gradients).unwrap());
@@ -255,7 +253,7 @@ fn layers_of_different_size_share_what_they_have_in_common() {
     let [four, eight] = [4, 8].map(|n| layer(LayerKind::Moe { top_k: 2 }, n, &device));
     assert_eq!(values(four.experts.w_in.val()), values(eight.experts.w_in.val())[..4 * 48]);
     let (four, eight) = (four.router.unwrap(), eight.router.unwrap());
-    assert_eq!(values(four.weight.val()), values(eight.weight.val())[..4 * 8]);
+    assert_eq!(values(four.weight().val()), values(eight.weight().val())[..4 * 8]);
 }
 
 #[test]

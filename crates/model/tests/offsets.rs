@@ -43,7 +43,7 @@ fn offsets_move_the_routing_and_get_no_gradient() {
     assert_eq!(sums.tokens, [5.0, 5.0, 0.0, 0.0]);
     assert!(sums.mass[0] + sums.mass[1] > 4.9);
     assert_eq!(sums.unrouted.rows, 0.0);
-    let loss = output.logits.sum() + output.load_balancing_loss.unwrap();
+    let loss = output.logits.sum() + output.aux_loss.unwrap();
     let params = params(&model, Some(loss.backward()));
     let without = params.iter().filter(|(_, param)| !param.has_gradient);
     assert!(without.map(|(path, _)| path.as_str()).eq(OFFSETS));

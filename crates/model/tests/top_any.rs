@@ -6,23 +6,30 @@ use burn::{
     module::Param,
     tensor::{Device, Tensor, activation::sigmoid},
 };
-use moelt_model::{LayerRouting, MoeLayer, MoeLayerConfig};
-use moelt_schema::{LayerId, LayerKind, Layout, Streams};
+use moelt_model::{MoeLayer, MoeLayerConfig, Router, TopAnyRouter};
+use moelt_schema::LayerKind;
 
 /// What experts 0, 1 and 2 give for every row: they are their output biases.
 const OUTPUTS: [[f32; 2]; 3] = [[1.0, 0.0], [3.0, 4.0], [0.0, -2.0]];
 
 /// Directions (1, 0), (0, 1), (−1, 0), thresholds ½, 0, 0, no norm.
 fn layer(device: &Device) -> MoeLayer {
-    let layout = Layout::uniform(1, LayerKind::TopAny, 3);
-    let sizes = MoeLayerConfig { d_model: 2, d_ff: 1, layer_norm: false };
-    let mut layer = MoeLayer::new(LayerId(0), &layout.layers()[0], &sizes, &Streams::new(1), device);
-    let router = layer.top_any.as_mut().unwrap();
+    let config =
+        MoeLayerConfig::new(2, 1).with_n_experts(3).with_kind(LayerKind::TopAny).with_layer_norm(false);
+    let mut layer = config.init(device);
+    let router = router(&mut layer);
     router.weight = Param::from_data([[1.0, 0.0], [0.0, 2.0], [-3.0, 0.0]], device);
     router.threshold = Param::from_data([0.5, 0.0, 0.0], device);
     layer.experts.w_out = Param::from_tensor(Tensor::zeros([3, 1, 2], device));
     layer.experts.b_out = Param::from_data(OUTPUTS, device);
     layer
+}
+
+fn router(layer: &mut MoeLayer) -> &mut TopAnyRouter {
+    match layer.router.as_mut().unwrap() {
+        Router::TopAny(router) => router,
+        Router::TopK(_) => panic!("another router than was asked for"),
+    }
 }
 
 /// Cosines of row 0: 0.6, 0.8, −0.6; it passes experts 0 and 1. Of row 1: 0.28, −0.96, −0.28; it passes
@@ -47,9 +54,11 @@ fn hand_worked_output_and_sums() {
     let output = layer(&device).forward(rows(&device));
     // (3, 4) + ½ ((1, 0) + (3, 4)), and (7, −24) + (1, 0).
     assert_eq!(values(output.x), [5.0, 6.0, 8.0, -24.0]);
-    let LayerRouting { aux_loss: loss, sums, .. } = output.routing.unwrap();
-    // Diversity √2 (experts 0 and 2 are opposite), simplicity (1 + 2 + 3)/3.
-    assert!((loss.into_scalar::<f32>() - (2f32.sqrt() + 2.0)).abs() < 1e-6);
+    let (losses, sums) = (output.aux_losses, output.routing.unwrap());
+    // Experts 0 and 2 are opposite; norms are 1, 2 and 3.
+    assert!((losses.diversity.unwrap().into_scalar::<f32>() - 2f32.sqrt()).abs() < 1e-6);
+    assert!((losses.simplicity.unwrap().into_scalar::<f32>() - 2.0).abs() < 1e-6);
+    assert!(losses.load_balancing.is_none());
     assert_eq!((sums.rows, &sums.tokens), (2.0, &vec![2.0, 1.0, 0.0]));
     assert_eq!(sums.entropy, 2f64.ln());
     assert_eq!(sums.gate, [1.5, 0.5, 0.0]);
@@ -64,16 +73,16 @@ fn hand_worked_output_and_sums() {
 #[test]
 fn a_batch_whose_rows_all_pass_has_nothing_unrouted() {
     let device = Device::flex();
-    let sums = layer(&device).forward(rows(&device).narrow(0, 0, 1)).routing.unwrap().sums;
+    let sums = layer(&device).forward(rows(&device).narrow(0, 0, 1)).routing.unwrap();
     assert_eq!((sums.unrouted.rows, sums.unrouted.sum.len()), (0.0, 0));
 }
 
 #[test]
 fn gradients_go_straight_through_to_router_and_thresholds() {
     let device = Device::flex().autodiff();
-    let layer = layer(&device);
+    let mut layer = layer(&device);
     let gradients = layer.forward(rows(&device)).x.sum().backward();
-    let router = layer.top_any.unwrap();
+    let router = router(&mut layer);
     // ∂ sum(x) / ∂ weightₑ is the sum of expert e's output, 1, 7 and −2, whether e is active or not; the
     // weight's slope in σ(thresholdₑ) is −1/k, summed over rows −(½ + 1).
     let (at, gradient) = (sigmoid(router.threshold.val().inner()), router.threshold.val().grad(&gradients));

@@ -21,11 +21,11 @@ pub fn take_gradients<M: Module>(module: &M, gradients: Gradients) -> NamedGradi
         named: NamedGradients,
     }
     impl ModuleVisitor for Take {
-        fn enter_module(&mut self, name: &str, _: &str) {
-            self.path.enter(name);
+        fn enter_module(&mut self, name: &str, container: &str) {
+            self.path.enter(name, container);
         }
-        fn exit_module(&mut self, _: &str, _: &str) {
-            self.path.exit();
+        fn exit_module(&mut self, _: &str, container: &str) {
+            self.path.exit(container);
         }
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
             if let Some(gradient) = param.val().grad_remove(&mut self.gradients) {

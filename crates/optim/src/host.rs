@@ -28,22 +28,32 @@ pub struct ImportError {
     pub misshapen: Vec<(String, Vec<usize>, Vec<usize>)>,
 }
 
-/// The path of the parameter under visit: names of the modules on the way, joined by dots.
+/// The path of the parameter under visit: names of the modules on the way, joined by dots. Which variant of an enum a
+/// module is has no part in it.
 #[derive(Default)]
 pub(crate) struct Path(Vec<String>);
 
 impl Path {
-    pub(crate) fn enter(&mut self, name: &str) {
-        self.0.push(name.to_owned());
+    pub(crate) fn enter(&mut self, name: &str, container: &str) {
+        if !is_enum(container) {
+            self.0.push(name.to_owned());
+        }
     }
 
-    pub(crate) fn exit(&mut self) {
-        self.0.pop();
+    pub(crate) fn exit(&mut self, container: &str) {
+        if !is_enum(container) {
+            self.0.pop();
+        }
     }
 
     pub(crate) fn join(&self) -> String {
         self.0.join(".")
     }
+}
+
+/// Burn says `Enum:Name` of a variant.
+fn is_enum(container: &str) -> bool {
+    container.starts_with("Enum:")
 }
 
 /// The values of every float parameter, by path.
@@ -96,11 +106,11 @@ pub(crate) fn visit_params<M: Module>(module: &M, visit: impl FnMut(String, &dyn
         visit: F,
     }
     impl<F: FnMut(String, &dyn Visited)> ModuleVisitor for Visitor<F> {
-        fn enter_module(&mut self, name: &str, _: &str) {
-            self.path.enter(name);
+        fn enter_module(&mut self, name: &str, container: &str) {
+            self.path.enter(name, container);
         }
-        fn exit_module(&mut self, _: &str, _: &str) {
-            self.path.exit();
+        fn exit_module(&mut self, _: &str, container: &str) {
+            self.path.exit(container);
         }
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
             (self.visit)(self.path.join(), param);
@@ -178,11 +188,11 @@ fn map_some<M: Module, T>(
         C: FnMut(&str) -> Option<T>,
         E: FnMut(T, &str, &[usize], &mut TensorData),
     {
-        fn enter_module(&mut self, name: &str, _: &str) {
-            self.path.enter(name);
+        fn enter_module(&mut self, name: &str, container: &str) {
+            self.path.enter(name, container);
         }
-        fn exit_module(&mut self, _: &str, _: &str) {
-            self.path.exit();
+        fn exit_module(&mut self, _: &str, container: &str) {
+            self.path.exit(container);
         }
         fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
             let path = self.path.join();
@@ -232,6 +242,27 @@ mod tests {
         assert_eq!(export_some(&module, |path| path == "weight"), [("weight".to_owned(), weight)].into());
         assert_eq!(export(&module)["bias"], bias);
         assert!(module.weight.val().is_require_grad());
+    }
+
+    #[derive(Module, Debug)]
+    enum Either {
+        One(Linear),
+    }
+
+    #[derive(Module, Debug)]
+    struct Holder {
+        either: Either,
+        linear: Linear,
+    }
+
+    #[test]
+    fn the_variant_of_an_enum_is_no_part_of_a_path() {
+        let device = Device::flex();
+        let holder = Holder { either: Either::One(linear(&device)), linear: linear(&device) };
+        let tensors = export(&holder);
+        let paths = ["either.bias", "either.weight", "linear.bias", "linear.weight"];
+        assert_eq!(tensors.keys().collect::<Vec<_>>(), paths);
+        assert_eq!(export(&import(holder, tensors.clone()).unwrap()), tensors);
     }
 
     #[test]

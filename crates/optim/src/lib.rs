@@ -3,13 +3,34 @@
 //! The optimizer lives on the host: moments are plain vectors, one pass over a parameter updates
 //! value and moments in place, and the arithmetic is the same on every backend. On a CPU backend
 //! nothing is copied; on a GPU a step moves gradients down and weights up. State is keyed by the
-//! parameter's path in its module, so that resuming and editing need no process-local ids.
+//! parameter's path in its module, so that resuming and editing need no process-local ids. Groups are
+//! rules over paths for the same reason: a parameter that an edit adds has its group before it is there.
+//!
+//! ```
+//! use burn::{nn::LinearConfig, tensor::{Device, Tensor}};
+//! use moelt_optim::{AdamW, Optimizer, ParamGroup, ParamGroups, take_gradients};
+//!
+//! let no_decay = ParamGroup { weight_decay: 0.0, ..ParamGroup::default() };
+//! let groups = ParamGroups::new(ParamGroup::default()).with(["bias"], no_decay);
+//! let mut optimizer = Optimizer::new(AdamW::default(), groups).with_clip_norm(1.0);
+//!
+//! let device = Device::flex().autodiff();
+//! let mut linear = LinearConfig::new(3, 1).init(&device);
+//! let loss = |linear: &burn::nn::Linear| linear.forward(Tensor::<2>::ones([4, 3], &device)).square().mean();
+//! let before = loss(&linear).into_scalar::<f32>();
+//! for _ in 0..10 {
+//!     let gradients = take_gradients(&linear, loss(&linear).backward());
+//!     linear = optimizer.step(linear, &gradients, 1e-2);
+//! }
+//! assert!(loss(&linear).into_scalar::<f32>() < before);
+//! ```
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod adamw;
 mod average;
 mod gradients;
+mod groups;
 mod host;
 mod optimizer;
 mod rows;
@@ -18,7 +39,8 @@ mod schedule;
 pub use adamw::AdamW;
 pub use average::{AverageState, WeightAverage};
 pub use gradients::{NamedGradients, take_gradients};
+pub use groups::{ParamGroup, ParamGroups};
 pub use host::{HostTensor, ImportError, export, export_some, import, replace};
-pub use optimizer::{Optimizer, ParamGroup, ParamState};
+pub use optimizer::{Optimizer, ParamState};
 pub use rows::Rows;
 pub use schedule::Schedule;

@@ -4,23 +4,9 @@ use std::collections::BTreeMap;
 
 use burn::module::Module;
 
-use crate::{AdamW, NamedGradients, Rows, adamw::Values, gradients::values, host::map_params};
-
-/// How one parameter is updated.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct ParamGroup {
-    /// Multiplies the learning rate.
-    pub lr_scale: f64,
-    /// Decoupled weight decay.
-    pub weight_decay: f64,
-    /// Whether it counts in the clipped norm and is scaled by it.
-    pub clip: bool,
-    /// Axis of rows with a life of their own, such as experts: each row of the parameter counts its own
-    /// steps, and a row whose gradient is exactly zero is skipped: no step, no moment decay, no weight
-    /// decay. So an expert without a token rests, except for its router row, which softmax and balance
-    /// loss reach; so do the weights of an expert whose hidden units are all off.
-    pub row_axis: Option<usize>,
-}
+use crate::{
+    AdamW, NamedGradients, ParamGroup, ParamGroups, Rows, adamw::Values, gradients::values, host::map_params,
+};
 
 /// What the optimizer remembers of one parameter. It exists from the first gradient on.
 #[derive(Clone, Debug, PartialEq)]
@@ -35,18 +21,35 @@ pub struct ParamState {
     pub steps: Vec<u64>,
 }
 
-/// AdamW over a module's parameters.
+/// AdamW over a module's parameters. It knows how each of them is updated and what it remembers of it, both by
+/// path: a clone, an edit or a checkpoint takes everything along.
 #[derive(Clone, Debug)]
 pub struct Optimizer {
     adamw: AdamW,
     clip_norm: f64,
+    groups: ParamGroups,
     state: BTreeMap<String, ParamState>,
 }
 
 impl Optimizer {
-    /// An optimizer without state. `clip_norm` 0 means no clipping.
-    pub fn new(adamw: AdamW, clip_norm: f64) -> Self {
-        Self { adamw, clip_norm, state: BTreeMap::new() }
+    /// An optimizer without state, for parameters of these groups. Gradients are not clipped.
+    pub fn new(adamw: AdamW, groups: impl Into<ParamGroups>) -> Self {
+        Self { adamw, clip_norm: 0.0, groups: groups.into(), state: BTreeMap::new() }
+    }
+
+    /// The same with gradients scaled down to this norm where theirs is larger; 0: never.
+    pub fn with_clip_norm(self, clip_norm: f64) -> Self {
+        Self { clip_norm, ..self }
+    }
+
+    /// Which parameter is updated how.
+    pub fn groups(&self) -> &ParamGroups {
+        &self.groups
+    }
+
+    /// The same, to be edited along with the parameters they are of.
+    pub fn groups_mut(&mut self) -> &mut ParamGroups {
+        &mut self.groups
     }
 
     /// The state of every parameter that has had a gradient, by path.
@@ -64,28 +67,28 @@ impl Optimizer {
         Self { state, ..self }
     }
 
+    /// Norm of the gradients that are clipped, before clipping.
+    pub fn clipped_norm(&self, gradients: &NamedGradients) -> f64 {
+        gradients.norm(|path| self.groups.of(path).clip)
+    }
+
     /// What gradients of norm `norm` (over the groups that are clipped) are multiplied by.
-    pub fn clip_scale(&self, norm: f64) -> f64 {
+    fn clip_scale(&self, norm: f64) -> f64 {
         if self.clip_norm > 0.0 && norm > self.clip_norm { self.clip_norm / norm } else { 1.0 }
     }
 
-    /// Updates `module` in place and returns it. `clip_scale` multiplies the gradients of the groups that
-    /// are clipped. A parameter without a gradient is not touched.
+    /// Takes one step and returns the module: gradients are clipped, each parameter is updated as its group says.
+    /// A parameter without a gradient is not touched.
     ///
     /// # Panics
     /// When a parameter's shape is not the one its state was made for: an edit that forgot the
     /// optimizer.
-    pub fn step<M: Module>(
-        &mut self,
-        module: M,
-        gradients: &NamedGradients,
-        lr: f64,
-        clip_scale: f64,
-        group: impl Fn(&str) -> ParamGroup,
-    ) -> M {
+    pub fn step<M: Module>(&mut self, module: M, gradients: &NamedGradients, lr: f64) -> M {
+        let clip_scale =
+            if self.clip_norm > 0.0 { self.clip_scale(self.clipped_norm(gradients)) } else { 1.0 };
         map_params(module, |path, shape, weights| {
             let Some(gradient) = gradients.0.get(path) else { return };
-            let group = group(path);
+            let group = self.groups.of(path);
             let scale = if group.clip { clip_scale as f32 } else { 1.0 };
             let weights = weights.as_mut_slice().expect("moelt trains in f32");
             self.update(path, shape, &group, weights, values(gradient), lr, scale);
@@ -157,9 +160,10 @@ mod tests {
         }
     }
 
-    fn group(path: &str) -> ParamGroup {
-        let row_axis = (path == "experts").then_some(0);
-        ParamGroup { lr_scale: 1.0, weight_decay: 0.1, clip: true, row_axis }
+    fn optimizer() -> Optimizer {
+        let group = ParamGroup { weight_decay: 0.1, ..ParamGroup::default() };
+        let rows = ParamGroup { row_axis: Some(0), ..group };
+        Optimizer::new(AdamW::default(), ParamGroups::new(group).with(["experts"], rows))
     }
 
     /// A step on a loss whose gradient is 3 and 4 for the first and last value of expert `row`.
@@ -167,13 +171,13 @@ mod tests {
         let expert = toy.experts.val().narrow(0, row, 1);
         let scale = Tensor::<2>::from_data([[3.0, 0.0, 4.0]], &expert.device());
         let gradients = take_gradients(&toy, (expert * scale).sum().backward());
-        let scale = optimizer.clip_scale(gradients.norm(|path| group(path).clip));
-        optimizer.step(toy, &gradients, 0.01, scale, group)
+        assert!((optimizer.clipped_norm(&gradients) - 5.0).abs() < 1e-6);
+        optimizer.step(toy, &gradients, 0.01)
     }
 
     #[test]
     fn rows_without_gradient_are_skipped_and_count_their_own_steps() {
-        let mut optimizer = Optimizer::new(AdamW::default(), 0.0);
+        let mut optimizer = optimizer();
         let mut toy = toy(&Device::flex().autodiff());
         for row in [0, 0, 1] {
             toy = step(toy, &mut optimizer, row);
@@ -189,7 +193,7 @@ mod tests {
 
     #[test]
     fn a_parameter_without_gradient_has_no_state_and_does_not_move() {
-        let mut optimizer = Optimizer::new(AdamW::default(), 0.0);
+        let mut optimizer = optimizer();
         let toy = step(toy(&Device::flex().autodiff()), &mut optimizer, 0);
         assert!(!optimizer.state().contains_key("idle"));
         assert_eq!(export(&toy)["idle"].data, [1.0, 1.0]);
@@ -197,7 +201,7 @@ mod tests {
 
     #[test]
     fn clipping_scales_the_moments() {
-        let mut optimizer = Optimizer::new(AdamW::default(), 1.0);
+        let mut optimizer = optimizer().with_clip_norm(1.0);
         assert_eq!([optimizer.clip_scale(0.5), optimizer.clip_scale(4.0)], [1.0, 0.25]);
         step(toy(&Device::flex().autodiff()), &mut optimizer, 0);
         let moment = optimizer.state()["experts"].moment_1[0];
@@ -207,7 +211,7 @@ mod tests {
     #[test]
     #[should_panic(expected = "that of another shape")]
     fn state_of_another_shape_is_refused() {
-        let mut optimizer = Optimizer::new(AdamW::default(), 0.0);
+        let mut optimizer = optimizer();
         let state = ParamState::new(&[4, 3], 4);
         optimizer = optimizer.with_state(BTreeMap::from([("experts".to_owned(), state)]));
         step(toy(&Device::flex().autodiff()), &mut optimizer, 0);

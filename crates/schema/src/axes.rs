@@ -23,6 +23,10 @@ pub enum ExpertRole {
 pub enum RowInit {
     /// All 0.
     Zeros,
+    /// `U(±1/√fan_in)` with the fan-in that role and shape imply, from the expert's own stream of the parameter's
+    /// place among those of its layer. Fan-in is all of a router's row; for weights into hidden units the values of
+    /// one unit; for weights out of them the units. Without a hidden axis it is all of an expert's values.
+    ByShape,
     /// `U(±1/√fan_in)` from the expert's own stream of this number.
     Uniform {
         /// Values summed into one output.
@@ -48,6 +52,80 @@ pub struct ExpertAxis {
     pub role: ExpertRole,
     /// How a new expert begins.
     pub init: RowInit,
+}
+
+/// One constructor for each kind of parameter that experts usually have, all in layer 0, with experts on axis 0 and
+/// hidden units where a stack of `[d_in, d_out]` matrices has them. What lies elsewhere says so:
+///
+/// ```
+/// use moelt_schema::{ExpertAxis, ExpertRole};
+/// let axis = ExpertAxis::output("blocks.1.w2").in_layer(1).on_axis(2).with_hidden(0);
+/// assert_eq!((axis.axis, axis.hidden, axis.role), (2, Some(0), ExpertRole::Output));
+/// ```
+impl ExpertAxis {
+    /// The router's weights, `[n_experts, d_model]`.
+    pub fn router(param: impl Into<String>) -> Self {
+        Self::new(param, None, ExpertRole::Router, RowInit::ByShape)
+    }
+
+    /// Weights into the hidden units, `[n_experts, d_model, d_hidden]`.
+    pub fn input(param: impl Into<String>) -> Self {
+        Self::new(param, Some(2), ExpertRole::Input, RowInit::ByShape)
+    }
+
+    /// Biases of the hidden units, `[n_experts, d_hidden]`; 0 in a fresh expert.
+    pub fn input_bias(param: impl Into<String>) -> Self {
+        Self::new(param, Some(1), ExpertRole::Input, RowInit::Zeros)
+    }
+
+    /// Weights out of the hidden units, `[n_experts, d_hidden, d_model]`.
+    pub fn output(param: impl Into<String>) -> Self {
+        Self::new(param, Some(1), ExpertRole::Output, RowInit::ByShape)
+    }
+
+    /// Biases of the output, `[n_experts, d_model]`; 0 in a fresh expert.
+    pub fn output_bias(param: impl Into<String>) -> Self {
+        Self::new(param, None, ExpertRole::Output, RowInit::Zeros)
+    }
+
+    /// What is added to the router's logits and not trained, `[n_experts]`.
+    pub fn offset(param: impl Into<String>) -> Self {
+        Self::new(param, None, ExpertRole::Offset, RowInit::Zeros)
+    }
+
+    /// Anything else with a slice per expert; 0 in a fresh expert.
+    pub fn other(param: impl Into<String>) -> Self {
+        Self::new(param, None, ExpertRole::Other, RowInit::Zeros)
+    }
+
+    fn new(param: impl Into<String>, hidden: Option<usize>, role: ExpertRole, init: RowInit) -> Self {
+        Self { param: param.into(), layer: LayerId(0), axis: 0, hidden, role, init }
+    }
+
+    /// The same in another layer.
+    pub fn in_layer(self, layer: u32) -> Self {
+        Self { layer: LayerId(layer), ..self }
+    }
+
+    /// The same with experts on this axis.
+    pub fn on_axis(self, axis: usize) -> Self {
+        Self { axis, ..self }
+    }
+
+    /// The same with hidden units on this axis.
+    pub fn with_hidden(self, axis: usize) -> Self {
+        Self { hidden: Some(axis), ..self }
+    }
+
+    /// The same for experts without hidden units.
+    pub fn without_hidden(self) -> Self {
+        Self { hidden: None, ..self }
+    }
+
+    /// The same with another start for fresh experts.
+    pub fn with_init(self, init: RowInit) -> Self {
+        Self { init, ..self }
+    }
 }
 
 /// A module that says which of its parameters have an expert axis. It does not know what is done

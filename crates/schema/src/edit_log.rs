@@ -188,7 +188,7 @@ impl EditLog {
                 return Some(Err(ReplayError::Order { index, step, after }));
             }
             after = step;
-            let checked = plan.clone().check(&before, &Limits::default());
+            let checked = plan.clone().check(&before, Limits::default());
             now = checked.as_ref().ok().map(|checked| checked.after().clone());
             let after = checked.map(|checked| (step, checked.after().clone()));
             Some(after.map_err(|cause| ReplayError::Plan { index, step, cause }))
@@ -249,7 +249,7 @@ mod tests {
         let mut layout = log.initial.clone();
         for (step, edit) in (10..).step_by(10).zip(edits) {
             let plan = Plan { step, edits: vec![edit], reason: "test".into(), evidence: Evidence::default() };
-            let checked = plan.check(&layout, &Limits::default()).unwrap();
+            let checked = plan.check(&layout, Limits::default()).unwrap();
             layout = checked.after().clone();
             log.push(&checked);
         }

@@ -63,8 +63,15 @@ pub enum Event {
         steps: u64,
         /// Mean cross entropy, nats.
         loss: f64,
-        /// Mean unweighted load-balancing loss over layers; 1 when balanced.
-        load_balancing_loss: f64,
+        /// Mean unweighted load-balancing loss over the layers with top-k routing, if there are some; 1 when balanced.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        load_balancing_loss: Option<f64>,
+        /// Mean unweighted diversity loss over the layers with top-any routing, if there are some.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        diversity_loss: Option<f64>,
+        /// Mean unweighted simplicity loss over the same layers.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        simplicity_loss: Option<f64>,
         /// Mean gradient norm before clipping (of the clipped group).
         grad_norm: f64,
         /// Learning rate of the last step.

@@ -24,6 +24,7 @@ mod manifest;
 mod manifest_check;
 mod metrics;
 mod plan_check;
+mod plan_draft;
 mod plan_error;
 mod policy_state;
 mod result;
@@ -60,6 +61,7 @@ pub use manifest::{
 };
 pub use metrics::{DomainAccuracy, Metrics, Prediction};
 pub use plan_check::{CheckedPlan, Limits};
+pub use plan_draft::PlanDraft;
 pub use plan_error::PlanError;
 pub use policy_state::{EffectRecord, HeadState, LayerMemory, NetworkState, PolicyState};
 pub use result::{CellResult, LastCheckpoint, RESULT_FORMAT, ResultError, SplitSizes, TimeAccuracy};

@@ -151,8 +151,14 @@ pub struct WindowState {
     pub steps: u64,
     /// Cross entropy, nats.
     pub loss: f64,
-    /// Unweighted load-balancing loss, mean over layers.
+    /// Unweighted load-balancing loss, mean over layers with top-k routing.
     pub load_balancing_loss: f64,
+    /// Unweighted diversity loss, mean over layers with top-any routing.
+    #[serde(default)]
+    pub diversity_loss: f64,
+    /// Unweighted simplicity loss, mean over the same layers.
+    #[serde(default)]
+    pub simplicity_loss: f64,
     /// Gradient norm before clipping.
     pub grad_norm: f64,
     /// Routing sums per MoE layer.
@@ -160,6 +166,14 @@ pub struct WindowState {
     /// Sums over the steps of a head that is not isolated.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub control: Option<ControlGradients>,
+}
+
+impl WindowState {
+    /// The sums of all that is logged as a mean over steps.
+    pub(crate) fn means(&self) -> [f64; 5] {
+        let Self { loss, load_balancing_loss, diversity_loss, simplicity_loss, grad_norm, .. } = *self;
+        [loss, load_balancing_loss, diversity_loss, simplicity_loss, grad_norm]
+    }
 }
 
 /// How the gradients of task and control loss lie to one another, for the joint negative control.
@@ -219,13 +233,13 @@ impl DecisionWindow {
 impl LoopState {
     /// All sums.
     pub fn sums(&self) -> impl Iterator<Item = f64> {
-        let WindowState { loss, load_balancing_loss, grad_norm, layers, .. } = &self.window;
+        let WindowState { layers, .. } = &self.window;
         let layers = layers
             .iter()
             .chain(&self.last_window)
             .chain(&self.decision_window.layers)
             .flat_map(LayerSums::values);
-        [*loss, *load_balancing_loss, *grad_norm, self.decision_window.loss].into_iter().chain(layers)
+        self.window.means().into_iter().chain([self.decision_window.loss]).chain(layers)
     }
 }
 

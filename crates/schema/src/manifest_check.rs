@@ -94,9 +94,9 @@ impl LoopState {
             finite("state.best.loss", &[best.loss])?;
         }
         let windows = Windows { manifest, width: config.model.row_width() };
-        let WindowState { steps, loss, load_balancing_loss, grad_norm, layers, .. } = &self.window;
+        let WindowState { steps, layers, .. } = &self.window;
         at_most("state.window.steps", *steps, step, "step")?;
-        finite("state.window", &[*loss, *load_balancing_loss, *grad_norm])?;
+        finite("state.window", &self.window.means())?;
         windows.check("state.window.layers", layers)?;
         windows.check("state.last_window", &self.last_window)?;
         at_most("state.decision_window.steps", self.decision_window.steps, step, "step")?;

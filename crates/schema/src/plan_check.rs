@@ -1,6 +1,9 @@
 //! From a plan to something that can be applied: every id checked, every row's source known.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::{RangeFrom, RangeInclusive},
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -9,7 +12,7 @@ use crate::{
     RowStart,
 };
 
-/// How many experts a layer may have.
+/// How many experts a layer may have. Ranges such as `2..=8` and `1..` are limits too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Limits {
@@ -22,6 +25,18 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self { min: 1, max: usize::MAX }
+    }
+}
+
+impl From<RangeInclusive<usize>> for Limits {
+    fn from(range: RangeInclusive<usize>) -> Self {
+        Self { min: *range.start(), max: *range.end() }
+    }
+}
+
+impl From<RangeFrom<usize>> for Limits {
+    fn from(range: RangeFrom<usize>) -> Self {
+        Self { min: range.start, max: usize::MAX }
     }
 }
 
@@ -60,20 +75,18 @@ impl Plan {
     /// Checks the plan against the layout it is for. A plan without edits is fine and changes nothing.
     ///
     /// ```
-    /// use moelt_schema::{Edit, ExpertId, ExpertInit, Evidence, LayerId, LayerKind, Layout, Limits, Plan};
+    /// use moelt_schema::{ExpertId, LayerKind, Layout, Plan};
     /// let layout = Layout::uniform(1, LayerKind::Moe { top_k: 2 }, 4);
-    /// let grow = Edit::Grow { layer: LayerId(0), new: layout.next_id(), init: ExpertInit::Fresh };
-    /// let prune = Edit::Prune { layer: LayerId(0), expert: ExpertId(1) };
-    /// let plan = Plan { step: 10, edits: vec![grow, prune], reason: "example".into(), evidence: Evidence::default() };
-    /// let after = plan.check(&layout, &Limits::default())?.after().clone();
-    /// assert_eq!(after.layers()[0].experts, [0, 2, 3, 4].map(ExpertId));
+    /// let plan = Plan::new(10).grow().prune(1).check(&layout, 2..=8)?;
+    /// assert_eq!(plan.after().layers()[0].experts, [0, 2, 3, 4].map(ExpertId));
     /// # Ok::<(), moelt_schema::PlanError>(())
     /// ```
     ///
     /// # Errors
     /// On an unknown, repeated or reused id, an expert that takes part in two edits, a layer of the wrong
     /// kind, a number that makes no sense, or fewer or more experts than `limits` allow.
-    pub fn check(self, layout: &Layout, limits: &Limits) -> Result<CheckedPlan, PlanError> {
+    pub fn check(self, layout: &Layout, limits: impl Into<Limits>) -> Result<CheckedPlan, PlanError> {
+        let limits = limits.into();
         let mut layers: BTreeMap<LayerId, LayerEdit> = BTreeMap::new();
         let mut next_id = layout.next_id();
         for edit in &self.edits {
@@ -86,7 +99,7 @@ impl Plan {
         let mut after = layout.clone();
         let mut maps = BTreeMap::new();
         for (id, layer) in layers {
-            let (layout, map) = layer.finish(limits)?;
+            let (layout, map) = layer.finish(&limits)?;
             after.replace(id, layout);
             maps.insert(id, map);
         }
@@ -295,7 +308,7 @@ mod tests {
 
     fn check(edits: Vec<Edit>) -> Result<CheckedPlan, PlanError> {
         let plan = Plan { step: 0, edits, reason: String::new(), evidence: Evidence::default() };
-        plan.check(&layout(), &Limits { min: 2, max: 5 })
+        plan.check(&layout(), Limits { min: 2, max: 5 })
     }
 
     fn grow(new: u64, init: ExpertInit) -> Edit {
@@ -348,7 +361,7 @@ mod tests {
         let check = |edit| {
             let plan =
                 Plan { step: 0, edits: vec![edit], reason: String::new(), evidence: Evidence::default() };
-            plan.check(&dense, &Limits::default())
+            plan.check(&dense, Limits::default())
         };
         let upcycle =
             Edit::Upcycle { layer: LAYER, into: [0, 1, 2].map(ExpertId).into(), top_k: 2, reinit: 0.5 };
@@ -359,7 +372,7 @@ mod tests {
         assert_eq!(message, "layer 0: is dense; upcycle it first");
         let again =
             Plan { step: 1, edits: vec![upcycle], reason: String::new(), evidence: Evidence::default() };
-        assert!(matches!(again.check(checked.after(), &Limits::default()), Err(PlanError::Kind { .. })));
+        assert!(matches!(again.check(checked.after(), Limits::default()), Err(PlanError::Kind { .. })));
     }
 
     #[test]

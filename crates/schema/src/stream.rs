@@ -98,6 +98,13 @@ impl Streams {
     }
 }
 
+/// A seed stands for its streams.
+impl From<u64> for Streams {
+    fn from(seed: u64) -> Self {
+        Self::new(seed)
+    }
+}
+
 /// `n` values from `U(−1/√fan_in, 1/√fan_in)`: what keeps variance through a linear map.
 pub fn uniform(fan_in: usize, n: usize, rng: &mut impl rand::Rng) -> Vec<f32> {
     let bound = 1.0 / (fan_in.max(1) as f32).sqrt();

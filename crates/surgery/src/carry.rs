@@ -3,16 +3,17 @@
 use std::collections::BTreeMap;
 
 use burn::module::Module;
-use moelt_optim::{AverageState, HostTensor, Optimizer, ParamState, WeightAverage, export_some, replace};
+use moelt_optim::{AverageState, HostTensor, ParamState, export_some, replace};
 use moelt_schema::ExpertAxis;
 
 use crate::{
+    Trainable,
     new_rows::ParamRows,
     remap::{Row, remap, resized},
 };
 
-/// `module` with these rows, and optimizer and average to go with it. The module has its new parts already:
-/// `old_axes` are those it had before them.
+/// `module` with these rows, and the optimizer and average of `old` to go with it. The module has its new parts
+/// already: `old_axes` are those it had before them.
 ///
 /// # Panics
 /// When rows do not fit a parameter: a bug in this crate.
@@ -21,12 +22,12 @@ pub(crate) fn carry_out<M: Module>(
     old_axes: &[ExpertAxis],
     new_axes: &[ExpertAxis],
     rows: &BTreeMap<String, ParamRows>,
-    optimizer: &Optimizer,
-    average: Option<&WeightAverage>,
-) -> (M, Optimizer, Option<WeightAverage>) {
-    let (mut optimizer, mut average) = (optimizer.clone(), average.cloned());
+    old: &Trainable<M>,
+) -> Trainable<M> {
+    let (mut optimizer, mut average) = (old.optimizer.clone(), old.average.clone());
     for gone in old_axes.iter().filter(|axis| new_axes.iter().all(|new| new.param != axis.param)) {
         optimizer.state_mut().remove(&gone.param);
+        optimizer.groups_mut().set_row_axis(&gone.param, None);
         average.iter_mut().for_each(|average| drop(average.state_mut().remove(&gone.param)));
     }
     let tensors = export_some(&module, |path| rows.contains_key(path));
@@ -34,6 +35,7 @@ pub(crate) fn carry_out<M: Module>(
     for ExpertAxis { param, axis, .. } in new_axes {
         let (tensor, rows) = (&tensors[param], &rows[param]);
         let weights = moved_tensor(tensor, *axis, &rows.weights);
+        optimizer.groups_mut().set_row_axis(param, Some(*axis));
         if let Some(state) = optimizer.state_mut().get_mut(param) {
             *state = moved_state(state, *axis, rows);
         }
@@ -46,7 +48,7 @@ pub(crate) fn carry_out<M: Module>(
         }
         moved.insert(param.clone(), weights);
     }
-    (replace(module, moved), optimizer, average)
+    Trainable { module: replace(module, moved), optimizer, average }
 }
 
 fn moved_tensor(tensor: &HostTensor, axis: usize, rows: &[Row<f32>]) -> HostTensor {

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use moelt_optim::{HostTensor, Optimizer, WeightAverage};
+use moelt_optim::HostTensor;
 use moelt_schema::{CheckedPlan, ExpertAxes, ExpertAxis, LayerId, Layout};
 
-use crate::SurgeryError;
+use crate::{SurgeryError, Trainable};
 
 /// The expert axes of the layers that the plan changes.
 pub(crate) fn edited_axes<M: ExpertAxes>(
@@ -20,29 +20,32 @@ pub(crate) fn edited_axes<M: ExpertAxes>(
     Ok(all.into_iter().filter(|axis| plan.maps().contains_key(&axis.layer)).collect())
 }
 
-/// Whether every parameter is there with the experts of the layout.
+/// Whether every parameter is there with the experts of the layout, and with hidden units where it says so.
 pub(crate) fn check_params(
     axes: &[ExpertAxis],
     tensors: &BTreeMap<String, HostTensor>,
     layout: &Layout,
 ) -> Result<(), SurgeryError> {
-    for ExpertAxis { param, axis, layer, .. } in axes {
+    for ExpertAxis { param, axis, hidden, layer, .. } in axes {
         let tensor = tensors.get(param).ok_or_else(|| SurgeryError::NoParam { param: param.clone() })?;
         let n_experts = layout.layer(*layer).map_or(0, |layer| layer.n_experts());
         if tensor.shape.get(*axis) != Some(&n_experts) {
             let (param, shape) = (param.clone(), tensor.shape.clone());
             return Err(SurgeryError::Experts { param, shape, axis: *axis, n_experts });
         }
+        if let Some(hidden) = hidden.filter(|hidden| hidden == axis || *hidden >= tensor.shape.len()) {
+            let (param, shape) = (param.clone(), tensor.shape.clone());
+            return Err(SurgeryError::Hidden { param, shape, hidden });
+        }
     }
     Ok(())
 }
 
 /// Whether optimizer and average are of these parameters and count per expert.
-pub(crate) fn check_state(
+pub(crate) fn check_state<M>(
     axes: &[ExpertAxis],
     tensors: &BTreeMap<String, HostTensor>,
-    optimizer: &Optimizer,
-    average: Option<&WeightAverage>,
+    Trainable { optimizer, average, .. }: &Trainable<M>,
 ) -> Result<(), SurgeryError> {
     for ExpertAxis { param, axis, .. } in axes {
         let shape = &tensors[param].shape;

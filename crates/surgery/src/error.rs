@@ -29,6 +29,19 @@ pub enum SurgeryError {
         /// Experts the layout has.
         n_experts: usize,
     },
+    /// The axis of a parameter's hidden units is not there, or is that of its experts.
+    #[error(
+        "`{param}` has shape {shape:?} and no hidden units on axis {hidden}; name their axis with \
+         ExpertAxis::with_hidden, or that there are none with ExpertAxis::without_hidden"
+    )]
+    Hidden {
+        /// The parameter.
+        param: String,
+        /// Its shape.
+        shape: Vec<usize>,
+        /// The axis that was named.
+        hidden: usize,
+    },
     /// The optimizer's or the average's state is not one of this module, or does not count per expert.
     #[error("the {state} of `{param}` does not fit: {message}")]
     State {

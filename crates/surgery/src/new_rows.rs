@@ -73,9 +73,9 @@ pub(crate) fn new_rows<M: Module>(
             let rows_from = |param| param_rows(param, map, &merges, streams);
             rows.insert(path.clone(), ParamRows::of_edit(rows_from(param)?, rows_from(&averaged)?, map));
         }
-        let born = new_axes.iter().filter(|axis| axis.layer == *layer && !tensors.contains_key(&axis.param));
-        for axis in born {
-            let weights = born_rows(axis, module, plan.after(), streams)?;
+        let of_layer = new_axes.iter().filter(|axis| axis.layer == *layer).zip(0..);
+        for (axis, part) in of_layer.filter(|(axis, _)| !tensors.contains_key(&axis.param)) {
+            let weights = born_rows(axis, part, module, plan.after(), streams)?;
             rows.insert(axis.param.clone(), ParamRows::of_edit(weights.clone(), weights, map));
         }
     }
@@ -117,14 +117,14 @@ fn param_rows(
 /// Rows of a parameter that the module did not have before: the router of an upcycled layer.
 fn born_rows<M: Module>(
     axis: &ExpertAxis,
+    part: u8,
     module: &M,
     layout: &Layout,
     streams: &Streams,
 ) -> Result<Vec<Row<f32>>, SurgeryError> {
     let shape = shape_of(module, &axis.param)?;
-    let len = shape.iter().product::<usize>() / shape[axis.axis].max(1);
     let experts = layout.layer(axis.layer).map_or(&[][..], |layer| &layer.experts);
-    Ok(experts.iter().map(|id| Row::Values(fresh_row(axis, len, axis.layer, *id, streams))).collect())
+    Ok(experts.iter().map(|id| Row::Values(fresh_row(axis, part, &shape, *id, streams))).collect())
 }
 
 fn shape_of<M: Module>(module: &M, param: &str) -> Result<Vec<usize>, SurgeryError> {

@@ -1,7 +1,7 @@
 //! With which values a new row begins.
 
 use moelt_optim::HostTensor;
-use moelt_schema::{ExpertAxis, ExpertId, ExpertRole, LayerId, RowInit, RowStart, Stream, Streams, uniform};
+use moelt_schema::{ExpertAxis, ExpertId, ExpertRole, RowInit, RowStart, Stream, Streams, uniform};
 use rand::Rng;
 use rand_distr::{Distribution, Normal, StandardNormal};
 
@@ -23,7 +23,7 @@ impl OldParam<'_> {
 
     /// Elements of a row.
     pub(crate) fn row_len(&self) -> usize {
-        self.tensor.data.len() / self.tensor.shape[self.axis.axis].max(1)
+        row_len(self.axis, &self.tensor.shape)
     }
 
     /// For every element of a row the hidden unit it belongs to; none for a parameter without units.
@@ -44,7 +44,7 @@ impl OldParam<'_> {
         streams: &Streams,
     ) -> Result<Vec<f32>, SurgeryError> {
         let layer = self.axis.layer;
-        let fresh = || fresh_row(self.axis, self.row_len(), layer, expert, streams);
+        let fresh = || fresh_row(self.axis, self.part, &self.tensor.shape, expert, streams);
         let rng = || streams.expert(Stream::Surgery, layer, expert, self.part);
         let offset = self.axis.role == ExpertRole::Offset;
         Ok(match start {
@@ -101,19 +101,41 @@ impl OldParam<'_> {
     }
 }
 
-/// What an expert's row would be at the start of a run.
+/// What an expert's row would be at the start of a run, in a parameter of this shape that is the `part`-th of its
+/// layer.
 pub(crate) fn fresh_row(
     axis: &ExpertAxis,
-    len: usize,
-    layer: LayerId,
+    part: u8,
+    shape: &[usize],
     expert: ExpertId,
     streams: &Streams,
 ) -> Vec<f32> {
+    let len = row_len(axis, shape);
+    let drawn = |fan_in, stream| {
+        uniform(fan_in, len, &mut streams.expert(Stream::InitExpert, axis.layer, expert, stream))
+    };
     match axis.init {
         RowInit::Zeros => vec![0.0; len],
-        RowInit::Uniform { fan_in, stream } => {
-            uniform(fan_in, len, &mut streams.expert(Stream::InitExpert, layer, expert, stream))
-        }
+        RowInit::Uniform { fan_in, stream } => drawn(fan_in, stream),
+        // Behind the numbers that people choose for streams.
+        RowInit::ByShape => drawn(fan_in(axis, shape), OWN_STREAMS | part),
+    }
+}
+
+/// Streams from here on are numbered by the place of a parameter in its layer.
+const OWN_STREAMS: u8 = 0x80;
+
+/// Elements of a row.
+fn row_len(axis: &ExpertAxis, shape: &[usize]) -> usize {
+    shape.iter().product::<usize>() / shape[axis.axis].max(1)
+}
+
+/// How many values are summed into one output of the parameter: see [`RowInit::ByShape`].
+fn fan_in(axis: &ExpertAxis, shape: &[usize]) -> usize {
+    match (axis.role, axis.hidden) {
+        (_, None) => row_len(axis, shape),
+        (ExpertRole::Input, Some(hidden)) => row_len(axis, shape) / shape[hidden].max(1),
+        (_, Some(hidden)) => shape[hidden],
     }
 }
 
@@ -142,6 +164,8 @@ fn chosen_units(n: usize, fraction: f64, rng: &mut impl Rng) -> Vec<bool> {
 
 #[cfg(test)]
 mod tests {
+    use moelt_schema::LayerId;
+
     use super::*;
 
     fn axis(role: ExpertRole, hidden: Option<usize>) -> ExpertAxis {
@@ -164,6 +188,19 @@ mod tests {
         let expected =
             uniform(2, 6, &mut Streams::new(1).expert(Stream::InitExpert, LayerId(0), ExpertId(5), 0));
         assert_eq!(fresh, expected);
+    }
+
+    #[test]
+    fn rows_drawn_by_shape_have_the_fan_in_of_their_role() {
+        let fan_ins = |axis: ExpertAxis, shape: &[usize]| (fan_in(&axis, shape), row_len(&axis, shape));
+        assert_eq!(fan_ins(ExpertAxis::router("r"), &[4, 5]), (5, 5));
+        assert_eq!(fan_ins(ExpertAxis::input("i"), &[4, 5, 3]), (5, 15));
+        assert_eq!(fan_ins(ExpertAxis::output("o"), &[4, 3, 5]), (3, 15));
+        assert_eq!(fan_ins(ExpertAxis::output("o").on_axis(1).with_hidden(0), &[3, 4, 5]), (3, 15));
+        assert_eq!(fan_ins(ExpertAxis::output("o").on_axis(1).without_hidden(), &[5, 4]), (5, 5));
+        let row = |part| fresh_row(&ExpertAxis::router("r"), part, &[2, 9], ExpertId(3), &Streams::new(1));
+        assert_ne!(row(0), row(1), "parameters of one shape do not begin alike");
+        assert!(row(0).iter().all(|value| value.abs() <= 1.0 / 3.0));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use moelt_optim::{HostTensor, Optimizer, WeightAverage};
 use moelt_schema::{CheckedPlan, ExpertAxes, ExpertAxis, ExpertRole, LayerId, Layout, RowMap, RowSource};
 
 use crate::{
-    SurgeryError,
+    SurgeryError, Trainable,
     carry::carry_out,
     check::{check_params, check_state},
     new_rows::ParamRows,
@@ -29,16 +29,15 @@ pub struct Undo {
 }
 
 impl Undo {
-    pub(crate) fn new(
+    pub(crate) fn new<M>(
         plan: &CheckedPlan,
         axes: &[ExpertAxis],
         tensors: &BTreeMap<String, HostTensor>,
-        optimizer: &Optimizer,
-        average: Option<&WeightAverage>,
+        Trainable { optimizer, average, .. }: &Trainable<M>,
     ) -> Self {
         let rows = |axis: &ExpertAxis| {
             let back = Back { axis, map: &plan.maps()[&axis.layer], shape: &tensors[&axis.param].shape };
-            (axis.param.clone(), back.rows(&tensors[&axis.param], optimizer, average))
+            (axis.param.clone(), back.rows(&tensors[&axis.param], optimizer, average.as_ref()))
         };
         Self {
             before: plan.before().clone(),
@@ -60,17 +59,16 @@ impl Undo {
     /// When the module, the optimizer or the average does not have the experts that the edit led to.
     pub fn apply<M: Module + ExpertAxes>(
         &self,
-        module: &M,
-        optimizer: &Optimizer,
-        average: Option<&WeightAverage>,
-    ) -> Result<(M, Optimizer, Option<WeightAverage>), SurgeryError> {
+        trainable: &Trainable<M>,
+    ) -> Result<Trainable<M>, SurgeryError> {
+        let module = &trainable.module;
         let edited = |axis: &ExpertAxis| self.layers.contains(&axis.layer);
         let now: Vec<ExpertAxis> = module.expert_axes().into_iter().filter(edited).collect();
         let tensors = moelt_optim::export_some(module, |path| now.iter().any(|axis| axis.param == path));
         check_params(&now, &tensors, &self.after)?;
-        check_state(&now, &tensors, optimizer, average)?;
+        check_state(&now, &tensors, trainable)?;
         let with_parts = module.clone().with_parts_of(&self.before);
-        Ok(carry_out(with_parts, &now, &self.axes, &self.rows, optimizer, average))
+        Ok(carry_out(with_parts, &now, &self.axes, &self.rows, trainable))
     }
 }
 

@@ -147,10 +147,10 @@ fn carry_out(
     let first: Vec<usize> = (0..TEXTS.min(validation.texts.len())).collect();
     let texts = &*validation.part(&first);
     // Few texts, and an edit that has begun is carried out.
-    let outputs = |state: &TrainState| Outputs::of(&state.model.valid(), texts, Interrupt::never());
+    let outputs = |state: &TrainState| Outputs::of(&state.model().valid(), texts, Interrupt::never());
     let before = outputs(state)?;
-    let checked = plan.check(&state.layout, &config.control.limits())?;
-    state.edit(&checked, &config.optim, config.control.opening)?;
+    let checked = plan.check(&state.layout, config.control.limits())?;
+    state.edit(&checked, config.control.opening)?;
     let effect = before.effect(&outputs(state)?);
     Ok(Event::Edit { plan: checked.plan().clone(), layout: state.layout.clone(), effect })
 }

@@ -1,9 +1,9 @@
 //! Edits of the experts between two steps: everything that knows of experts follows.
 
-use moelt_schema::{CheckedPlan, LayerId, LayerKind, LayerSums, Layout, OptimConfig};
-use moelt_surgery::{Applied, apply};
+use moelt_schema::{CheckedPlan, LayerId, LayerKind, LayerSums, Layout};
+use moelt_surgery::apply;
 
-use crate::{TrainError, TrainState, param_groups};
+use crate::{TrainError, TrainState};
 
 impl TrainState {
     /// Applies a plan: model, optimizer, averaged weights, windows and openings change together, and the
@@ -12,14 +12,16 @@ impl TrainState {
     ///
     /// # Errors
     /// When the plan does not fit; the state is then what it was.
-    pub fn edit(&mut self, plan: &CheckedPlan, optim: &OptimConfig, opening: u64) -> Result<(), TrainError> {
+    pub fn edit(&mut self, plan: &CheckedPlan, opening: u64) -> Result<(), TrainError> {
         let held = self.held();
-        let (model, average) = self.let_in_entirely();
-        let applied = apply(plan, &model, &self.optimizer, average.as_ref(), &self.streams)?;
-        let Applied { module, optimizer, average, .. } = applied;
-        (self.optimizer, self.average) = (optimizer, average);
-        self.groups = param_groups(&module, optim);
-        self.model = module;
+        self.let_in_entirely();
+        match apply(&self.trainable, plan, self.streams) {
+            Ok(applied) => self.trainable = applied.trainable,
+            Err(error) => {
+                self.put_back(&held);
+                return Err(error.into());
+            }
+        }
         let progress = &mut self.progress;
         progress.window.layers = moved_sums(&progress.window.layers, plan);
         progress.last_window = moved_sums(&progress.last_window, plan);

@@ -1,48 +1,36 @@
 //! Which parameter is updated how.
 
-use std::collections::BTreeMap;
+use moelt_optim::{ParamGroup, ParamGroups};
+use moelt_schema::OptimConfig;
 
-use moelt_model::Classifier;
-use moelt_optim::{ParamGroup, export};
-use moelt_schema::{ExpertAxes, ExpertRole, OptimConfig};
+/// Biases, norms, thresholds and offsets: one vector or number per expert, layer or model.
+const VECTORS: [&str; 7] = ["bias", "b_in", "b_out", "gamma", "beta", "threshold", "offset"];
 
-/// The group of every parameter, by path: the embedding table has its own learning rate and decay and
-/// is not clipped; vectors (biases, norms) and router rows do not decay; expert-axis parameters count
-/// steps per expert.
-pub fn param_groups(model: &Classifier, optim: &OptimConfig) -> BTreeMap<String, ParamGroup> {
-    let axes = model.expert_axes();
-    let group = |path: &str| {
-        let expert = axes.iter().find(|axis| axis.param == path);
-        let router = expert.is_some_and(|axis| axis.role == ExpertRole::Router);
-        let row_axis = expert.map(|axis| axis.axis);
-        let weight_decay = if router || is_vector(path) { 0.0 } else { optim.weight_decay };
-        ParamGroup { lr_scale: 1.0, weight_decay, clip: true, row_axis }
-    };
+/// The group of every parameter of a [`Classifier`](moelt_model::Classifier): the embedding table has its own
+/// learning rate and decay and is not clipped; vectors and router rows do not decay. Which parameters count steps per
+/// expert is not said here: the model's expert axes say it.
+pub fn param_groups(optim: &OptimConfig) -> ParamGroups {
+    let matrix = ParamGroup { weight_decay: optim.weight_decay, ..ParamGroup::default() };
     let embedding = ParamGroup {
         lr_scale: optim.embedding_lr_scale,
         weight_decay: optim.embedding_weight_decay,
         clip: false,
         row_axis: None,
     };
-    let with_group = |path: String| {
-        let group = if path == "embedding.table" { embedding } else { group(&path) };
-        (path, group)
-    };
-    export(model).into_keys().map(with_group).collect()
-}
-
-/// Whether a parameter is one vector or number an expert, layer or model: biases, norms, thresholds.
-fn is_vector(path: &str) -> bool {
-    let name = path.rsplit('.').next().unwrap_or(path);
-    matches!(name, "bias" | "b_in" | "b_out" | "gamma" | "beta" | "threshold" | "offset")
+    ParamGroups::new(matrix)
+        .with(VECTORS.into_iter().chain(["router.weight"]), ParamGroup { weight_decay: 0.0, ..matrix })
+        .with(["embedding.table"], embedding)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use burn::tensor::{Device, Tensor};
-    use moelt_model::{ClassifierConfig, Mode, ModelInput};
-    use moelt_optim::{AdamW, HostTensor, Optimizer, import, take_gradients};
+    use moelt_model::{Classifier, ClassifierConfig, Mode, ModelInput};
+    use moelt_optim::{AdamW, HostTensor, Optimizer, export, import};
     use moelt_schema::{Layout, ModelConfig, Streams};
+    use moelt_surgery::Trainable;
 
     use super::*;
 
@@ -53,6 +41,10 @@ mod tests {
             embedding_weight_decay: 0.25,
             ..OptimConfig::default()
         }
+    }
+
+    fn trainable(model: Classifier) -> Trainable<Classifier> {
+        Trainable::new(model, Optimizer::new(AdamW::default(), param_groups(&optim())))
     }
 
     /// A layer of two experts that are both used, and a dense layer.
@@ -99,8 +91,11 @@ mod tests {
             ("output_norm.beta", vector),
             ("output_norm.gamma", vector),
         ];
-        let groups = param_groups(&model(), &optim());
-        assert_eq!(groups, expected.map(|(path, group)| (path.to_owned(), group)).into());
+        let trainable = trainable(model());
+        let groups = trainable.optimizer.groups();
+        let groups: Vec<_> =
+            export(&trainable.module).into_keys().map(|path| (groups.of(&path), path)).collect();
+        assert_eq!(groups, expected.map(|(path, group)| (group, path.to_owned())));
     }
 
     /// A row is skipped when *its* gradient is exactly zero, which is not the same as an expert without
@@ -113,18 +108,17 @@ mod tests {
         let output = model.forward(&ModelInput::new(&[1, 2, 3, 4, 5, 6], 3, 1, &[3, 3]), Mode::Eval);
         assert_eq!(output.routing[0].tokens, [6.0, 6.0]);
         let task = Tensor::<2>::from_data([[1.0, -2.0], [-3.0, 5.0]], &output.logits.device());
-        let gradients = take_gradients(&model, (output.logits * task).sum().backward());
-        let groups = param_groups(&model, &optim());
-        let mut optimizer = Optimizer::new(AdamW::default(), 0.0);
-        let model = optimizer.step(model, &gradients, 0.01, 1.0, |path| groups[path]);
-        let after = export(&model);
+        let trainable = trainable(model);
+        let gradients = trainable.gradients((output.logits * task).sum());
+        let trained = trainable.step(&gradients, 0.01, 1);
+        let after = export(&trained.module);
         let halves = |tensors: &BTreeMap<String, HostTensor>, path: &str| {
             let data = &tensors[path].data;
             [&data[..data.len() / 2], &data[data.len() / 2..]].map(<[f32]>::to_vec)
         };
         for (name, steps) in [("w_in", [0, 1]), ("b_in", [0, 1]), ("w_out", [0, 1]), ("b_out", [1, 1])] {
             let path = format!("layers.0.experts.{name}");
-            assert_eq!(optimizer.state()[&path].steps, steps, "{name}");
+            assert_eq!(trained.optimizer.state()[&path].steps, steps, "{name}");
             let (before, after) = (halves(&weights, &path), halves(&after, &path));
             assert_eq!([0, 1].map(|row| u64::from(before[row] != after[row])), steps, "{name}");
         }

@@ -32,7 +32,7 @@ pub(crate) fn join(
     let Some(objective) = terms.reduce(|sum, term| sum + term) else {
         return ControlGradients::default();
     };
-    let control = take_gradients(&state.model, objective.backward());
+    let control = take_gradients(state.model(), objective.backward());
     let (task_norm, control_norm) = (task.norm(|_| true), control.norm(|_| true));
     let product = task_norm * control_norm;
     let cosine = if product > 0.0 { task.dot(&control) / product } else { 0.0 };
@@ -49,6 +49,7 @@ mod tests {
     use moelt_model::{Mode, ModelInput};
     use moelt_optim::{HostTensor, export, replace};
     use moelt_schema::{LayerId, RunConfig};
+    use moelt_surgery::Trainable;
 
     use super::*;
     use crate::{Prepared, evaluate::model_input};
@@ -79,7 +80,7 @@ mod tests {
     }
 
     fn forward(state: &TrainState, input: &ModelInput) -> ModelOutput {
-        state.model.forward(input, Mode::Eval)
+        state.model().forward(input, Mode::Eval)
     }
 
     /// `α · Σ (dr · routing entropy / ln n + dl · entropy of the mean / ln n)`, in double precision.
@@ -108,11 +109,15 @@ mod tests {
             objective: Option<Tensor<1>>,
         }
         impl ModuleVisitor for Along<'_> {
-            fn enter_module(&mut self, name: &str, _: &str) {
-                self.path.push(name.to_owned());
+            fn enter_module(&mut self, name: &str, container: &str) {
+                if !container.starts_with("Enum:") {
+                    self.path.push(name.to_owned());
+                }
             }
-            fn exit_module(&mut self, _: &str, _: &str) {
-                self.path.pop();
+            fn exit_module(&mut self, _: &str, container: &str) {
+                if !container.starts_with("Enum:") {
+                    self.path.pop();
+                }
             }
             fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
                 if self.path.join(".") == self.wanted {
@@ -123,8 +128,8 @@ mod tests {
             }
         }
         let mut along = Along { path: Vec::new(), wanted: path, direction, objective: None };
-        state.model.visit(&mut along);
-        take_gradients(&state.model, along.objective.unwrap().backward())
+        state.model().visit(&mut along);
+        take_gradients(state.model(), along.objective.unwrap().backward())
     }
 
     fn setting() -> (TrainState, ModelInput) {
@@ -143,7 +148,7 @@ mod tests {
         let norms = join(&state, &mut gradients, &forward(&state, &input), &asked(), ALPHA);
         assert_eq!((norms.loss, norms.task_norm, norms.cosine), (1.0, 0.0, 0.0));
         assert!((norms.control_norm - gradients.norm(|_| true)).abs() < 1e-12);
-        let weights = export(&state.model);
+        let weights = export(state.model());
         let routers: Vec<&String> = weights.keys().filter(|path| path.ends_with("router.weight")).collect();
         assert_eq!(routers.len(), 2);
         let mut largest: f64 = 0.0;
@@ -156,8 +161,9 @@ mod tests {
                 let moved = |by: f32| {
                     let mut weight = weight.clone();
                     weight.data[at] += by;
-                    let model = replace(state.model.clone(), [(path.clone(), weight)].into());
-                    objective(&TrainState { model, ..state.clone() }, &input)
+                    let module = replace(state.model().clone(), [(path.clone(), weight)].into());
+                    let trainable = Trainable { module, ..state.trainable.clone() };
+                    objective(&TrainState { trainable, ..state.clone() }, &input)
                 };
                 let difference = (moved(STEP) - moved(-STEP)) / f64::from(2.0 * STEP);
                 let error = (gradient - difference).abs();
@@ -173,7 +179,7 @@ mod tests {
         let (state, input) = setting();
         let task = || {
             let output = forward(&state, &input);
-            take_gradients(&state.model, output.logits.powf_scalar(2.0).sum().backward())
+            take_gradients(state.model(), output.logits.powf_scalar(2.0).sum().backward())
         };
         let mut control = NamedGradients::default();
         join(&state, &mut control, &forward(&state, &input), &asked(), ALPHA);

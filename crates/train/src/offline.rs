@@ -24,11 +24,10 @@ impl LoadedModel {
     pub fn edited(self, plan: &CheckedPlan) -> Result<EditedCheckpoint, TrainError> {
         let origin = Origin::of_checkpoint(&self.checkpoint);
         let events = self.checkpoint.manifest.events;
-        let optim = origin.config.optim.clone();
         let mut state = TrainState::restore(self);
         let before = state.probe(&origin)?;
         // The openings of a run end with its steps, and here there are none.
-        state.edit(plan, &optim, 0)?;
+        state.edit(plan, 0)?;
         let checkpoint = state.snapshot(origin, None, events)?;
         if let Some((what, value)) = checkpoint.not_finite() {
             return Err(TrainError::EditNotFinite { what, value });

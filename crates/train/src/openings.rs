@@ -1,7 +1,5 @@
 //! New experts are let in gradually: their router offset rises from "never chosen" to nothing.
 
-use moelt_model::Classifier;
-use moelt_optim::WeightAverage;
 use moelt_schema::{CheckedPlan, ExpertId, LayerId, Opening, RowSource, RowStart};
 
 use crate::TrainState;
@@ -45,16 +43,19 @@ impl TrainState {
         self.progress.openings.iter().filter_map(held).collect()
     }
 
-    /// Model and average with the offsets that all experts are going to have: what an edit copies, halves
-    /// and averages is that, and not where an opening happens to stand.
-    pub(crate) fn let_in_entirely(&self) -> (Classifier, Option<WeightAverage>) {
-        let mut model = self.model.clone();
-        for now in &self.progress.openings {
-            model = self.with_offset(model, now.layer, now.expert, now.offset);
+    /// Gives all experts the offsets that they are going to have: what an edit copies, halves and averages is that,
+    /// and not where an opening happens to stand. [`Self::put_back`] is the way back.
+    pub(crate) fn let_in_entirely(&mut self) {
+        for now in self.progress.openings.clone() {
+            self.set_offset(now.layer, now.expert, now.offset);
         }
-        let mut average = self.average.clone();
-        average.iter_mut().for_each(|average| average.copy_untrained(&model));
-        (model, average)
+    }
+
+    /// Experts that are being let in stand where they stood.
+    pub(crate) fn put_back(&mut self, held: &[Held]) {
+        for held in held {
+            self.set_offset(held.opening.layer, held.opening.expert, held.offset);
+        }
     }
 
     /// Openings after a plan, whose model has all experts let in: those of experts that stay, as they were
@@ -83,28 +84,21 @@ impl TrainState {
         moved.extend(held.iter().filter(|held| !plan.maps().contains_key(&held.opening.layer)));
         self.progress.openings = moved.iter().map(|held| held.opening).collect();
         // Nobody is let in further by an edit: that is for the step to come.
-        for held in moved {
-            self.set_offset(held.opening.layer, held.opening.expert, held.offset);
-        }
+        self.put_back(&moved);
     }
 
     fn offset(&self, layer: LayerId, expert: ExpertId) -> Option<f32> {
-        self.model.offsets(layer).get(self.position(layer, expert)?).copied()
+        self.model().offsets(layer).get(self.position(layer, expert)?).copied()
     }
 
     fn set_offset(&mut self, layer: LayerId, expert: ExpertId, offset: f32) {
-        self.model = self.with_offset(self.model.clone(), layer, expert, offset);
-        if let Some(average) = &mut self.average {
-            average.copy_untrained(&self.model);
-        }
-    }
-
-    /// `model`, of the same layout, with this offset.
-    fn with_offset(&self, model: Classifier, layer: LayerId, expert: ExpertId, offset: f32) -> Classifier {
-        let Some(position) = self.position(layer, expert) else { return model };
-        let mut offsets = model.offsets(layer);
+        let Some(position) = self.position(layer, expert) else { return };
+        let mut offsets = self.model().offsets(layer);
         offsets[position] = offset;
-        model.with_offsets(layer, &offsets)
+        self.trainable.module = self.model().clone().with_offsets(layer, &offsets);
+        if let Some(average) = &mut self.trainable.average {
+            average.copy_untrained(&self.trainable.module);
+        }
     }
 
     fn position(&self, layer: LayerId, expert: ExpertId) -> Option<usize> {

@@ -10,9 +10,9 @@ use std::{
 use burn::tensor::Device;
 use moelt_eval::metrics;
 use moelt_schema::{
-    BestSoFar, CellResult, Digest, Event, EventRecord, EventsPosition, LayerSums, Metrics, RoutingStats,
-    RunConfig, RunDir, StopReason, WindowState, config_differences, create_folders, resolved_toml,
-    write_atomically,
+    BestSoFar, CellResult, Digest, Event, EventRecord, EventsPosition, LayerKind, LayerSums, Metrics,
+    RoutingStats, RunConfig, RunDir, StopReason, WindowState, config_differences, create_folders,
+    resolved_toml, write_atomically,
 };
 
 use crate::{
@@ -169,7 +169,7 @@ impl<'a> Session<'a> {
         let folder = run.path().to_owned();
         let Some(path) = store.newest()? else {
             let (mut state, note) = start(config, &prepared, device)?;
-            let total = total_steps(config, &prepared, &state.model)?;
+            let total = total_steps(config, &prepared, state.model())?;
             state.progress.total_steps = total;
             let clock = Instant::now();
             let control = Control::new(config, &prepared, total, state.progress.policy.clone())?;
@@ -373,8 +373,8 @@ impl<'a> Session<'a> {
             data: prepared.digest,
             vocabulary: prepared.vocabulary.digest(),
             layout: state.layout.clone(),
-            n_params: state.model.n_params(),
-            n_active_params: state.model.n_active_params(&state.layout),
+            n_params: state.model().n_params(),
+            n_active_params: state.model().n_active_params(&state.layout),
             total_steps: self.total,
             notes: prepared.notes.iter().cloned().chain(note).collect(),
         })
@@ -383,10 +383,15 @@ impl<'a> Session<'a> {
     fn log_window(&mut self) -> Result<(), TrainError> {
         let window: WindowState = std::mem::take(&mut self.state.progress.window);
         let mean = |sum: f64| sum / window.steps.max(1) as f64;
+        let kinds: Vec<LayerKind> = self.state.layout.layers().iter().map(|layer| layer.kind).collect();
+        let top_k = kinds.iter().any(|kind| matches!(kind, LayerKind::Moe { .. }));
+        let top_any = kinds.contains(&LayerKind::TopAny);
         self.log(Event::Window {
             steps: window.steps,
             loss: mean(window.loss),
-            load_balancing_loss: mean(window.load_balancing_loss),
+            load_balancing_loss: top_k.then(|| mean(window.load_balancing_loss)),
+            diversity_loss: top_any.then(|| mean(window.diversity_loss)),
+            simplicity_loss: top_any.then(|| mean(window.simplicity_loss)),
             grad_norm: mean(window.grad_norm),
             lr: schedule(self.config, self.total).at(self.state.step),
             routing: window.layers.iter().map(RoutingStats::from_sums).collect(),

@@ -75,7 +75,7 @@ impl TrainState {
         validation: Option<Metrics>,
         events: EventsPosition,
     ) -> Result<Checkpoint, TrainError> {
-        let names = ExpertNames::new(&self.model.expert_axes(), &self.layout);
+        let names = ExpertNames::new(&self.model().expert_axes(), &self.layout);
         let probe = self.probe(&origin)?;
         let manifest = Manifest {
             format: CHECKPOINT_FORMAT,
@@ -93,22 +93,22 @@ impl TrainState {
             validation,
             events,
             probe,
-            optimized: self.optimizer.state().keys().cloned().collect(),
+            optimized: self.trainable.optimizer.state().keys().cloned().collect(),
             files: BTreeMap::new(),
         };
         Ok(Checkpoint {
             manifest,
             config: origin.config,
             vocabulary: origin.vocabulary,
-            model: names.split(&export(&self.model)),
-            average: self.average.as_ref().map(|average| names.split_average(average.state())),
-            optimizer: names.split_state(self.optimizer.state()),
+            model: names.split(&export(self.model())),
+            average: self.trainable.average.as_ref().map(|average| names.split_average(average.state())),
+            optimizer: names.split_state(self.trainable.optimizer.state()),
         })
     }
 
     /// What trained and averaged weights say of the probe's inputs.
     pub(crate) fn probe(&self, origin: &Origin) -> Result<Probe, TrainError> {
-        let averaged = self.average.is_some().then(|| self.evaluated()).transpose()?;
-        Ok(make_probe(origin.inputs.clone(), &self.model.valid(), averaged.as_ref()))
+        let averaged = self.trainable.average.is_some().then(|| self.evaluated()).transpose()?;
+        Ok(make_probe(origin.inputs.clone(), &self.model().valid(), averaged.as_ref()))
     }
 }

@@ -1,18 +1,17 @@
 //! Everything that changes while a run trains, and one step of it.
 
-use std::collections::BTreeMap;
-
 use burn::{
     module::Module,
     nn::loss::CrossEntropyLossConfig,
     tensor::{Device, Int, Tensor, TensorData},
 };
 use moelt_data::TokenBatch;
-use moelt_model::{Classifier, ClassifierConfig, Mode, ModelInput, ModelOutput};
-use moelt_optim::{AdamW, Optimizer, ParamGroup, Schedule, WeightAverage, take_gradients};
+use moelt_model::{AuxLosses, Classifier, ClassifierConfig, Mode, ModelInput, ModelOutput};
+use moelt_optim::{AdamW, Optimizer, Schedule, WeightAverage};
 use moelt_schema::{
     ControlGradients, EditLog, Flops, LayerSums, Layout, LoopState, OptimConfig, RunConfig, Stream, Streams,
 };
+use moelt_surgery::Trainable;
 
 use crate::{
     LoadedModel, Prepared, TrainError,
@@ -33,15 +32,11 @@ pub struct TrainState {
     pub layout: Layout,
     /// How they came to be the experts.
     pub edits: EditLog,
-    /// The weights under training, on an autodiff device.
-    pub model: Classifier,
-    /// Its optimizer.
-    pub optimizer: Optimizer,
-    /// The averaged weights, when averaging is on.
-    pub average: Option<WeightAverage>,
+    /// The weights under training, on an autodiff device, their optimizer and, when averaging is on, the averaged
+    /// weights.
+    pub trainable: Trainable<Classifier>,
     /// Best evaluation, window sums, seconds.
     pub progress: LoopState,
-    pub(crate) groups: BTreeMap<String, ParamGroup>,
     pub(crate) streams: Streams,
 }
 
@@ -89,18 +84,12 @@ impl TrainState {
 
     /// The state before the first step of a model on an autodiff device.
     pub(crate) fn from_model(config: &RunConfig, layout: Layout, model: Classifier) -> Self {
-        let optim = &config.optim;
-        let groups = param_groups(&model, optim);
-        let average = new_average(&model, &groups, optim);
         Self {
             step: 0,
-            groups,
-            optimizer: new_optimizer(config),
             progress: LoopState::default(),
             edits: EditLog::new(layout.clone()),
             layout,
-            model,
-            average,
+            trainable: averaged(Trainable::new(model, new_optimizer(config)), &config.optim),
             streams: Streams::new(config.seed),
         }
     }
@@ -109,39 +98,41 @@ impl TrainState {
     pub fn restore(loaded: LoadedModel) -> Self {
         let (config, manifest) = (&loaded.checkpoint.config, &loaded.checkpoint.manifest);
         let optim = &config.optim;
-        let model = loaded.trained.train();
+        let average = loaded.average.map(|a| WeightAverage::with_state(a, optim.ema_decay, optim.ema_every));
+        let optimizer = new_optimizer(config).with_state(loaded.optimizer);
         Self {
             step: manifest.step,
             layout: manifest.layout.clone(),
             edits: manifest.edits.clone(),
-            optimizer: new_optimizer(config).with_state(loaded.optimizer),
-            average: loaded.average.map(|a| WeightAverage::with_state(a, optim.ema_decay, optim.ema_every)),
+            trainable: Trainable { average, ..Trainable::new(loaded.trained.train(), optimizer) },
             progress: manifest.state.clone(),
-            groups: param_groups(&model, optim),
             streams: Streams::new(manifest.seed),
-            model,
         }
     }
 
     /// A fork without the average: for those who start it over.
     pub(crate) fn without_average(&self) -> Self {
-        let Self { step, layout, edits, model, optimizer, average: _, progress, groups, streams } = self;
+        let Self { step, layout, edits, trainable, progress, streams } = self;
+        let Trainable { module, optimizer, average: _ } = trainable;
         Self {
             step: *step,
             layout: layout.clone(),
             edits: edits.clone(),
-            model: model.clone(),
-            optimizer: optimizer.clone(),
-            average: None,
+            trainable: Trainable { module: module.clone(), optimizer: optimizer.clone(), average: None },
             progress: progress.clone(),
-            groups: groups.clone(),
             streams: *streams,
         }
     }
 
-    /// Starts the average over, when averaging is on; it takes in every step, as there may be few.
-    pub(crate) fn restart_average(&mut self, optim: &OptimConfig) {
-        self.average = new_average(&self.model, &self.groups, &OptimConfig { ema_every: 1, ..optim.clone() });
+    /// The same with an average that starts over, when averaging is on; it takes in every step, as there may be few.
+    pub(crate) fn with_new_average(self, optim: &OptimConfig) -> Self {
+        let trainable = averaged(self.trainable, &OptimConfig { ema_every: 1, ..optim.clone() });
+        Self { trainable, ..self }
+    }
+
+    /// The weights under training.
+    pub fn model(&self) -> &Classifier {
+        &self.trainable.module
     }
 
     /// The model that is evaluated: averaged weights when averaging is on, without autodiff.
@@ -149,11 +140,7 @@ impl TrainState {
     /// # Errors
     /// When the average does not fit the model.
     pub fn evaluated(&self) -> Result<Classifier, TrainError> {
-        let model = self.model.valid();
-        Ok(match &self.average {
-            Some(average) => average.apply(model)?,
-            None => model,
-        })
+        Ok(self.trainable.evaluated()?)
     }
 
     /// Takes one optimizer step on `batch`, of a run of `total` steps, and adds it to the window. A loss or
@@ -173,15 +160,15 @@ impl TrainState {
         self.let_in(config.control.opening);
         let input = model_input(batch);
         let output = self.train_forward(&input);
-        let Objective { objective, loss, balance } = Objective::of(&output, batch, config);
-        let mut gradients = take_gradients(&self.model, objective.backward());
+        let Objective { objective, loss, aux } = Objective::of(&output, batch, config);
+        let mut gradients = self.trainable.gradients(objective);
         let asked = live(&self, &output.routing, loss);
         // With the same noise, as the first pass has been gone back through.
         let second = (!asked.is_empty()).then(|| self.train_forward(&input));
         let passes = output.flops + second.as_ref().map_or(Flops::default(), |output| output.flops);
         let joint = second.map(|output| join(&self, &mut gradients, &output, &asked, config.control.joint));
-        let groups = &self.groups;
-        let (clipped, all) = (gradients.norm(|path| groups[path].clip), gradients.norm(|_| true));
+        let clipped = self.trainable.optimizer.clipped_norm(&gradients);
+        let all = gradients.norm(|_| true);
         // The clipped norm is what is reported, unless a gradient outside it is not a number.
         let grad_norm = if all.is_finite() { clipped } else { all };
         let report = StepReport { loss, grad_norm, routing: output.routing };
@@ -190,28 +177,26 @@ impl TrainState {
             return (self, report);
         }
         let lr = schedule(config, total).at(self.step + 1);
-        let scale = self.optimizer.clip_scale(grad_norm);
-        self.model = self.optimizer.step(self.model, &gradients, lr, scale, |path| groups[path]);
         self.step += 1;
-        if let Some(average) = &mut self.average {
-            average.update(&self.model, self.step);
-        }
-        self.add_to_window(&report, balance, joint);
+        self.trainable = self.trainable.step(&gradients, lr, self.step);
+        self.add_to_window(&report, &aux, joint);
         (self, report)
     }
 
     /// A forward pass with the noise of the step to come.
     fn train_forward(&self, input: &ModelInput) -> ModelOutput {
         let mut rng = self.streams.rng(Stream::Dropout, self.step);
-        self.model.forward(input, Mode::Train(&mut rng))
+        self.model().forward(input, Mode::Train(&mut rng))
     }
 
-    fn add_to_window(&mut self, report: &StepReport, balance: f64, joint: Option<ControlGradients>) {
+    fn add_to_window(&mut self, report: &StepReport, aux: &AuxLosses, joint: Option<ControlGradients>) {
         let LoopState { window, decision_window, .. } = &mut self.progress;
         window.steps += 1;
         window.loss += report.loss;
         window.grad_norm += report.grad_norm;
-        window.load_balancing_loss += balance;
+        window.load_balancing_loss += value(&aux.load_balancing);
+        window.diversity_loss += value(&aux.diversity);
+        window.simplicity_loss += value(&aux.simplicity);
         if let Some(joint) = joint {
             window.control.get_or_insert_default().add(&joint);
         }
@@ -228,8 +213,8 @@ struct Objective {
     objective: Tensor<1>,
     /// Mean cross entropy, nats.
     loss: f64,
-    /// Auxiliary loss, unweighted.
-    balance: f64,
+    /// Auxiliary losses, unweighted.
+    aux: AuxLosses,
 }
 
 impl Objective {
@@ -239,14 +224,11 @@ impl Objective {
         let labels = Tensor::<1, Int>::from_data(TensorData::new(labels, [batch.batch]), &device);
         let task = CrossEntropyLossConfig::new().init(&device).forward(output.logits.clone(), labels);
         let loss = scalar(&task);
-        match &output.load_balancing_loss {
-            Some(aux) => {
-                let balance = scalar(aux);
-                let objective = task + aux.clone() * config.train.load_balancing_coef;
-                Self { objective, loss, balance }
-            }
-            None => Self { objective: task, loss, balance: 0.0 },
-        }
+        let objective = match &output.aux_loss {
+            Some(aux) => task + aux.clone() * config.train.load_balancing_coef,
+            None => task,
+        };
+        Self { objective, loss, aux: output.aux_losses.clone() }
     }
 }
 
@@ -256,18 +238,15 @@ pub(crate) fn schedule(config: &RunConfig, total: u64) -> Schedule {
     Schedule { kind: optim.schedule, lr: optim.lr, warmup: optim.warmup, total }
 }
 
-fn new_average(
-    model: &Classifier,
-    groups: &BTreeMap<String, ParamGroup>,
-    optim: &OptimConfig,
-) -> Option<WeightAverage> {
-    let new = || WeightAverage::new(model, optim.ema_decay, optim.ema_every, |path| groups[path].row_axis);
-    (optim.ema_decay > 0.0).then(new)
+/// `trainable` with an average that begins now, when averaging is on.
+fn averaged(trainable: Trainable<Classifier>, optim: &OptimConfig) -> Trainable<Classifier> {
+    if optim.ema_decay > 0.0 { trainable.with_average(optim.ema_decay, optim.ema_every) } else { trainable }
 }
 
 fn new_optimizer(config: &RunConfig) -> Optimizer {
     let optim = &config.optim;
-    Optimizer::new(AdamW { beta1: optim.beta1, beta2: optim.beta2, eps: optim.eps }, optim.clip_norm)
+    let adamw = AdamW { beta1: optim.beta1, beta2: optim.beta2, eps: optim.eps };
+    Optimizer::new(adamw, param_groups(optim)).with_clip_norm(optim.clip_norm)
 }
 
 fn add_sums(window: &mut Vec<LayerSums>, batch: &[LayerSums]) {
@@ -276,6 +255,11 @@ fn add_sums(window: &mut Vec<LayerSums>, batch: &[LayerSums]) {
     } else {
         window.iter_mut().zip(batch).for_each(|(sums, batch)| sums.add(batch));
     }
+}
+
+/// A loss as a number; 0 where there is none.
+fn value(loss: &Option<Tensor<1>>) -> f64 {
+    loss.as_ref().map_or(0.0, scalar)
 }
 
 fn scalar(x: &Tensor<1>) -> f64 {

@@ -69,8 +69,8 @@ impl Run {
     fn edit(&mut self, edits: Vec<Edit>) {
         let (step, evidence) = (self.state.step, Evidence::default());
         let plan = Plan { step, edits, reason: "test".into(), evidence };
-        let plan = plan.check(&self.state.layout, &Limits::default()).unwrap();
-        self.state.edit(&plan, &self.config.optim, self.config.control.opening).unwrap();
+        let plan = plan.check(&self.state.layout, Limits::default()).unwrap();
+        self.state.edit(&plan, self.config.control.opening).unwrap();
     }
 
     /// Grows an expert in each layer; gives their ids.
@@ -112,7 +112,7 @@ impl Run {
     }
 
     fn weights(&self) -> BTreeMap<String, HostTensor> {
-        export(&self.state.model)
+        export(self.state.model())
     }
 }
 
@@ -191,8 +191,8 @@ fn a_hundred_rounds_of_growing_pruning_saving_and_loading_leave_nothing_behind()
         assert_eq!(restored.progress, run.state.progress, "round {round}");
         assert!(restored.progress.openings.len() <= 2, "{:?}", restored.progress.openings);
         let kept = std::mem::replace(&mut run.state, restored);
-        assert_eq!(run.weights(), export(&kept.model), "round {round}");
-        assert_eq!(run.state.optimizer.state(), kept.optimizer.state(), "round {round}");
+        assert_eq!(run.weights(), export(kept.model()), "round {round}");
+        assert_eq!(run.state.trainable.optimizer.state(), kept.trainable.optimizer.state(), "round {round}");
         assert_eq!(run.state.edits, kept.edits, "round {round}");
         run.train(1);
     }
@@ -235,7 +235,7 @@ fn an_expert_that_is_let_in_changes_nothing_at_first_and_is_all_in_at_the_end() 
 fn offsets_of(run: &Run, experts: [ExpertId; 2]) -> [f32; 2] {
     let averaged = run.state.evaluated().unwrap();
     [0, 1].map(|layer| {
-        let offsets = run.state.model.offsets(LAYERS[layer]);
+        let offsets = run.state.model().offsets(LAYERS[layer]);
         assert_eq!(averaged.offsets(LAYERS[layer]), offsets);
         offsets[run.position(LAYERS[layer], experts[layer])]
     })
@@ -273,7 +273,7 @@ fn half_open() -> (Run, ExpertId, f32) {
 
 /// Offset of an expert of layer 0.
 fn offset_of(run: &Run, expert: ExpertId) -> f32 {
-    run.state.model.offsets(LayerId(0))[run.position(LayerId(0), expert)]
+    run.state.model().offsets(LayerId(0))[run.position(LayerId(0), expert)]
 }
 
 #[test]
@@ -318,11 +318,12 @@ fn the_first_update_of_a_new_expert_and_its_router_row_is_at_most_lr() {
     run.train(1);
     let after = run.weights();
     let trained = |role| !matches!(role, ExpertRole::Offset | ExpertRole::Other);
-    let axes: Vec<_> = run.state.model.expert_axes().into_iter().filter(|axis| trained(axis.role)).collect();
+    let axes: Vec<_> =
+        run.state.model().expert_axes().into_iter().filter(|axis| trained(axis.role)).collect();
     assert_eq!(axes.len(), 2 * 5);
     for axis in axes {
         let position = run.position(axis.layer, new[axis.layer.0 as usize]);
-        assert_eq!(run.state.optimizer.state()[&axis.param].steps[position], 1, "{}", axis.param);
+        assert_eq!(run.state.trainable.optimizer.state()[&axis.param].steps[position], 1, "{}", axis.param);
         let (before, after) = (&before[&axis.param], &after[&axis.param]);
         let row = Rows::new(&before.shape, axis.axis).stretches(position).flatten();
         let moved: Vec<f64> =

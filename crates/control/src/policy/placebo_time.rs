@@ -148,7 +148,7 @@ mod tests {
                     reason: String::new(),
                     evidence: Evidence::default(),
                 };
-                layout = plan.check(&layout, &config.limits()).unwrap().after().clone();
+                layout = plan.check(&layout, config.limits()).unwrap().after().clone();
             }
             decision
         };

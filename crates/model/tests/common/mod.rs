@@ -33,15 +33,28 @@ pub(crate) struct Seen {
     pub(crate) has_gradient: bool,
 }
 
+/// Paths as moelt has them: without the variants of enums.
+fn enter(path: &mut Vec<String>, name: &str, container: &str) {
+    if !container.starts_with("Enum:") {
+        path.push(name.to_owned());
+    }
+}
+
+fn exit(path: &mut Vec<String>, container: &str) {
+    if !container.starts_with("Enum:") {
+        path.pop();
+    }
+}
+
 /// Every parameter, by path.
 pub(crate) fn params(model: &Classifier, gradients: Option<Gradients>) -> BTreeMap<String, Seen> {
     struct Visitor(Vec<String>, Option<Gradients>, BTreeMap<String, Seen>);
     impl ModuleVisitor for Visitor {
-        fn enter_module(&mut self, name: &str, _: &str) {
-            self.0.push(name.to_owned());
+        fn enter_module(&mut self, name: &str, container: &str) {
+            enter(&mut self.0, name, container);
         }
-        fn exit_module(&mut self, _: &str, _: &str) {
-            self.0.pop();
+        fn exit_module(&mut self, _: &str, container: &str) {
+            exit(&mut self.0, container);
         }
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
             let value = param.val();
@@ -63,11 +76,11 @@ pub(crate) fn params(model: &Classifier, gradients: Option<Gradients>) -> BTreeM
 pub(crate) fn resized(model: Classifier, n: usize) -> Classifier {
     struct Resize(Vec<String>, usize);
     impl ModuleMapper for Resize {
-        fn enter_module(&mut self, name: &str, _: &str) {
-            self.0.push(name.to_owned());
+        fn enter_module(&mut self, name: &str, container: &str) {
+            enter(&mut self.0, name, container);
         }
-        fn exit_module(&mut self, _: &str, _: &str) {
-            self.0.pop();
+        fn exit_module(&mut self, _: &str, container: &str) {
+            exit(&mut self.0, container);
         }
         fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
             let (id, tensor, mapper) = param.consume();

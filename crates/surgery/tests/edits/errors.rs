@@ -2,11 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use burn::module::Module;
+use burn::{
+    module::{Module, Param},
+    tensor::Tensor,
+};
 use moelt_surgery::{
-    apply,
+    Trainable, apply,
     optim::{HostTensor, ParamState, replace},
-    schema::{Edit, ExpertAxes, ExpertAxis, ExpertInit, LayerId, Streams},
+    schema::{Edit, ExpertAxes, ExpertAxis, ExpertInit, LayerId},
 };
 
 use crate::{
@@ -37,7 +40,7 @@ fn run() -> Run {
 fn refused(run: &Run, edits: Vec<Edit>) -> String {
     let before = run.bits();
     let plan = run.check(edits).unwrap();
-    let result = apply(&plan, &run.toy, &run.optimizer, Some(&run.average), &Streams::new(0));
+    let result = apply(&run.trainable, &plan, 0);
     assert_eq!(run.bits(), before);
     result.unwrap_err().to_string()
 }
@@ -45,10 +48,11 @@ fn refused(run: &Run, edits: Vec<Edit>) -> String {
 #[test]
 fn axes_that_the_module_forgot_or_misspelt() {
     let run = run();
-    let forgetful = Forgetful { toy: run.toy.clone() };
+    let Trainable { module, optimizer, .. } = run.trainable.clone();
+    let forgetful = Trainable { module: Forgetful { toy: module }, optimizer, average: None };
     let refused = |layer| {
         let plan = run.check(vec![prune(layer, 0)]).unwrap();
-        apply(&plan, &forgetful, &run.optimizer, None, &Streams::new(0)).unwrap_err().to_string()
+        apply(&forgetful, &plan, 0).unwrap_err().to_string()
     };
     let message = "the module lists no expert axes for layer 1; \
                    expert_axes() has to name every parameter of its experts";
@@ -60,18 +64,16 @@ fn axes_that_the_module_forgot_or_misspelt() {
 fn a_module_of_other_sizes() {
     let mut run = run();
     let two = HostTensor { shape: vec![2, 3], data: vec![0.0; 6] };
-    run.toy = replace(run.toy, BTreeMap::from([("layers.1.b_in".to_owned(), two)]));
+    run.trainable.module = replace(run.toy().clone(), BTreeMap::from([("layers.1.b_in".to_owned(), two)]));
     let message = "`layers.1.b_in` has shape [2, 3]; its axis 0 should have 3 experts";
     assert_eq!(refused(&run, vec![prune(1, 0)]), message);
-    assert!(run.check(vec![prune(0, 0)]).is_ok_and(|plan| {
-        apply(&plan, &run.toy, &run.optimizer, Some(&run.average), &Streams::new(0)).is_ok()
-    }));
+    assert!(run.check(vec![prune(0, 0)]).is_ok_and(|plan| { apply(&run.trainable, &plan, 0).is_ok() }));
 }
 
 #[test]
 fn an_optimizer_that_counts_one_step_for_all() {
     let mut run = run();
-    run.optimizer.state_mut().insert("layers.0.w_out".to_owned(), ParamState::new(&[3, 3, 4], 1));
+    run.trainable.optimizer.state_mut().insert("layers.0.w_out".to_owned(), ParamState::new(&[3, 3, 4], 1));
     let message = "the optimizer state of `layers.0.w_out` does not fit: it does not count per expert; \
                    give the parameter row_axis = Some(0)";
     assert_eq!(refused(&run, vec![prune(0, 0)]), message);
@@ -80,7 +82,7 @@ fn an_optimizer_that_counts_one_step_for_all() {
 #[test]
 fn an_optimizer_of_another_shape() {
     let mut run = run();
-    run.optimizer.state_mut().insert("layers.1.w_out".to_owned(), ParamState::new(&[3, 2, 4], 2));
+    run.trainable.optimizer.state_mut().insert("layers.1.w_out".to_owned(), ParamState::new(&[3, 2, 4], 2));
     let message = "the optimizer state of `layers.1.w_out` does not fit: it is of shape [3, 2, 4], \
                    the parameter of [3, 3, 4]";
     assert_eq!(refused(&run, vec![prune(1, 0)]), message);
@@ -89,7 +91,7 @@ fn an_optimizer_of_another_shape() {
 #[test]
 fn an_average_that_is_not_there() {
     let mut run = run();
-    run.average.state_mut().remove("layers.0.b_out");
+    run.average_mut().remove("layers.0.b_out");
     assert_eq!(
         refused(&run, vec![prune(0, 0)]),
         "the average of `layers.0.b_out` does not fit: there is none"
@@ -100,7 +102,7 @@ fn an_average_that_is_not_there() {
 #[test]
 fn an_average_without_an_axis_even_of_a_single_expert() {
     let mut run = Run::new(FULL_SOFTMAX, 1, 1);
-    run.average.state_mut().get_mut("layers.1.w_out").unwrap().row_axis = None;
+    run.average_mut().get_mut("layers.1.w_out").unwrap().row_axis = None;
     let message = "the average of `layers.1.w_out` does not fit: it does not count per expert; \
                    give the parameter row_axis = Some(1)";
     assert_eq!(refused(&run, vec![grow(1, 1, ExpertInit::Fresh)]), message);
@@ -111,4 +113,32 @@ fn a_direction_of_another_length() {
     let aimed = ExpertInit::Aimed { direction: vec![1.0; 5] };
     let message = "a new router row of `layers.1.router.weight` has 4 values, the plan's direction 5";
     assert_eq!(refused(&run(), vec![grow(1, 3, aimed)]), message);
+}
+
+/// Two layers whose experts are said to have their hidden units where they have nothing, or where they lie themselves.
+#[test]
+fn hidden_units_that_are_not_there() {
+    let run = run();
+    for (hidden, message) in [
+        (3, "`w` has shape [3, 4, 3] and no hidden units on axis 3; name their axis with"),
+        (0, "`w` has shape [3, 4, 3] and no hidden units on axis 0; name their axis with"),
+    ] {
+        let module = Hiding { w: run.toy().layers[0].w_in.clone(), hidden };
+        let trainable = Trainable::new(module, run.trainable.optimizer.clone());
+        let error = apply(&trainable, &run.check(vec![prune(0, 0)]).unwrap(), 0).unwrap_err().to_string();
+        assert!(error.starts_with(message), "{error}");
+    }
+}
+
+#[derive(Module, Debug)]
+struct Hiding {
+    w: Param<Tensor<3>>,
+    #[module(skip)]
+    hidden: usize,
+}
+
+impl ExpertAxes for Hiding {
+    fn expert_axes(&self) -> Vec<ExpertAxis> {
+        vec![ExpertAxis::input("w").with_hidden(self.hidden)]
+    }
 }

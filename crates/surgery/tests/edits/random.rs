@@ -74,25 +74,25 @@ fn edits(run: &Run, draws: &[Draw]) -> Vec<Edit> {
 /// Parameters, optimizer state and average have the same shapes, and experts as the layout says.
 fn assert_consistent(run: &Run) {
     let weights = run.weights();
-    assert_eq!(run.average.state().keys().collect::<Vec<_>>(), weights.keys().collect::<Vec<_>>());
+    assert_eq!(run.average().keys().collect::<Vec<_>>(), weights.keys().collect::<Vec<_>>());
     for (path, tensor) in &weights {
-        assert_eq!(run.average.state()[path].weights.shape, tensor.shape, "{path}");
+        assert_eq!(run.average()[path].weights.shape, tensor.shape, "{path}");
     }
-    for (path, state) in run.optimizer.state() {
+    for (path, state) in run.state() {
         assert_eq!(state.shape, weights[path].shape, "{path}");
         assert_eq!([&state.moment_1, &state.moment_2].map(Vec::len), [weights[path].data.len(); 2]);
     }
-    for ExpertAxis { param, axis, layer, .. } in run.toy.expert_axes() {
+    for ExpertAxis { param, axis, layer, .. } in run.toy().expert_axes() {
         let n = run.layout.layer(layer).unwrap().n_experts();
         assert_eq!(weights[&param].shape[axis], n, "{param}");
-        assert_eq!(run.average.state()[&param].updates.len(), n, "{param}");
-        assert_eq!(run.optimizer.state().get(&param).map_or(n, |state| state.steps.len()), n, "{param}");
+        assert_eq!(run.average()[&param].updates.len(), n, "{param}");
+        assert_eq!(run.state().get(&param).map_or(n, |state| state.steps.len()), n, "{param}");
     }
 }
 
 /// What stays is bit-identical; what is new or merged has no past.
 fn assert_rows(before: &Run, after: &Run, plan: &CheckedPlan) {
-    for ExpertAxis { param, axis, layer, role, .. } in after.toy.expert_axes() {
+    for ExpertAxis { param, axis, layer, role, .. } in after.toy().expert_axes() {
         let Some(map) = plan.maps().get(&layer) else { continue };
         let is_born = !before.weights().contains_key(&param);
         for (position, source) in map.rows.iter().enumerate() {
@@ -138,7 +138,7 @@ fn assert_learns(mut run: Run) {
         let offsets = &before.weights().get(&format!("layers.{}.router.offset", layer.0)).cloned();
         offsets.as_ref().map_or(0.0, |offsets| offsets.data[expert])
     };
-    for ExpertAxis { param, axis, layer, role, .. } in run.toy.expert_axes() {
+    for ExpertAxis { param, axis, layer, role, .. } in run.toy().expert_axes() {
         if matches!(role, ExpertRole::Offset | ExpertRole::Other) {
             assert_eq!(run.weights()[&param], before.weights()[&param], "{param} is not trained");
             continue;

@@ -2,8 +2,9 @@
 //! pruned again a hundred times over.
 
 use moelt_surgery::{
-    apply,
-    schema::{ExpertInit, LayerKind, Streams},
+    Trainable, apply,
+    optim::WeightAverage,
+    schema::{ExpertInit, LayerKind},
 };
 
 use crate::support::{Run, copy, grow, prune, reorder, upcycle};
@@ -43,20 +44,20 @@ fn an_order_changed_and_changed_back_leaves_the_run_bit_identical() {
 
 /// Entries and numbers in the optimizer and the average.
 fn size(run: &Run) -> [usize; 4] {
-    let state = run.optimizer.state();
+    let state = run.state();
     let moments = state.values().map(|state| state.moment_1.len() + state.moment_2.len() + state.steps.len());
-    let average = run.average.state();
+    let average = run.average();
     let averages = average.values().map(|state| state.weights.data.len() + state.updates.len());
     [state.len(), moments.sum(), average.len(), averages.sum()]
 }
 
 /// A checkpoint's way: state taken out, and put into an optimizer and an average that know nothing.
 fn saved_and_loaded(run: Run) -> Run {
-    let (state, average) = (run.optimizer.state().clone(), run.average.state().clone());
-    let fresh = Run::new(LayerKind::Moe { top_k: 2 }, 1, 0);
-    let optimizer = fresh.optimizer.with_state(state);
-    let average = moelt_surgery::optim::WeightAverage::with_state(average, 0.9, 2);
-    let loaded = Run { optimizer, average, ..run.clone() };
+    let (state, average) = (run.state().clone(), run.average().clone());
+    let fresh = Run::new(LayerKind::Moe { top_k: 2 }, 1, 0).trainable.optimizer;
+    let trainable = Trainable::new(run.toy().clone(), fresh.with_state(state));
+    let average = Some(WeightAverage::with_state(average, 0.9, 2));
+    let loaded = Run { trainable: Trainable { average, ..trainable }, ..run.clone() };
     assert_eq!(loaded.bits(), run.bits());
     loaded
 }
@@ -98,8 +99,8 @@ fn new_rows_depend_on_seed_layer_and_id_alone() {
     };
     assert_eq!(fresh(&early, 4), fresh(&late, 3));
     let plan = early.check(vec![grow(0, 9, ExpertInit::Fresh)]).unwrap();
-    let other = apply(&plan, &early.toy, &early.optimizer, None, &Streams::new(12)).unwrap();
-    let other = Run { toy: other.module, ..early.clone() };
+    let other = apply(&early.trainable, &plan, 12).unwrap();
+    let other = Run { trainable: other.trainable, ..early.clone() };
     assert_ne!(
         other.weights()["layers.0.w_in"],
         early.edited(plan.plan().edits.clone()).weights()["layers.0.w_in"]
@@ -111,5 +112,5 @@ fn new_rows_depend_on_seed_layer_and_id_alone() {
 fn upcycling_before_the_first_step_works() {
     let mut run = Run::new(LayerKind::Dense, 1, 3).edited(vec![upcycle(0, &[0, 1, 2], 2, 0.5)]);
     run.train(2);
-    assert_eq!(run.optimizer.state()["layers.0.router.weight"].steps.len(), 3);
+    assert_eq!(run.state()["layers.0.router.weight"].steps.len(), 3);
 }

@@ -2,19 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use burn::{
-    module::Module,
-    tensor::{Device, Tensor, TensorData},
-};
+use burn::tensor::{Device, Tensor, TensorData};
 use moelt_surgery::{
-    Applied, Undo, apply,
-    optim::{
-        AdamW, HostTensor, Optimizer, ParamGroup, ParamState, Rows, WeightAverage, export, replace,
-        take_gradients,
-    },
+    Applied, Trainable, Undo, apply,
+    optim::{AdamW, AverageState, HostTensor, Optimizer, ParamGroup, ParamState, Rows, export, replace},
     schema::{
-        CheckedPlan, Edit, Evidence, ExpertAxes, ExpertId, ExpertInit, LayerId, LayerKind, Layout, Limits,
-        Plan, PlanError, Streams,
+        CheckedPlan, Edit, Evidence, ExpertId, ExpertInit, LayerId, LayerKind, Layout, Plan, PlanError,
     },
 };
 
@@ -28,9 +21,7 @@ pub(crate) const STARVED: f32 = -200.0;
 
 #[derive(Clone, Debug)]
 pub(crate) struct Run {
-    pub(crate) toy: Toy,
-    pub(crate) optimizer: Optimizer,
-    pub(crate) average: WeightAverage,
+    pub(crate) trainable: Trainable<Toy>,
     pub(crate) layout: Layout,
     pub(crate) step: u64,
     pub(crate) widths: Widths,
@@ -45,60 +36,67 @@ impl Run {
     pub(crate) fn with_widths(kind: LayerKind, n_experts: usize, seed: u64, widths: Widths) -> Self {
         let layout = Layout::uniform(2, kind, n_experts);
         let toy = Toy::new(&layout, widths, seed, &Device::flex().autodiff());
-        let average = WeightAverage::new(&toy, 0.9, 2, |path| row_axis(&toy, path));
-        Self { average, optimizer: Optimizer::new(AdamW::default(), 0.0), toy, layout, step: 0, widths }
+        let group = ParamGroup { weight_decay: 0.01, ..ParamGroup::default() };
+        let trainable = Trainable::new(toy, Optimizer::new(AdamW::default(), group)).with_average(0.9, 2);
+        Self { trainable, layout, step: 0, widths }
+    }
+
+    pub(crate) fn toy(&self) -> &Toy {
+        &self.trainable.module
+    }
+
+    /// What the optimizer remembers.
+    pub(crate) fn state(&self) -> &BTreeMap<String, ParamState> {
+        self.trainable.optimizer.state()
+    }
+
+    pub(crate) fn average(&self) -> &BTreeMap<String, AverageState> {
+        self.trainable.average.as_ref().unwrap().state()
+    }
+
+    pub(crate) fn average_mut(&mut self) -> &mut BTreeMap<String, AverageState> {
+        self.trainable.average.as_mut().unwrap().state_mut()
     }
 
     /// Steps on the mean squared error against fixed targets.
     pub(crate) fn train(&mut self, steps: u64) -> f32 {
         let mut last = 0.0;
         for _ in 0..steps {
-            let difference = self.toy.forward(self.batch(0.3)) - self.batch(0.7);
+            let difference = self.toy().forward(self.batch(0.3)) - self.batch(0.7);
             let loss = difference.powi_scalar(2).mean();
             last = loss.clone().into_scalar::<f32>();
-            self.step_on(loss, 0.01);
+            self.step_on(loss);
         }
         last
     }
 
     /// One optimizer step on this loss, and the average's update.
-    pub(crate) fn step_on(&mut self, loss: Tensor<1>, weight_decay: f64) {
-        let gradients = take_gradients(&self.toy, loss.backward());
-        let axes = self.toy.expert_axes();
-        let group = |path: &str| ParamGroup {
-            lr_scale: 1.0,
-            weight_decay,
-            clip: true,
-            row_axis: axes.iter().find(|axis| axis.param == path).map(|axis| axis.axis),
-        };
-        self.toy = self.optimizer.step(self.toy.clone(), &gradients, LR, 1.0, group);
+    pub(crate) fn step_on(&mut self, loss: Tensor<1>) {
+        let gradients = self.trainable.gradients(loss);
         self.step += 1;
-        self.average.update(&self.toy, self.step);
+        self.trainable = self.trainable.clone().step(&gradients, LR, self.step);
     }
 
     /// `[32, d_model]`, the same for the same `pace`.
     pub(crate) fn batch(&self, pace: f32) -> Tensor<2> {
         let shape = [32, self.widths.d_model];
         let data = (0..shape[0] * shape[1]).map(|i| (i as f32 * pace).sin()).collect();
-        Tensor::from_data(TensorData::new::<f32, _>(data, shape), &self.toy.layers[0].w_in.device())
+        Tensor::from_data(TensorData::new::<f32, _>(data, shape), &self.toy().layers[0].w_in.device())
     }
 
     pub(crate) fn logits(&self) -> Vec<f32> {
-        self.toy.forward(self.batch(0.3)).into_data().try_into_vec::<f32>().unwrap()
+        self.toy().forward(self.batch(0.3)).into_data().try_into_vec::<f32>().unwrap()
     }
 
     pub(crate) fn check(&self, edits: Vec<Edit>) -> Result<CheckedPlan, PlanError> {
         let plan = Plan { step: self.step, edits, reason: "test".into(), evidence: Evidence::default() };
-        plan.check(&self.layout, &Limits { min: 1, max: 6 })
+        plan.check(&self.layout, 1..=6)
     }
 
     /// The run after a plan, and the way back.
     pub(crate) fn applied(&self, plan: &CheckedPlan) -> (Self, Undo) {
-        let streams = Streams::new(11);
-        let applied = apply(plan, &self.toy, &self.optimizer, Some(&self.average), &streams).unwrap();
-        let Applied { module, optimizer, average, undo } = applied;
-        let (average, layout) = (average.unwrap(), plan.after().clone());
-        (Self { toy: module, optimizer, average, layout, ..self.clone() }, undo)
+        let Applied { trainable, undo } = apply(&self.trainable, plan, 11).unwrap();
+        (Self { trainable, layout: plan.after().clone(), ..self.clone() }, undo)
     }
 
     pub(crate) fn edited(&self, edits: Vec<Edit>) -> Self {
@@ -106,8 +104,8 @@ impl Run {
     }
 
     pub(crate) fn undone(&self, undo: &Undo) -> Self {
-        let (toy, optimizer, average) = undo.apply(&self.toy, &self.optimizer, Some(&self.average)).unwrap();
-        Self { toy, optimizer, average: average.unwrap(), layout: undo.layout().clone(), ..self.clone() }
+        let trainable = undo.apply(&self.trainable).unwrap();
+        Self { trainable, layout: undo.layout().clone(), ..self.clone() }
     }
 
     /// Sets the offset of an expert, in the module and, since it is not trained, in the average.
@@ -115,12 +113,12 @@ impl Run {
         let path = format!("layers.{layer}.router.offset");
         let mut tensor = self.weights()[&path].clone();
         tensor.data[position] = offset;
-        self.average.state_mut().get_mut(&path).unwrap().weights = tensor.clone();
-        self.toy = replace(self.toy.clone(), BTreeMap::from([(path, tensor)]));
+        self.average_mut().get_mut(&path).unwrap().weights = tensor.clone();
+        self.trainable.module = replace(self.toy().clone(), BTreeMap::from([(path, tensor)]));
     }
 
     pub(crate) fn weights(&self) -> BTreeMap<String, HostTensor> {
-        export(&self.toy)
+        export(self.toy())
     }
 
     /// Every bit of weights, optimizer state and average.
@@ -133,8 +131,8 @@ impl Run {
             let shape = shape.iter().map(|size| *size as u64);
             (format!("optimizer {path}"), shape.chain(moments).chain(steps.iter().copied()).collect())
         };
-        let state = self.optimizer.state().iter().map(state);
-        let average = self.average.state().iter().map(|(path, state)| {
+        let state = self.state().iter().map(state);
+        let average = self.average().iter().map(|(path, state)| {
             let bits = bits(&state.weights).into_iter().chain(state.updates.iter().copied()).collect();
             (format!("average {path}"), bits)
         });
@@ -145,8 +143,8 @@ impl Run {
     pub(crate) fn remembered(&self, param: &str, axis: usize, position: usize) -> Remembered {
         let weights = &self.weights()[param];
         let values = |data: &[f32]| row(&weights.shape, axis, data, position);
-        let state = self.optimizer.state().get(param);
-        let average = &self.average.state()[param];
+        let state = self.state().get(param);
+        let average = &self.average()[param];
         Remembered {
             weights: values(&weights.data),
             moments: state.map(|state| [values(&state.moment_1), values(&state.moment_2)]),
@@ -176,11 +174,6 @@ fn bits(tensor: &HostTensor) -> Vec<u64> {
 pub(crate) fn row(shape: &[usize], axis: usize, data: &[f32], position: usize) -> Vec<u32> {
     let stretches = Rows::new(shape, axis).stretches(position);
     stretches.flat_map(|stretch| data[stretch].iter().map(|value| value.to_bits())).collect()
-}
-
-/// The axis on which a parameter of `module` has its experts.
-pub(crate) fn row_axis<M: Module + ExpertAxes>(module: &M, path: &str) -> Option<usize> {
-    module.expert_axes().iter().find(|axis| axis.param == path).map(|axis| axis.axis)
 }
 
 /// `‖a − b‖ / ‖a‖`

@@ -7,12 +7,9 @@ use burn::{
     tensor::{Device, Tensor},
 };
 use moelt_surgery::{
-    apply,
-    optim::{AdamW, AverageState, HostTensor, Optimizer, ParamState, WeightAverage, export},
-    schema::{
-        Edit, Evidence, ExpertAxes, ExpertAxis, ExpertInit, ExpertRole, LayerId, LayerKind, Layout, Limits,
-        Plan, RowInit, Streams,
-    },
+    Trainable, apply,
+    optim::{AdamW, AverageState, HostTensor, Optimizer, ParamGroup, ParamState, WeightAverage, export},
+    schema::{Edit, Evidence, ExpertAxes, ExpertAxis, ExpertInit, LayerKind, Layout, Plan, RowInit},
 };
 
 use crate::{
@@ -47,16 +44,13 @@ impl Trio {
 
 impl ExpertAxes for Trio {
     fn expert_axes(&self) -> Vec<ExpertAxis> {
-        let axis = |param: &str, axis, hidden, role| {
-            let init = RowInit::Zeros;
-            ExpertAxis { param: param.into(), layer: LayerId(0), axis, hidden, role, init }
-        };
-        vec![
-            axis("w_in", 0, Some(2), ExpertRole::Input),
-            axis("w_out", 1, Some(0), ExpertRole::Output),
-            axis("router", 0, None, ExpertRole::Router),
-            axis("offset", 0, None, ExpertRole::Offset),
-        ]
+        let axes = [
+            ExpertAxis::input("w_in"),
+            ExpertAxis::output("w_out").on_axis(1).with_hidden(0),
+            ExpertAxis::router("router"),
+            ExpertAxis::offset("offset"),
+        ];
+        axes.map(|axis| axis.with_init(RowInit::Zeros)).to_vec()
     }
 }
 
@@ -65,7 +59,8 @@ fn optimizer() -> Optimizer {
     let iota = |from: usize| (from..from + 6).map(|value| value as f32).collect();
     let state =
         ParamState { shape: vec![2, 3, 1], moment_1: iota(1), moment_2: iota(7), steps: vec![5, 6, 7] };
-    Optimizer::new(AdamW::default(), 0.0).with_state(BTreeMap::from([("w_out".to_owned(), state)]))
+    Optimizer::new(AdamW::default(), ParamGroup::default())
+        .with_state(BTreeMap::from([("w_out".to_owned(), state)]))
 }
 
 /// Averages that are 100 more than the weights, after 2, 3 and 4 updates.
@@ -90,11 +85,13 @@ impl Edited {
         let trio = Trio::new();
         let layout = Layout::uniform(1, LayerKind::Moe { top_k: 2 }, 3);
         let plan = Plan { step: 7, edits, reason: "values".into(), evidence: Evidence::default() };
-        let plan = plan.check(&layout, &Limits::default()).unwrap();
-        let applied = apply(&plan, &trio, &optimizer(), Some(&average(&trio)), &Streams::new(0)).unwrap();
-        assert_eq!(applied.optimizer.state().keys().collect::<Vec<_>>(), ["w_out"]);
-        let state = applied.optimizer.state()["w_out"].clone();
-        Self { weights: export(&applied.module), state, average: applied.average.unwrap().state().clone() }
+        let plan = plan.check(&layout, 1..).unwrap();
+        let average = Some(average(&trio));
+        let trainable = Trainable { average, ..Trainable::new(trio, optimizer()) };
+        let Trainable { module, optimizer, average } = apply(&trainable, &plan, 0).unwrap().trainable;
+        assert_eq!(optimizer.state().keys().collect::<Vec<_>>(), ["w_out"]);
+        let state = optimizer.state()["w_out"].clone();
+        Self { weights: export(&module), state, average: average.unwrap().state().clone() }
     }
 
     #[track_caller]

@@ -113,11 +113,10 @@ impl<'a> Track<'a> {
         if !edits.is_empty() {
             let (step, edits) = (fork.step, edits.to_vec());
             let plan = Plan { step, edits, reason: String::new(), evidence: Evidence::default() };
-            let plan = plan.check(&fork.layout, &config.control.limits())?;
-            fork.edit(&plan, &config.optim, self.opening)?;
+            let plan = plan.check(&fork.layout, config.control.limits())?;
+            fork.edit(&plan, self.opening)?;
         }
-        fork.restart_average(&config.optim);
-        Ok(fork)
+        Ok(fork.with_new_average(&config.optim))
     }
 
     /// One step, the `step`-th since the fork began; false when its loss was no number.

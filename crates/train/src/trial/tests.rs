@@ -95,9 +95,9 @@ fn race_of<'a>(arena: &'a Arena<'a>, state: &'a TrainState, trial: &Trial) -> Ra
 /// A fork of which every weight is no number.
 fn spoil(track: &Track<'_>, fork: &mut Fork) {
     let mut state = track.begin(&fork.edits).unwrap();
-    let mut weights = export(&state.model);
+    let mut weights = export(state.model());
     weights.values_mut().for_each(|tensor| tensor.data.fill(f32::NAN));
-    state.model = import(state.model.clone(), weights).unwrap();
+    state.trainable.module = import(state.model().clone(), weights).unwrap();
     fork.waiting = Some(Waiting::new(&state, track.arena.folder).unwrap());
 }
 
@@ -203,10 +203,10 @@ fn a_fork_is_judged_by_the_average_since_it_is_one() {
     for edits in [vec![], edits] {
         let mut fork = track.begin(&edits).unwrap();
         let judged = |fork: &TrainState| export(&fork.evaluated().unwrap());
-        assert_eq!(judged(&fork), export(&fork.model));
+        assert_eq!(judged(&fork), export(fork.model()));
         for (step, is_its_own) in [(1, true), (2, false)] {
             fork = track.step(fork, step).0;
-            assert_eq!(judged(&fork) == export(&fork.model), is_its_own, "step {step}");
+            assert_eq!(judged(&fork) == export(fork.model()), is_its_own, "step {step}");
         }
     }
 }
@@ -236,7 +236,7 @@ fn what_a_fork_spent_before_it_diverged_is_counted() {
 #[test]
 fn measuring_leaves_everything_but_the_cost_as_it_was() {
     let mut run = Run::new(|config| config.control.replicate = true);
-    let (weights, progress) = (export(&run.state.model), run.state.progress.clone());
+    let (weights, progress) = (export(run.state.model()), run.state.progress.clone());
     let layer = LayerId(0);
     let prune = |at: usize| vec![Edit::Prune { layer, expert: run.state.layout.layers()[0].experts[at] }];
     let trial = Trial { candidates: vec![prune(0), prune(1)], steps: 100 };
@@ -246,7 +246,7 @@ fn measuring_leaves_everything_but_the_cost_as_it_was() {
     assert_eq!(one, other, "nothing is left of the first measurement");
     assert!(one.iter().all(|effect| effect.steps <= TOTAL - 3), "no step after the last one");
     run.state = state;
-    assert_eq!(export(&run.state.model), weights);
+    assert_eq!(export(run.state.model()), weights);
     let paid = run.state.progress.measuring_flops;
     assert!(paid.unpadded > 0 && paid.computed > paid.unpadded, "{paid:?}");
     assert_eq!(run.state.progress.flops, progress.flops + paid);
@@ -282,10 +282,10 @@ fn a_fork_that_waits_is_taken_up_bit_by_bit() {
     let waiting = Waiting::new(&fork, arena.folder).unwrap();
     assert_eq!(std::fs::read_dir(arena.folder).unwrap().count(), 0, "the file has no name");
     let again = waiting.resume(track.begin(&edits).unwrap()).unwrap();
-    let averages = |state: &TrainState| state.average.as_ref().unwrap().state().clone();
+    let averages = |state: &TrainState| state.trainable.average.as_ref().unwrap().state().clone();
     for (fork, again) in [(fork.clone(), again.clone()), (track.step(fork, 4).0, track.step(again, 4).0)] {
-        assert_eq!(export(&again.model), export(&fork.model));
-        assert_eq!(again.optimizer.state(), fork.optimizer.state());
+        assert_eq!(export(again.model()), export(fork.model()));
+        assert_eq!(again.trainable.optimizer.state(), fork.trainable.optimizer.state());
         assert_eq!(averages(&again), averages(&fork));
         assert_eq!((again.step, again.layout, again.progress), (fork.step, fork.layout, fork.progress));
     }
@@ -321,7 +321,7 @@ fn a_race_costs_what_its_forks_computed() {
             let batch = batches.at(step);
             let (trained, report) = fork.train_step(&batch, &run.config, TOTAL);
             let padding = report.routing.iter().map(padding).sum::<u64>() * one_row(&run.config);
-            let unpadded = trained.model.unpadded_forward_flops(&crate::evaluate::model_input(&batch));
+            let unpadded = trained.model().unpadded_forward_flops(&crate::evaluate::model_input(&batch));
             expected += Flops { computed: unpadded + padding, unpadded } * 3;
             fork = trained;
         }

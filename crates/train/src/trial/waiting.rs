@@ -31,16 +31,16 @@ impl Waiting {
     /// When it cannot be written.
     pub(super) fn new(fork: &TrainState, folder: &Path) -> io::Result<Self> {
         let mut out = BufWriter::new(tempfile::tempfile_in(folder)?);
-        for tensor in export(&fork.model).values() {
+        for tensor in export(fork.model()).values() {
             write(&mut out, &tensor.data)?;
         }
         let (mut optimized, mut averaged) = (BTreeMap::new(), BTreeMap::new());
-        for (path, state) in fork.optimizer.state() {
+        for (path, state) in fork.trainable.optimizer.state() {
             write(&mut out, &state.moment_1)?;
             write(&mut out, &state.moment_2)?;
             optimized.insert(path.clone(), (state.shape.clone(), state.steps.clone()));
         }
-        for (path, state) in fork.average.iter().flat_map(|average| average.state()) {
+        for (path, state) in fork.trainable.average.iter().flat_map(|average| average.state()) {
             write(&mut out, &state.weights.data)?;
             averaged.insert(path.clone(), state.updates.clone());
         }
@@ -55,9 +55,10 @@ impl Waiting {
     pub(super) fn resume(mut self, mut fork: TrainState) -> io::Result<TrainState> {
         self.file.rewind()?;
         let mut from = BufReader::new(self.file);
-        let mut weights = export(&fork.model);
+        let mut weights = export(fork.model());
         weights.values_mut().try_for_each(|tensor| read(&mut from, &mut tensor.data))?;
-        fork.model = import(fork.model, weights).expect("paths and shapes are the fork's own");
+        fork.trainable.module =
+            import(fork.trainable.module, weights).expect("paths and shapes are the fork's own");
         let mut optimized = BTreeMap::new();
         for (path, (shape, steps)) in self.optimized {
             let mut state = ParamState { steps, ..ParamState::new(&shape, 0) };
@@ -65,8 +66,8 @@ impl Waiting {
             read(&mut from, &mut state.moment_2)?;
             optimized.insert(path, state);
         }
-        fork.optimizer = fork.optimizer.with_state(optimized);
-        for (path, state) in fork.average.iter_mut().flat_map(|average| average.state_mut()) {
+        fork.trainable.optimizer = fork.trainable.optimizer.with_state(optimized);
+        for (path, state) in fork.trainable.average.iter_mut().flat_map(|average| average.state_mut()) {
             read(&mut from, &mut state.weights.data)?;
             state.updates.clone_from(&self.averaged[path]);
         }

@@ -51,7 +51,7 @@ impl Run {
         if let Action::Apply(edits) = &decision.action {
             let (reason, evidence) = (String::new(), Evidence::default());
             let plan = Plan { step: self.step, edits: edits.clone(), reason, evidence };
-            self.layout = plan.check(&self.layout, &self.edits.limits()).unwrap().after().clone();
+            self.layout = plan.check(&self.layout, self.edits.limits()).unwrap().after().clone();
         }
         decision
     }

@@ -138,7 +138,7 @@ fn numbers(value: &str) -> Option<(LayerId, Vec<u64>)> {
 
 /// Checks the plan; an error names the edit at which it fails.
 fn check(plan: Plan, typed: &[TypedEdit], layout: &Layout) -> anyhow::Result<CheckedPlan> {
-    let attempt = |n: usize| Plan { edits: plan.edits[..n].to_vec(), ..plan.clone() }.check(layout, &LIMITS);
+    let attempt = |n: usize| Plan { edits: plan.edits[..n].to_vec(), ..plan.clone() }.check(layout, LIMITS);
     attempt(typed.len()).map_err(|error| {
         // The first edits that fail like this: fewer may fail otherwise, such as by leaving no expert.
         let fails = |n: &usize| attempt(*n).as_ref() == Err(&error);

@@ -6,13 +6,13 @@ use burn::{
 };
 use moelt_schema::{ExpertId, LayerId, Streams};
 
+use super::Dispatch;
 use crate::{
-    Dispatch,
     host::indices,
     init::{ExpertPart, expert_rows, param},
 };
 
-/// `FFNₑ(x) = ReLU(x W_in,ₑ + b_in,ₑ) W_out,ₑ + b_out,ₑ` for each expert e. One contiguous parameter a
+/// `FFNₑ(x) = ReLU(x W_in,ₑ + b_in,ₑ) W_out,ₑ + b_out,ₑ` for each expert e. One contiguous parameter per
 /// kind, experts on the leading axis: what batched matrix products want.
 #[derive(Module, Debug)]
 pub struct Experts {
@@ -36,7 +36,7 @@ impl Experts {
         streams: &Streams,
         device: &Device,
     ) -> Self {
-        let stack = |part: ExpertPart, fan_in, n| expert_rows(part.init(fan_in), n, layer, experts, streams);
+        let stack = |part, fan_in, n| expert_rows(part, fan_in, n, layer, experts, streams);
         let e = experts.len();
         Self {
             w_in: param(stack(ExpertPart::WIn, d_model, d_model * d_ff), [e, d_model, d_ff], device),
@@ -66,7 +66,9 @@ impl Experts {
     /// - x: `[rows, d_model]`
     /// - output: `[rows · top_k, d_model]`, the chosen experts' outputs for each row, unweighted
     pub fn forward_sparse(&self, x: Tensor<2>, dispatch: &Dispatch) -> Tensor<2> {
-        let [rows, d_model] = x.dims();
+        let [_, d_model, _] = self.w_in.dims();
+        assert_shape!(x, [.., d_model]);
+        let [rows, _] = x.dims();
         assert_eq!(rows * dispatch.k(), dispatch.n_pairs(), "a dispatch of another batch");
         let (device, n_experts) = (x.device(), dispatch.loads().len());
         let queues = x.select(0, indices(&dispatch.queued_rows(), &device));

@@ -1,8 +1,41 @@
 //! Auxiliary losses, unweighted.
 
-use burn::tensor::{Tensor, TensorData};
+use burn::tensor::{Tensor, TensorData, assert_shape};
 
-use crate::{Dispatch, top_any::unit_rows};
+use super::{Dispatch, top_any::unit_rows};
+
+/// The auxiliary losses of one layer, or their means over several, each `[1]` and unweighted. Those that the routing
+/// does not have are none.
+#[derive(Clone, Debug, Default)]
+pub struct AuxLosses {
+    /// Top-k routing: [`load_balancing_loss`].
+    pub load_balancing: Option<Tensor<1>>,
+    /// Top-any routing: [`diversity_loss`].
+    pub diversity: Option<Tensor<1>>,
+    /// Top-any routing: [`simplicity_loss`].
+    pub simplicity: Option<Tensor<1>>,
+}
+
+impl AuxLosses {
+    /// Their sum, `[1]`: what is trained on, times a coefficient. None in a dense layer.
+    pub fn total(&self) -> Option<Tensor<1>> {
+        let Self { load_balancing, diversity, simplicity } = self.clone();
+        [load_balancing, diversity, simplicity].into_iter().flatten().reduce(|sum, loss| sum + loss)
+    }
+
+    /// The mean of each loss over the layers that have it.
+    pub(crate) fn mean(layers: &[Self]) -> Self {
+        let mean = |loss: fn(&Self) -> &Option<Tensor<1>>| {
+            let losses: Vec<Tensor<1>> = layers.iter().filter_map(|layer| loss(layer).clone()).collect();
+            (!losses.is_empty()).then(|| Tensor::cat(losses, 0).mean())
+        };
+        Self {
+            load_balancing: mean(|losses| &losses.load_balancing),
+            diversity: mean(|losses| &losses.diversity),
+            simplicity: mean(|losses| &losses.simplicity),
+        }
+    }
+}
 
 /// Load-balancing loss of Switch Transformers (Fedus et al. 2021, eq. 4), for any top-k:
 ///
@@ -13,7 +46,8 @@ use crate::{Dispatch, top_any::unit_rows};
 /// - router_probs: `[rows, n_experts]`
 /// - output: `[1]`
 pub fn load_balancing_loss(router_probs: Tensor<2>, dispatch: &Dispatch) -> Tensor<1> {
-    let [_, n_experts] = router_probs.dims();
+    let n_experts = dispatch.loads().len();
+    assert_shape!(router_probs, [.., n_experts]);
     let total = dispatch.n_pairs() as f32;
     let fractions: Vec<f32> = dispatch.loads().iter().map(|n| *n as f32 / total).collect();
     let fractions =
@@ -54,19 +88,27 @@ fn ln_of(n_experts: usize) -> f64 {
     if n_experts > 1 { (n_experts as f64).ln() } else { 1.0 }
 }
 
-/// The auxiliary loss of top-any routing (DynMoE, Guo et al. 2024): `‖Ŵ Ŵᵀ − I‖_F + meanₑ ‖Wₑ‖`, with
-/// `Ŵ` the rows of W at norm 1. The first term, diversity, keeps the experts' directions apart; the
-/// second, simplicity, keeps their norms, which the scores do not depend on, from growing.
+/// The first auxiliary loss of top-any routing (DynMoE, Guo et al. 2024): `‖Ŵ Ŵᵀ − I‖_F`, with `Ŵ` the rows of W at
+/// norm 1. It keeps the experts' directions apart.
 ///
 /// # Shapes
 /// - weight: `[n_experts, d_model]`
 /// - output: `[1]`
-pub fn diversity_and_simplicity_loss(weight: Tensor<2>) -> Tensor<1> {
+pub fn diversity_loss(weight: Tensor<2>) -> Tensor<1> {
     let ([n_experts, _], device) = (weight.dims(), weight.device());
-    let unit = unit_rows(weight.clone());
+    let unit = unit_rows(weight);
     let overlap = unit.clone().matmul(unit.transpose()) - Tensor::eye(n_experts, &device);
-    let diversity = finite_sqrt(overlap.square().sum());
-    diversity + finite_sqrt(weight.square().sum_dim(1)).mean()
+    finite_sqrt(overlap.square().sum())
+}
+
+/// The second auxiliary loss of top-any routing: `meanₑ ‖Wₑ‖`. It keeps the norms, which the scores do not depend on,
+/// from growing.
+///
+/// # Shapes
+/// - weight: `[n_experts, d_model]`
+/// - output: `[1]`
+pub fn simplicity_loss(weight: Tensor<2>) -> Tensor<1> {
+    finite_sqrt(weight.square().sum_dim(1)).mean()
 }
 
 /// `√(x + 10⁻¹²)`: the root of a sum of squares has no gradient at 0, where a single expert's diversity is.
@@ -110,9 +152,23 @@ mod tests {
     #[test]
     fn hand_worked_diversity_and_simplicity() {
         // Directions (1, 0), (0, 1), (−1, 0): two entries of −1 beside the diagonal. Norms 1, 2, 3.
-        let weight = Tensor::from_data([[1.0, 0.0], [0.0, 2.0], [-3.0, 0.0]], &Device::flex());
-        let loss = diversity_and_simplicity_loss(weight).into_scalar::<f32>();
-        assert!((loss - (2f32.sqrt() + 2.0)).abs() < 1e-6, "{loss}");
+        let weight = Tensor::<2>::from_data([[1.0, 0.0], [0.0, 2.0], [-3.0, 0.0]], &Device::flex());
+        let diversity = diversity_loss(weight.clone()).into_scalar::<f32>();
+        let simplicity = simplicity_loss(weight).into_scalar::<f32>();
+        assert!((diversity - 2f32.sqrt()).abs() < 1e-6 && (simplicity - 2.0).abs() < 1e-6);
+    }
+
+    #[test]
+    fn losses_are_added_within_a_layer_and_averaged_over_those_that_have_them() {
+        let loss = |value: f32| Some(Tensor::<1>::from_data([value], &Device::flex()));
+        let top_k = |value| AuxLosses { load_balancing: loss(value), ..AuxLosses::default() };
+        let top_any = AuxLosses { diversity: loss(2.0), simplicity: loss(0.5), ..AuxLosses::default() };
+        let scalar = |loss: Option<Tensor<1>>| loss.map(|loss| loss.into_scalar::<f32>());
+        assert_eq!(scalar(top_any.total()), Some(2.5));
+        assert_eq!(scalar(AuxLosses::default().total()), None);
+        let mean = AuxLosses::mean(&[top_k(1.0), AuxLosses::default(), top_any, top_k(4.0)]);
+        let means = [mean.load_balancing, mean.diversity, mean.simplicity].map(scalar);
+        assert_eq!(means, [Some(2.5), Some(2.0), Some(0.5)]);
     }
 
     #[test]
@@ -121,7 +177,8 @@ mod tests {
         for rows in [vec![3.0, 4.0], vec![0.0; 4]] {
             let shape = [rows.len() / 2, 2];
             let weight = Tensor::<2>::from_data(TensorData::new(rows, shape), &device).require_grad();
-            let gradients = diversity_and_simplicity_loss(weight.clone()).backward();
+            let loss = diversity_loss(weight.clone()) + simplicity_loss(weight.clone());
+            let gradients = loss.backward();
             let gradient = weight.grad(&gradients).unwrap().try_into_vec_as::<f32>().unwrap();
             assert!(gradient.iter().all(|g| g.is_finite()), "{gradient:?}");
         }

@@ -1,32 +1,45 @@
-//! What the chosen experts of a layer make of its rows together, with the routing sums.
+//! What the chosen experts make of a layer's rows together, with the routing sums.
 
 use burn::tensor::Tensor;
 use moelt_schema::{LayerSums, Unrouted};
 
+use super::{
+    AuxLosses, Experts, Router, TopAnyRouter, TopKRouter, diversity_loss, load_balancing_loss,
+    simplicity_loss, top_any::RoutedTopAny, top_k::RoutedTopK,
+};
 use crate::{
-    Experts, LayerRouting, Router, TopAnyRouter, diversity_and_simplicity_loss,
     flops::ExpertRows,
     host::{indices, to_host},
-    load_balancing_loss,
-    router::Routed,
-    top_any::RoutedAny,
 };
 
-/// The weighted sum of expert outputs for a batch.
-pub(crate) struct Mixture {
+/// The weighted sum of expert outputs for a batch, and what the router did.
+pub(super) struct Combined {
     /// `[rows, d_model]`
-    pub(crate) y: Tensor<2>,
-    /// What the router did.
-    pub(crate) routing: LayerRouting,
+    pub(super) y: Tensor<2>,
+    pub(super) aux_losses: AuxLosses,
+    pub(super) sums: LayerSums,
+    /// `[rows, n_experts]`; none with top-any routing.
+    pub(super) router_probs: Option<Tensor<2>>,
     /// What the experts did.
-    pub(crate) expert_rows: ExpertRows,
+    pub(super) expert_rows: ExpertRows,
+}
+
+/// Each row through the experts that the router sends it to.
+///
+/// # Shapes
+/// - x: `[rows, d_model]`
+pub(super) fn combined(router: &Router, experts: &Experts, x: Tensor<2>) -> Combined {
+    match router {
+        Router::TopK(router) => top_k(router, experts, x),
+        Router::TopAny(router) => top_any(router, experts, x),
+    }
 }
 
 /// Each row through its `top_k` experts only.
 ///
 /// # Shapes
 /// - x: `[rows, d_model]`
-pub(crate) fn top_k(router: &Router, experts: &Experts, x: Tensor<2>) -> Mixture {
+fn top_k(router: &TopKRouter, experts: &Experts, x: Tensor<2>) -> Combined {
     let [rows, d_model] = x.dims();
     let routed = router.forward(x.clone());
     let outputs = experts.forward_sparse(x, &routed.dispatch);
@@ -34,14 +47,14 @@ pub(crate) fn top_k(router: &Router, experts: &Experts, x: Tensor<2>) -> Mixture
     let sums = top_k_sums(&routed, outputs.clone().inner());
     let gates = routed.expert_weights.reshape([rows, k, 1]);
     let y = (outputs.reshape([rows, k, d_model]) * gates).sum_dim(1).reshape([rows, d_model]);
-    let aux_loss = load_balancing_loss(routed.router_probs.clone(), &routed.dispatch);
+    let load_balancing = Some(load_balancing_loss(routed.router_probs.clone(), &routed.dispatch));
+    let aux_losses = AuxLosses { load_balancing, ..AuxLosses::default() };
     let expert_rows = ExpertRows { computed: routed.dispatch.n_places(), routed: routed.dispatch.n_pairs() };
-    let routing = LayerRouting { aux_loss, sums, router_probs: Some(routed.router_probs) };
-    Mixture { y, routing, expert_rows }
+    Combined { y, aux_losses, sums, router_probs: Some(routed.router_probs), expert_rows }
 }
 
 /// `outputs` is `[rows · top_k, d_model]`.
-fn top_k_sums(routed: &Routed, outputs: Tensor<2>) -> LayerSums {
+fn top_k_sums(routed: &RoutedTopK, outputs: Tensor<2>) -> LayerSums {
     let gates = to_host(routed.expert_weights.clone());
     let norms = to_host(outputs.square().sum_dim(1).sqrt());
     let dispatch = &routed.dispatch;
@@ -62,7 +75,7 @@ fn top_k_sums(routed: &Routed, outputs: Tensor<2>) -> LayerSums {
 ///
 /// # Shapes
 /// - x: `[rows, d_model]`
-pub(crate) fn top_any(router: &TopAnyRouter, experts: &Experts, x: Tensor<2>) -> Mixture {
+fn top_any(router: &TopAnyRouter, experts: &Experts, x: Tensor<2>) -> Combined {
     let [rows, d_model] = x.dims();
     let routed = router.forward(x.clone());
     let [_, n_experts] = routed.expert_weights.dims();
@@ -70,25 +83,27 @@ pub(crate) fn top_any(router: &TopAnyRouter, experts: &Experts, x: Tensor<2>) ->
     let sums = top_any_sums(&routed, x.inner(), outputs.clone().inner());
     let gates = routed.expert_weights.transpose().reshape([n_experts, rows, 1]);
     let y = (outputs * gates).sum_dim(0).reshape([rows, d_model]);
-    let aux_loss = diversity_and_simplicity_loss(router.weight.val());
-    let expert_rows = ExpertRows { computed: n_experts * rows, routed: routed.activation.pairs().count() };
-    Mixture { y, routing: LayerRouting { aux_loss, sums, router_probs: None }, expert_rows }
+    let weight = router.weight.val();
+    let (diversity, simplicity) = (Some(diversity_loss(weight.clone())), Some(simplicity_loss(weight)));
+    let aux_losses = AuxLosses { diversity, simplicity, ..AuxLosses::default() };
+    let expert_rows = ExpertRows { computed: n_experts * rows, routed: routed.dispatch.pairs().count() };
+    Combined { y, aux_losses, sums, router_probs: None, expert_rows }
 }
 
 /// `x` is `[rows, d_model]`, `outputs` `[n_experts, rows, d_model]`.
-fn top_any_sums(routed: &RoutedAny, x: Tensor<2>, outputs: Tensor<3>) -> LayerSums {
+fn top_any_sums(routed: &RoutedTopAny, x: Tensor<2>, outputs: Tensor<3>) -> LayerSums {
     let [n_experts, rows, _] = outputs.dims();
     let norms = to_host(outputs.square().sum_dim(2).sqrt());
     let mut sums = LayerSums::zeros(n_experts);
     sums.rows = rows as f64;
-    sums.entropy = routed.activation.entropy();
+    sums.entropy = routed.dispatch.entropy();
     sums.mass.clone_from(&routed.mass);
-    for (row, expert, gate) in routed.activation.pairs() {
+    for (row, expert, gate) in routed.dispatch.pairs() {
         sums.tokens[expert] += 1.0;
         sums.gate[expert] += f64::from(gate);
         sums.gate_norm[expert] += f64::from(gate * norms[expert * rows + row]);
     }
-    sums.unrouted = unrouted(routed.activation.unrouted(), x);
+    sums.unrouted = unrouted(routed.dispatch.unrouted(), x);
     sums
 }
 

@@ -1,4 +1,4 @@
-//! The top-any router: experts with thresholds, any number of experts a row.
+//! The top-any router: experts with thresholds, any number of experts per row.
 
 use burn::{
     module::{Module, Param},
@@ -6,23 +6,22 @@ use burn::{
 };
 use moelt_schema::{ExpertId, LayerId, Streams};
 
+use super::{TopAnyDispatch, top_k::column_sums};
 use crate::{
-    Activation,
     host::to_host,
     init::{ExpertPart, expert_rows, param},
-    router::column_sums,
 };
 
 /// Top-any router (DynMoE, Guo et al. 2024, arXiv 2405.14297): `sₑ = cos(x, Wₑ)`, and expert e is active
 /// for a row when `σ(sₑ) > σ(thresholdₑ)`. Each of the k active experts has the weight 1/k. A row that
 /// activates none goes to its best-scoring expert alone.
 ///
-/// Activation has no gradient. Straight through, an expert weight is given that of `(σ(sₑ) −
+/// Whether an expert is active has no gradient. Straight through, an expert weight is given that of `(σ(sₑ) −
 /// σ(thresholdₑ))/k`, also where the expert is not active: router row and threshold learn from what the
 /// expert would have added.
 #[derive(Module, Debug)]
 pub struct TopAnyRouter {
-    /// `[n_experts, d_model]`: one row an expert; only its direction matters to the scores.
+    /// `[n_experts, d_model]`: one row per expert; only its direction matters to the scores.
     pub weight: Param<Tensor<2>>,
     /// `[n_experts]`, 0 at first: a row passes within 90° of the expert's direction.
     pub threshold: Param<Tensor<1>>,
@@ -30,11 +29,11 @@ pub struct TopAnyRouter {
 
 /// What the top-any router decided for a batch.
 #[derive(Debug)]
-pub struct RoutedAny {
-    /// `[rows, n_experts]`: the values of [`Activation::expert_weights`], with straight-through gradient.
+pub struct RoutedTopAny {
+    /// `[rows, n_experts]`: the values of [`TopAnyDispatch::expert_weights`], with straight-through gradient.
     pub expert_weights: Tensor<2>,
     /// Where each row goes.
-    pub activation: Activation,
+    pub dispatch: TopAnyDispatch,
     /// `[n_experts]`: sum over rows of the scores `σ(sₑ)`.
     pub mass: Vec<f64>,
 }
@@ -48,7 +47,7 @@ impl TopAnyRouter {
         streams: &Streams,
         device: &Device,
     ) -> Self {
-        let values = expert_rows(ExpertPart::Router.init(d_model), d_model, layer, experts, streams);
+        let values = expert_rows(ExpertPart::Router, d_model, d_model, layer, experts, streams);
         Self::from_rows(values, [experts.len(), d_model], device)
     }
 
@@ -69,7 +68,7 @@ impl TopAnyRouter {
     ///
     /// # Shapes
     /// - x: `[rows, d_model]`
-    pub fn forward(&self, x: Tensor<2>) -> RoutedAny {
+    pub fn forward(&self, x: Tensor<2>) -> RoutedTopAny {
         let (weight, threshold) = (self.weight.val(), self.threshold.val());
         let [n_experts, d_model] = weight.dims();
         assert_shape!(x, [.., d_model]);
@@ -79,20 +78,20 @@ impl TopAnyRouter {
         let thresholds = sigmoid(threshold).unsqueeze::<2>();
         let mut host = to_host(Tensor::cat(vec![scores.clone(), thresholds.clone()], 0));
         let host_thresholds = host.split_off(rows * n_experts);
-        let activation = Activation::top_any(&host, &host_thresholds);
-        let expert_weights = straight_through(&activation, scores - thresholds);
-        RoutedAny { expert_weights, activation, mass: column_sums(&host, n_experts) }
+        let dispatch = TopAnyDispatch::new(&host, &host_thresholds);
+        let expert_weights = straight_through(&dispatch, scores - thresholds);
+        RoutedTopAny { expert_weights, dispatch, mass: column_sums(&host, n_experts) }
     }
 }
 
-/// The expert weights of `activation`, with the gradient of `margin/k`.
-fn straight_through(activation: &Activation, margin: Tensor<2>) -> Tensor<2> {
+/// The expert weights of `dispatch`, with the gradient of `margin/k`.
+fn straight_through(dispatch: &TopAnyDispatch, margin: Tensor<2>) -> Tensor<2> {
     let ([rows, n_experts], device) = (margin.dims(), margin.device());
     let tensor = |values, shape: [usize; 2]| Tensor::<2>::from_data(TensorData::new(values, shape), &device);
-    let shares: Vec<f32> = activation.counts().iter().map(|k| 1.0 / *k as f32).collect();
+    let shares: Vec<f32> = dispatch.counts().iter().map(|k| 1.0 / *k as f32).collect();
     // The difference is exactly 0, so that the weights keep their value to the bit.
     let slope = (margin.clone() - margin.detach()) * tensor(shares, [rows, 1]);
-    tensor(activation.expert_weights().to_vec(), [rows, n_experts]) + slope
+    tensor(dispatch.expert_weights().to_vec(), [rows, n_experts]) + slope
 }
 
 /// Each row divided by its norm. A row of zeros stays zeros, and its gradient is finite: a token may have
@@ -101,7 +100,7 @@ fn straight_through(activation: &Activation, margin: Tensor<2>) -> Tensor<2> {
 /// # Shapes
 /// - x: `[rows, d_model]`
 /// - output: the same
-pub(crate) fn unit_rows(x: Tensor<2>) -> Tensor<2> {
+pub(super) fn unit_rows(x: Tensor<2>) -> Tensor<2> {
     let square = x.clone().square().sum_dim(1);
     let zero = square.clone().equal_elem(0.0);
     x / square.mask_fill(zero, 1.0).sqrt()
@@ -118,7 +117,7 @@ mod tests {
         let x = Tensor::<2>::zeros([1, 2], &device).require_grad();
         let routed = router.forward(x.clone());
         assert_eq!(routed.mass, [0.5, 0.5]);
-        assert_eq!(routed.activation.unrouted(), [0], "½ does not lie above σ(0)");
+        assert_eq!(routed.dispatch.unrouted(), [0], "½ does not lie above σ(0)");
         let gradient = x.grad(&routed.expert_weights.sum().backward()).unwrap();
         assert!(gradient.try_into_vec_as::<f32>().unwrap().iter().all(|g| g.is_finite()));
     }

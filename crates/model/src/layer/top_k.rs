@@ -1,4 +1,4 @@
-//! The router: which experts a row goes to, and with which weights.
+//! The top-k router: which experts a row goes to, and with which weights.
 
 use burn::{
     module::{Module, Param},
@@ -6,8 +6,8 @@ use burn::{
 };
 use moelt_schema::{ExpertId, LayerId, Streams};
 
+use super::Dispatch;
 use crate::{
-    Dispatch,
     host::to_host,
     init::{ExpertPart, expert_rows, fixed_zeros, param},
 };
@@ -18,8 +18,8 @@ use crate::{
 /// more. A single chosen expert keeps its full-softmax probability: renormalised it would be 1 and
 /// give the router no gradient from the task (davidmrau/mixture-of-experts#27).
 #[derive(Module, Debug)]
-pub struct Router {
-    /// `[n_experts, d_model]`: one row an expert.
+pub struct TopKRouter {
+    /// `[n_experts, d_model]`: one row per expert.
     pub weight: Param<Tensor<2>>,
     /// `[n_experts]`, 0 at first, never trained. It is how a new expert is let in gradually and how the
     /// halves of a split expert share its probability; the model does not know who sets it.
@@ -31,7 +31,7 @@ pub struct Router {
 
 /// What the router decided for a batch.
 #[derive(Debug)]
-pub struct Routed {
+pub struct RoutedTopK {
     /// `[rows, n_experts]`, with gradient.
     pub router_probs: Tensor<2>,
     /// `[rows, top_k]`, with gradient.
@@ -44,7 +44,7 @@ pub struct Routed {
     pub mass: Vec<f64>,
 }
 
-impl Router {
+impl TopKRouter {
     /// One row from `U(±1/√d_model)` for each expert.
     pub fn new(
         layer: LayerId,
@@ -54,7 +54,7 @@ impl Router {
         streams: &Streams,
         device: &Device,
     ) -> Self {
-        let values = expert_rows(ExpertPart::Router.init(d_model), d_model, layer, experts, streams);
+        let values = expert_rows(ExpertPart::Router, d_model, d_model, layer, experts, streams);
         Self::from_rows(values, [experts.len(), d_model], top_k, device)
     }
 
@@ -71,7 +71,7 @@ impl Router {
     ///
     /// # Shapes
     /// - x: `[rows, d_model]`
-    pub fn forward(&self, x: Tensor<2>) -> Routed {
+    pub fn forward(&self, x: Tensor<2>) -> RoutedTopK {
         let (weight, offset) = (self.weight.val(), self.offset.val());
         let [n_experts, d_model] = weight.dims();
         assert_shape!(x, [.., d_model]);
@@ -86,7 +86,7 @@ impl Router {
         let probs = router_probs.clone().gather(1, Tensor::<2, Int>::from_data(chosen, &device));
         let expert_weights = if top_k > 1 { probs.clone() / probs.sum_dim(1) } else { probs };
         let (entropy, mass) = (entropy_sum(&host), column_sums(&host, n_experts));
-        Routed { router_probs, expert_weights, dispatch, entropy, mass }
+        RoutedTopK { router_probs, expert_weights, dispatch, entropy, mass }
     }
 }
 
@@ -108,8 +108,8 @@ pub(crate) fn column_sums(values: &[f32], n_columns: usize) -> Vec<f64> {
 mod tests {
     use super::*;
 
-    fn router(rows: [[f32; 2]; 3], top_k: usize) -> Router {
-        Router::from_rows(rows.concat(), [3, 2], top_k, &Device::flex())
+    fn router(rows: [[f32; 2]; 3], top_k: usize) -> TopKRouter {
+        TopKRouter::from_rows(rows.concat(), [3, 2], top_k, &Device::flex())
     }
 
     fn x() -> Tensor<2> {
@@ -154,7 +154,7 @@ mod tests {
         let device = Device::flex();
         let values: Vec<f32> = (0..60).map(|i| (i as f32 * 0.7).sin()).collect();
         let rows = |from: usize, n: usize| values[from..from + n * 6].to_vec();
-        let router = Router::from_rows(rows(0, 4), [4, 6], 2, &device);
+        let router = TopKRouter::from_rows(rows(0, 4), [4, 6], 2, &device);
         let x = Tensor::<2>::from_data(TensorData::new(rows(24, 6), [6, 6]), &device);
         let plain = softmax(x.clone().matmul(router.weight.val().transpose()), 1);
         assert_eq!(to_host(router.forward(x).router_probs), to_host(plain));

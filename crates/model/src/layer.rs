@@ -1,0 +1,190 @@
+//! The expert layer: a router and experts, or one dense expert. All of it lies in this folder, and nothing in it knows
+//! of texts: it is a Burn module like any other.
+
+use burn::{
+    config::Config,
+    module::Module,
+    nn::{LayerNorm, LayerNormConfig},
+    tensor::{Device, Tensor, assert_shape},
+};
+use moelt_schema::{Flops, LayerId, LayerKind, LayerLayout, LayerSums, Layout, Streams};
+
+use crate::flops::ExpertRows;
+
+mod axes;
+mod combine;
+mod dispatch;
+mod experts;
+mod losses;
+mod router;
+mod top_any;
+mod top_k;
+
+pub use dispatch::{Dispatch, TopAnyDispatch};
+pub use experts::Experts;
+pub use losses::{
+    AuxLosses, diversity_loss, load_balancing_loss, mean_entropy, routing_entropy, simplicity_loss,
+};
+pub use router::Router;
+pub use top_any::{RoutedTopAny, TopAnyRouter};
+pub use top_k::{RoutedTopK, TopKRouter};
+
+/// Configuration to create a [`MoeLayer`] with its [`init`](Self::init).
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use moelt_model::MoeLayerConfig;
+/// use moelt_schema::LayerKind;
+///
+/// let device = Device::flex();
+/// let config = MoeLayerConfig::new(16, 32).with_n_experts(4).with_kind(LayerKind::Moe { top_k: 1 });
+/// let output = config.init(&device).forward(Tensor::<2>::ones([10, 16], &device));
+/// assert_eq!(output.x.dims(), [10, 16]);
+/// assert_eq!(output.routing.unwrap().tokens.iter().sum::<f64>(), 10.0);
+/// assert!(output.aux_losses.load_balancing.is_some());
+/// ```
+#[derive(Config, Debug)]
+pub struct MoeLayerConfig {
+    /// Width of a row.
+    pub d_model: usize,
+    /// Hidden units of an expert.
+    pub d_ff: usize,
+    /// Experts to begin with; a dense layer has one. Default: 8
+    #[config(default = 8)]
+    pub n_experts: usize,
+    /// Dense, top-k or top-any. Default: top-2
+    #[config(default = "LayerKind::Moe { top_k: 2 }")]
+    pub kind: LayerKind,
+    /// Whether rows are normalised before router and experts. Default: true
+    #[config(default = true)]
+    pub layer_norm: bool,
+    /// Number of the layer in its network, from 0: layers of one network begin with weights of their own. Default: 0
+    #[config(default = 0)]
+    pub layer: u32,
+    /// Seed of the initial weights. Default: 0
+    #[config(default = 0)]
+    pub seed: u64,
+}
+
+/// A pre-norm residual expert layer: `x + Σⱼ gateⱼ FFNⱼ(LayerNorm(x))` over the chosen experts, or
+/// `x + FFN(LayerNorm(x))` when dense. A dense layer is the same layer without a router; LayerNorm may
+/// be left out. How many experts there are is nowhere written down but in the sizes of the tensors, so that edits may
+/// change it.
+///
+/// Should be created with [`MoeLayerConfig`].
+#[derive(Module, Debug)]
+pub struct MoeLayer {
+    /// Before router and experts.
+    pub norm: Option<LayerNorm>,
+    /// None: dense.
+    pub router: Option<Router>,
+    /// The experts.
+    pub experts: Experts,
+}
+
+/// What a layer gives back. Nothing of it is kept in the layer.
+#[derive(Debug)]
+pub struct MoeOutput {
+    /// `[rows, d_model]`
+    pub x: Tensor<2>,
+    /// Auxiliary losses, unweighted; none of them in a dense layer.
+    pub aux_losses: AuxLosses,
+    /// Routing sums; none in a dense layer.
+    pub routing: Option<LayerSums>,
+    /// Live router probabilities, `[rows, n_experts]`; with top-k routing only.
+    pub router_probs: Option<Tensor<2>>,
+    /// What the pass took.
+    pub flops: Flops,
+}
+
+impl MoeLayerConfig {
+    /// A layer with experts 0 to `n_experts - 1` and initial weights: router rows and experts from `U(±1/√fan_in)`.
+    pub fn init(&self, device: &Device) -> MoeLayer {
+        let layout = Layout::uniform(1, self.kind, self.n_experts);
+        self.init_with(&layout.layers()[0], &Streams::new(self.seed), device)
+    }
+
+    /// A layer with the kind and the experts of a layout, drawn from these streams in place of the config's own.
+    pub fn init_with(&self, layout: &LayerLayout, streams: &Streams, device: &Device) -> MoeLayer {
+        let (layer, d_model) = (LayerId(self.layer), self.d_model);
+        MoeLayer {
+            norm: self.layer_norm.then(|| LayerNormConfig::new(d_model).init(device)),
+            router: Router::new(layer, layout, d_model, streams, device),
+            experts: Experts::new(layer, &layout.experts, d_model, self.d_ff, streams, device),
+        }
+    }
+}
+
+impl MoeLayer {
+    /// The layer with the router its kind has, and no other. Rows that are there stay; a new
+    /// router has a row of zeros for every expert that is there now.
+    pub fn with_kind(self, kind: LayerKind) -> Self {
+        let (device, [n_experts, d_model, _]) = (self.experts.w_in.device(), self.experts.w_in.dims());
+        let router = Router::of_kind(kind, self.router, [n_experts, d_model], &device);
+        Self { router, ..self }
+    }
+
+    /// Sends each row through its experts. Rows that are padding must not be there: they would be routed and counted.
+    ///
+    /// # Shapes
+    /// - x: `[rows, d_model]`
+    /// - output: the same
+    ///
+    /// # Panics
+    /// When a row has another width.
+    pub fn forward(&self, x: Tensor<2>) -> MoeOutput {
+        let [_, d_model, _] = self.experts.w_in.dims();
+        assert_shape!(x, [.., d_model]);
+        let [rows, _] = x.dims();
+        let y = normalise(&self.norm, x.clone());
+        match &self.router {
+            Some(router) => {
+                let combined = combine::combined(router, &self.experts, y);
+                MoeOutput {
+                    x: x + combined.y,
+                    aux_losses: combined.aux_losses,
+                    routing: Some(combined.sums),
+                    router_probs: combined.router_probs,
+                    flops: self.flops(rows, combined.expert_rows),
+                }
+            }
+            None => MoeOutput {
+                x: x + self.experts.forward(y.unsqueeze()).reshape([rows, d_model]),
+                aux_losses: AuxLosses::default(),
+                routing: None,
+                router_probs: None,
+                flops: self.flops(rows, ExpertRows::unpadded(rows)),
+            },
+        }
+    }
+}
+
+/// `x`, normalised if there is a norm.
+pub(crate) fn normalise(norm: &Option<LayerNorm>, x: Tensor<2>) -> Tensor<2> {
+    match norm {
+        Some(norm) => norm.forward(x),
+        None => x,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[should_panic(expected = "axis 1 expected 4, got 3")]
+    fn rows_of_another_width_are_refused() {
+        let device = Device::flex();
+        MoeLayerConfig::new(4, 2).init(&device).forward(Tensor::ones([2, 3], &device));
+    }
+
+    #[test]
+    fn layers_of_one_network_begin_with_weights_of_their_own() {
+        let weights = |layer| {
+            let moe = MoeLayerConfig::new(4, 2).with_layer(layer).init(&Device::flex());
+            moe.experts.w_in.val().try_into_vec_as::<f32>().unwrap()
+        };
+        assert_eq!(weights(0), weights(0));
+        assert_ne!(weights(0), weights(1));
+    }
+}

@@ -1,0 +1,36 @@
+//! Which parameters of a layer have an expert axis.
+
+use moelt_schema::{ExpertAxis, LayerId};
+
+use super::{MoeLayer, Router};
+use crate::init::ExpertPart::{BIn, BOut, Router as RouterRow, WIn, WOut};
+
+impl MoeLayer {
+    /// Every parameter with an expert axis, for a layer that lies at `path` in its module (`moe`, `blocks.1.moe`) and
+    /// is the `layer` of that module's layout: what the module's `expert_axes()` has to list.
+    pub fn expert_axes(&self, path: &str, layer: LayerId) -> Vec<ExpertAxis> {
+        let [_, d_model, d_ff] = self.experts.w_in.dims();
+        let router = match &self.router {
+            None => vec![],
+            Some(router) => {
+                let weight = ExpertAxis::router("router.weight").with_init(RouterRow.init(d_model));
+                let second = match router {
+                    Router::TopK(_) => ExpertAxis::offset("router.offset"),
+                    Router::TopAny(_) => ExpertAxis::other("router.threshold"),
+                };
+                vec![weight, second]
+            }
+        };
+        let experts = [
+            ExpertAxis::input("experts.w_in").with_init(WIn.init(d_model)),
+            ExpertAxis::input_bias("experts.b_in").with_init(BIn.init(d_model)),
+            ExpertAxis::output("experts.w_out").with_init(WOut.init(d_ff)),
+            ExpertAxis::output_bias("experts.b_out").with_init(BOut.init(d_ff)),
+        ];
+        let placed = |axis: ExpertAxis| {
+            let param = if path.is_empty() { axis.param } else { format!("{path}.{}", axis.param) };
+            ExpertAxis { param, layer, ..axis }
+        };
+        router.into_iter().chain(experts).map(placed).collect()
+    }
+}
