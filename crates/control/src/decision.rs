@@ -34,8 +34,30 @@ pub enum Action {
 pub struct Trial {
     /// The candidates. All are numbered from the layout as it is: they may share ids of new experts.
     pub candidates: Vec<Vec<Edit>>,
-    /// Steps that every fork trains, unless [`race`](crate::race) stops it; 0: none.
+    /// Steps that every fork trains, unless it leaves a race; 0: none.
     pub steps: u64,
+    /// How candidates that clearly lose stop early; none: all train to the end.
+    pub race: Option<Race>,
+    /// Whether everything is measured once more on other batches and other validation texts.
+    pub replicate: bool,
+}
+
+impl Trial {
+    /// All candidates train so many steps, once.
+    pub fn new(candidates: Vec<Vec<Edit>>, steps: u64) -> Self {
+        Self { candidates, steps, race: None, replicate: false }
+    }
+}
+
+/// How candidates that clearly lose stop early: those that [`race`](crate::race) would stop.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Race {
+    /// Steps between two looks, at least 1.
+    pub every: u64,
+    /// λ: validation loss, nats, that an expert must save.
+    pub expert_cost: f64,
+    /// Standard errors between a gain and its bounds.
+    pub confidence: f64,
 }
 
 /// What a head that is not isolated asks of a live router, for the joint negative control: the gradient of its

@@ -50,7 +50,7 @@ mod records;
 mod saliency;
 mod timing;
 
-pub use decision::{Action, Decision, LiveGradient, MeasuredEffect, Replicate, StatsWindow, Trial};
+pub use decision::{Action, Decision, LiveGradient, MeasuredEffect, Race, Replicate, StatsWindow, Trial};
 pub use gain::{Gain, race};
 pub use labels::random_label;
 pub use policy::{OtherRuns, Policy, PolicyError, policy};

@@ -148,7 +148,7 @@ fn run(subject: &mut Subject<'_>, mut layout: Layout, seed: u64) -> Vec<(Layout,
         let window = StatsWindow { step, total_steps: TOTAL, sums: &sums, loss, opening: &opening };
         let mut decision = subject.policy().decide(&window, &layout);
         decisions.push((layout.clone(), decision.clone()));
-        if let Action::Measure(Trial { candidates, steps }) = decision.action {
+        if let Action::Measure(Trial { candidates, steps, .. }) = decision.action {
             let effects: Vec<_> = candidates.into_iter().map(|edits| dice.effect(edits, steps)).collect();
             decision = subject.policy().observe(&window, &layout, &effects);
             decisions.push((layout.clone(), decision.clone()));

@@ -5,12 +5,17 @@
 
 use moelt_data::Batches;
 use moelt_model::Classifier;
-use moelt_schema::RunConfig;
+use moelt_schema::{Budget, RunConfig};
 
 use crate::{
-    Prepared, TrainError, evaluate::model_input, other_runs::finished, start::no_placeholder,
+    Prepared, TrainError,
+    evaluate::model_input,
+    other_runs::{finished, folder_of},
     state::FORWARDS_PER_STEP,
 };
+
+/// The key that names the run whose operations are spent.
+const KEY: &str = "train.budget.flops_of";
 
 /// Steps of a run of `config` that begins with `model`, unless it stops early.
 ///
@@ -22,20 +27,13 @@ pub(crate) fn total_steps(
     prepared: &Prepared,
     model: &Classifier,
 ) -> Result<u64, TrainError> {
-    let named = &config.train.flops_of;
-    if named.is_empty() {
-        return Ok(prepared.total_steps);
-    }
-    let wrong = |message: &str| TrainError::Start {
-        key: "train.flops_of",
-        path: named.into(),
-        message: message.to_owned(),
-    };
-    no_placeholder("train.flops_of", named, "DIR")?;
+    let Budget::FlopsOf(other) = &config.train.budget else { return Ok(prepared.total_steps) };
+    let folder = folder_of(KEY, other)?;
     if prepared.drift.is_some() {
-        return Err(wrong("cannot be spent on data that drift: their times are fractions of train.epochs"));
+        let message = "cannot be spent on data that drift: their times are fractions of train.budget.epochs";
+        return Err(TrainError::Start { key: KEY, path: folder.into(), message: message.to_owned() });
     }
-    let other = finished("train.flops_of", named)?;
+    let other = finished(KEY, folder)?;
     let budget = (other.flops + other.inherited.flops).unpadded;
     let steps = budget as f64 / mean_step(prepared.train.clone(), model);
     Ok((steps.round() as u64).max(1))

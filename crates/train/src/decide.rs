@@ -38,12 +38,12 @@ impl Control {
         let edits = script(config)?;
         let script = edits.as_ref().map(Digest::of_json);
         let records = if state.head.is_none() { taught(config, prepared)? } else { Vec::new() };
-        if state.script.is_some() && state.script != script {
-            return Err(TrainError::Start {
-                key: "control.edits_of",
-                path: (&control.edits_of).into(),
-                message: "holds other edits than those that this run has followed so far".to_owned(),
-            });
+        if let Some((key, run)) = control.policy.edits_of()
+            && state.script.is_some()
+            && state.script != script
+        {
+            let message = "holds other edits than those that this run has followed so far".to_owned();
+            return Err(TrainError::Start { key, path: run.to_string().into(), message });
         }
         let others = OtherRuns { script: edits, records };
         let policy = policy(control, config.seed, total_steps, others, state)?;
@@ -52,7 +52,7 @@ impl Control {
 
     /// Whether there is something to decide after this many steps, before the next one.
     pub(crate) fn is_due(&self, config: &ControlConfig, step: u64) -> bool {
-        step > 0 && step.is_multiple_of(config.every) && step < self.total_steps
+        step > 0 && step.is_multiple_of(config.edits.every) && step < self.total_steps
     }
 
     /// Lets the policy decide and does what it says. Every decision is logged before it is acted on, so that the log
@@ -88,7 +88,7 @@ impl Control {
 
     /// Lets a head learn from the step that was just taken.
     pub(crate) fn learn(&mut self, state: &mut TrainState, config: &ControlConfig, report: &StepReport) {
-        if !config.learns_every_step() {
+        if !config.policy.learns_every_step() {
             return;
         }
         let opening = opening(state);
@@ -134,7 +134,7 @@ fn opening(state: &TrainState) -> Vec<(LayerId, ExpertId)> {
 
 fn event(decision: &Decision) -> Event {
     let Decision { reason, evidence, .. } = decision.clone();
-    Event::Decision { choice: decision.choice(), reason, evidence }
+    Event::Decision { action: decision.kind(), reason, evidence }
 }
 
 /// Applies a plan; the event says what it did.
@@ -149,8 +149,8 @@ fn carry_out(
     // Few texts, and an edit that has begun is carried out.
     let outputs = |state: &TrainState| Outputs::of(&state.model().valid(), texts, Interrupt::never());
     let before = outputs(state)?;
-    let checked = plan.check(&state.layout, config.control.limits())?;
-    state.edit(&checked, config.control.opening)?;
+    let checked = plan.check(&state.layout, config.control.edits.limits())?;
+    state.edit(&checked, config.control.edits.ramp_in)?;
     let effect = before.effect(&outputs(state)?);
     Ok(Event::Edit { plan: checked.plan().clone(), layout: state.layout.clone(), effect })
 }

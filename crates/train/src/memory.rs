@@ -4,34 +4,41 @@
 //! left out. What they refuse cannot work; what they let pass may still be too much.
 
 use moelt_model::ClassifierConfig;
-use moelt_schema::{DatasetKind, Layout, PlantedConfig, RunConfig};
+use moelt_schema::{DataConfig, Layout, PlantedConfig, RoutingConfig, RunConfig};
 use sysinfo::{MemoryRefreshKind, RefreshKind, System};
 
 use crate::TrainError;
 
-/// A size that can be set.
-type Size = (&'static str, fn(&mut RunConfig) -> &mut usize);
+/// A size that can be set, where the config has it.
+type Size = (&'static str, fn(&mut RunConfig) -> Option<&mut usize>);
 
 /// What decides how many values a model has.
-const MODEL: [Size; 6] = [
-    ("model.d_model", |config| &mut config.model.d_model),
-    ("model.d_ff", |config| &mut config.model.d_ff),
-    ("model.n_layers", |config| &mut config.model.n_layers),
-    ("model.n_experts", |config| &mut config.model.n_experts),
-    ("model.conv_width", |config| &mut config.model.conv_width),
-    ("model.top_k", |config| &mut config.model.top_k),
+const MODEL: &[Size] = &[
+    ("model.d_model", |config| Some(&mut config.model.d_model)),
+    ("model.d_ff", |config| Some(&mut config.model.d_ff)),
+    ("model.n_layers", |config| Some(&mut config.model.n_layers)),
+    ("model.routing.top_k.n_experts", |config| match &mut config.model.routing {
+        RoutingConfig::TopK { n_experts } => Some(n_experts),
+        RoutingConfig::Dense {} | RoutingConfig::TopAny { .. } => None,
+    }),
+    ("model.routing.top_any.n_experts", |config| match &mut config.model.routing {
+        RoutingConfig::TopAny { n_experts } => Some(n_experts),
+        RoutingConfig::Dense {} | RoutingConfig::TopK { .. } => None,
+    }),
+    ("model.conv_width", |config| Some(&mut config.model.conv_width)),
+    ("model.top_k", |config| Some(&mut config.model.top_k)),
 ];
 
 /// What decides how large generated data is.
-const PLANTED: [Size; 8] = [
-    ("data.planted.train", |config| &mut config.data.planted.train),
-    ("data.planted.validation", |config| &mut config.data.planted.validation),
-    ("data.planted.test", |config| &mut config.data.planted.test),
-    ("data.planted.domains", |config| &mut config.data.planted.domains),
-    ("data.planted.polar_words", |config| &mut config.data.planted.polar_words),
-    ("data.planted.markers_per_text", |config| &mut config.data.planted.markers_per_text),
-    ("data.planted.polar_per_text", |config| &mut config.data.planted.polar_per_text),
-    ("data.planted.fillers_per_text", |config| &mut config.data.planted.fillers_per_text),
+const PLANTED: &[Size] = &[
+    ("data.planted.train", |config| Some(&mut config.data.planted_mut()?.train)),
+    ("data.planted.validation", |config| Some(&mut config.data.planted_mut()?.validation)),
+    ("data.planted.test", |config| Some(&mut config.data.planted_mut()?.test)),
+    ("data.planted.domains", |config| Some(&mut config.data.planted_mut()?.domains)),
+    ("data.planted.polar_words", |config| Some(&mut config.data.planted_mut()?.polar_words)),
+    ("data.planted.markers_per_text", |config| Some(&mut config.data.planted_mut()?.markers_per_text)),
+    ("data.planted.polar_per_text", |config| Some(&mut config.data.planted_mut()?.polar_per_text)),
+    ("data.planted.fillers_per_text", |config| Some(&mut config.data.planted_mut()?.fillers_per_text)),
 ];
 
 /// Bytes that this process may have: the machine's memory, or that of the control group (of a container, say) it is
@@ -63,7 +70,7 @@ pub(crate) fn check_model(
         let copies = if config.optim.ema_decay > 0.0 { 5 } else { 4 };
         values.saturating_mul(copies * size_of::<f32>() as u128)
     };
-    check(config, &MODEL, "weights, gradients and optimizer state", bytes, memory)
+    check(config, MODEL, "weights, gradients and optimizer state", bytes, memory)
 }
 
 /// Refuses generated texts that do not fit into `memory` bytes.
@@ -71,10 +78,7 @@ pub(crate) fn check_model(
 /// # Errors
 /// The key that is to blame, its value and the largest that would fit.
 pub(crate) fn check_data(config: &RunConfig, memory: u64) -> Result<(), TrainError> {
-    if config.data.kind != DatasetKind::Planted {
-        return Ok(());
-    }
-    check(config, &PLANTED, "the generated texts and their tokens", planted_bytes, memory)
+    check(config, PLANTED, "the generated texts and their tokens", planted_bytes, memory)
 }
 
 /// Of all texts, as words and as rows of the embedding table, and of the polarity of every word.
@@ -83,8 +87,9 @@ fn planted_bytes(config: &RunConfig) -> u128 {
     const WORD: u128 = 8 + 4;
     /// What is kept of a text beside its words.
     const TEXT: u128 = 100;
-    let PlantedConfig { train, validation, test, domains, polar_words, .. } = config.data.planted;
-    let PlantedConfig { markers_per_text, polar_per_text, fillers_per_text, .. } = config.data.planted;
+    let Some(planted) = config.data.planted() else { return 0 };
+    let PlantedConfig { train, validation, test, domains, polar_words, .. } = *planted;
+    let PlantedConfig { markers_per_text, polar_per_text, fillers_per_text, .. } = *planted;
     let sum = |numbers: [usize; 3]| numbers.into_iter().map(|n| n as u128).sum::<u128>();
     let words = sum([markers_per_text, polar_per_text, fillers_per_text]);
     sum([train, validation, test]) * (TEXT + words * WORD) + domains as u128 * polar_words as u128
@@ -103,22 +108,25 @@ fn check(
     }
     let with = |(_, size): &Size, value: usize| {
         let mut config = config.clone();
-        *size(&mut config) = value;
+        if let Some(size) = size(&mut config) {
+            *size = value;
+        }
         bytes(&config)
     };
-    let value = |(_, size): &Size| *size(&mut config.clone());
-    let default = |(_, size): &Size| *size(&mut RunConfig::default());
+    let read = |config: &RunConfig, (_, size): &Size| size(&mut config.clone()).copied();
+    let default = |size| read(&RunConfig::default(), size).unwrap_or(1);
     // To blame is what takes most away when it is as in the defaults.
-    let blamed = sizes.iter().min_by_key(|&size| with(size, default(size).min(value(size))));
-    let blamed = blamed.expect("there are sizes");
-    let fits = largest(value(blamed), |value| with(blamed, value) <= u128::from(memory));
+    let blamed = sizes.iter().filter_map(|size| Some((size, read(config, size)?)));
+    let blamed = blamed.min_by_key(|(size, value)| with(size, default(size).min(*value)));
+    let (blamed, value) = blamed.expect("there are sizes");
+    let fits = largest(value, |value| with(blamed, value) <= u128::from(memory));
     let possible = match fits {
         Some(fits) => format!("at most {fits} fits while everything else is as it is"),
         None => "other sizes are too large as well".to_owned(),
     };
     Err(TrainError::Memory {
         key: blamed.0,
-        value: value(blamed),
+        value,
         message: format!(
             "{what} need {} at least, and this machine has {}; {possible}",
             gigabytes(needed),
@@ -147,6 +155,8 @@ mod tests {
 
     const GB: u64 = 1_000_000_000;
 
+    const MANY: RoutingConfig = RoutingConfig::TopK { n_experts: 10_000 };
+
     fn model(change: fn(&mut RunConfig), memory: u64) -> Result<(), String> {
         let mut config = RunConfig::default();
         change(&mut config);
@@ -161,9 +171,9 @@ mod tests {
             (|c| c.model.d_model = 1_000_000, "`model.d_model`: is 1000000: weights, gradients"),
             (|c| c.model.d_ff = 100_000_000, "`model.d_ff`: is 100000000: "),
             (|c| (c.model.n_layers, c.model.d_ff) = (1000, 1000), "`model.n_layers`: is 1000: "),
-            (|c| (c.model.n_experts, c.model.d_ff) = (10_000, 100), "`model.n_experts`: is 10000: "),
+            (|c| (c.model.routing, c.model.d_ff) = (MANY, 100), "`model.routing.top_k.n_experts`: is 10000: "),
             (|c| (c.model.conv_width, c.model.d_model) = (9999, 128), "`model.conv_width`: is 9999: "),
-            (|c| (c.model.n_experts, c.optim.ema_decay) = (10_000, 0.9), "`model.n_experts`: is 10000: "),
+            (|c| (c.model.routing, c.optim.ema_decay) = (MANY, 0.9), "`model.routing.top_k.n_experts`: is 10000: "),
         ];
         for (change, expected) in cases {
             let error = model(change, GB).unwrap_err();
@@ -189,7 +199,7 @@ mod tests {
     fn generated_data_beyond_the_memory_is_refused_by_the_key_that_makes_it_so() {
         let data = |change: fn(&mut PlantedConfig)| {
             let mut config = RunConfig::default();
-            change(&mut config.data.planted);
+            change(config.data.planted_mut().unwrap());
             check_data(&config, GB).map_err(|error| error.to_string())
         };
         assert_eq!(data(|_| {}), Ok(()));

@@ -1,15 +1,15 @@
 //! What a run takes from finished ones: edits to follow, and measurements to learn from.
 
-use std::fs;
+use std::{fs, path::Path};
 
 use moelt_control::records;
 use moelt_eval::{Decided, decisions_from_jsonl};
-use moelt_schema::{CellResult, Digest, EditLog, EffectRecord, RunConfig, RunDir};
+use moelt_schema::{CellResult, Digest, EditLog, EffectRecord, RunConfig, RunDir, RunRef};
 
-use crate::{Prepared, TrainError, start::no_placeholder};
+use crate::{Prepared, TrainError};
 
 /// The key that names runs to learn from.
-const RECORDS_OF: &str = "control.records_of";
+const RECORDS_OF: &str = "control.policy.lookahead.head.records_of";
 
 /// A finished run and what it decided.
 #[derive(Clone, Debug)]
@@ -31,20 +31,20 @@ pub struct DecidedRun {
 ///
 /// # Errors
 /// When one is no finished run, is damaged, cannot be read, or is there twice.
-pub fn decided_runs(key: &'static str, names: &[String]) -> Result<Vec<DecidedRun>, TrainError> {
+pub fn decided_runs(key: &'static str, names: &[&Path]) -> Result<Vec<DecidedRun>, TrainError> {
     let mut runs: Vec<DecidedRun> = Vec::new();
     let mut configs: Vec<Digest> = Vec::new();
     for name in names {
-        let wrong = |message: String| TrainError::Start { key, path: name.into(), message };
+        let wrong = |message: String| TrainError::Start { key, path: (*name).into(), message };
         let (result, decisions) = read(key, name)?;
         if let Some(same) = configs.iter().position(|config| *config == result.config) {
-            return Err(wrong(format!("is the same run as {}: leave one of them out", names[same])));
+            return Err(wrong(format!("is the same run as {}: leave one of them out", names[same].display())));
         }
         configs.push(result.config);
         let known = runs.iter().find(|run| (run.data, run.seed) == (result.data, result.seed));
         let next = runs.iter().map(|run| run.number).max().unwrap_or(0) + 1;
         let number = known.map_or(next, |run| run.number);
-        runs.push(DecidedRun { name: name.clone(), number, data: result.data, seed: result.seed, decisions });
+        runs.push(DecidedRun { name: name.display().to_string(), number, data: result.data, seed: result.seed, decisions });
     }
     Ok(runs)
 }
@@ -54,10 +54,10 @@ pub fn decided_runs(key: &'static str, names: &[String]) -> Result<Vec<DecidedRu
 /// # Errors
 /// As [`decided_runs`]; when a run is this one's twin, or measured nothing that a head could learn.
 pub(crate) fn taught(config: &RunConfig, prepared: &Prepared) -> Result<Vec<EffectRecord>, TrainError> {
-    let names = &config.control.records_of;
-    names.iter().try_for_each(|name| no_placeholder(RECORDS_OF, name, r#"'["DIR"]'"#))?;
+    let named = config.control.policy.records_of().iter();
+    let folders: Vec<&Path> = named.map(|run| folder_of(RECORDS_OF, run)).collect::<Result<_, _>>()?;
     let mut all = Vec::new();
-    for run in decided_runs(RECORDS_OF, names)? {
+    for run in decided_runs(RECORDS_OF, &folders)? {
         let wrong = |message: &str| TrainError::Start {
             key: RECORDS_OF,
             path: (&run.name).into(),
@@ -81,15 +81,19 @@ pub(crate) fn taught(config: &RunConfig, prepared: &Prepared) -> Result<Vec<Effe
 
 /// The edits that a placebo of `config` follows.
 pub(crate) fn script(config: &RunConfig) -> Result<Option<EditLog>, TrainError> {
-    let (key, name) = ("control.edits_of", &config.control.edits_of);
-    if name.is_empty() {
-        return Ok(None);
-    }
-    no_placeholder(key, name, "DIR")?;
-    Ok(Some(finished(key, name)?.edits))
+    let Some((key, run)) = config.control.policy.edits_of() else { return Ok(None) };
+    Ok(Some(finished(key, folder_of(key, run)?)?.edits))
 }
 
-fn read(key: &'static str, name: &str) -> Result<(CellResult, Vec<Decided>), TrainError> {
+/// The folder of another run, which an ablation must have filled in.
+///
+/// # Errors
+/// When it stands for a cell of an arm still: only an ablation knows its folder.
+pub(crate) fn folder_of<'a>(key: &'static str, run: &'a RunRef) -> Result<&'a Path, TrainError> {
+    run.folder().map_err(|message| TrainError::Start { key, path: run.to_string().into(), message })
+}
+
+fn read(key: &'static str, name: &Path) -> Result<(CellResult, Vec<Decided>), TrainError> {
     let result = finished(key, name)?;
     let wrong = |message: String| TrainError::Start { key, path: name.into(), message };
     let decisions = read_decisions(&RunDir::new(name)).map_err(|error| wrong(error.to_string()))?;
@@ -110,7 +114,7 @@ pub(crate) fn read_decisions(run: &RunDir) -> Result<Vec<Decided>, TrainError> {
 }
 
 /// The result of a finished run, whose files are those that it wrote.
-pub(crate) fn finished(key: &'static str, name: &str) -> Result<CellResult, TrainError> {
+pub(crate) fn finished(key: &'static str, name: &Path) -> Result<CellResult, TrainError> {
     let wrong = |message: String| TrainError::Start { key, path: name.into(), message };
     let result = CellResult::read_any(&RunDir::new(name)).map_err(|error| wrong(error.to_string()))?;
     result.ok_or_else(|| wrong("is no finished run: it has no result.json".to_owned()))

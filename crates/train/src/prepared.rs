@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use moelt_data::{Batches, DataError, Dataset, Encoded, Example, Vocabulary, load};
-use moelt_schema::{Digest, Drift, MAX_STEPS, RunConfig, SplitSizes, Streams};
+use moelt_schema::{Budget, ConfigFault, Digest, Drift, MAX_STEPS, RunConfig, SplitSizes, Streams};
 
 use crate::{Split, TrainError, memory};
 
@@ -99,7 +99,8 @@ impl Prepared {
 /// Epochs × batches in a pass over the training split.
 fn total_steps(config: &RunConfig, train: usize) -> u64 {
     let per_epoch = train.div_ceil(config.train.batch_size);
-    ((per_epoch as f64 * config.train.epochs).round() as u64).max(1)
+    let epochs = config.train.budget.epochs().unwrap_or(Budget::DEFAULT_EPOCHS);
+    ((per_epoch as f64 * epochs).round() as u64).max(1)
 }
 
 /// Steps are counted, added and multiplied: there is an end to them.
@@ -108,7 +109,7 @@ fn check_steps(total_steps: u64) -> Result<(), DataError> {
         return Ok(());
     }
     let message = format!("makes {total_steps} steps; at most {MAX_STEPS} are possible");
-    Err(DataError::Config { key: "train.epochs", message })
+    Err(ConfigFault::new("train.budget.epochs", message).into())
 }
 
 /// A model is judged after a step, so that every evaluation time needs one of its own; and so does every domain,
@@ -117,17 +118,17 @@ fn check_times(dataset: &Dataset, total_steps: u64) -> Result<(), DataError> {
     let Some(drift) = &dataset.drift else { return Ok(()) };
     let times = drift.times();
     if u64::from(times) > total_steps {
-        let message = format!("is {times}, but the run has {total_steps} steps; raise train.epochs");
-        return Err(DataError::Config { key: "data.planted.times", message });
+        let message = format!("is {times}, but the run has {total_steps} steps; raise train.budget.epochs");
+        return Err(ConfigFault::new("data.planted.times", message).into());
     }
     match drift.unseen(total_steps) {
         None => Ok(()),
         Some((domain, [from, to])) => {
             let message = format!(
                 "has domain {domain} live from {from} to {to}, which is none of the run's {total_steps} steps; \
-                 widen it, or raise train.epochs"
+                 widen it, or raise train.budget.epochs"
             );
-            Err(DataError::Config { key: "data.planted.live", message })
+            Err(ConfigFault::new("data.planted.live", message).into())
         }
     }
 }

@@ -10,7 +10,7 @@ use std::{
 use burn::tensor::Device;
 use moelt_eval::metrics;
 use moelt_schema::{
-    BestSoFar, CellResult, Digest, Event, EventRecord, EventsPosition, LayerKind, LayerSums, Metrics,
+    BestSoFar, Budget, CellResult, Digest, Event, EventRecord, EventsPosition, LayerKind, LayerSums, Metrics,
     RoutingStats, RunConfig, RunDir, StopReason, WindowState, config_differences, create_folders,
     resolved_toml, write_atomically,
 };
@@ -436,7 +436,7 @@ fn same_length(
     path: &Path,
 ) -> Result<(), CheckpointError> {
     let expected = prepared.total_steps;
-    if found == expected || !config.train.flops_of.is_empty() {
+    if found == expected || matches!(config.train.budget, Budget::FlopsOf(_)) {
         return Ok(());
     }
     let message = format!("state.total_steps: is {found}, but this run has {expected} steps");

@@ -1,13 +1,14 @@
 //! Where a run starts: from scratch, or from what another run left.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use burn::{module::Module, tensor::Device};
 use moelt_eval::metrics;
-use moelt_schema::{Inherited, Layout, Manifest, ModelConfig, Opening, RunConfig, StartFrom};
+use moelt_schema::{Inherited, Layout, Manifest, ModelConfig, Opening, RunConfig, RunRef, StartConfig};
 
 use crate::{
-    CheckpointError, LoadedModel, Prepared, TrainError, TrainState, memory, predict, resolve_checkpoint,
+    CheckpointError, LoadedModel, Prepared, TrainError, TrainState, memory, other_runs::folder_of, predict,
+    resolve_checkpoint,
 };
 
 /// The state before the first step, and what is to be said about it.
@@ -16,16 +17,25 @@ pub(crate) fn start(
     prepared: &Prepared,
     device: &Device,
 ) -> Result<(TrainState, Option<String>), TrainError> {
-    let start = &config.start;
-    if start.run.is_empty() {
-        check_size(config, prepared, None)?;
-        return Ok((TrainState::new(config, prepared, device), None));
-    }
-    let (state, note) = from_run(config, prepared, device)?;
+    let (other, (state, note)) = match &config.start {
+        StartConfig::Scratch {} => {
+            check_size(config, prepared, None)?;
+            return Ok((TrainState::new(config, prepared, device), None));
+        }
+        StartConfig::Weights { run } => {
+            let other = Other::of("start.weights.run", run, device)?;
+            let begun = with_weights(config, prepared, &other)?;
+            (other, begun)
+        }
+        StartConfig::Size { run } => {
+            let other = Other::of("start.size.run", run, device)?;
+            let begun = with_size(config, prepared, &other, device)?;
+            (other, begun)
+        }
+    };
     // A config is checked with the experts it names; these are another run's.
-    config.control.check_layout(&state.layout).map_err(|(key, message)| {
-        let path = PathBuf::from(&start.run);
-        refused(path, format!("does not fit `{key}` here: it {message}"))
+    config.control.check_layout(&state.layout).map_err(|fault| {
+        other.refused(format!("does not fit `{}` here: it {}", fault.key, fault.message))
     })?;
     Ok((state, Some(note)))
 }
@@ -36,41 +46,63 @@ fn check_size(config: &RunConfig, prepared: &Prepared, layout: Option<&Layout>) 
     memory::check_model(config, layout, n_rows, n_classes, memory::of_machine())
 }
 
-/// The state that `start.run` leads to.
-fn from_run(
+/// The checkpoint of another run that this one starts from.
+struct Other {
+    key: &'static str,
+    path: PathBuf,
+    loaded: LoadedModel,
+    /// For people.
+    name: String,
+}
+
+impl Other {
+    fn of(key: &'static str, run: &RunRef, device: &Device) -> Result<Self, TrainError> {
+        let folder = folder_of(key, run)?;
+        let path = resolve_checkpoint(folder).map_err(|error| match error {
+            CheckpointError::NotFound(path) => {
+                TrainError::Start { key, path, message: "has no checkpoint to start from".to_owned() }
+            }
+            error => error.into(),
+        })?;
+        let loaded = LoadedModel::load(&path, device)?;
+        let manifest = &loaded.checkpoint.manifest;
+        let name = format!("{} (arm {}, step {})", folder.display(), manifest.arm, manifest.step);
+        Ok(Self { key, path, loaded, name })
+    }
+
+    fn refused(&self, message: String) -> TrainError {
+        TrainError::Start { key: self.key, path: self.path.clone(), message }
+    }
+}
+
+fn with_size(
     config: &RunConfig,
     prepared: &Prepared,
+    other: &Other,
     device: &Device,
 ) -> Result<(TrainState, String), TrainError> {
-    let start = &config.start;
-    no_placeholder("start.run", &start.run, "DIR")?;
-    let path = resolve_checkpoint(Path::new(&start.run)).map_err(|error| match error {
-        CheckpointError::NotFound(path) => refused(path, "has no checkpoint to start from".to_owned()),
-        error => error.into(),
-    })?;
-    let loaded = LoadedModel::load(&path, device)?;
-    let manifest = &loaded.checkpoint.manifest;
-    let from = format!("{} (arm {}, step {})", start.run, manifest.arm, manifest.step);
-    match start.take {
-        StartFrom::Size => {
-            let layout = manifest.layout.renumbered();
-            check_size(config, prepared, Some(&layout))?;
-            let note = format!("as many experts as {from}: {}", layout.n_experts());
-            Ok((TrainState::with_layout(config, prepared, layout, device), note))
-        }
-        StartFrom::Weights => {
-            same_ground(config, prepared, &loaded, &path)?;
-            let repeated = reevaluate(&loaded, prepared, &path)?;
-            let (layout, model) = (manifest.layout.clone(), loaded.evaluated().train());
-            let note = format!("weights of {from}: {repeated}");
-            let mut state = TrainState::from_model(config, layout, model);
-            // Without this an expert that was still being let in would stay as it is, closed or half open.
-            let anew = |opening: &Opening| Opening { since: 0, ..*opening };
-            state.progress.openings = manifest.state.openings.iter().map(anew).collect();
-            state.progress.inherited = inherited(manifest);
-            Ok((state, note))
-        }
-    }
+    let layout = other.loaded.checkpoint.manifest.layout.renumbered();
+    check_size(config, prepared, Some(&layout))?;
+    let note = format!("as many experts as {}: {}", other.name, layout.n_experts());
+    Ok((TrainState::with_layout(config, prepared, layout, device), note))
+}
+
+fn with_weights(
+    config: &RunConfig,
+    prepared: &Prepared,
+    other: &Other,
+) -> Result<(TrainState, String), TrainError> {
+    same_ground(config, prepared, other)?;
+    let repeated = reevaluate(other, prepared)?;
+    let manifest = &other.loaded.checkpoint.manifest;
+    let (layout, model) = (manifest.layout.clone(), other.loaded.evaluated().train());
+    let note = format!("weights of {}: {repeated}", other.name);
+    let mut state = TrainState::from_model(config, layout, model);
+    // Without this an expert that was still being let in would stay as it is, closed or half open.
+    let anew = |opening: &Opening| Opening { since: 0, ..*opening };
+    state.progress.openings = manifest.state.openings.iter().map(anew).collect();
+    state.progress.inherited = inherited(manifest);
+    Ok((state, note))
 }
 
 /// What went into the weights of a checkpoint.
@@ -83,53 +115,35 @@ fn inherited(manifest: &Manifest) -> Inherited {
 }
 
 /// Weights mean something only with the data, the words and the sizes that they were trained with.
-fn same_ground(
-    config: &RunConfig,
-    prepared: &Prepared,
-    loaded: &LoadedModel,
-    path: &Path,
-) -> Result<(), TrainError> {
-    let manifest = &loaded.checkpoint.manifest;
-    let sizes = |model: &ModelConfig| ModelConfig { n_experts: 0, ..model.clone() };
-    let message = if prepared.vocabulary.digest() != manifest.vocabulary {
+fn same_ground(config: &RunConfig, prepared: &Prepared, other: &Other) -> Result<(), TrainError> {
+    let checkpoint = &other.loaded.checkpoint;
+    let sizes =
+        |model: &ModelConfig| ModelConfig { routing: model.routing.with_experts(0), ..model.clone() };
+    let message = if prepared.vocabulary.digest() != checkpoint.manifest.vocabulary {
         "was trained with another vocabulary"
-    } else if prepared.digest != manifest.data {
+    } else if prepared.digest != checkpoint.manifest.data {
         "was trained on other data"
-    } else if sizes(&config.model) != sizes(&loaded.checkpoint.config.model) {
+    } else if sizes(&config.model) != sizes(&checkpoint.config.model) {
         "has another model; set the [model] section as in its config.toml"
     } else {
         return Ok(());
     };
-    Err(refused(path.into(), message.to_owned()))
+    Err(other.refused(message.to_owned()))
 }
 
 /// Evaluates the loaded weights on validation, where they must repeat what was saved; says what they did.
-fn reevaluate(loaded: &LoadedModel, prepared: &Prepared, path: &Path) -> Result<String, TrainError> {
-    let checkpoint = &loaded.checkpoint;
+fn reevaluate(other: &Other, prepared: &Prepared) -> Result<String, TrainError> {
+    let checkpoint = &other.loaded.checkpoint;
     let validation = prepared.validation_at(checkpoint.manifest.step, prepared.steps_of(&checkpoint.config));
-    let now = metrics(&predict(&loaded.evaluated(), &validation), prepared.classes.len());
+    let now = metrics(&predict(&other.loaded.evaluated(), &validation), prepared.classes.len());
     let accuracy = format!("{:.2} % on validation", 100.0 * now.accuracy);
     match &checkpoint.manifest.validation {
         None => Ok(format!("{accuracy}; the checkpoint says nothing to compare with")),
         Some(saved) if saved.counts_as(&now) => Ok(format!("{accuracy}, as when saved")),
-        Some(saved) => {
-            Err(TrainError::Reevaluation { path: path.into(), saved: saved.accuracy, now: now.accuracy })
-        }
+        Some(saved) => Err(TrainError::Reevaluation {
+            path: other.path.clone(),
+            saved: saved.accuracy,
+            now: now.accuracy,
+        }),
     }
-}
-
-fn refused(path: PathBuf, message: String) -> TrainError {
-    TrainError::Start { key: "start.run", path, message }
-}
-
-/// Refuses the `{arm}` of a phase file: which cells it stands for is known to an ablation alone.
-/// `set` is how a folder DIR is written for this key.
-pub(crate) fn no_placeholder(key: &'static str, value: &str, set: &str) -> Result<(), TrainError> {
-    let named = value.split_once('{').and_then(|(_, rest)| rest.split_once('}'));
-    let Some((arm, _)) = named.filter(|_| !Path::new(value).exists()) else { return Ok(()) };
-    let message = format!(
-        "stands for cells of arm `{arm}`, which only `cargo xtask ablate` fills in; name the folder of a run: \
-         --set {key}={set}"
-    );
-    Err(TrainError::Start { key, path: value.into(), message })
 }

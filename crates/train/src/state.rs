@@ -157,7 +157,7 @@ impl TrainState {
         total: u64,
         live: Live<'_>,
     ) -> (Self, StepReport) {
-        self.let_in(config.control.opening);
+        self.let_in(config.control.edits.ramp_in);
         let input = model_input(batch);
         let output = self.train_forward(&input);
         let Objective { objective, loss, aux } = Objective::of(&output, batch, config);
@@ -166,7 +166,7 @@ impl TrainState {
         // With the same noise, as the first pass has been gone back through.
         let second = (!asked.is_empty()).then(|| self.train_forward(&input));
         let passes = output.flops + second.as_ref().map_or(Flops::default(), |output| output.flops);
-        let joint = second.map(|output| join(&self, &mut gradients, &output, &asked, config.control.joint));
+        let joint = second.map(|output| join(&self, &mut gradients, &output, &asked, config.control.policy.joint()));
         let clipped = self.trainable.optimizer.clipped_norm(&gradients);
         let all = gradients.norm(|_| true);
         // The clipped norm is what is reported, unless a gradient outside it is not a number.

@@ -10,7 +10,7 @@
 
 use std::path::Path;
 
-use moelt_control::{Gain, MeasuredEffect, Replicate, Trial, race};
+use moelt_control::{Gain, MeasuredEffect, Race, Replicate, Trial, race};
 use moelt_schema::{Edit, Flops, RunConfig};
 
 use crate::{Prepared, Split, TrainError, TrainState, effect::PairedLoss, interrupt::Interrupt};
@@ -49,9 +49,10 @@ struct Seen {
     difference: PairedLoss,
 }
 
-/// One race of all candidates.
-struct Race<'a> {
+/// All candidates of a trial, and the fork that keeps its experts.
+struct Forks<'a> {
     track: Track<'a>,
+    race: Option<Race>,
     keep: Fork,
     racers: Vec<Racer>,
 }
@@ -69,13 +70,13 @@ impl Arena<'_> {
         // After the last step of the run there is nothing to be gained.
         let steps = trial.steps.min(self.total_steps.saturating_sub(state.step));
         // Without training an expert whose share rises gradually would do nothing at all.
-        let opening = if trial.steps == 0 { 0 } else { self.config.control.opening };
+        let opening = if trial.steps == 0 { 0 } else { self.config.control.edits.ramp_in };
         let start = &*state;
         let race = |first_batch, texts| {
             let track = Track::new(self, start, first_batch, texts, opening);
-            Race::of(track, &trial.candidates).run(steps)
+            Forks::of(track, trial).run(steps)
         };
-        if !self.config.control.replicate {
+        if !trial.replicate {
             let (seen, flops) = race(state.step, self.validation)?;
             state.pay(flops);
             return Ok(effects(trial, seen, None));
@@ -149,17 +150,18 @@ impl Seen {
     }
 }
 
-impl<'a> Race<'a> {
-    fn of(track: Track<'a>, candidates: &[Vec<Edit>]) -> Self {
+impl<'a> Forks<'a> {
+    fn of(track: Track<'a>, trial: &Trial) -> Self {
         let racer =
             |edits: &Vec<Edit>| Racer { fork: Fork::new(edits.clone()), seen: Seen::NOTHING, runs: true };
-        Self { track, keep: Fork::new(Vec::new()), racers: candidates.iter().map(racer).collect() }
+        let racers = trial.candidates.iter().map(racer).collect();
+        Self { track, race: trial.race, keep: Fork::new(Vec::new()), racers }
     }
 
     /// Trains all forks for `steps` steps, but for those that are clear before, and gives what was seen of each
     /// and what all of it cost.
     fn run(mut self, steps: u64) -> Result<(Vec<Seen>, Flops), TrainError> {
-        for leg in Leg::all(steps, self.track.arena.config.control.race_every) {
+        for leg in Leg::all(steps, self.race.map_or(0, |race| race.every)) {
             if self.racers.iter().all(|racer| !racer.runs) {
                 break;
             }
@@ -186,10 +188,10 @@ impl<'a> Race<'a> {
     }
 
     fn stop_the_clear(&mut self) {
-        let control = &self.track.arena.config.control;
-        let gain = |racer: &Racer| Gain::of(&racer.seen.effect(&racer.fork.edits), control.expert_cost);
+        let Some(Race { expert_cost, confidence, .. }) = self.race else { return };
+        let gain = |racer: &Racer| Gain::of(&racer.seen.effect(&racer.fork.edits), expert_cost);
         let gains: Vec<Gain> = self.racers.iter().map(gain).collect();
-        let goes_on = race(&gains, control.confidence);
+        let goes_on = race(&gains, confidence);
         self.racers.iter_mut().zip(goes_on).for_each(|(racer, goes_on)| racer.runs &= goes_on);
     }
 }

@@ -11,7 +11,7 @@ use moelt_schema::{
 
 use super::{survey::Survey, trials::Trials};
 use crate::{
-    Decision, MeasuredEffect, Policy, PolicyError, StatsWindow, Trial,
+    Decision, MeasuredEffect, Policy, PolicyError, StatsWindow,
     edits::change,
     head::{Ensemble, Forecast, Intent},
     moves::Candidate,
@@ -131,8 +131,8 @@ impl Policy for EffectHead {
             open.len(),
             candidates.len()
         );
-        let candidates = open.into_iter().map(|index| candidates[index].edits.clone()).collect();
-        Decision::measure(Trial { candidates, steps }, reason, evidence)
+        let open = open.into_iter().map(|index| candidates[index].clone()).collect();
+        Decision::measure(self.trials.trial(open), reason, evidence)
     }
 
     fn observe(&mut self, window: &StatsWindow<'_>, layout: &Layout, effects: &[MeasuredEffect]) -> Decision {

@@ -6,7 +6,7 @@
 use moelt_schema::{EditsConfig, Layout, LookaheadConfig, PolicyState};
 
 use super::trials::Trials;
-use crate::{Decision, MeasuredEffect, Policy, StatsWindow, Trial};
+use crate::{Decision, MeasuredEffect, Policy, StatsWindow};
 
 /// Edits by measurement alone.
 pub(super) struct Lookahead(Trials);
@@ -28,8 +28,7 @@ impl Policy for Lookahead {
         }
         let steps = self.0.config.horizon;
         let reason = format!("{} candidates train {steps} steps against keeping", candidates.len());
-        let candidates = candidates.into_iter().map(|candidate| candidate.edits).collect();
-        Decision::measure(Trial { candidates, steps }, reason, evidence)
+        Decision::measure(self.0.trial(candidates), reason, evidence)
     }
 
     fn observe(&mut self, window: &StatsWindow<'_>, layout: &Layout, effects: &[MeasuredEffect]) -> Decision {
@@ -49,7 +48,7 @@ mod tests {
     use moelt_schema::{Edit, Evidence, ExpertId, ExpertInit, LayerId, LayerKind, LayerSums, Move};
 
     use super::*;
-    use crate::Action;
+    use crate::{Action, Trial};
 
     fn config() -> LookaheadConfig {
         LookaheadConfig { cooldown: 1, horizon: 30, ..LookaheadConfig::default() }
@@ -88,7 +87,7 @@ mod tests {
         let mut lookahead = Lookahead::new(config(), edits(), 1, PolicyState::default());
         let candidates = vec![grow(4..5), grow(4..8), prune(&[3]), prune(&[3, 2])];
         let decision = lookahead.decide(&window(10, &sums), &layout);
-        assert_eq!(decision.action, Action::Measure(Trial { candidates, steps: 30 }));
+        assert_eq!(decision.action, Action::Measure(Trial::new(candidates, 30)));
         let effects = [
             effect(&grow(4..5), 0.4),
             effect(&grow(4..8), 0.3),

@@ -104,7 +104,7 @@ impl Policy for Rule {
         }
         let reason = format!("the loss without each of {} experts decides which may go", candidates.len());
         let evidence = self.evidence(&layers);
-        Decision::measure(Trial { candidates, steps: 0 }, reason, evidence)
+        Decision::measure(Trial::new(candidates, 0), reason, evidence)
     }
 
     fn observe(&mut self, window: &StatsWindow<'_>, layout: &Layout, effects: &[MeasuredEffect]) -> Decision {

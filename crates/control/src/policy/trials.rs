@@ -7,7 +7,7 @@ use moelt_schema::{
 
 use super::survey::{Survey, Surveyor};
 use crate::{
-    Decision, Gain, MeasuredEffect, StatsWindow,
+    Decision, Gain, MeasuredEffect, Race, StatsWindow, Trial,
     gain::best,
     labels::{entropy_label, random_label},
     moves::{Candidate, Proposer},
@@ -51,6 +51,17 @@ impl Trials {
         let proposer = &self.surveyor.proposer;
         let of = |layer| proposer.candidates(&self.config.candidates, layer, layout);
         survey.free().flat_map(|layer| of(&layer.view)).collect()
+    }
+
+    /// The trial of these candidates.
+    pub(super) fn trial(&self, candidates: Vec<Candidate>) -> Trial {
+        let LookaheadConfig { race_every, expert_cost, confidence, .. } = self.config;
+        let candidates = candidates.into_iter().map(|candidate| candidate.edits).collect();
+        Trial {
+            race: (race_every > 0).then_some(Race { every: race_every, expert_cost, confidence }),
+            replicate: self.config.study.is_some(),
+            ..Trial::new(candidates, self.config.horizon)
+        }
     }
 
     /// The effects of the candidates that were measured.

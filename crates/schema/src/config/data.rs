@@ -35,6 +35,14 @@ impl DataConfig {
         }
     }
 
+    /// The same, to be changed.
+    pub fn planted_mut(&mut self) -> Option<&mut PlantedConfig> {
+        match self {
+            Self::Planted(planted) => Some(planted),
+            Self::Sst2(_) | Self::Csv(_) => None,
+        }
+    }
+
     pub(super) fn check(&self) -> Result<(), ConfigFault> {
         match self {
             Self::Planted(planted) => planted.check().map_err(|fault| fault.within("planted")),

@@ -160,6 +160,16 @@ impl RoutingConfig {
         }
     }
 
+    /// The same with so many experts; a dense layer has one.
+    #[must_use]
+    pub fn with_experts(self, n_experts: usize) -> Self {
+        match self {
+            Self::Dense {} => self,
+            Self::TopK { .. } => Self::TopK { n_experts },
+            Self::TopAny { .. } => Self::TopAny { n_experts },
+        }
+    }
+
     fn check(&self) -> Result<(), ConfigFault> {
         match *self {
             Self::Dense {} => Ok(()),

@@ -35,7 +35,7 @@ pub struct TrainConfig {
 impl Default for TrainConfig {
     fn default() -> Self {
         Self {
-            budget: Budget::Epochs(3.0),
+            budget: Budget::Epochs(Budget::DEFAULT_EPOCHS),
             batch_size: 128,
             load_balancing_coef: 0.01,
             eval_every: 0,
@@ -72,6 +72,9 @@ pub enum Budget {
 }
 
 impl Budget {
+    /// Passes over the training split that set the times of a run whose budget is another's operations.
+    pub const DEFAULT_EPOCHS: f64 = 3.0;
+
     /// The other run, with its key.
     pub(super) fn run(&self) -> Option<(&'static str, &RunRef)> {
         match self {

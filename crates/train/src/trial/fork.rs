@@ -113,7 +113,7 @@ impl<'a> Track<'a> {
         if !edits.is_empty() {
             let (step, edits) = (fork.step, edits.to_vec());
             let plan = Plan { step, edits, reason: String::new(), evidence: Evidence::default() };
-            let plan = plan.check(&fork.layout, config.control.limits())?;
+            let plan = plan.check(&fork.layout, config.control.edits.limits())?;
             fork.edit(&plan, self.opening)?;
         }
         Ok(fork.with_new_average(&config.optim))

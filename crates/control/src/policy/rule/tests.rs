@@ -276,7 +276,7 @@ fn loss_measures_every_expert_that_could_go() {
     let decision = run.rule.decide(&window, &run.layout);
     let prune = |layer, expert| vec![Edit::Prune { layer: LayerId(layer), expert: ExpertId(expert) }];
     let candidates = [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (1, 2)].map(|(l, e)| prune(l, e));
-    assert_eq!(decision.action, Action::Measure(Trial { candidates: candidates.into(), steps: 0 }));
+    assert_eq!(decision.action, Action::Measure(Trial::new(candidates.into(), 0)));
     assert_eq!(decision.reason, "the loss without each of 6 experts decides which may go");
     // At its least size nothing can go: growth is decided at once.
     let mut run = Run::limited(RuleConfig { confirm: 1, ..by_loss() }, (3, 16), 1, 3);
