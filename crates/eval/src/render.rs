@@ -1,10 +1,14 @@
 //! A report for people: as a terminal table and as Markdown.
 
+pub(crate) mod a_a;
+mod signal;
+mod verdicts;
+
 use comfy_table::{CellAlignment, ContentArrangement, Table, TableStyle, presets};
 
 use crate::{
     ArmReport, ArmResults, CLOSE_TO_BEST_PP, DataFacts, ExpertHistory, POWER, Report, Signal, Summary, Sweep,
-    Unfinished, WithNeeds, render_verdicts,
+    Unfinished, WithNeeds,
 };
 
 /// A column of the arms' table.
@@ -55,8 +59,8 @@ impl Report {
             })];
         if !self.comparisons.is_empty() {
             let (style, arrangement) = (presets::UTF8_FULL_CONDENSED, ContentArrangement::Dynamic);
-            parts.push(render_verdicts::table(&self.comparisons, style, arrangement));
-            parts.extend(render_verdicts::sentences(&self.comparisons));
+            parts.push(verdicts::table(&self.comparisons, style, arrangement));
+            parts.extend(verdicts::sentences(&self.comparisons));
         }
         parts.extend(self.other_code());
         parts.extend(self.data.as_ref().map(data_sentence));
@@ -122,10 +126,10 @@ impl Report {
             return Vec::new();
         }
         let (style, arrangement) = (presets::ASCII_MARKDOWN, ContentArrangement::Disabled);
-        let items = render_verdicts::sentences(&self.comparisons).into_iter().map(|item| format!("- {item}"));
+        let items = verdicts::sentences(&self.comparisons).into_iter().map(|item| format!("- {item}"));
         vec![
             "## Verdicts".to_owned(),
-            render_verdicts::table(&self.comparisons, style, arrangement),
+            verdicts::table(&self.comparisons, style, arrangement),
             format!(
                 "Difference in verdict accuracy with its interval, Holm-adjusted within the family ({} crossed \
                  resamples, seed {}); *min. detectable effect* is the true difference that yields GO with \
@@ -260,8 +264,7 @@ mod tests {
 
     use crate::{
         Outcome, Report,
-        compared::tests::{declare, judged_plan, reader},
-        report::tests::{NOTHING, finished, grown, only, plan, result},
+        fixtures::{NOTHING, declare, finished, grown, judged_plan, only, plan, reader, result},
     };
 
     fn report() -> Report {

@@ -4,7 +4,7 @@ use std::fmt;
 
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 
-use crate::{AaPair, render_verdicts::difference};
+use crate::{AaPair, render::verdicts::difference};
 
 /// Arms with their pairs; shown as a table and a sentence that counts.
 #[derive(Clone, Debug, PartialEq)]

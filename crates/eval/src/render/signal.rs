@@ -156,8 +156,8 @@ mod tests {
     use super::*;
     use crate::{
         Report,
-        report::tests::{NOTHING, finished, plan},
-        signal::tests::some_signal,
+        fixtures::{NOTHING, finished, plan},
+        report::signal::tests::some_signal,
     };
 
     #[test]

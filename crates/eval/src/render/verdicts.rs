@@ -3,7 +3,7 @@
 use comfy_table::{CellAlignment, ContentArrangement, Table, TableStyle};
 use moelt_schema::{ClaimKind, Comparison};
 
-use crate::{Compared, Cost, Interval, Judged, Power, Ratios, Training};
+use crate::{Compared, Cost, Interval, Judgement, Power, Ratios, Training};
 
 const HEADER: [&str; 7] = [
     "comparison",
@@ -61,7 +61,7 @@ fn claim(declared: &Comparison) -> String {
 }
 
 /// `+0.30 [+0.16, +0.46]`, percentage points.
-pub(crate) fn difference(judged: &Judged) -> String {
+pub(crate) fn difference(judged: &Judgement) -> String {
     match (judged.difference, judged.interval) {
         (Some(difference), Some(Interval { lower, upper, .. })) => {
             format!("{:+.2} [{:+.2}, {:+.2}]", 100.0 * difference, 100.0 * lower, 100.0 * upper)

@@ -95,7 +95,7 @@ mod tests {
     use moelt_schema::RunConfig;
 
     use super::*;
-    use crate::report::tests::{plan, result};
+    use crate::fixtures::{plan, result};
 
     /// Two look-aheads teach `8`; `final` takes the size of `8`; a run outside of the plan teaches, too.
     fn family() -> AblationPlan {
