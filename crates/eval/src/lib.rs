@@ -1,20 +1,50 @@
-//! Metrics, comparisons and reports: predictions in, tables out. Knows no Burn.
+//! Is one arm really better than another? Predictions in, a verdict and a report out.
 //!
-//! [`metrics`] judges one set of predictions, [`Report`] gathers the cells of an ablation into one
-//! line an arm, and [`compare_to_baseline`] says whether an accuracy has really fallen.
+//! Accuracy depends on chance twice: on the seed, and on which examples happen to be in the split. An interval over seeds alone
+//! knows nothing of the examples, one over examples alone nothing of the seeds, and pooling five looks at the same
+//! examples counts them five times. So there is one way to a verdict here, and everything that is reported goes through it:
 //!
-//! Two arms are compared from their scores on each example under each seed ([`Scores`]): the difference
-//! with its crossed bootstrap is an [`Estimate`], [`judge`] turns what was declared into verdicts, and
-//! [`Design`] says which difference could have been seen.
+//! [`Scores`] (who was right on what, by seed and example) → [`Differences`] (paired, of two arms) → [`Estimate`] (a crossed
+//! bootstrap that draws seeds and, once for all of them, examples; calibrated for few seeds) → [`Judgement`] (GO, NO-GO or
+//! INCONCLUSIVE on a claim that was declared before, corrected for the family that it belongs to). INCONCLUSIVE is a result: these
+//! seeds and examples cannot tell. [`Design`] says what they could have told.
 //!
-//! [`Signal`] says whether labels and features know the measured effect of edits.
+//! ```
+//! use moelt_eval::{Bootstrap, Finding, Scores, Verdict, judge};
+//! use moelt_schema::{ClaimKind, Comparison};
+//!
+//! // Three seeds × 200 examples: right in 90 % and in 70 % of them.
+//! let arm = |percent: u64| {
+//!     let row = |seed: u64| (0..200).map(|i| f64::from((i * 37 + seed) % 100 < percent)).collect();
+//!     Scores::new((0..3).map(|seed| (seed, row(seed))))
+//! };
+//! let differences = arm(90)?.minus(&arm(70)?)?;
+//! let estimate = Bootstrap::default().difference(&differences)?;
+//! let claim = Comparison {
+//!     name: "new against old".into(),
+//!     arm: "new".into(),
+//!     against: vec!["old".into()],
+//!     kind: ClaimKind::Superiority,
+//!     margin: 0.005,
+//!     alpha: 0.05,
+//!     family: "main".into(),
+//! };
+//! let judgements = judge(&[(claim, Finding { estimate: Some(estimate), missing: Vec::new() })])?;
+//! assert_eq!(judgements[0].verdict, Verdict::Go);
+//! # Ok::<(), moelt_eval::EvalError>(())
+//! ```
+//!
+//! `examples/judge_predictions.rs` does this with the CSV files of two tools. Beside it: [`metrics`] judges one set of predictions,
+//! [`Report`] gathers the cells of an ablation, [`Report::answer`] says what they come to, [`compare_to_baseline`] whether an
+//! accuracy has really fallen, and [`Signal`] whether labels and features know the measured effect of edits. All that is printed
+//! is a [`render::Document`]. Statistics know nothing of verdicts, verdicts nothing of reports; nothing here sees a model.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod error;
 #[cfg(test)]
 mod fixtures;
 mod predictions;
-mod render;
+pub mod render;
 mod report;
 mod stats;
 mod verdict;
@@ -25,6 +55,7 @@ pub use render::a_a::AaReport;
 pub use report::{
     ArmReport, ArmResults, DataFacts, Outcome, REPORT_FORMAT, Report, Unfinished,
     a_a::{AaPair, a_a},
+    answer::{Answer, ArmCost, Enough, Spent},
     compared::{Chosen, Compared, POWER, Power, SeedTest},
     cost::{Cost, Ratios, Training},
     decisions::{Decided, decisions_from_jsonl},

@@ -1,6 +1,7 @@
-//! An ablation's numbers: one line an arm, with what is missing said aloud.
+//! An ablation's numbers: one line per arm, and what is missing.
 
 pub(crate) mod a_a;
+pub(crate) mod answer;
 pub(crate) mod compared;
 pub(crate) mod cost;
 pub(crate) mod decisions;

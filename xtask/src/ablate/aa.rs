@@ -12,7 +12,7 @@ use crate::workspace::Workspace;
 /// Risk of a wrong verdict for each pair.
 const ALPHA: f64 = 0.05;
 
-/// Compares every arm of a plan with itself and prints a line a pair; exit code 1 when a verdict is wrong.
+/// Compares every arm of a plan with itself and prints one line per pair; exit code 1 when a verdict is wrong.
 ///
 /// # Errors
 /// When a cell belongs to another plan, has no result, or an arm has too few seeds.

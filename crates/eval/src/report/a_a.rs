@@ -11,7 +11,7 @@ pub struct AaPair {
     pub seeds: [Vec<u64>; 2],
     /// Whether the first side is called better than the second.
     pub superiority: Judgement,
-    /// Whether it is called no worse.
+    /// Whether it is called not worse.
     pub non_inferiority: Judgement,
 }
 
@@ -32,7 +32,7 @@ impl AaPair {
 /// seeds last. Each pair is judged alone, at this margin (a fraction) and alpha.
 ///
 /// # Errors
-/// With fewer than two seeds a side or too few seeds for one pair, and when the margin or alpha is none.
+/// With fewer than two seeds per side or too few seeds for one pair, and when the margin or alpha is none.
 ///
 /// ```
 /// use moelt_eval::{Bootstrap, Scores, a_a};

@@ -6,7 +6,7 @@ use moelt_schema::Prediction;
 
 use crate::{EvalError, stats::matrix::Matrix};
 
-/// Scores of one arm: a row a seed (ascending), a column an example. A right prediction scores 1, a wrong
+/// Scores of one arm: one row per seed (ascending), one column per example. A right prediction scores 1, a wrong
 /// one 0; any other finite score per example (−loss, say) will do too.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Scores {
@@ -44,7 +44,7 @@ impl Scores {
         Self::new(runs.iter().map(|(seed, run)| (*seed, run.iter().map(right).collect())))
     }
 
-    /// The same from scores, one an example.
+    /// The same from scores, one per example.
     ///
     /// # Errors
     /// When a seed comes twice or has another number of examples than the rest, when a score is not finite,
