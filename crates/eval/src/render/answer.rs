@@ -20,7 +20,7 @@ pub(super) fn document(report: &Report) -> Document {
     let answer = report.answer();
     let mut document = Document::default();
     document.list([
-        Text::default().strong("Does adapting pay?").plain(format!(" {}", pays(&answer.adaptive))),
+        Text::default().strong("Does adapting pay?").plain(format!(" {}", pays(&answer))),
         Text::default().strong("How many experts are enough?").plain(format!(" {}", enough(report, &answer))),
         Text::default().strong("What did finding out cost?").plain(format!(" {}", cost(&answer.cost))),
     ]);
@@ -29,7 +29,8 @@ pub(super) fn document(report: &Report) -> Document {
 }
 
 /// Whether an arm is better than the best frozen size; the verdicts; the largest difference.
-fn pays(adaptive: &[&Compared]) -> String {
+fn pays(answer: &Answer) -> String {
+    let adaptive = &answer.adaptive;
     let Some(first) = adaptive.first() else {
         return "Not judged: the plan declares no comparison with the best frozen size.".to_owned();
     };
@@ -46,13 +47,23 @@ fn pays(adaptive: &[&Compared]) -> String {
         );
     }
     format!(
-        "{}; the claim “{}” is {}; {}, with {}.",
+        "{}; the claim “{}” is {}; {}, with {}{}.",
         gain(&complete),
         claim(adaptive),
         verdicts(adaptive),
         differences(&complete),
-        seeds(&complete)
+        seeds(&complete),
+        left_out(answer.left_out)
     )
+}
+
+/// The arms that the answer is not about.
+fn left_out(n: usize) -> String {
+    match n {
+        0 => String::new(),
+        1 => "; one more arm, which edited nothing, is among the verdicts".to_owned(),
+        n => format!("; {n} more arms, which edited nothing, are among the verdicts"),
+    }
 }
 
 /// Whether an interval lies above 0, or all lie below.
@@ -253,7 +264,7 @@ mod tests {
 
     fn answers(report: &Report) -> [String; 3] {
         let answer = report.answer();
-        [pays(&answer.adaptive), enough(report, &answer), cost(&answer.cost)]
+        [pays(&answer), enough(report, &answer), cost(&answer.cost)]
     }
 
     /// Five seeds of `7a` against the best of two sizes, without the cells that `lost` names.
@@ -359,7 +370,8 @@ mod tests {
         let shown: Vec<&str> = answer.arms.iter().map(|arm| arm.arm.as_str()).collect();
         assert_eq!(shown, ["q1", "q2", "frozen-1", "frozen-2", "frozen-4", "a", "b", "f"]);
         let adaptive: Vec<&str> = answer.adaptive.iter().map(|compared| arm(compared)).collect();
-        assert_eq!(adaptive, ["b", "f"], "those that edited");
+        assert_eq!((adaptive, answer.left_out), (vec!["b", "f"], 4), "those that edited");
+        assert!(pays(&answer).ends_with("; 4 more arms, which edited nothing, are among the verdicts."));
         assert!(legend(&report, &answer).ends_with("3 more arms are in the full report."));
     }
 }

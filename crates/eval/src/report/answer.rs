@@ -16,6 +16,8 @@ pub struct Answer<'a> {
     /// Does adapting pay? The comparisons with the best frozen size, in the plan's order: of the arms that edited experts, or
     /// of all when none of these did. Empty when the plan declares none.
     pub adaptive: Vec<&'a Compared>,
+    /// Comparisons with the best frozen size that `adaptive` leaves out, for their arms edited nothing.
+    pub left_out: usize,
     /// How many experts are enough? None when no frozen size has a result, or only one was tried.
     pub enough: Option<Enough>,
     /// What did finding out cost?
@@ -67,6 +69,7 @@ impl Report {
     pub fn answer(&self) -> Answer<'_> {
         let adaptive = self.adaptive();
         Answer {
+            left_out: self.against_best().count() - adaptive.len(),
             enough: self.sweep.as_ref().and_then(Enough::of),
             cost: self.spent(&adaptive),
             arms: self.short(&adaptive),
@@ -75,14 +78,16 @@ impl Report {
     }
 
     /// Comparisons with the best of several frozen sizes.
+    fn against_best(&self) -> impl Iterator<Item = &Compared> {
+        self.comparisons.iter().filter(|compared| compared.judged.declared.against.len() > 1)
+    }
+
+    /// Those of them whose arms edited; all when none did.
     fn adaptive(&self) -> Vec<&Compared> {
         let edited = |arm: &str| self.experts_over_time.iter().any(|history| history.arm == arm);
-        let against_best =
-            self.comparisons.iter().filter(|compared| compared.judged.declared.against.len() > 1);
-        let all: Vec<&Compared> = against_best.collect();
         let adaptive: Vec<&Compared> =
-            all.iter().copied().filter(|compared| edited(&compared.judged.declared.arm)).collect();
-        if adaptive.is_empty() { all } else { adaptive }
+            self.against_best().filter(|compared| edited(&compared.judged.declared.arm)).collect();
+        if adaptive.is_empty() { self.against_best().collect() } else { adaptive }
     }
 
     fn spent(&self, adaptive: &[&Compared]) -> Spent {
@@ -104,11 +109,7 @@ impl Report {
 
     /// At most [`ROWS`] arms: those that the answer is about first, then the others in the plan's order.
     fn short(&self, adaptive: &[&Compared]) -> Vec<&ArmReport> {
-        let judged = |arm: &str| {
-            self.comparisons
-                .iter()
-                .any(|c| c.judged.declared.against.len() > 1 && c.judged.declared.arm == arm)
-        };
+        let judged = |arm: &str| self.against_best().any(|compared| compared.judged.declared.arm == arm);
         let is_frozen = |arm: &&ArmReport| frozen_size(&arm.arm).is_some();
         let baselines: Vec<&str> = self
             .arms
