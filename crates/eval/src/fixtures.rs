@@ -10,7 +10,7 @@ use moelt_schema::{
 
 use crate::{Decided, Outcome, ReadPredictions, Readers};
 
-/// A plan over `arms` (`frozen-N` has N experts, `q1` and `q2` one, others four) with `seeds` seeds each.
+/// A plan over `arms` (`frozen-N` has N experts, `dense` and `moe` one, others four) with `seeds` seeds each.
 pub(crate) fn plan(arms: &[&str], seeds: u64) -> AblationPlan {
     let cell = |arm: &str, seed| {
         let mut config = RunConfig { arm: arm.to_owned(), seed, ..RunConfig::default() };
@@ -72,7 +72,7 @@ pub(crate) fn predictions(n: usize, accuracy: f64, seed: u64) -> Vec<Prediction>
     (0..n).map(prediction).collect()
 }
 
-/// A finished cell with this accuracy on verdict, and 0.01 less on selection.
+/// A finished cell with this accuracy on test, and 0.01 less on validation.
 pub(crate) fn result(cell: &Cell, accuracy: f64) -> CellResult {
     let metrics = |accuracy| Metrics {
         n: 100,
@@ -97,19 +97,19 @@ pub(crate) fn result(cell: &Cell, accuracy: f64) -> CellResult {
         n_active_params: 2_345,
         steps: 100,
         best_step: 90,
-        splits: SplitSizes { train: 1_000, selection: 200, verdict: 100 },
+        splits: SplitSizes { train: 1_000, validation: 200, test: 100 },
         notes: vec!["7 texts are repeated".into()],
-        selection: metrics(accuracy - 0.01),
-        verdict: metrics(accuracy),
+        validation: metrics(accuracy - 0.01),
+        test: metrics(accuracy),
         per_time: Vec::new(),
         bayes_accuracy: Some(0.97),
-        last: LastCheckpoint { step: 100, selection: accuracy - 0.03, verdict: accuracy - 0.02 },
+        last: LastCheckpoint { step: 100, validation: accuracy - 0.03, test: accuracy - 0.02 },
         flops: Flops { computed: 3_000_000, unpadded: 2_000_000 },
         measuring_flops: Flops::default(),
         inherited: Inherited::default(),
         seconds: 12.5,
         decisions: Decided::digest(&[]),
-        files: ["selection", "verdict"]
+        files: ["validation", "test"]
             .map(|split| (RunDir::predictions_name(split), Digest::of_bytes(b"predictions")))
             .into(),
     }
@@ -138,7 +138,7 @@ pub(crate) fn finished(plan: &AblationPlan, accuracies: &[f64]) -> BTreeMap<Stri
     plan.cells.iter().zip(accuracies).map(outcome).collect()
 }
 
-/// Verdict and selection examples.
+/// Verdict and validation examples.
 pub(crate) const EXAMPLES: usize = 2_000;
 
 pub(crate) fn declare(arm: &str, against: &[&str], kind: ClaimKind) -> Comparison {

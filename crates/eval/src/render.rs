@@ -104,11 +104,11 @@ fn data_sentence(data: &DataFacts) -> String {
     });
     let notes: String = data.notes.iter().map(|note| format!(" Note: {note}.")).collect();
     format!(
-        "Data {}: {} training, {} selection and {} verdict examples.{bayes}{notes}",
+        "Data {}: {} training, {} validation and {} test examples.{bayes}{notes}",
         data.digest.short(),
         splits.train,
-        splits.selection,
-        splits.verdict
+        splits.validation,
+        splits.test
     )
 }
 
@@ -134,14 +134,14 @@ mod tests {
     };
 
     fn report() -> Report {
-        let mut plan: AblationPlan = plan(&["q1", "q2", "frozen-1", "frozen-4", "7a", "placebo-time"], 2);
+        let mut plan: AblationPlan = plan(&["dense", "moe", "frozen-1", "frozen-4", "rule", "placebo-time"], 2);
         for (index, cell) in plan.cells.iter_mut().enumerate() {
             cell.id = format!("{}-s{}-{index}", cell.arm, cell.seed);
         }
         let mut outcomes =
             finished(&plan, &[0.8, 0.84, 0.9, 0.9, 0.7, 0.71, 0.9, 0.91, 0.92, 0.93, 0.88, 0.89]);
         let log_tail = vec!["step 40".to_owned(), "Error: the loss is NaN".to_owned()];
-        outcomes.insert("q1-s1-1".into(), Outcome::Failed { reason: "exit code 1".into(), log_tail });
+        outcomes.insert("dense-s1-1".into(), Outcome::Failed { reason: "exit code 1".into(), log_tail });
         for (at, steps) in
             [(8, &[30, 60][..]), (9, &[45]), (11, &[15, 20, 25, 30, 35, 40, 45, 50, 55, 60, 65, 70, 75])]
         {
@@ -149,8 +149,8 @@ mod tests {
             edited.measuring_flops = Flops::unpadded(1_000_000);
             outcomes.insert(plan.cells[at].id.clone(), Outcome::Finished(Box::new(edited)));
         }
-        outcomes.remove("q2-s0-2");
-        outcomes.remove("q2-s1-3");
+        outcomes.remove("moe-s0-2");
+        outcomes.remove("moe-s1-3");
         Report {
             plan: moelt_schema::Digest::of_bytes(b"plan"),
             ..Report::new(&plan, &outcomes, &NOTHING, plan.code).unwrap()
@@ -161,11 +161,11 @@ mod tests {
     #[test]
     fn verdicts_are_shown_with_what_stands_behind_them() {
         let arms =
-            [("q1", 0.70), ("frozen-2", 0.78), ("frozen-4", 0.85), ("7a", 0.853), ("placebo-time", 0.85)];
+            [("dense", 0.70), ("frozen-2", 0.78), ("frozen-4", 0.85), ("rule", 0.853), ("placebo-time", 0.85)];
         let comparisons = vec![
-            declare("7a", &["frozen-2", "frozen-4"], ClaimKind::NonInferiority),
-            declare("7a", &["placebo-time"], ClaimKind::Superiority),
-            declare("frozen-4", &["q1"], ClaimKind::Superiority),
+            declare("rule", &["frozen-2", "frozen-4"], ClaimKind::NonInferiority),
+            declare("rule", &["placebo-time"], ClaimKind::Superiority),
+            declare("frozen-4", &["dense"], ClaimKind::Superiority),
         ];
         let (mut plan, outcomes) = judged_plan(&arms, comparisons);
         let read = reader(&arms);
@@ -173,10 +173,10 @@ mod tests {
         for cell in &mut plan.cells {
             let outcome = outcomes.get(&cell.id).cloned();
             cell.id = format!("{}-s{}", cell.arm, cell.seed);
-            if cell.arm == "7a" {
+            if cell.arm == "rule" {
                 cell.needs = vec![format!("frozen-2-s{}", cell.seed)];
             }
-            let missing = cell.arm == "placebo-time" && cell.seed == 3 || cell.arm == "q1";
+            let missing = cell.arm == "placebo-time" && cell.seed == 3 || cell.arm == "dense";
             named.extend(outcome.filter(|_| !missing).map(|outcome| (cell.id.clone(), outcome)));
         }
         let report = Report::new(&plan, &named, &only(&read), plan.code).unwrap();

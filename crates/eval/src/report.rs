@@ -106,19 +106,19 @@ pub struct ArmReport {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ArmResults {
-    /// Accuracy on the verdict split.
-    pub verdict_accuracy: Summary,
+    /// Accuracy on the test split.
+    pub test_accuracy: Summary,
     /// The same, by seed.
-    pub verdict_by_seed: BTreeMap<u64, f64>,
-    /// Accuracy of the last checkpoint on the verdict split; nothing is chosen by it.
+    pub test_by_seed: BTreeMap<u64, f64>,
+    /// Accuracy of the last checkpoint on the test split; nothing is chosen by it.
     pub last_accuracy: Summary,
-    /// Accuracy on the selection split.
-    pub selection_accuracy: Summary,
-    /// Macro-F1 on the verdict split.
+    /// Accuracy on the validation split.
+    pub validation_accuracy: Summary,
+    /// Macro-F1 on the test split.
     pub macro_f1: Summary,
-    /// Expected calibration error on the verdict split.
+    /// Expected calibration error on the test split.
     pub ece: Summary,
-    /// Bayes accuracy − mean verdict accuracy, when the former is known.
+    /// Bayes accuracy − mean test accuracy, when the former is known.
     pub gap_to_bayes: Option<f64>,
     /// Trainable values.
     pub n_params: Summary,
@@ -244,16 +244,16 @@ fn arm_report(plan: &AblationPlan, arm: &str, finished: &[(&Cell, &CellResult)])
 fn arm_results(results: &[&CellResult]) -> Option<ArmResults> {
     let over_seeds =
         |number: fn(&CellResult) -> f64| Summary::of(results.iter().map(|result| number(result)));
-    let verdict_accuracy = over_seeds(|r| r.verdict.accuracy)?;
+    let test_accuracy = over_seeds(|r| r.test.accuracy)?;
     let bayes_accuracy = results.first()?.bayes_accuracy;
     Some(ArmResults {
-        verdict_accuracy,
-        verdict_by_seed: results.iter().map(|result| (result.seed, result.verdict.accuracy)).collect(),
-        last_accuracy: over_seeds(|r| r.last.verdict)?,
-        selection_accuracy: over_seeds(|r| r.selection.accuracy)?,
-        macro_f1: over_seeds(|r| r.verdict.macro_f1)?,
-        ece: over_seeds(|r| r.verdict.ece)?,
-        gap_to_bayes: bayes_accuracy.map(|bayes| bayes - verdict_accuracy.mean),
+        test_accuracy,
+        test_by_seed: results.iter().map(|result| (result.seed, result.test.accuracy)).collect(),
+        last_accuracy: over_seeds(|r| r.last.test)?,
+        validation_accuracy: over_seeds(|r| r.validation.accuracy)?,
+        macro_f1: over_seeds(|r| r.test.macro_f1)?,
+        ece: over_seeds(|r| r.test.ece)?,
+        gap_to_bayes: bayes_accuracy.map(|bayes| bayes - test_accuracy.mean),
         n_params: over_seeds(|r| r.n_params as f64)?,
         n_active_params: over_seeds(|r| r.n_active_params as f64)?,
         n_experts: over_seeds(|r| r.layout.n_experts() as f64)?,
@@ -296,15 +296,15 @@ mod tests {
 
     #[test]
     fn numbers_are_taken_over_the_finished_seeds() {
-        let plan = plan(&["q1", "q2"], 2);
+        let plan = plan(&["dense", "moe"], 2);
         let mut outcomes = finished(&plan, &[0.80, 0.84, 0.9, 0.9]);
         outcomes.remove(&plan.cells[2].id);
         let report = Report::new(&plan, &outcomes, &NOTHING, plan.code).unwrap();
         let q1 = report.arms[0].results.as_ref().unwrap();
-        assert!((q1.verdict_accuracy.mean - 0.82).abs() < 1e-12);
+        assert!((q1.test_accuracy.mean - 0.82).abs() < 1e-12);
         assert!((q1.gap_to_bayes.unwrap() - 0.15).abs() < 1e-12);
         assert_eq!((report.arms[1].finished, report.arms[1].planned), (1, 2));
-        assert_eq!(report.arms[1].results.as_ref().unwrap().verdict_accuracy.sd, None);
+        assert_eq!(report.arms[1].results.as_ref().unwrap().test_accuracy.sd, None);
         assert_eq!(report.unfinished[0].cell, plan.cells[2].id);
         assert_eq!(report.failed().count(), 0);
         assert!(report.sweep.is_none());
@@ -312,7 +312,7 @@ mod tests {
 
     #[test]
     fn cells_on_other_data_are_refused() {
-        let plan = plan(&["q1"], 2);
+        let plan = plan(&["dense"], 2);
         let mut outcomes = finished(&plan, &[0.8, 0.8]);
         let mut stale = result(&plan.cells[1], 0.8);
         stale.data = Digest::of_bytes(b"other data");
@@ -323,7 +323,7 @@ mod tests {
 
     #[test]
     fn experts_over_time_are_told_of_arms_that_edited() {
-        let plan = plan(&["q2", "7a"], 2);
+        let plan = plan(&["moe", "rule"], 2);
         let mut outcomes = finished(&plan, &[0.8, 0.8, 0.9, 0.9]);
         let cell = &plan.cells[3];
         let edited = grown(result(cell, 0.9), &[30, 60]);
@@ -331,7 +331,7 @@ mod tests {
         let report = Report::new(&plan, &outcomes, &NOTHING, plan.code).unwrap();
         let told: Vec<_> =
             report.experts_over_time.iter().map(|h| (h.arm.as_str(), h.seed, h.edits)).collect();
-        assert_eq!(told, [("7a", 0, 0), ("7a", 1, 2)]);
+        assert_eq!(told, [("rule", 0, 0), ("rule", 1, 2)]);
         let counts = report.experts_over_time[1].counts.iter().map(|count| (count.step, count.n_experts));
         assert_eq!(counts.collect::<Vec<_>>(), [(0, 4), (30, 5), (60, 6)]);
         assert_eq!(report.arms[1].results.as_ref().unwrap().n_experts.mean, 5.0);
@@ -345,7 +345,7 @@ mod tests {
 
     #[test]
     fn nothing_finished_is_a_report_too() {
-        let plan = plan(&["q1", "frozen-2"], 1);
+        let plan = plan(&["dense", "frozen-2"], 1);
         let report = Report::new(&plan, &BTreeMap::new(), &NOTHING, plan.code).unwrap();
         assert_eq!((report.data, report.sweep.as_ref()), (None, None));
         assert_eq!(report.unfinished.len(), 2);
@@ -353,7 +353,7 @@ mod tests {
 
     #[test]
     fn the_json_reads_back() {
-        let plan = plan(&["q1", "frozen-1", "frozen-4"], 2);
+        let plan = plan(&["dense", "frozen-1", "frozen-4"], 2);
         let mut outcomes = finished(&plan, &[0.8, 0.81, 0.7, 0.71, 0.9, 0.91]);
         let failure = Outcome::Failed { reason: "exit code 1".into(), log_tail: vec!["boom".into()] };
         outcomes.insert(plan.cells[0].id.clone(), failure);

@@ -25,7 +25,7 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Train from config files, or go on with the run in --out.
     #[command(after_help = "Examples:\n  \
-        moelt train configs/datasets/planted.toml configs/phases/q2.toml --out runs/first\n  \
+        moelt train configs/datasets/planted.toml configs/phases/moe.toml --out runs/first\n  \
         moelt train configs/datasets/sst2.toml --set seed=3 --set train.epochs=2 --out runs/sst2\n  \
         moelt train configs/datasets/csv.toml --set data.csv.train=reviews.csv --out runs/mine\n\n\
         Notes on standard error, which result.json keeps, say what was skipped, guessed and cut in your own \
@@ -34,11 +34,11 @@ pub(crate) enum Command {
     Train(TrainArgs),
     /// Evaluate a checkpoint on a split of its data set or on a labelled file.
     #[command(after_help = "Examples:\n  \
-        moelt eval runs/first                       selection split, best checkpoint\n  \
-        moelt eval runs/first --split verdict --json\n  \
+        moelt eval runs/first                       validation split, best checkpoint\n  \
+        moelt eval runs/first --split test --json\n  \
         moelt eval runs/sst2 --file more.tsv --text-column sentence\n\n\
-        The verdict split is for the last judgement: whatever is chosen by it is flattered by it. Choose by the \
-        selection split.")]
+        The test split is for the last judgement: whatever is chosen by it is flattered by it. Choose by the \
+        validation split.")]
     Eval(EvalArgs),
     /// Predict the classes of texts: a CSV or TSV file, or one text per line.
     #[command(after_help = "Examples:\n  \
@@ -176,9 +176,9 @@ impl From<BadRowsArg> for BadRows {
 pub(crate) enum SplitName {
     /// What was chosen on; must repeat the saved accuracy.
     #[default]
-    Selection,
+    Validation,
     /// What is judged on.
-    Verdict,
+    Test,
 }
 
 #[derive(Args, Debug)]

@@ -22,7 +22,7 @@ pub(crate) fn collect(workspace: &Workspace, folder: &AblationFolder, plan: &Abl
         decisions: &|cell: &Cell| decisions(workspace, folder, cell),
     };
     if !plan.comparisons.is_empty() {
-        // Large verdict splits take a second a comparison.
+        // Large test splits take a second a comparison.
         eprintln!("judging {} comparisons, {} resamples each", plan.comparisons.len(), plan.resamples);
     }
     let report = Report::new(plan, &outcomes, &read, code::digest(workspace)?)?;

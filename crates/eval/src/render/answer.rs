@@ -143,11 +143,11 @@ fn list(words: &[&str]) -> String {
 }
 
 fn enough(report: &Report, answer: &Answer) -> String {
-    let Some(Enough { smallest, best, chosen_on_selection, smaller_tried, larger_tried }) = answer.enough
+    let Some(Enough { smallest, best, chosen_on_validation, smaller_tried, larger_tried }) = answer.enough
     else {
         return match &report.sweep {
             Some(sweep) => {
-                format!("Not known: of the frozen sizes only N = {} has a result.", sweep.best_on_verdict)
+                format!("Not known: of the frozen sizes only N = {} has a result.", sweep.best_on_test)
             }
             None => "Not known: no frozen size has a result.".to_owned(),
         };
@@ -170,8 +170,8 @@ fn enough(report: &Report, answer: &Answer) -> String {
         (false, false) => "; neither a smaller size nor one larger than the best was tried",
     };
     format!(
-        "{n} per layer: N = {n} is {best} by mean accuracy on the verdict split, without an interval{untried}; the \
-         selection split chooses N = {chosen_on_selection}."
+        "{n} per layer: N = {n} is {best} by mean accuracy on the test split, without an interval{untried}; the \
+         validation split chooses N = {chosen_on_validation}."
     )
 }
 
@@ -218,7 +218,7 @@ fn row(report: &Report, arm: &ArmReport) -> Vec<String> {
         .map(|compared| &compared.judged)
         .find(|judged| judged.declared.arm == arm.arm && judged.declared.against.len() > 1);
     let chosen =
-        report.sweep.as_ref().is_some_and(|sweep| frozen_size(&arm.arm) == Some(sweep.chosen_on_selection));
+        report.sweep.as_ref().is_some_and(|sweep| frozen_size(&arm.arm) == Some(sweep.chosen_on_validation));
     let verdict = match judged {
         Some(judged) => judged.verdict.to_string(),
         None if chosen => "best frozen".to_owned(),
@@ -227,7 +227,7 @@ fn row(report: &Report, arm: &ArmReport) -> Vec<String> {
     vec![
         arm.arm.clone(),
         cells(arm),
-        of(|results| results.verdict_accuracy.percent().to_string()),
+        of(|results| results.test_accuracy.percent().to_string()),
         of(|results| experts(&results.n_experts)),
         judged.map_or_else(none, difference),
         verdict,
@@ -243,8 +243,8 @@ fn legend(report: &Report, answer: &Answer) -> String {
         n => format!(" {n} more arms are in the full report."),
     };
     format!(
-        "Mean ± standard deviation over seeds, on the verdict split; experts over all layers of the judged checkpoint; best frozen: \
-         the size that the selection split chooses; with needs: with the runs that an arm builds on, in brackets how many.{left_out}"
+        "Mean ± standard deviation over seeds, on the test split; experts over all layers of the judged checkpoint; best frozen: \
+         the size that the validation split chooses; with needs: with the runs that an arm builds on, in brackets how many.{left_out}"
     )
 }
 
@@ -267,7 +267,7 @@ mod tests {
         [pays(&answer), enough(report, &answer), cost(&answer.cost)]
     }
 
-    /// Five seeds of `7a` against the best of two sizes, without the cells that `lost` names.
+    /// Five seeds of `rule` against the best of two sizes, without the cells that `lost` names.
     fn judged(arms: &[(&'static str, f64)], kind: ClaimKind, lost: fn(&str, u64) -> bool) -> Report {
         let comparisons: Vec<Comparison> =
             arms[2..].iter().map(|(arm, _)| declare(arm, &SIZES, kind)).collect();
@@ -285,7 +285,7 @@ mod tests {
 
     #[test]
     fn a_clear_gain_is_told() {
-        let arms = [("frozen-2", 0.78), ("frozen-4", 0.80), ("7a", 0.86)];
+        let arms = [("frozen-2", 0.78), ("frozen-4", 0.80), ("rule", 0.86)];
         let [pays, enough, cost] = answers(&judged(&arms, ClaimKind::Superiority, |_, _| false));
         let start = "Yes, in accuracy: against the best frozen size the interval of 7a lies above 0; the claim “better by more \
                      than 0.50 pp” is GO for 7a; the difference is +6.00 [";
@@ -306,13 +306,13 @@ mod tests {
 
     #[test]
     fn no_gain_and_a_clear_loss_are_told() {
-        let arms = [("frozen-2", 0.80), ("frozen-4", 0.80), ("7a", 0.801)];
+        let arms = [("frozen-2", 0.80), ("frozen-4", 0.80), ("rule", 0.801)];
         let [pays, enough, _] = answers(&judged(&arms, ClaimKind::NonInferiority, |_, _| false));
         let start = "A gain in accuracy is not shown: against the best frozen size no interval lies above 0; the claim “not \
                      worse by more than 0.50 pp” is GO for 7a;";
         assert!(pays.starts_with(start), "{pays}");
         assert!(enough.starts_with("2 per layer") && enough.contains("no smaller size"), "{enough}");
-        let arms = [("frozen-2", 0.80), ("frozen-4", 0.80), ("7a", 0.7), ("8", 0.7), ("9", 0.71)];
+        let arms = [("frozen-2", 0.80), ("frozen-4", 0.80), ("rule", 0.7), ("head", 0.7), ("9", 0.71)];
         let [pays, ..] = answers(&judged(&arms, ClaimKind::NonInferiority, |_, _| false));
         assert!(pays.starts_with("No: against the best frozen size every interval lies below 0;"), "{pays}");
         assert!(pays.contains("is NO-GO for 7a, 8 and 9; the largest difference is -9.00 ["), "{pays}");
@@ -320,10 +320,10 @@ mod tests {
 
     #[test]
     fn what_is_missing_is_said() {
-        let arms = [("frozen-2", 0.78), ("frozen-4", 0.80), ("7a", 0.86)];
+        let arms = [("frozen-2", 0.78), ("frozen-4", 0.80), ("rule", 0.86)];
         let [pays, _, cost] =
-            answers(&judged(&arms, ClaimKind::Superiority, |arm, seed| arm == "7a" && seed == 3));
-        let expected = "Not known: no comparison with the best frozen size is complete (7a: incomplete: 7a-s3: has not run to its \
+            answers(&judged(&arms, ClaimKind::Superiority, |arm, seed| arm == "rule" && seed == 3));
+        let expected = "Not known: no comparison with the best frozen size is complete (7a: incomplete: rule-s3: has not run to its \
                         end).";
         assert_eq!(pays, expected);
         assert!(cost.ends_with("took, of that, an unknown part for 7a."), "{cost}");
@@ -339,11 +339,11 @@ mod tests {
         let of = |plan: AblationPlan, accuracies: &[f64]| {
             Report::new(&plan, &finished(&plan, accuracies), &NOTHING, plan.code).unwrap()
         };
-        let [pays, enough, cost] = answers(&of(plan(&["q1", "q2"], 1), &[0.8, 0.9]));
+        let [pays, enough, cost] = answers(&of(plan(&["dense", "moe"], 1), &[0.8, 0.9]));
         assert_eq!(pays, "Not judged: the plan declares no comparison with the best frozen size.");
         assert_eq!(enough, "Not known: no frozen size has a result.");
         assert_eq!(cost, "Not known: without all frozen sizes there is no sweep to compare with.");
-        let [_, enough, cost] = answers(&of(plan(&["q1", "frozen-4"], 1), &[0.8, 0.9]));
+        let [_, enough, cost] = answers(&of(plan(&["dense", "frozen-4"], 1), &[0.8, 0.9]));
         assert_eq!(enough, "Not known: of the frozen sizes only N = 4 has a result.");
         assert_eq!(
             cost,
@@ -354,7 +354,7 @@ mod tests {
     /// The best frozen size, the first arm and those that edited come before everything else; the plan's order stays.
     #[test]
     fn the_short_table_has_eight_rows() {
-        let names = ["q1", "q2", "frozen-1", "frozen-2", "frozen-4", "a", "b", "c", "d", "e", "f"];
+        let names = ["dense", "moe", "frozen-1", "frozen-2", "frozen-4", "a", "b", "c", "d", "e", "f"];
         let arms: Vec<(&'static str, f64)> =
             names.iter().map(|name| (*name, if *name == "frozen-4" { 0.9 } else { 0.8 })).collect();
         let against = ["frozen-1", "frozen-2", "frozen-4"];
@@ -368,7 +368,7 @@ mod tests {
         let report = Report::new(&plan, &outcomes, &only(&reader(&arms)), plan.code).unwrap();
         let answer = report.answer();
         let shown: Vec<&str> = answer.arms.iter().map(|arm| arm.arm.as_str()).collect();
-        assert_eq!(shown, ["q1", "q2", "frozen-1", "frozen-2", "frozen-4", "a", "b", "f"]);
+        assert_eq!(shown, ["dense", "moe", "frozen-1", "frozen-2", "frozen-4", "a", "b", "f"]);
         let adaptive: Vec<&str> = answer.adaptive.iter().map(|compared| arm(compared)).collect();
         assert_eq!((adaptive, answer.left_out), (vec!["b", "f"], 4), "those that edited");
         assert!(pays(&answer).ends_with("; 4 more arms, which edited nothing, are among the verdicts."));

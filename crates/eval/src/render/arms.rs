@@ -11,9 +11,9 @@ struct ArmColumn {
 
 /// The columns after `arm` and `cells`.
 const COLUMNS: [ArmColumn; 13] = [
-    column("verdict %", |results| results.verdict_accuracy.percent().to_string()),
+    column("verdict %", |results| results.test_accuracy.percent().to_string()),
     column("last %", |results| results.last_accuracy.percent().to_string()),
-    column("selection %", |results| results.selection_accuracy.percent().to_string()),
+    column("validation %", |results| results.validation_accuracy.percent().to_string()),
     column("macro-F1", |results| format!("{:.2}", results.macro_f1.percent().mean)),
     column("ECE", |results| format!("{:.2}", results.ece.percent().mean)),
     column("to Bayes", |results| match results.gap_to_bayes {
@@ -43,9 +43,9 @@ pub(super) fn document(arms: &[ArmReport]) -> Document {
 fn legend() -> Text {
     Text::default()
         .plain("Mean ± standard deviation over seeds. Accuracy, macro-F1 and calibration error (ECE) in percent, on the \
-             verdict split unless the column says selection. ")
+             test split unless the column says validation. ")
         .emphasis("Verdict %")
-        .plain(" is of the checkpoint that was best on selection (where the data drifts: of each time), ")
+        .plain(" is of the checkpoint that was best on validation (where the data drifts: of each time), ")
         .emphasis("last %")
         .plain(" of the last one, by which nothing is chosen; ")
         .emphasis("to Bayes")

@@ -36,7 +36,7 @@ impl Signal {
 fn legend(signal: &Signal) -> String {
     format!(
         "Spearman's rank correlation between what a source says of a move and the gain of that move when it was \
-         measured a second time, on other batches and other selection texts; interval over cells ({} \
+         measured a second time, on other batches and other validation texts; interval over cells ({} \
          resamples). Both are ranked among moves of one direction: otherwise a source that asks to grow more often than \
          to prune would seem to know which of the two is better just now.",
         signal.bootstrap.resamples

@@ -10,11 +10,11 @@ use crate::{CLOSE_TO_BEST_PP, Sweep, SweepPoint};
 pub(super) fn document(sweep: &Sweep) -> Document {
     let dot = |point: &SweepPoint| Dot {
         label: format!("N = {}", point.n_experts),
-        value: point.verdict.mean,
+        value: point.test.mean,
         shown: format!("{} %", point.verdict.percent()),
     };
     let figure = Figure {
-        caption: "Accuracy on verdict by number of experts per layer, mean ± standard deviation over seeds."
+        caption: "Accuracy on test by number of experts per layer, mean ± standard deviation over seeds."
             .into(),
         plot: Plot::Dots(sweep.points.iter().map(dot).collect()),
     };
@@ -26,18 +26,18 @@ pub(super) fn document(sweep: &Sweep) -> Document {
 fn sentences(sweep: &Sweep) -> String {
     let verdict_of = |n: usize| {
         let point = sweep.points.iter().find(|point| point.n_experts == n);
-        point.map_or(String::new(), |point| format!(" ({} % on verdict)", point.verdict.percent()))
+        point.map_or(String::new(), |point| format!(" ({} % on test)", point.verdict.percent()))
     };
     let one = sweep
         .one_expert_gap_pp
         .map_or(String::new(), |gap| format!(" One expert lies {gap:.2} pp below the best."));
     format!(
-        "Selection chooses N = {}{}; best on verdict is N = {}{}; the smallest N within \
+        "Validation chooses N = {}{}; best on test is N = {}{}; the smallest N within \
          {CLOSE_TO_BEST_PP} pp of it is {}.{one}",
-        sweep.chosen_on_selection,
-        verdict_of(sweep.chosen_on_selection),
-        sweep.best_on_verdict,
-        verdict_of(sweep.best_on_verdict),
+        sweep.chosen_on_validation,
+        verdict_of(sweep.chosen_on_validation),
+        sweep.best_on_test,
+        verdict_of(sweep.best_on_test),
         sweep.smallest_close,
     )
 }

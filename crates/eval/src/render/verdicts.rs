@@ -48,7 +48,7 @@ fn table(comparisons: &[Compared]) -> Table {
 fn legend(bootstrap: &Bootstrap) -> Text {
     Text::default()
         .plain(format!(
-            "Difference in verdict accuracy with its interval, Holm-adjusted within the family ({} crossed resamples, seed \
+            "Difference in test accuracy with its interval, Holm-adjusted within the family ({} crossed resamples, seed \
              {}); ",
             bootstrap.resamples, bootstrap.seed
         ))

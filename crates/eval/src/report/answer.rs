@@ -26,7 +26,7 @@ pub struct Answer<'a> {
     pub arms: Vec<&'a ArmReport>,
 }
 
-/// The smallest frozen size that is about as good as the best, by mean accuracy on the verdict split. No interval stands
+/// The smallest frozen size that is about as good as the best, by mean accuracy on the test split. No interval stands
 /// behind it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Enough {
@@ -34,8 +34,8 @@ pub struct Enough {
     pub smallest: SweepPoint,
     /// The best.
     pub best: SweepPoint,
-    /// The size that the selection split chooses.
-    pub chosen_on_selection: usize,
+    /// The size that the validation split chooses.
+    pub chosen_on_validation: usize,
     /// Whether a smaller size than `smallest` was tried.
     pub smaller_tried: bool,
     /// Whether a larger size than `best` was tried.
@@ -119,7 +119,7 @@ impl Report {
             .map(|arm| arm.arm.as_str())
             .collect();
         let frozen = |n_experts: usize| self.arms.iter().find(|arm| frozen_size(&arm.arm) == Some(n_experts));
-        let chosen = self.sweep.as_ref().and_then(|sweep| frozen(sweep.chosen_on_selection));
+        let chosen = self.sweep.as_ref().and_then(|sweep| frozen(sweep.chosen_on_validation));
         let enough = self.sweep.as_ref().and_then(|sweep| frozen(sweep.smallest_close));
         let adaptive = adaptive.iter().map(|compared| compared.judged.declared.arm.as_str());
         let wanted = chosen
@@ -150,10 +150,10 @@ impl Enough {
         let point = |n_experts| sweep.points.iter().copied().find(|point| point.n_experts == n_experts);
         Some(Self {
             smallest: point(sweep.smallest_close)?,
-            best: point(sweep.best_on_verdict)?,
-            chosen_on_selection: sweep.chosen_on_selection,
+            best: point(sweep.best_on_test)?,
+            chosen_on_validation: sweep.chosen_on_validation,
             smaller_tried: first.n_experts < sweep.smallest_close,
-            larger_tried: sweep.best_on_verdict < last.n_experts,
+            larger_tried: sweep.best_on_test < last.n_experts,
         })
     }
 }
