@@ -1,13 +1,13 @@
 //! What a test costs: 10,000 crossed resamples of 10 seeds × 872 examples, and of 5 seeds × 20,000.
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use moelt_eval::{Bootstrap, Correct};
+use moelt_eval::{Bootstrap, Scores};
 
 /// Scores that vary by seed and example; a few in a hundred differ between two `arm`s.
-fn scores(arm: u64, seeds: u64, examples: u64) -> Correct {
+fn scores(arm: u64, seeds: u64, examples: u64) -> Scores {
     let right = |seed: u64, example: u64| (example * 389 + (seed + 7 * arm) * (example % 31)) % 1_000 < 830;
     let row = |seed: u64| (0..examples).map(|example| f64::from(u8::from(right(seed, example)))).collect();
-    Correct::of_scores((0..seeds).map(|seed| (seed, row(seed)))).expect("every seed has all examples")
+    Scores::new((0..seeds).map(|seed| (seed, row(seed)))).expect("every seed has all examples")
 }
 
 fn verdicts(criterion: &mut Criterion) {

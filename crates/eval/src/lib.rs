@@ -1,74 +1,87 @@
-//! Metrics, comparisons and reports: predictions in, tables out. Knows no Burn.
+//! Is one arm really better than another? Predictions in, a verdict and a report out.
 //!
-//! [`metrics`] judges one set of predictions, [`Report`] gathers the cells of an ablation into one
-//! line an arm, and [`compare_to_baseline`] says whether an accuracy has really fallen.
+//! Accuracy depends on chance twice: on the seed, and on which examples happen to be in the split. An interval over seeds alone
+//! knows nothing of the examples, one over examples alone nothing of the seeds, and pooling five looks at the same
+//! examples counts them five times. So there is one way to a verdict here, and everything that is reported goes through it:
 //!
-//! Two arms are compared from their scores on each example under each seed ([`Correct`]): the difference
-//! with its crossed bootstrap is an [`Estimate`], [`judge`] turns what was declared into verdicts, and
-//! [`Design`] says which difference could have been seen.
+//! [`Scores`] (who was right on what, by seed and example) → [`Differences`] (paired, of two arms) → [`Estimate`] (a crossed
+//! bootstrap that draws seeds and, once for all of them, examples; calibrated for few seeds) → [`Judgement`] (GO, NO-GO or
+//! INCONCLUSIVE on a claim that was declared before, corrected for the family that it belongs to). INCONCLUSIVE is a result: these
+//! seeds and examples cannot tell. [`Design`] says what they could have told.
 //!
-//! [`Signal`] says whether labels and features know the measured effect of edits.
+//! ```
+//! use moelt_eval::{Bootstrap, Finding, Scores, Verdict, judge};
+//! use moelt_schema::{ClaimKind, Comparison};
+//!
+//! // Three seeds × 200 examples: right in 90 % and in 70 % of them.
+//! let arm = |percent: u64| {
+//!     let row = |seed: u64| (0..200).map(|i| f64::from((i * 37 + seed) % 100 < percent)).collect();
+//!     Scores::new((0..3).map(|seed| (seed, row(seed))))
+//! };
+//! let differences = arm(90)?.minus(&arm(70)?)?;
+//! let estimate = Bootstrap::default().difference(&differences)?;
+//! let claim = Comparison {
+//!     name: "new against old".into(),
+//!     arm: "new".into(),
+//!     against: vec!["old".into()],
+//!     kind: ClaimKind::Superiority,
+//!     margin: 0.005,
+//!     alpha: 0.05,
+//!     family: "main".into(),
+//! };
+//! let judgements = judge(&[(claim, Finding { estimate: Some(estimate), missing: Vec::new() })])?;
+//! assert_eq!(judgements[0].verdict, Verdict::Go);
+//! # Ok::<(), moelt_eval::EvalError>(())
+//! ```
+//!
+//! `examples/judge_predictions.rs` does this with the CSV files of two tools. Beside it: [`metrics`] judges one set of predictions,
+//! [`Report`] gathers the cells of an ablation, [`Report::answer`] says what they come to, [`compare_to_baseline`] whether an
+//! accuracy has really fallen, and [`Signal`] whether labels and features know the measured effect of edits. All that is printed
+//! is a [`render::Document`]. Statistics know nothing of verdicts, verdicts nothing of reports; nothing here sees a model.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
-mod a_a;
-mod best_of;
-mod bootstrap;
-mod compared;
-mod components;
-mod correctness;
-mod cost;
-mod decisions;
-mod declared;
 mod error;
-mod estimate;
-mod history;
-mod holm;
-mod matrix;
-mod mcnemar;
-mod metrics;
-mod needs;
-mod paired;
-mod power;
+#[cfg(test)]
+mod fixtures;
 mod predictions;
-mod rank_correlation;
-mod regression;
-mod render;
-mod render_a_a;
-mod render_signal;
-mod render_verdicts;
+pub mod render;
 mod report;
-mod scores;
-mod signal;
-mod student;
-mod summary;
-mod sweep;
+mod stats;
 mod verdict;
 
-pub use a_a::{AaPair, a_a};
-pub use best_of::{BestOf, Candidate, Choice};
-pub use bootstrap::Bootstrap;
-pub use compared::{Chosen, Compared, POWER, Power, SeedTest};
-pub use components::Components;
-pub use correctness::{Correct, Differences};
-pub use cost::{Cost, Ratios, Training};
-pub use decisions::{Decided, decisions_from_jsonl};
-pub use declared::{check_comparison, go_above, no_go_below, p_value};
 pub use error::EvalError;
-pub use estimate::{Estimate, Interval};
-pub use history::{ExpertCount, ExpertHistory};
-pub use holm::{holm, holm_levels};
-pub use mcnemar::McNemar;
-pub use metrics::metrics;
-pub use needs::WithNeeds;
-pub use paired::PairedT;
-pub use power::Design;
 pub use predictions::{predictions_from_csv, predictions_to_csv};
-pub use rank_correlation::{Point, RankCorrelation};
-pub use regression::{BaselineComparison, RegressionVerdict, compare_to_baseline};
-pub use render_a_a::AaReport;
-pub use report::{ArmReport, ArmResults, DataFacts, Outcome, REPORT_FORMAT, Report, Unfinished};
-pub use scores::{ReadDecisions, ReadPredictions, Readers};
-pub use signal::{Direction, FeatureSignal, Signal, SourceSignal};
-pub use summary::Summary;
-pub use sweep::{CLOSE_TO_BEST_PP, Sweep, SweepPoint};
-pub use verdict::{Evidence, Judged, Verdict, judge};
+pub use render::a_a::AaReport;
+pub use report::{
+    ArmReport, ArmResults, DataFacts, Outcome, REPORT_FORMAT, Report, Unfinished,
+    a_a::{AaPair, a_a},
+    answer::{Answer, ArmCost, Enough, Spent},
+    compared::{Chosen, Compared, POWER, Power, SeedTest},
+    cost::{Cost, Ratios, Training},
+    decisions::{Decided, decisions_from_jsonl},
+    history::{ExpertCount, ExpertHistory},
+    needs::WithNeeds,
+    plan_scores::{ReadDecisions, ReadPredictions, Readers},
+    signal::{Direction, FeatureSignal, Signal, SourceSignal},
+    sweep::{CLOSE_TO_BEST_PP, Sweep, SweepPoint},
+};
+pub use stats::{
+    best_of::{BestOf, Candidate, Choice},
+    bootstrap::Bootstrap,
+    components::Components,
+    estimate::{Estimate, Interval},
+    mcnemar::McNemar,
+    metrics::metrics,
+    paired::PairedT,
+    power::Design,
+    rank_correlation::{Point, RankCorrelation},
+    scores::{Differences, Scores},
+    summary::Summary,
+};
+pub use verdict::{
+    Finding, Judgement, Verdict,
+    declared::{check_comparison, go_above, no_go_below, p_value},
+    holm::{holm, holm_levels},
+    judge,
+    regression::{BaselineComparison, RegressionVerdict, compare_to_baseline},
+};

@@ -1,4 +1,4 @@
-//! Per-example predictions as CSV: one line an example, so that any comparison can be recomputed.
+//! Per-example predictions as CSV: one line per example, so that any comparison can be recomputed.
 
 use std::fmt::Write as _;
 

@@ -1,109 +1,79 @@
-//! A report for people: as a terminal table and as Markdown.
+//! A report for people. Everything that is printed is a [`Document`], which a terminal and a Markdown file show in
+//! their own ways.
 
-use comfy_table::{CellAlignment, ContentArrangement, Table, TableStyle, presets};
+pub(crate) mod a_a;
+mod answer;
+mod arms;
+mod document;
+mod figure;
+mod history;
+mod markdown;
+mod signal;
+mod sweep;
+mod terminal;
+mod verdicts;
 
-use crate::{
-    ArmReport, ArmResults, CLOSE_TO_BEST_PP, DataFacts, ExpertHistory, POWER, Report, Signal, Summary, Sweep,
-    Unfinished, WithNeeds, render_verdicts,
-};
+pub use document::{Alignment, Block, Column, Document, Item, Span, Table, Text};
+pub use figure::{Dot, Figure, Plot, Series};
 
-/// A column of the arms' table.
-struct Column {
-    title: &'static str,
-    /// Whether a terminal has it too; a report has all.
-    in_terminal: bool,
-    number: fn(&ArmResults) -> String,
-}
-
-/// The columns after `arm` and `cells`.
-const COLUMNS: [Column; 13] = [
-    column("verdict %", |results| results.test_accuracy.percent().to_string()),
-    column("last %", |results| results.last_accuracy.percent().to_string()),
-    column("validation %", |results| results.validation_accuracy.percent().to_string()),
-    in_report("macro-F1", |results| format!("{:.2}", results.macro_f1.percent().mean)),
-    in_report("ECE", |results| format!("{:.2}", results.ece.percent().mean)),
-    column("to Bayes", |results| match results.gap_to_bayes {
-        Some(gap) => format!("{:.2}", 100.0 * gap),
-        None => "–".to_owned(),
-    }),
-    in_report("params", |results| format!("{:.0}", results.n_params.mean)),
-    column("active", |results| format!("{:.0}", results.n_active_params.mean)),
-    column("experts", |results| experts(&results.n_experts)),
-    column("GFLOP", operations),
-    column("unpadded", |results| gigaflops(results.unpadded_flops.mean)),
-    column("with needs", |results| with_needs(results.with_needs.as_ref())),
-    column("s/cell", |results| format!("{:.1}", results.seconds.mean)),
-];
-
-const fn column(title: &'static str, number: fn(&ArmResults) -> String) -> Column {
-    Column { title, in_terminal: true, number }
-}
-
-const fn in_report(title: &'static str, number: fn(&ArmResults) -> String) -> Column {
-    Column { title, in_terminal: false, number }
-}
-
-/// Title of what tells how experts came and went.
-const EXPERTS_OVER_TIME: &str = "Experts over time";
+use crate::{DataFacts, Report, Unfinished};
 
 impl Report {
-    /// For the terminal: a table, then sentences. Cells wrap when standard output is a narrow terminal.
+    /// For the terminal: [`Report::summary`].
     pub fn to_terminal(&self) -> String {
-        let mut parts =
-            vec![self.table(presets::UTF8_FULL_CONDENSED, ContentArrangement::Dynamic, |column| {
-                column.in_terminal
-            })];
-        if !self.comparisons.is_empty() {
-            let (style, arrangement) = (presets::UTF8_FULL_CONDENSED, ContentArrangement::Dynamic);
-            parts.push(render_verdicts::table(&self.comparisons, style, arrangement));
-            parts.extend(render_verdicts::sentences(&self.comparisons));
-        }
-        parts.extend(self.other_code());
-        parts.extend(self.data.as_ref().map(data_sentence));
-        parts.extend(self.sweep.as_ref().map(sweep_sentences));
-        if !self.experts_over_time.is_empty() {
-            parts.push(EXPERTS_OVER_TIME.to_owned());
-            parts.extend(history_lines(&self.experts_over_time));
-        }
-        parts.extend(self.signal.as_ref().map(Signal::to_terminal));
-        parts.extend(self.unfinished.iter().map(|cell| {
-            let log: String = cell.log_tail.iter().map(|line| format!("\n    {line}")).collect();
-            unfinished_sentence(cell) + &log
-        }));
-        parts.join("\n") + "\n"
+        self.summary().to_terminal()
     }
 
-    /// `report.md`.
+    /// `report.md`: [`Report::document`].
     pub fn to_markdown(&self) -> String {
-        let mut parts = vec![
-            format!("# {}", self.name),
-            self.table(presets::ASCII_MARKDOWN, ContentArrangement::Disabled, |_| true),
-            "Mean ± standard deviation over seeds. Accuracy, macro-F1 and calibration error (ECE) in \
-             percent, on the test split unless the column says validation. *Verdict %* is of the checkpoint that was \
-             best on validation (where the data drifts: of each time), *last %* of the last one, by which nothing is \
-             chosen; *to Bayes* is the distance to \
-             the best possible accuracy in percentage points. *GFLOP* is what training a cell computed, in brackets \
-             what of it was for measuring; *unpadded* is what it would take if experts computed no padding; *with \
-             needs* adds the runs that a cell builds on, in brackets how many."
-                .to_owned(),
-        ];
-        parts.extend(self.verdicts_markdown());
-        parts.extend(self.data.as_ref().map(data_sentence));
-        if let Some(sweep) = &self.sweep {
-            parts.extend(["## Frozen sweep".to_owned(), sweep_sentences(sweep)]);
-        }
+        self.document().to_markdown()
+    }
+
+    /// The answer, a short table and the verdicts; of comparisons that could not be judged, why; of labels, what they know; and
+    /// the cells without a result.
+    pub fn summary(&self) -> Document {
+        let mut document = self.beginning();
+        document.append(verdicts::summary(&self.comparisons));
+        self.signal.iter().for_each(|signal| {
+            document.append(signal.document());
+        });
+        document.append(self.unfinished_cells());
+        document.list(self.other_code());
+        document
+    }
+
+    /// Everything: what the summary says, each verdict in sentences, all numbers of all arms, the frozen sweep, and experts over
+    /// time.
+    pub fn document(&self) -> Document {
+        let mut document = self.beginning();
+        document.append(verdicts::document(&self.comparisons, &self.bootstrap));
+        document.append(arms::document(&self.arms));
+        self.data.iter().for_each(|data| {
+            document.paragraph(data_sentence(data));
+        });
+        self.sweep.iter().for_each(|sweep| {
+            document.append(sweep::document(sweep));
+        });
         if !self.experts_over_time.is_empty() {
-            let items = self.experts_over_time.iter().map(history_markdown);
-            parts.extend([format!("## {EXPERTS_OVER_TIME}"), items.collect::<Vec<_>>().join("\n")]);
+            document.append(history::document(&self.experts_over_time));
         }
-        parts.extend(self.signal.as_ref().map(Signal::to_markdown));
-        if !self.unfinished.is_empty() {
-            parts.push("## Cells without a result".to_owned());
-            parts.extend(self.unfinished.iter().map(unfinished_markdown));
-        }
-        parts.extend(self.other_code());
-        parts.push(format!("Planned by moelt {}; plan `{}`.", self.moelt, self.plan));
-        parts.join("\n\n") + "\n"
+        self.signal.iter().for_each(|signal| {
+            document.append(signal.document());
+        });
+        document.append(self.unfinished_cells());
+        self.other_code().into_iter().for_each(|note| {
+            document.paragraph(note);
+        });
+        let planned = Text::default().plain(format!("Planned by moelt {}; plan ", self.moelt));
+        document.paragraph(planned.code(self.plan.to_string()).plain("."));
+        document
+    }
+
+    /// Title, answer and short table.
+    fn beginning(&self) -> Document {
+        let mut document = Document::default();
+        document.heading(1, self.name.as_str()).append(answer::document(self));
+        document
     }
 
     /// Says so when other code judges than was planned with.
@@ -116,76 +86,15 @@ impl Report {
         })
     }
 
-    /// Title, table, legend and one item a comparison.
-    fn verdicts_markdown(&self) -> Vec<String> {
-        if self.comparisons.is_empty() {
-            return Vec::new();
+    /// Nothing where every cell has a result.
+    fn unfinished_cells(&self) -> Document {
+        let mut document = Document::default();
+        if !self.unfinished.is_empty() {
+            let items = self.unfinished.iter().map(unfinished);
+            document.heading(2, "Cells without a result").list(items);
         }
-        let (style, arrangement) = (presets::ASCII_MARKDOWN, ContentArrangement::Disabled);
-        let items = render_verdicts::sentences(&self.comparisons).into_iter().map(|item| format!("- {item}"));
-        vec![
-            "## Verdicts".to_owned(),
-            render_verdicts::table(&self.comparisons, style, arrangement),
-            format!(
-                "Difference in test accuracy with its interval, Holm-adjusted within the family ({} crossed \
-                 resamples, seed {}); *min. detectable effect* is the true difference that yields GO with \
-                 probability {POWER}. *× steps* and *× FLOPs* are the training behind the arm by that behind its \
-                 opponent (of several, the size that was chosen), that of inherited weights included; FLOPs also \
-                 with those of teachers.",
-                self.bootstrap.resamples, self.bootstrap.seed
-            ),
-            items.collect::<Vec<_>>().join("\n"),
-        ]
+        document
     }
-
-    fn table(
-        &self,
-        style: TableStyle,
-        arrangement: ContentArrangement,
-        shown: fn(&Column) -> bool,
-    ) -> String {
-        let columns: Vec<&Column> = COLUMNS.iter().filter(|column| shown(column)).collect();
-        let titles = ["arm", "cells"].into_iter().chain(columns.iter().map(|column| column.title));
-        let mut table = Table::new();
-        table.load_style(style).set_content_arrangement(arrangement).set_header(titles);
-        table.column_iter_mut().skip(1).for_each(|column| column.set_cell_alignment(CellAlignment::Right));
-        table.add_rows(self.arms.iter().map(|arm| row(arm, &columns)));
-        table.to_string()
-    }
-}
-
-fn row(arm: &ArmReport, columns: &[&Column]) -> Vec<String> {
-    let number = |column: &&Column| {
-        arm.results.as_ref().map_or_else(|| "–".to_owned(), |results| (column.number)(results))
-    };
-    let first = [arm.arm.clone(), format!("{}/{}", arm.finished, arm.planned)];
-    first.into_iter().chain(columns.iter().map(number)).collect()
-}
-
-/// `4`, and `4.5 ± 0.7` where the seeds differ.
-fn experts(n: &Summary) -> String {
-    if n.sd.is_none_or(|sd| sd == 0.0) { format!("{}", n.mean) } else { format!("{n:.1}") }
-}
-
-/// Training's, and in brackets those of them that were for measuring.
-fn operations(results: &ArmResults) -> String {
-    let [all, measuring] = [results.flops.mean, results.measuring_flops.mean];
-    let measuring = (measuring > 0.0).then(|| format!(" ({})", gigaflops(measuring)));
-    gigaflops(all) + &measuring.unwrap_or_default()
-}
-
-/// Training with all that it builds on, and in brackets how many runs that is; `≥` where some are not of the plan.
-fn with_needs(needs: Option<&WithNeeds>) -> String {
-    let Some(needs) = needs else { return "–".to_owned() };
-    let at_least = if needs.foreign_runs > 0 { "≥ " } else { "" };
-    let runs = if needs.runs.mean > 0.0 { format!(" (+{})", experts(&needs.runs)) } else { String::new() };
-    format!("{at_least}{}{runs}", gigaflops(needs.flops.mean))
-}
-
-/// 10⁹ operations, with about three digits.
-fn gigaflops(flops: f64) -> String {
-    let (giga, digits) = (flops / 1e9, if flops < 1e10 { 3 } else { usize::from(flops < 1e12) });
-    format!("{giga:.digits$}")
 }
 
 fn data_sentence(data: &DataFacts) -> String {
@@ -203,53 +112,14 @@ fn data_sentence(data: &DataFacts) -> String {
     )
 }
 
-fn sweep_sentences(sweep: &Sweep) -> String {
-    let verdict_of = |n: usize| {
-        let point = sweep.points.iter().find(|point| point.n_experts == n);
-        point.map_or(String::new(), |point| format!(" ({} % on test)", point.verdict.percent()))
+fn unfinished(cell: &Unfinished) -> Item {
+    let text = match &cell.failure {
+        Some(reason) => {
+            Text::default().strong("FAILED").plain("  ").code(&cell.cell).plain(format!(": {reason}"))
+        }
+        None => Text::default().plain("missing ").code(&cell.cell).plain(": has not run to its end"),
     };
-    let one = sweep
-        .one_expert_gap_pp
-        .map_or(String::new(), |gap| format!(" One expert lies {gap:.2} pp below the best."));
-    format!(
-        "Validation chooses N = {}{}; best on test is N = {}{}; the smallest N within \
-         {CLOSE_TO_BEST_PP} pp of it is {}.{one}",
-        sweep.chosen_on_validation,
-        verdict_of(sweep.chosen_on_validation),
-        sweep.best_on_test,
-        verdict_of(sweep.best_on_test),
-        sweep.smallest_close,
-    )
-}
-
-/// One line a cell, arms padded to the longest.
-fn history_lines(histories: &[ExpertHistory]) -> impl Iterator<Item = String> {
-    let width = histories.iter().map(|history| history.arm.chars().count()).max().unwrap_or(0);
-    histories.iter().map(move |history| format!("  {:width$}  seed {}: {history}", history.arm, history.seed))
-}
-
-fn history_markdown(history: &ExpertHistory) -> String {
-    format!("- `{}` seed {}: {history}", history.arm, history.seed)
-}
-
-fn unfinished_sentence(cell: &Unfinished) -> String {
-    match &cell.failure {
-        Some(reason) => format!("FAILED  {}: {reason}", cell.cell),
-        None => format!("missing {}: has not run to its end", cell.cell),
-    }
-}
-
-fn unfinished_markdown(cell: &Unfinished) -> String {
-    let sentence = match &cell.failure {
-        Some(reason) => format!("- **failed** `{}`: {reason}", cell.cell),
-        None => format!("- missing `{}`: has not run to its end", cell.cell),
-    };
-    if cell.log_tail.is_empty() {
-        return sentence;
-    }
-    // An indented block needs no fence that the log could break out of.
-    let log: String = cell.log_tail.iter().map(|line| format!("\n      {line}")).collect();
-    format!("{sentence}\n{log}")
+    Item { text, verbatim: cell.log_tail.clone() }
 }
 
 #[cfg(test)]
@@ -260,8 +130,7 @@ mod tests {
 
     use crate::{
         Outcome, Report,
-        compared::tests::{declare, judged_plan, reader},
-        report::tests::{NOTHING, finished, grown, only, plan, result},
+        fixtures::{NOTHING, declare, finished, grown, judged_plan, only, plan, reader, result},
     };
 
     fn report() -> Report {
@@ -315,7 +184,12 @@ mod tests {
         let terminal = report.to_terminal();
         for comparison in &report.comparisons {
             assert!(terminal.contains(&comparison.judged.declared.name), "{terminal}");
-            assert!(terminal.contains(&comparison.judged.reason), "{terminal}");
+            let (missing, reason) = (!comparison.judged.missing.is_empty(), &comparison.judged.reason);
+            assert_eq!(
+                terminal.contains(reason),
+                missing,
+                "why something is missing is told at once: {terminal}"
+            );
         }
     }
 

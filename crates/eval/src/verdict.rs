@@ -1,5 +1,9 @@
 //! GO, NO-GO or INCONCLUSIVE: what declared comparisons come to.
 
+pub(crate) mod declared;
+pub(crate) mod holm;
+pub(crate) mod regression;
+
 use std::{collections::BTreeMap, fmt};
 
 use moelt_schema::Comparison;
@@ -31,9 +35,9 @@ impl fmt::Display for Verdict {
     }
 }
 
-/// What there is to judge a comparison by.
+/// What was found on a declared comparison, to judge it by.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Evidence {
+pub struct Finding {
     /// The difference, over the seeds that both arms have; none when they share too few.
     pub estimate: Option<Estimate>,
     /// Planned cells of either arm that are missing, failed or not a number, with what is wrong.
@@ -43,10 +47,10 @@ pub struct Evidence {
 /// A comparison with its verdict, for `report.json`. Differences are fractions.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Judged {
+pub struct Judgement {
     /// What was declared.
     pub declared: Comparison,
-    /// Comparisons in its family, those without evidence included.
+    /// Comparisons in its family, those with nothing to compare included.
     pub family_size: usize,
     /// A − B; none without an estimate, as are the next two.
     pub difference: Option<f64>,
@@ -66,7 +70,7 @@ pub struct Judged {
     pub missing: Vec<String>,
 }
 
-/// Judges comparisons, each with its evidence, Holm-adjusted within their families; in the order given.
+/// Judges comparisons, each with what was found, Holm-adjusted within their families; in the order given.
 ///
 /// In a family of m, every comparison's p-value ([`p_value`]) is put through Holm's
 /// procedure at the family's alpha. The level at which a comparison is tested there ([`holm_levels`]) is
@@ -81,7 +85,7 @@ pub struct Judged {
 /// # Errors
 /// When a declaration is not sound ([`check_comparison`]), a name comes twice in a family, or
 /// members of a family differ in alpha.
-pub fn judge(comparisons: &[(Comparison, Evidence)]) -> Result<Vec<Judged>, EvalError> {
+pub fn judge(comparisons: &[(Comparison, Finding)]) -> Result<Vec<Judgement>, EvalError> {
     let mut families: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
     for (at, (declared, _)) in comparisons.iter().enumerate() {
         check_comparison(declared)?;
@@ -89,9 +93,9 @@ pub fn judge(comparisons: &[(Comparison, Evidence)]) -> Result<Vec<Judged>, Eval
         members.iter().try_for_each(|&other| check_pair(declared, &comparisons[other].0))?;
         members.push(at);
     }
-    let mut judged: Vec<(usize, Judged)> = Vec::new();
+    let mut judged: Vec<(usize, Judgement)> = Vec::new();
     for members in families.into_values() {
-        let family: Vec<&(Comparison, Evidence)> = members.iter().map(|&at| &comparisons[at]).collect();
+        let family: Vec<&(Comparison, Finding)> = members.iter().map(|&at| &comparisons[at]).collect();
         judged.extend(members.into_iter().zip(judge_family(&family)));
     }
     judged.sort_by_key(|(at, _)| *at);
@@ -110,33 +114,33 @@ fn check_pair(declared: &Comparison, other: &Comparison) -> Result<(), EvalError
     Ok(())
 }
 
-fn judge_family(family: &[&(Comparison, Evidence)]) -> Vec<Judged> {
-    let p_values: Vec<f64> = family.iter().map(|(declared, evidence)| evidence.p_value(declared)).collect();
+fn judge_family(family: &[&(Comparison, Finding)]) -> Vec<Judgement> {
+    let p_values: Vec<f64> = family.iter().map(|(declared, finding)| finding.p_value(declared)).collect();
     let alpha = family.first().map_or(1.0, |(declared, _)| declared.alpha);
     let (adjusted, levels) = (holm(&p_values), holm_levels(&p_values, alpha));
     let members = family.iter().enumerate();
-    let judged = members.map(|(at, (declared, evidence))| {
-        let interval = evidence.estimate.as_ref().map(|estimate| estimate.interval(1.0 - levels[at]));
+    let judged = members.map(|(at, (declared, finding))| {
+        let interval = finding.estimate.as_ref().map(|estimate| estimate.interval(1.0 - levels[at]));
         let clear = adjusted[at] < alpha;
-        let (verdict, reason) = verdict(declared, interval, clear, &evidence.missing);
-        Judged {
+        let (verdict, reason) = verdict(declared, interval, clear, &finding.missing);
+        Judgement {
             declared: declared.clone(),
             family_size: family.len(),
-            difference: evidence.estimate.as_ref().map(Estimate::difference),
-            standard_error: evidence.estimate.as_ref().map(Estimate::standard_error),
+            difference: finding.estimate.as_ref().map(Estimate::difference),
+            standard_error: finding.estimate.as_ref().map(Estimate::standard_error),
             interval,
             p: p_values[at],
             p_adjusted: adjusted[at],
             verdict,
             reason,
-            missing: evidence.missing.clone(),
+            missing: finding.missing.clone(),
         }
     });
     judged.collect()
 }
 
-impl Evidence {
-    /// p-value of the comparison; 1 unless the evidence is complete.
+impl Finding {
+    /// p-value of the comparison; 1 unless something is missing.
     fn p_value(&self, declared: &Comparison) -> f64 {
         match &self.estimate {
             Some(estimate) if self.missing.is_empty() => p_value(declared, estimate),
@@ -181,7 +185,10 @@ mod tests {
     use moelt_schema::ClaimKind;
 
     use super::*;
-    use crate::{Components, estimate::Calibration, student::normal_quantile};
+    use crate::{
+        Components,
+        stats::{estimate::Calibration, student::normal_quantile},
+    };
 
     fn declared(name: &str, kind: ClaimKind) -> Comparison {
         let (arm, against, family) = ("a".to_owned(), vec!["b".to_owned()], "main".to_owned());
@@ -189,17 +196,17 @@ mod tests {
     }
 
     /// A normal distribution around `difference` with standard error 0.002: ±0.4 pp at 95 %.
-    fn evidence(difference: f64) -> Evidence {
+    fn finding(difference: f64) -> Finding {
         let components = Components { seed: 0.0, item: 4e-6 * 9999.0, interaction: 0.0 };
         let normal = |rank: i32| difference + 0.002 * normal_quantile(f64::from(rank) / 10_000.0);
         let resampled: Vec<f64> = (1..=9999).map(normal).collect();
         let calibration = Calibration::of(&components, 10, 9999, &resampled);
         let estimate = Estimate::new(difference, resampled, &calibration, components);
-        Evidence { estimate: Some(estimate), missing: Vec::new() }
+        Finding { estimate: Some(estimate), missing: Vec::new() }
     }
 
     fn alone(kind: ClaimKind, difference: f64) -> (Verdict, String) {
-        let judged = judge(&[(declared("a", kind), evidence(difference))]).unwrap().remove(0);
+        let judged = judge(&[(declared("a", kind), finding(difference))]).unwrap().remove(0);
         assert_eq!(judged.p_adjusted < 0.05, judged.verdict != Verdict::Inconclusive);
         (judged.verdict, judged.reason)
     }
@@ -227,11 +234,11 @@ mod tests {
 
     #[test]
     fn a_missing_cell_never_yields_go_and_weakens_nobody() {
-        let broken = Evidence { missing: vec!["head-s3-0123: the loss is NaN".into()], ..evidence(0.02) };
+        let broken = Finding { missing: vec!["head-s3-0123: the loss is NaN".into()], ..finding(0.02) };
         let cases = [
             (declared("missing", ClaimKind::Superiority), broken),
-            (declared("nothing", ClaimKind::Superiority), Evidence::default()),
-            (declared("fine", ClaimKind::Superiority), evidence(0.0112)),
+            (declared("nothing", ClaimKind::Superiority), Finding::default()),
+            (declared("fine", ClaimKind::Superiority), finding(0.0112)),
         ];
         let judged = judge(&cases).unwrap();
         assert_eq!(judged[0].verdict, Verdict::Inconclusive);
@@ -247,7 +254,7 @@ mod tests {
     fn a_larger_family_asks_for_more() {
         let go = |kinds: &[f64]| {
             let member =
-                |(at, &d): (usize, &f64)| (declared(&format!("c{at}"), ClaimKind::Superiority), evidence(d));
+                |(at, &d): (usize, &f64)| (declared(&format!("c{at}"), ClaimKind::Superiority), finding(d));
             let family: Vec<_> = kinds.iter().enumerate().map(member).collect();
             judge(&family).unwrap()[0].verdict
         };
@@ -260,7 +267,7 @@ mod tests {
     #[test]
     fn a_level_beyond_the_resamples_is_inconclusive() {
         let strict = Comparison { alpha: 1e-4, ..declared("a", ClaimKind::Superiority) };
-        let judged = judge(&[(strict, evidence(0.05))]).unwrap().remove(0);
+        let judged = judge(&[(strict, finding(0.05))]).unwrap().remove(0);
         assert!(judged.interval.unwrap().lower > 0.005);
         let expected = (Verdict::Inconclusive, "this level needs more resamples");
         assert_eq!((judged.verdict, judged.reason.as_str()), expected);
@@ -270,9 +277,9 @@ mod tests {
     fn families_do_not_touch_each_other() {
         let other = Comparison { family: "b".into(), ..declared("a", ClaimKind::Superiority) };
         let cases = [
-            (other, evidence(0.0093)),
-            (declared("a", ClaimKind::Superiority), evidence(0.0)),
-            (declared("b", ClaimKind::Superiority), evidence(0.0)),
+            (other, finding(0.0093)),
+            (declared("a", ClaimKind::Superiority), finding(0.0)),
+            (declared("b", ClaimKind::Superiority), finding(0.0)),
         ];
         let judged = judge(&cases).unwrap();
         let names: Vec<_> = judged.iter().map(|j| (j.declared.name.as_str(), j.family_size)).collect();
@@ -282,8 +289,8 @@ mod tests {
 
     #[test]
     fn a_family_has_one_alpha_and_no_name_twice() {
-        let a = (declared("a", ClaimKind::Superiority), evidence(0.0));
-        let message = |other| judge(&[a.clone(), (other, evidence(0.0))]).unwrap_err().to_string();
+        let a = (declared("a", ClaimKind::Superiority), finding(0.0));
+        let message = |other| judge(&[a.clone(), (other, finding(0.0))]).unwrap_err().to_string();
         assert_eq!(message(a.0.clone()), "comparison a: comes twice in family main");
         let laxer = Comparison { alpha: 0.1, name: "b".into(), ..a.0.clone() };
         assert_eq!(message(laxer), "comparison b: alpha is 0.1, but 0.05 for a of the same family main");
@@ -291,9 +298,9 @@ mod tests {
 
     #[test]
     fn the_json_reads_back() {
-        let judged = judge(&[(declared("a", ClaimKind::NonInferiority), evidence(0.0))]).unwrap();
+        let judged = judge(&[(declared("a", ClaimKind::NonInferiority), finding(0.0))]).unwrap();
         let json = serde_json::to_string(&judged).unwrap();
         assert!(json.contains(r#""kind":"non_inferiority""#) && json.contains(r#""verdict":"go""#), "{json}");
-        assert_eq!(serde_json::from_str::<Vec<Judged>>(&json).unwrap(), judged);
+        assert_eq!(serde_json::from_str::<Vec<Judgement>>(&json).unwrap(), judged);
     }
 }

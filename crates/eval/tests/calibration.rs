@@ -14,8 +14,7 @@ mod simulator;
 use std::ops::RangeInclusive;
 
 use moelt_eval::{
-    Bootstrap, Candidate, Components, Correct, Design, Differences, Evidence, Interval, Summary, Verdict,
-    judge,
+    Bootstrap, Candidate, Components, Design, Differences, Finding, Interval, Scores, Summary, Verdict, judge,
 };
 use moelt_schema::{ClaimKind, Comparison};
 use rand::{RngExt, SeedableRng};
@@ -189,8 +188,8 @@ fn go_rate(world: &World, seeds: usize, kind: ClaimKind, margin: f64, difference
     };
     fraction(n, |index| {
         let estimate = BOOTSTRAP.difference(&differences(world, seeds, difference, index)).unwrap();
-        let evidence = Evidence { estimate: Some(estimate), missing: Vec::new() };
-        judge(&[(declared.clone(), evidence)]).unwrap()[0].verdict == Verdict::Go
+        let finding = Finding { estimate: Some(estimate), missing: Vec::new() };
+        judge(&[(declared.clone(), finding)]).unwrap()[0].verdict == Verdict::Go
     })
 }
 
@@ -249,7 +248,7 @@ fn naive_interval(differences: &[[f64; 2]], index: u64) -> Interval {
 }
 
 /// Of each seed, the fraction of examples on which the first arm alone is right, and the second.
-fn disagreements(first: &Correct, second: &Correct) -> Vec<[f64; 2]> {
+fn disagreements(first: &Scores, second: &Scores) -> Vec<[f64; 2]> {
     let above = |a: &[f64], b: &[f64]| a.iter().zip(b).filter(|(a, b)| a > b).count() as f64 / a.len() as f64;
     first.rows().zip(second.rows()).map(|(a, b)| [above(a, b), above(b, a)]).collect()
 }
@@ -304,7 +303,7 @@ fn the_interval_holds_the_choice_of_the_best() {
         let rest = ACCURACY - worse_by;
         let coverage = fraction(n, |index| {
             let all = SST2.arms(&[ACCURACY, ACCURACY, rest, rest], seeds, EXAMPLES + VALIDATION, index);
-            let (verdict, validation): (Vec<Correct>, Vec<Correct>) = all.iter().map(split).unzip();
+            let (verdict, validation): (Vec<Scores>, Vec<Scores>) = all.iter().map(split).unzip();
             let candidate =
                 |at: usize| Candidate { n_experts: at, validation: &validation[at], test: &verdict[at] };
             let best = BOOTSTRAP.against_best(&verdict[0], &[1, 2, 3].map(candidate)).unwrap();
@@ -322,10 +321,10 @@ fn the_interval_holds_the_choice_of_the_best() {
 }
 
 /// The examples of verdict, and those of validation behind them.
-fn split(arm: &Correct) -> (Correct, Correct) {
+fn split(arm: &Scores) -> (Scores, Scores) {
     let part = |range: std::ops::Range<usize>| {
         let rows = arm.rows().map(|row| row[range.clone()].to_vec());
-        Correct::of_scores(arm.seeds().iter().copied().zip(rows)).unwrap()
+        Scores::new(arm.seeds().iter().copied().zip(rows)).unwrap()
     };
     (part(0..EXAMPLES), part(EXAMPLES..arm.n_examples()))
 }

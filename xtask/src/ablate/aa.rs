@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, ensure};
-use moelt_eval::{AaReport, Bootstrap, Correct, Outcome, a_a};
+use moelt_eval::{AaReport, Bootstrap, Outcome, Scores, a_a};
 use moelt_schema::{AblationPlan, Cell, Prediction};
 
 use super::{AaArgs, AblationFolder, collect::predictions};
@@ -12,7 +12,7 @@ use crate::workspace::Workspace;
 /// Risk of a wrong verdict for each pair.
 const ALPHA: f64 = 0.05;
 
-/// Compares every arm of a plan with itself and prints a line a pair; exit code 1 when a verdict is wrong.
+/// Compares every arm of a plan with itself and prints one line per pair; exit code 1 when a verdict is wrong.
 ///
 /// # Errors
 /// When a cell belongs to another plan, has no result, or an arm has too few seeds.
@@ -35,7 +35,7 @@ pub(super) fn run(
 }
 
 /// The scores of an arm on test, all of its cells finished.
-fn scores(workspace: &Workspace, folder: &AblationFolder, plan: &AblationPlan, arm: &str) -> Result<Correct> {
+fn scores(workspace: &Workspace, folder: &AblationFolder, plan: &AblationPlan, arm: &str) -> Result<Scores> {
     let read = |cell: &Cell| -> Result<(u64, Vec<Prediction>)> {
         let finished = matches!(folder.cell(&cell.id).outcome(cell), Outcome::Finished(_));
         let next = format!("go on with: cargo xtask ablate run --name {}", plan.name);
@@ -44,5 +44,5 @@ fn scores(workspace: &Workspace, folder: &AblationFolder, plan: &AblationPlan, a
     };
     let cells = plan.cells.iter().filter(|cell| cell.arm == arm);
     let runs: Vec<(u64, Vec<Prediction>)> = cells.map(read).collect::<Result<_>>()?;
-    Ok(Correct::of_predictions(runs.iter().map(|(seed, run)| (*seed, run.as_slice())))?)
+    Ok(Scores::of_predictions(runs.iter().map(|(seed, run)| (*seed, run.as_slice())))?)
 }

@@ -9,7 +9,7 @@ use moelt_schema::{AblationPlan, Cell, Prediction, RunDir, write_atomically};
 use super::{AblationFolder, code};
 use crate::workspace::Workspace;
 
-/// Reports from whatever is finished: prints the table, writes `report.json` and `report.md`.
+/// Reports from whatever is finished: prints the answer, a short table and the verdicts, and writes `report.json` and `report.md`.
 ///
 /// # Errors
 /// When a cell belongs to another plan, cells saw different data, a comparison cannot be judged, or a report cannot be written.
@@ -30,7 +30,9 @@ pub(crate) fn collect(workspace: &Workspace, folder: &AblationFolder, plan: &Abl
     write(&folder.report("md"), &report.to_markdown())?;
     print!("{}", report.to_terminal());
     let [markdown, json] = ["md", "json"].map(|kind| workspace.shown(&folder.report(kind)));
-    println!("Report: {markdown}, {json}");
+    println!(
+        "All arms, each verdict in sentences, sweep, experts over time: {markdown}; for programs: {json}"
+    );
     Ok(report)
 }
 

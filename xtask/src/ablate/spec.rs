@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, fs};
 
 use anyhow::{Context, Result, anyhow, ensure};
-use moelt_eval::{Evidence, judge};
+use moelt_eval::{Finding, judge};
 use moelt_schema::{ClaimKind, Comparison, frozen_size};
 use serde::Deserialize;
 
@@ -128,7 +128,7 @@ impl AblationSpec {
         }
         self.verdict.check_resamples(&comparisons).with_context(shown)?;
         // Judging nothing tells whether they can be judged: better known before the first cell runs.
-        let nothing: Vec<_> = comparisons.iter().map(|c| (c.clone(), Evidence::default())).collect();
+        let nothing: Vec<_> = comparisons.iter().map(|c| (c.clone(), Finding::default())).collect();
         judge(&nothing).with_context(shown)?;
         Ok(comparisons)
     }

@@ -54,8 +54,9 @@ fn a_whole_ablation_is_reported_and_never_run_twice() {
     let text = workspace.xtask(&args, 0);
     assert!(text.contains("82.00 ± 2.83"), "{text}");
     assert!(text.contains("[6/6] "), "{text}");
-    assert!(text.contains("the smallest N within 0.5 pp of it is 4"), "{text}");
+    assert!(text.contains("4 per layer: N = 4 is the best frozen size (91.00 ± 1.41 %)"), "{text}");
     let markdown = fs::read_to_string(workspace.path("runs/test/report.md")).unwrap();
+    assert!(markdown.contains("the smallest N within 0.5 pp of it is 4"), "{markdown}");
     assert!(markdown.contains("82.00 ± 2.83") && markdown.contains("97.00 % (Bayes accuracy)"), "{markdown}");
     assert_eq!(report(&workspace, "test").sweep.unwrap().chosen_on_validation, 4);
     assert_eq!(workspace.calls().len(), 6);
@@ -213,7 +214,7 @@ fn other_code_or_data_need_another_plan() {
 #[test]
 fn an_arm_is_compared_with_itself() {
     let workspace = TestWorkspace::new();
-    let plan = workspace.plan("test", &["--phases", "moe", "--seeds", "8", "--first-seed", "100"]);
+    let plan = workspace.plan("test", &["--phases", "moe", "--seeds", "head", "--first-seed", "100"]);
     assert_eq!((plan.cells[0].seed, plan.cells[7].seed), (100, 107));
     let aa = ["ablate", "aa", "--name", "test", "--seeds-a-side", "2"];
     let prepare = |right: fn(u64) -> usize| {

@@ -18,7 +18,7 @@
 //!
 //! These were solved by root finding with P as a one-dimensional integral over the correlation.
 
-use moelt_eval::Correct;
+use moelt_eval::Scores;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
@@ -96,7 +96,7 @@ pub(crate) const NO_SHARED_ITEMS: World =
 
 impl World {
     /// Simulation number `index`: arms of these accuracies, under the same seeds on the same examples.
-    pub(crate) fn arms(&self, accuracies: &[f64], seeds: usize, examples: usize, index: u64) -> Vec<Correct> {
+    pub(crate) fn arms(&self, accuracies: &[f64], seeds: usize, examples: usize, index: u64) -> Vec<Scores> {
         let mut rng = ChaCha8Rng::seed_from_u64(1);
         rng.set_stream(index);
         let easy = normals(examples, self.easy, &mut rng);
@@ -110,7 +110,7 @@ impl World {
                 let latent = easy.iter().zip(&taste).zip(&rest).map(|((a, b), c)| shift + a + b + c);
                 (seed as u64, latent.map(|score| f64::from(u8::from(score > 0.0))).collect())
             };
-            Correct::of_scores((0..seeds).map(row)).unwrap()
+            Scores::new((0..seeds).map(row)).unwrap()
         };
         accuracies.iter().map(&mut arm).collect()
     }

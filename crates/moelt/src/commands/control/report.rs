@@ -28,5 +28,5 @@ pub(super) fn run(args: &ControlReportArgs) -> anyhow::Result<String> {
     if args.json {
         return Ok(serde_json::to_string_pretty(&signal)? + "\n");
     }
-    Ok(signal.to_terminal() + "\n" + &signal.legend() + "\n")
+    Ok(signal.to_terminal())
 }

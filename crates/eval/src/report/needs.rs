@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::Summary;
 
 /// Training of a cell together with every run that it could not do without: those whose weights, size, edits, budget
-/// or measurements it takes, and those which they in turn build on, each counted once a cell. Means over the seeds
+/// or measurements it takes, and those which they in turn build on, each counted once per cell. Means over the seeds
 /// of an arm. Cells of an arm share runs, so that a whole arm costs less than its cells one by one.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -95,7 +95,7 @@ mod tests {
     use moelt_schema::RunConfig;
 
     use super::*;
-    use crate::report::tests::{plan, result};
+    use crate::fixtures::{plan, result};
 
     /// Two look-aheads teach `head`; `final` takes the size of `head`; a run outside of the plan teaches, too.
     fn family() -> AblationPlan {

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Components,
-    student::{normal_cdf, t_quantile},
+    stats::student::{normal_cdf, t_quantile},
 };
 
 /// More seeds than this are not looked for.

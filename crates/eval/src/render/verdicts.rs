@@ -1,36 +1,70 @@
 //! Verdicts for people: a table, then what could have been seen and what adapting costs.
 
-use comfy_table::{CellAlignment, ContentArrangement, Table, TableStyle};
 use moelt_schema::{ClaimKind, Comparison};
 
-use crate::{Compared, Cost, Interval, Judged, Power, Ratios, Training};
-
-const HEADER: [&str; 7] = [
-    "comparison",
-    "claim",
-    "difference (pp)",
-    "verdict",
-    "min. detectable effect (pp)",
-    "× steps",
-    "× FLOPs",
-];
+use super::document::{Column, Document, Table, Text};
+use crate::{Bootstrap, Compared, Cost, Interval, Judgement, POWER, Power, Ratios, Training};
 
 /// Fewer seeds than this are likely to hold none of the few that collapse, if some do.
-const FEW_SEEDS: usize = 10;
+pub(super) const FEW_SEEDS: usize = 10;
 
-/// The verdict table.
-pub(crate) fn table(comparisons: &[Compared], style: TableStyle, arrangement: ContentArrangement) -> String {
-    let mut table = Table::new();
-    table.load_style(style).set_content_arrangement(arrangement).set_header(HEADER);
-    for column in [2, 4, 5, 6] {
-        table.column_mut(column).into_iter().for_each(|c| c.set_cell_alignment(CellAlignment::Right));
+/// Title, table, legend and one item per comparison; nothing without comparisons.
+pub(super) fn document(comparisons: &[Compared], bootstrap: &Bootstrap) -> Document {
+    let mut document = Document::default();
+    if !comparisons.is_empty() {
+        document.heading(2, "Verdicts").table(table(comparisons)).paragraph(legend(bootstrap));
+        document.list(sentences(comparisons));
     }
-    table.add_rows(comparisons.iter().map(row));
-    table.to_string()
+    document
+}
+
+/// Title and table, and why what is not judged is not; nothing without comparisons.
+pub(super) fn summary(comparisons: &[Compared]) -> Document {
+    let mut document = Document::default();
+    if !comparisons.is_empty() {
+        let unjudged = comparisons
+            .iter()
+            .map(|compared| &compared.judged)
+            .filter(|judged| judged.interval.is_none() || !judged.missing.is_empty());
+        let reasons = unjudged.map(|judged| format!("{}: {}.", judged.declared.name, judged.reason));
+        document.heading(2, "Verdicts").table(table(comparisons)).list(reasons);
+    }
+    document
+}
+
+fn table(comparisons: &[Compared]) -> Table {
+    let columns = vec![
+        Column::left("comparison"),
+        Column::left("claim"),
+        Column::right("difference (pp)"),
+        Column::left("verdict"),
+        Column::right("min. detectable effect (pp)"),
+        Column::right("× steps"),
+        Column::right("× FLOPs"),
+    ];
+    Table { columns, rows: comparisons.iter().map(row).collect() }
+}
+
+fn legend(bootstrap: &Bootstrap) -> Text {
+    Text::default()
+        .plain(format!(
+            "Difference in test accuracy with its interval, Holm-adjusted within the family ({} crossed resamples, seed \
+             {}); ",
+            bootstrap.resamples, bootstrap.seed
+        ))
+        .emphasis("min. detectable effect")
+        .plain(format!(" is the true difference that yields GO with probability {POWER}. "))
+        .emphasis("× steps")
+        .plain(" and ")
+        .emphasis("× FLOPs")
+        .plain(
+            " are the training behind the arm by that behind its opponent (of several, the size that was chosen), that of \
+             inherited weights included; FLOPs also with those of teachers.",
+        )
 }
 
 /// One sentence or more for every comparison.
-pub(crate) fn sentences(comparisons: &[Compared]) -> Vec<String> {
+fn sentences(comparisons: &[Compared]) -> Vec<String> {
     comparisons
         .iter()
         .map(|compared| format!("{}: {}", compared.judged.declared.name, words(compared)))
@@ -61,7 +95,7 @@ fn claim(declared: &Comparison) -> String {
 }
 
 /// `+0.30 [+0.16, +0.46]`, percentage points.
-pub(crate) fn difference(judged: &Judged) -> String {
+pub(super) fn difference(judged: &Judgement) -> String {
     match (judged.difference, judged.interval) {
         (Some(difference), Some(Interval { lower, upper, .. })) => {
             format!("{:+.2} [{:+.2}, {:+.2}]", 100.0 * difference, 100.0 * lower, 100.0 * upper)

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Bootstrap, Components, Estimate, Interval,
-    compared::BOOTSTRAP_SEED,
-    estimate::{Calibration, standard_deviation},
+    stats::bootstrap::{BOOTSTRAP_SEED, Draw},
+    stats::estimate::{Calibration, standard_deviation},
 };
 
 /// Resamples of the cells.
@@ -98,7 +98,7 @@ fn interval(points: &[Point], rho: f64, bootstrap: &Bootstrap) -> Option<Interva
     }
     let place = |point: &Point| cells.binary_search(&point.cell).expect("it is one of them");
     let (places, ranking): (Vec<usize>, _) = (points.iter().map(place).collect(), Ranking::of(points));
-    let resample = |mut draw: crate::bootstrap::Draw| {
+    let resample = |mut draw: Draw| {
         let counts = draw.counts(cells.len());
         ranking.rho(&places.iter().map(|place| counts[*place]).collect::<Vec<f64>>())
     };

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Components,
-    student::{normal_quantile, t_quantile},
+    stats::student::{normal_quantile, t_quantile},
 };
 
 /// At the median the ratio of two quantiles is 0/0: it is taken this far beside it.

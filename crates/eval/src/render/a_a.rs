@@ -2,9 +2,11 @@
 
 use std::fmt;
 
-use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
-
-use crate::{AaPair, render_verdicts::difference};
+use super::{
+    document::{Column, Document, Table},
+    verdicts::difference,
+};
+use crate::AaPair;
 
 /// Arms with their pairs; shown as a table and a sentence that counts.
 #[derive(Clone, Debug, PartialEq)]
@@ -21,23 +23,34 @@ impl AaReport {
     }
 }
 
-impl fmt::Display for AaReport {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut table = Table::new();
-        table
-            .load_style(presets::UTF8_FULL_CONDENSED)
-            .set_content_arrangement(ContentArrangement::Dynamic)
-            .set_header(["arm", "seeds", "against", "difference (pp)", "superiority", "non-inferiority"]);
-        table.column_mut(3).into_iter().for_each(|column| column.set_cell_alignment(CellAlignment::Right));
-        table.add_rows(self.arms.iter().flat_map(|(arm, pairs)| pairs.iter().map(|pair| row(arm, pair))));
+impl AaReport {
+    /// A table with a row per pair, and a sentence that counts.
+    pub fn document(&self) -> Document {
+        let columns = vec![
+            Column::left("arm"),
+            Column::left("seeds"),
+            Column::left("against"),
+            Column::right("difference (pp)"),
+            Column::left("superiority"),
+            Column::left("non-inferiority"),
+        ];
+        let rows = self.arms.iter().flat_map(|(arm, pairs)| pairs.iter().map(|pair| row(arm, pair)));
         let (pairs, wrong) = self.counts();
         let worse =
             self.arms.iter().flat_map(|(_, pairs)| pairs).filter(|pair| pair.is_called_worse()).count();
-        write!(
-            f,
-            "{table}\n{wrong} of {pairs} pairs have a wrong verdict (superiority GO or non-inferiority NO-GO). \
-             {worse} are NO-GO for superiority, of which chance alone makes one in forty."
-        )
+        let mut document = Document::default();
+        document.table(Table { columns, rows: rows.collect() }).paragraph(format!(
+            "{wrong} of {pairs} pairs have a wrong verdict (superiority GO or non-inferiority NO-GO). {worse} are \
+             NO-GO for superiority, of which chance alone makes one in forty."
+        ));
+        document
+    }
+}
+
+/// As a terminal shows it.
+impl fmt::Display for AaReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.document().to_terminal().trim_end())
     }
 }
 

@@ -4,17 +4,17 @@ use std::collections::BTreeSet;
 
 use moelt_schema::Prediction;
 
-use crate::{EvalError, matrix::Matrix};
+use crate::{EvalError, stats::matrix::Matrix};
 
-/// Scores of one arm: a row a seed (ascending), a column an example. A right prediction scores 1, a wrong
+/// Scores of one arm: one row per seed (ascending), one column per example. A right prediction scores 1, a wrong
 /// one 0; any other finite score per example (−loss, say) will do too.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Correct {
+pub struct Scores {
     seeds: Vec<u64>,
     scores: Matrix,
 }
 
-impl Correct {
+impl Scores {
     /// Whether each prediction is right, from the predictions of each seed.
     ///
     /// # Errors
@@ -22,11 +22,11 @@ impl Correct {
     /// or other labels. Without a seed or an example, too.
     ///
     /// ```
-    /// use moelt_eval::Correct;
+    /// use moelt_eval::Scores;
     /// use moelt_schema::Prediction;
     /// let say = |p| Prediction { label: 1, domain: None, probabilities: vec![1.0 - p, p] };
     /// let (first, second) = (vec![say(0.9), say(0.2)], vec![say(0.9), say(0.8)]);
-    /// let arm = Correct::of_predictions([(0, first.as_slice()), (1, second.as_slice())]).unwrap();
+    /// let arm = Scores::of_predictions([(0, first.as_slice()), (1, second.as_slice())]).unwrap();
     /// assert_eq!(arm.per_seed(), [0.5, 1.0]);
     /// ```
     pub fn of_predictions<'a>(
@@ -41,15 +41,15 @@ impl Correct {
             }
         }
         let right = |p: &Prediction| f64::from(u8::from(p.predicted() == p.label));
-        Self::of_scores(runs.iter().map(|(seed, run)| (*seed, run.iter().map(right).collect())))
+        Self::new(runs.iter().map(|(seed, run)| (*seed, run.iter().map(right).collect())))
     }
 
-    /// The same from scores, one an example.
+    /// The same from scores, one per example.
     ///
     /// # Errors
     /// When a seed comes twice or has another number of examples than the rest, when a score is not finite,
     /// and without a seed or an example.
-    pub fn of_scores(runs: impl IntoIterator<Item = (u64, Vec<f64>)>) -> Result<Self, EvalError> {
+    pub fn new(runs: impl IntoIterator<Item = (u64, Vec<f64>)>) -> Result<Self, EvalError> {
         let mut runs: Vec<(u64, Vec<f64>)> = runs.into_iter().collect();
         runs.sort_by_key(|(seed, _)| *seed);
         let (seeds, rows): (Vec<u64>, Vec<Vec<f64>>) = runs.into_iter().unzip();
@@ -75,7 +75,7 @@ impl Correct {
     /// When it has none of them.
     pub(crate) fn only(&self, seeds: &BTreeSet<u64>) -> Result<Self, EvalError> {
         let rows = self.seeds.iter().zip(self.rows()).filter(|(seed, _)| seeds.contains(seed));
-        Self::of_scores(rows.map(|(seed, row)| (*seed, row.to_vec())))
+        Self::new(rows.map(|(seed, row)| (*seed, row.to_vec())))
     }
 
     /// The seeds, ascending.
@@ -88,7 +88,7 @@ impl Correct {
         self.scores.n_columns()
     }
 
-    /// The mean score of each seed, in the order of [`Correct::seeds`]: its accuracy, as a fraction.
+    /// The mean score of each seed, in the order of [`Scores::seeds`]: its accuracy, as a fraction.
     pub fn per_seed(&self) -> Vec<f64> {
         self.scores.row_means()
     }
@@ -98,7 +98,7 @@ impl Correct {
         self.scores.mean()
     }
 
-    /// The scores of each seed, in the order of [`Correct::seeds`].
+    /// The scores of each seed, in the order of [`Scores::seeds`].
     pub fn rows(&self) -> impl Iterator<Item = &[f64]> {
         self.scores.rows()
     }
@@ -113,9 +113,9 @@ impl Correct {
     /// When the two do not have the same seeds and as many examples.
     ///
     /// ```
-    /// use moelt_eval::Correct;
-    /// let a = Correct::of_scores([(0, vec![1.0, 1.0]), (1, vec![1.0, 0.0])]).unwrap();
-    /// let b = Correct::of_scores([(0, vec![1.0, 0.0]), (1, vec![1.0, 0.0])]).unwrap();
+    /// use moelt_eval::Scores;
+    /// let a = Scores::new([(0, vec![1.0, 1.0]), (1, vec![1.0, 0.0])]).unwrap();
+    /// let b = Scores::new([(0, vec![1.0, 0.0]), (1, vec![1.0, 0.0])]).unwrap();
     /// assert_eq!(a.minus(&b).unwrap().per_seed(), [0.5, 0.0]);
     /// ```
     pub fn minus(&self, other: &Self) -> Result<Differences, EvalError> {
@@ -180,8 +180,8 @@ impl Differences {
 mod tests {
     use super::*;
 
-    fn correct(runs: &[(u64, &[f64])]) -> Result<Correct, EvalError> {
-        Correct::of_scores(runs.iter().map(|(seed, scores)| (*seed, scores.to_vec())))
+    fn correct(runs: &[(u64, &[f64])]) -> Result<Scores, EvalError> {
+        Scores::new(runs.iter().map(|(seed, scores)| (*seed, scores.to_vec())))
     }
 
     #[test]
@@ -206,7 +206,7 @@ mod tests {
         let say = |label| Prediction { label, domain: None, probabilities: vec![0.5, 0.5] };
         let runs = [vec![say(0), say(1)], vec![say(0), say(0)]];
         let runs = [(0, runs[0].as_slice()), (1, runs[1].as_slice())];
-        let message = Correct::of_predictions(runs).unwrap_err().to_string();
+        let message = Scores::of_predictions(runs).unwrap_err().to_string();
         assert_eq!(message, "seed 1: example 1 has another label than for seed 0");
     }
 

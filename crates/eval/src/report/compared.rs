@@ -5,16 +5,14 @@ use moelt_schema::{AblationPlan, Comparison, frozen_size};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ArmReport, Bootstrap, Candidate, Choice, Correct, Cost, Design, Differences, Estimate, EvalError,
-    Evidence, Judged, McNemar, PairedT, Sweep, Training, go_above, judge,
-    scores::{VALIDATION, Scores, VERDICT},
+    ArmReport, Bootstrap, Candidate, Choice, Cost, Design, Differences, Estimate, EvalError, Finding,
+    Judgement, McNemar, PairedT, Scores, Sweep, Training, go_above, judge,
+    report::plan_scores::{PlanScores, VALIDATION, VERDICT},
+    stats::bootstrap::BOOTSTRAP_SEED,
 };
 
 /// The probability of GO that stated powers are about.
 pub const POWER: f64 = 0.8;
-
-/// Seed of every bootstrap: fixed, so that a report depends on its cells alone.
-pub(crate) const BOOTSTRAP_SEED: u64 = 0;
 
 /// A comparison with all there is to say of it. What is none could not be computed: the verdict's reason
 /// tells why. Differences are fractions.
@@ -22,7 +20,7 @@ pub(crate) const BOOTSTRAP_SEED: u64 = 0;
 #[serde(deny_unknown_fields)]
 pub struct Compared {
     /// What was declared, the difference with its interval, and the verdict.
-    pub judged: Judged,
+    pub judged: Judgement,
     /// Seeds that were compared.
     pub seeds: Vec<u64>,
     /// Which difference could have been seen.
@@ -71,7 +69,7 @@ pub struct Chosen {
 }
 
 /// What a comparison's scores say, before it is judged.
-struct Measured {
+struct Unjudged {
     estimate: Estimate,
     /// To the opponent, or to the one chosen.
     differences: Differences,
@@ -93,26 +91,26 @@ pub(crate) fn bootstrap(plan: &AblationPlan) -> Bootstrap {
 /// When a comparison cannot be judged as it is declared.
 pub(crate) fn compare(
     plan: &AblationPlan,
-    scores: &Scores,
+    scores: &PlanScores,
     arms: &[ArmReport],
     sweep: Option<&Sweep>,
 ) -> Result<Vec<Compared>, EvalError> {
     let bootstrap = bootstrap(plan);
-    let (mut cases, mut all_measured) = (Vec::new(), Vec::new());
+    let (mut cases, mut all_unjudged) = (Vec::new(), Vec::new());
     for declared in &plan.comparisons {
         let mut missing = scores.missing(declared);
-        let measured = measure(declared, scores, &bootstrap);
-        if let (Err(error), true) = (&measured, missing.is_empty()) {
+        let unjudged = measure(declared, scores, &bootstrap);
+        if let (Err(error), true) = (&unjudged, missing.is_empty()) {
             missing.push(error.to_string());
         }
-        let measured = measured.ok();
-        let estimate = measured.as_ref().map(|measured| measured.estimate.clone());
-        cases.push((declared.clone(), Evidence { estimate, missing }));
-        all_measured.push(measured);
+        let unjudged = unjudged.ok();
+        let estimate = unjudged.as_ref().map(|unjudged| unjudged.estimate.clone());
+        cases.push((declared.clone(), Finding { estimate, missing }));
+        all_unjudged.push(unjudged);
     }
-    let judged = judge(&cases)?.into_iter().zip(all_measured);
-    let compared = judged.map(|(judged, measured)| {
-        let mut compared = Compared::new(judged, measured);
+    let judged = judge(&cases)?.into_iter().zip(all_unjudged);
+    let compared = judged.map(|(judged, unjudged)| {
+        let mut compared = Compared::new(judged, unjudged);
         compared.training = Training::of(&compared, arms);
         compared.cost = Cost::of(&compared, arms, sweep);
         compared
@@ -121,14 +119,14 @@ pub(crate) fn compare(
 }
 
 /// The difference over the seeds that all arms have.
-fn measure(declared: &Comparison, scores: &Scores, bootstrap: &Bootstrap) -> Result<Measured, EvalError> {
+fn measure(declared: &Comparison, scores: &PlanScores, bootstrap: &Bootstrap) -> Result<Unjudged, EvalError> {
     let seeds = scores.common_seeds(declared);
     let arm = scores.of(&declared.arm, VERDICT, &seeds)?;
     if let [opponent] = declared.against.as_slice() {
         let opponent = scores.of(opponent, VERDICT, &seeds)?;
         let differences = arm.minus(&opponent)?;
         let estimate = bootstrap.difference(&differences)?;
-        return Ok(Measured::new(estimate, differences, &arm, &opponent, None));
+        return Ok(Unjudged::new(estimate, differences, &arm, &opponent, None));
     }
     let candidates = declared.against.iter().map(|name| {
         let message = format!("`{name}` is no frozen-N to choose among");
@@ -136,15 +134,15 @@ fn measure(declared: &Comparison, scores: &Scores, bootstrap: &Bootstrap) -> Res
         let n_experts = frozen_size(name).ok_or(wrong)?;
         Ok((n_experts, scores.of(name, VALIDATION, &seeds)?, scores.of(name, VERDICT, &seeds)?))
     });
-    let candidates: Vec<(usize, Correct, Correct)> = candidates.collect::<Result<_, EvalError>>()?;
+    let candidates: Vec<(usize, Scores, Scores)> = candidates.collect::<Result<_, EvalError>>()?;
     against_best(&arm, &candidates, bootstrap)
 }
 
 fn against_best(
-    arm: &Correct,
-    candidates: &[(usize, Correct, Correct)],
+    arm: &Scores,
+    candidates: &[(usize, Scores, Scores)],
     bootstrap: &Bootstrap,
-) -> Result<Measured, EvalError> {
+) -> Result<Unjudged, EvalError> {
     let borrowed: Vec<Candidate> = candidates
         .iter()
         .map(|(n_experts, validation, verdict)| Candidate { n_experts: *n_experts, validation, verdict })
@@ -153,15 +151,15 @@ fn against_best(
     let is_chosen = |candidate: &&Candidate| candidate.n_experts == best.chosen;
     let opponent = borrowed.iter().find(is_chosen).map_or(arm, |candidate| candidate.test);
     let chosen = Chosen { n_experts: best.chosen, choices: best.choices };
-    Ok(Measured::new(best.estimate, arm.minus(opponent)?, arm, opponent, Some(chosen)))
+    Ok(Unjudged::new(best.estimate, arm.minus(opponent)?, arm, opponent, Some(chosen)))
 }
 
-impl Measured {
+impl Unjudged {
     fn new(
         estimate: Estimate,
         differences: Differences,
-        arm: &Correct,
-        opponent: &Correct,
+        arm: &Scores,
+        opponent: &Scores,
         chosen: Option<Chosen>,
     ) -> Self {
         let first = arm.rows().zip(opponent.rows()).next().zip(arm.seeds().first());
@@ -171,21 +169,21 @@ impl Measured {
 }
 
 impl Compared {
-    fn new(judged: Judged, measured: Option<Measured>) -> Self {
-        let Some(measured) = measured else {
+    fn new(judged: Judgement, unjudged: Option<Unjudged>) -> Self {
+        let Some(unjudged) = unjudged else {
             let (seeds, power, paired_t) = (Vec::new(), None, None);
             let (mcnemar, chosen, training, cost) = (None, None, None, None);
             return Self { judged, seeds, power, paired_t, mcnemar, chosen, training, cost };
         };
         let level = 1.0 - judged.declared.alpha;
         Self {
-            power: Some(Power::of(&judged, &measured)),
-            // It was measured, so there are two seeds.
-            paired_t: PairedT::of(&measured.differences.per_seed(), level).ok(),
+            power: Some(Power::of(&judged, &unjudged)),
+            // There is an estimate, so there are two seeds.
+            paired_t: PairedT::of(&unjudged.differences.per_seed(), level).ok(),
             judged,
-            seeds: measured.seeds,
-            mcnemar: measured.mcnemar,
-            chosen: measured.chosen,
+            seeds: unjudged.seeds,
+            mcnemar: unjudged.mcnemar,
+            chosen: unjudged.chosen,
             training: None,
             cost: None,
         }
@@ -193,12 +191,12 @@ impl Compared {
 }
 
 impl Power {
-    fn of(judged: &Judged, measured: &Measured) -> Self {
+    fn of(judged: &Judgement, unjudged: &Unjudged) -> Self {
         let go_above = go_above(&judged.declared);
-        let (seeds, examples) = (measured.differences.n_seeds(), measured.differences.n_examples());
-        let components = measured.estimate.components();
+        let (seeds, examples) = (unjudged.differences.n_seeds(), unjudged.differences.n_examples());
+        let components = unjudged.estimate.components();
         // The choice of the best and the resolution of the examples widen the interval, and lower the power with it.
-        let components = components.with_error(measured.estimate.standard_error(), seeds, examples);
+        let components = components.with_error(unjudged.estimate.standard_error(), seeds, examples);
         let design = Design {
             components,
             seeds,
@@ -212,57 +210,14 @@ impl Power {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
-    use std::collections::BTreeMap;
-
-    use moelt_schema::{Cell, ClaimKind, METRIC, Prediction};
+mod tests {
+    use moelt_schema::{Cell, ClaimKind, METRIC};
 
     use super::*;
     use crate::{
         Outcome, Report, Verdict,
-        report::tests::{finished, only, plan, predictions},
+        fixtures::{EXAMPLES, accuracy, declare, finished, judged_plan, only, reader},
     };
-
-    /// Verdict and validation examples.
-    const EXAMPLES: usize = 2_000;
-
-    pub(crate) fn declare(arm: &str, against: &[&str], kind: ClaimKind) -> Comparison {
-        let opponent = if against.len() > 1 { "best-frozen" } else { against[0] };
-        Comparison {
-            name: format!("{arm} against {opponent}"),
-            arm: arm.into(),
-            against: against.iter().map(|&name| name.into()).collect(),
-            kind,
-            margin: 0.005,
-            alpha: 0.05,
-            family: format!("{arm}'s"),
-        }
-    }
-
-    /// A plan with these comparisons of arms with five seeds, finished with these accuracies.
-    pub(crate) fn judged_plan(
-        arms: &[(&str, f64)],
-        comparisons: Vec<Comparison>,
-    ) -> (AblationPlan, BTreeMap<String, Outcome>) {
-        let names: Vec<&str> = arms.iter().map(|(name, _)| *name).collect();
-        let plan = AblationPlan { comparisons, ..plan(&names, 5) };
-        let accuracies: Vec<f64> = plan.cells.iter().map(|cell| accuracy(arms, cell)).collect();
-        let outcomes = finished(&plan, &accuracies);
-        (plan, outcomes)
-    }
-
-    fn accuracy(arms: &[(&str, f64)], cell: &Cell) -> f64 {
-        let spread = 0.001 * (cell.seed % 3) as f64;
-        arms.iter().find(|(name, _)| *name == cell.arm).map_or(f64::NAN, |(_, accuracy)| accuracy + spread)
-    }
-
-    /// The predictions that go with it.
-    pub(crate) fn reader(
-        arms: &[(&'static str, f64)],
-    ) -> impl Fn(&Cell, &str) -> Result<Vec<Prediction>, String> {
-        let arms = arms.to_vec();
-        move |cell, _| Ok(predictions(EXAMPLES, accuracy(&arms, cell), cell.seed))
-    }
 
     fn report(arms: &[(&'static str, f64)], comparisons: Vec<Comparison>) -> Report {
         let (plan, outcomes) = judged_plan(arms, comparisons);

@@ -2,7 +2,7 @@
 
 use moelt_schema::{ClaimKind, Comparison};
 
-use crate::{Bootstrap, Correct, EvalError, Evidence, Judged, Verdict, judge};
+use crate::{Bootstrap, EvalError, Finding, Judgement, Scores, Verdict, judge};
 
 /// Two disjoint sets of seeds of one arm, compared as if they were two arms.
 #[derive(Clone, Debug, PartialEq)]
@@ -10,9 +10,9 @@ pub struct AaPair {
     /// The seeds of either side.
     pub seeds: [Vec<u64>; 2],
     /// Whether the first side is called better than the second.
-    pub superiority: Judged,
-    /// Whether it is called no worse.
-    pub non_inferiority: Judged,
+    pub superiority: Judgement,
+    /// Whether it is called not worse.
+    pub non_inferiority: Judgement,
 }
 
 impl AaPair {
@@ -32,19 +32,19 @@ impl AaPair {
 /// seeds last. Each pair is judged alone, at this margin (a fraction) and alpha.
 ///
 /// # Errors
-/// With fewer than two seeds a side or too few seeds for one pair, and when the margin or alpha is none.
+/// With fewer than two seeds per side or too few seeds for one pair, and when the margin or alpha is none.
 ///
 /// ```
-/// use moelt_eval::{Bootstrap, Correct, a_a};
+/// use moelt_eval::{Bootstrap, Scores, a_a};
 /// let scores = |seed: u64| (0..100).map(|i| f64::from((i * 7 + seed * 3) % 10 < 8)).collect();
-/// let arm = Correct::of_scores((0..8).map(|seed| (seed, scores(seed)))).unwrap();
+/// let arm = Scores::new((0..8).map(|seed| (seed, scores(seed)))).unwrap();
 /// let pairs = a_a(&arm, 2, 0.005, 0.05, &Bootstrap::default()).unwrap();
 /// assert_eq!(pairs.len(), 2);
 /// assert_eq!(pairs[1].seeds, [vec![4, 5], vec![6, 7]]);
 /// assert!(!pairs.iter().any(|pair| pair.is_false()));
 /// ```
 pub fn a_a(
-    arm: &Correct,
+    arm: &Scores,
     per_side: usize,
     margin: f64,
     alpha: f64,
@@ -59,7 +59,7 @@ pub fn a_a(
 }
 
 fn pair(
-    arm: &Correct,
+    arm: &Scores,
     start: usize,
     per_side: usize,
     margin: f64,
@@ -79,8 +79,8 @@ fn pair(
             alpha,
             family: "A/A".to_owned(),
         };
-        let evidence = Evidence { estimate: estimate.clone(), missing: Vec::new() };
-        Ok(judge(&[(declared, evidence)])?.swap_remove(0))
+        let finding = Finding { estimate: estimate.clone(), missing: Vec::new() };
+        Ok(judge(&[(declared, finding)])?.swap_remove(0))
     };
     Ok(AaPair {
         seeds: [first_seeds, second_seeds],
@@ -90,9 +90,9 @@ fn pair(
 }
 
 /// Some seeds of an arm, renumbered from 0 so that two sides have the same, and their real numbers.
-fn side(arm: &Correct, start: usize, n: usize) -> Result<(Correct, Vec<u64>), EvalError> {
+fn side(arm: &Scores, start: usize, n: usize) -> Result<(Scores, Vec<u64>), EvalError> {
     let rows = arm.rows().skip(start).take(n).map(<[f64]>::to_vec);
-    let scores = Correct::of_scores((0..).zip(rows))?;
+    let scores = Scores::new((0..).zip(rows))?;
     Ok((scores, arm.seeds()[start..start + n].to_vec()))
 }
 
@@ -101,17 +101,17 @@ mod tests {
     use super::*;
 
     /// Ten seeds; of 1,000 examples `right(seed)` are right.
-    fn arm(right: impl Fn(u64) -> u64) -> Correct {
+    fn arm(right: impl Fn(u64) -> u64) -> Scores {
         let row = |seed: u64| {
             let right = right(seed);
             (0..1_000).map(|example| f64::from((example * 389 + seed) % 1_000 < right)).collect()
         };
-        Correct::of_scores((0..10).map(|seed| (seed, row(seed)))).unwrap()
+        Scores::new((0..10).map(|seed| (seed, row(seed)))).unwrap()
     }
 
     #[test]
     fn sides_that_differ_are_called_so() {
-        let pairs = |arm: &Correct| a_a(arm, 5, 0.005, 0.05, &Bootstrap::default()).unwrap();
+        let pairs = |arm: &Scores| a_a(arm, 5, 0.005, 0.05, &Bootstrap::default()).unwrap();
         let same = pairs(&arm(|_| 800));
         assert_eq!(same.len(), 1);
         assert!(!same[0].is_false());

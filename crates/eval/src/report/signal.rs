@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use moelt_schema::{AblationPlan, Cell, Evidence, LabelSource, Move};
 use serde::{Deserialize, Serialize};
 
-use crate::{Bootstrap, Decided, Outcome, Point, RankCorrelation, scores::ReadDecisions};
+use crate::{Bootstrap, Decided, Outcome, Point, RankCorrelation, report::plan_scores::ReadDecisions};
 
 /// Features that are told of.
 const STRONGEST: usize = 5;
@@ -263,7 +263,7 @@ pub(crate) mod tests {
     use super::*;
     use crate::{
         Interval, Readers, Report,
-        report::tests::{finished, no_predictions, plan},
+        fixtures::{finished, no_predictions, plan},
     };
 
     fn evidence(numbers: &[(&str, f64)]) -> Evidence {

@@ -1,4 +1,4 @@
-//! A table of numbers, a row a seed and a column an example.
+//! A table of numbers: one row per seed, one column per example.
 
 /// Sums are taken over this many lanes at once: fixed, so that a sum never depends on the machine.
 const LANES: usize = 8;

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     EvalError, Interval, Summary,
-    student::{t_cdf, t_quantile},
+    stats::student::{t_cdf, t_quantile},
 };
 
 /// What the paired t test says of the per-seed differences of two arms.

@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Bootstrap, Components, Correct, Differences, Estimate, EvalError, bootstrap::Draw, estimate::Calibration,
+    Bootstrap, Components, Differences, Estimate, EvalError, Scores,
+    stats::{bootstrap::Draw, estimate::Calibration},
 };
 
 /// One of the opponents that are chosen among: a frozen size.
@@ -12,9 +13,9 @@ pub struct Candidate<'a> {
     /// Its number of experts per layer, N.
     pub n_experts: usize,
     /// Its scores on validation, which it is chosen by.
-    pub validation: &'a Correct,
+    pub validation: &'a Scores,
     /// Its scores on test, which it is judged by.
-    pub verdict: &'a Correct,
+    pub verdict: &'a Scores,
 }
 
 /// `arm − the candidate that is best on validation`, on test.
@@ -53,7 +54,7 @@ impl Bootstrap {
     ///
     /// # Panics
     /// When no resamples are asked for.
-    pub fn against_best(&self, arm: &Correct, candidates: &[Candidate]) -> Result<BestOf, EvalError> {
+    pub fn against_best(&self, arm: &Scores, candidates: &[Candidate]) -> Result<BestOf, EvalError> {
         let field = Field::new(arm, candidates)?;
         let all = |n| vec![1.0; n];
         let chosen = field.best(&all(field.n_seeds), &all(field.n_validation));
@@ -93,7 +94,7 @@ struct Resample {
 }
 
 impl<'a> Field<'a> {
-    fn new(arm: &Correct, candidates: &[Candidate<'a>]) -> Result<Self, EvalError> {
+    fn new(arm: &Scores, candidates: &[Candidate<'a>]) -> Result<Self, EvalError> {
         let mut candidates = candidates.to_vec();
         candidates.sort_by_key(|candidate| candidate.n_experts);
         let unpaired = |message| Err(EvalError::Unpaired { message });
@@ -141,16 +142,16 @@ mod tests {
     const BOOTSTRAP: Bootstrap = Bootstrap { resamples: 500, seed: 2 };
 
     /// Five seeds × `n` examples, of which `percent` are right by chance.
-    fn arm(salt: u64, percent: u32, n: usize) -> Correct {
+    fn arm(salt: u64, percent: u32, n: usize) -> Scores {
         let mut rng = ChaCha8Rng::seed_from_u64(salt);
         let mut row = |_| (0..n).map(|_| f64::from(u8::from(rng.random_ratio(percent, 100)))).collect();
-        Correct::of_scores((0..5).map(|seed| (seed, row(seed)))).unwrap()
+        Scores::new((0..5).map(|seed| (seed, row(seed)))).unwrap()
     }
 
     /// Five seeds that are right on these of `n` examples.
-    fn right_on(right: Range<usize>, n: usize) -> Correct {
+    fn right_on(right: Range<usize>, n: usize) -> Scores {
         let row: Vec<f64> = (0..n).map(|i| f64::from(u8::from(right.contains(&i)))).collect();
-        Correct::of_scores((0..5).map(|seed| (seed, row.clone()))).unwrap()
+        Scores::new((0..5).map(|seed| (seed, row.clone()))).unwrap()
     }
 
     #[test]

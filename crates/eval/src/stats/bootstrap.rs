@@ -4,7 +4,10 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-use crate::{Components, Differences, Estimate, EvalError, estimate::Calibration};
+use crate::{Components, Differences, Estimate, EvalError, stats::estimate::Calibration};
+
+/// Seed of every bootstrap: fixed, so that a report depends on its cells alone.
+pub(crate) const BOOTSTRAP_SEED: u64 = 0;
 
 /// How differences are resampled. Resample `r` draws from stream `r` of `seed`, so that a result depends on
 /// these numbers and the data alone.
@@ -23,7 +26,7 @@ pub struct Bootstrap {
 
 impl Default for Bootstrap {
     fn default() -> Self {
-        Self { resamples: 10_000, seed: 0 }
+        Self { resamples: 10_000, seed: BOOTSTRAP_SEED }
     }
 }
 
@@ -37,9 +40,9 @@ impl Bootstrap {
     /// When no resamples are asked for.
     ///
     /// ```
-    /// use moelt_eval::{Bootstrap, Correct};
-    /// let a = Correct::of_scores([(0, vec![1.0, 1.0, 1.0]), (1, vec![1.0, 0.0, 1.0])]).unwrap();
-    /// let b = Correct::of_scores([(0, vec![1.0, 0.0, 1.0]), (1, vec![1.0, 0.0, 0.0])]).unwrap();
+    /// use moelt_eval::{Bootstrap, Scores};
+    /// let a = Scores::new([(0, vec![1.0, 1.0, 1.0]), (1, vec![1.0, 0.0, 1.0])]).unwrap();
+    /// let b = Scores::new([(0, vec![1.0, 0.0, 1.0]), (1, vec![1.0, 0.0, 0.0])]).unwrap();
     /// let estimate = Bootstrap::default().difference(&a.minus(&b).unwrap()).unwrap();
     /// assert!((estimate.difference() - 1.0 / 3.0).abs() < 1e-12);
     /// assert!(estimate.interval(0.95).lower < 0.0);
@@ -85,11 +88,11 @@ impl Draw {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Correct;
+    use crate::Scores;
 
     fn differences(rows: Vec<Vec<f64>>) -> Differences {
         let zeros = rows.iter().map(|row| vec![0.0; row.len()]).collect();
-        let arm = |rows: Vec<Vec<f64>>| Correct::of_scores((0..).zip(rows)).unwrap();
+        let arm = |rows: Vec<Vec<f64>>| Scores::new((0..).zip(rows)).unwrap();
         arm(rows).minus(&arm(zeros)).unwrap()
     }
 

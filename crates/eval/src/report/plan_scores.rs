@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use moelt_schema::{AblationPlan, Cell, CellResult, Comparison, Prediction, RunDir};
 
-use crate::{Correct, Decided, EvalError, Outcome};
+use crate::{Decided, EvalError, Outcome, Scores};
 
 /// The split arms are judged on.
 pub(crate) const VERDICT: &str = "verdict";
@@ -27,7 +27,7 @@ pub struct Readers<'a> {
 }
 
 /// What comparisons need of the cells of a plan.
-pub(crate) struct Scores {
+pub(crate) struct PlanScores {
     /// By arm and split.
     arms: BTreeMap<(String, &'static str), ArmScores>,
 }
@@ -35,14 +35,14 @@ pub(crate) struct Scores {
 /// An arm on a split.
 struct ArmScores {
     /// None when no cell has any.
-    correct: Option<Correct>,
+    correct: Option<Scores>,
     /// Seeds of the planned cells.
     planned: BTreeSet<u64>,
     /// Cells that give none, with what is wrong.
     missing: Vec<String>,
 }
 
-impl Scores {
+impl PlanScores {
     /// Reads the predictions of every arm that the plan compares, each once.
     pub(crate) fn load(
         plan: &AblationPlan,
@@ -92,7 +92,7 @@ impl Scores {
         arm: &str,
         split: &'static str,
         seeds: &BTreeSet<u64>,
-    ) -> Result<Correct, EvalError> {
+    ) -> Result<Scores, EvalError> {
         let correct = self.get(arm, split).and_then(|scores| scores.correct.as_ref());
         correct.ok_or(EvalError::TooFewSeeds { what: "the comparison", n: 0 })?.only(seeds)
     }
@@ -125,7 +125,7 @@ impl ArmScores {
                 Err(reason) => missing.push(format!("{}: {reason}", cell.id)),
             }
         }
-        let scored = Correct::of_predictions(runs.iter().map(|(seed, run)| (*seed, run.as_slice())));
+        let scored = Scores::of_predictions(runs.iter().map(|(seed, run)| (*seed, run.as_slice())));
         if let (Err(error), false) = (&scored, runs.is_empty()) {
             missing.push(error.to_string());
         }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{EvalError, Summary, student::t_quantile};
+use crate::{EvalError, Summary, stats::student::t_quantile};
 
 /// Two-sided confidence of the interval.
 const CONFIDENCE: f64 = 0.95;

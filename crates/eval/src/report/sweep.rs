@@ -74,7 +74,7 @@ fn smallest_best(points: &[SweepPoint], value: fn(&SweepPoint) -> f64) -> Option
 mod tests {
     use crate::{
         Report,
-        report::tests::{NOTHING, finished, plan},
+        fixtures::{NOTHING, finished, plan},
     };
 
     #[test]

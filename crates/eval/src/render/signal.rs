@@ -1,8 +1,8 @@
 //! For people: whether labels and features know anything.
 
-use comfy_table::{CellAlignment, ContentArrangement, Table, TableStyle, presets};
 use moelt_schema::LabelSource;
 
+use super::document::{Column, Document, Table};
 use crate::{Direction, FeatureSignal, Interval, RankCorrelation, Signal, SourceSignal};
 
 /// Title of the section.
@@ -12,57 +12,47 @@ const TITLE: &str = "Does the signal know anything?";
 const NEGLIGIBLE: f64 = 0.1;
 
 impl Signal {
-    /// For the terminal: title, tables and sentences. Cells wrap when standard output is a narrow terminal.
+    /// For the terminal: [`Signal::document`].
     pub fn to_terminal(&self) -> String {
-        let (style, arrangement) = (presets::UTF8_FULL_CONDENSED, ContentArrangement::Dynamic);
-        let mut parts = vec![TITLE.to_owned(), sources(self, style, arrangement.clone())];
-        parts.extend(sentences(self));
-        parts.extend(of_features(self, style, arrangement));
-        parts.join("\n")
+        self.document().to_terminal()
     }
 
-    /// For a report: the same with a legend.
-    pub fn to_markdown(&self) -> String {
-        let (style, arrangement) = (presets::ASCII_MARKDOWN, ContentArrangement::Disabled);
-        let items = sentences(self).into_iter().map(|item| format!("- {item}"));
-        let mut parts = vec![
-            format!("## {TITLE}"),
-            sources(self, style, arrangement.clone()),
-            self.legend(),
-            items.collect::<Vec<_>>().join("\n"),
-        ];
-        parts.extend(of_features(self, style, arrangement));
-        parts.join("\n\n")
-    }
-
-    /// What the numbers are.
-    pub fn legend(&self) -> String {
-        format!(
-            "Spearman's rank correlation between what a source says of a move and the gain of that move when it was \
-             measured a second time, on other batches and other validation texts; interval over cells ({} \
-             resamples). Both are ranked among moves of one direction: a source that asks to grow more often than \
-             to prune would else seem to know which of the two is better just now.",
-            self.bootstrap.resamples
-        )
+    /// Title, sources with a legend and a sentence for each, the strongest features, and what is missing.
+    pub fn document(&self) -> Document {
+        let mut document = Document::default();
+        document.heading(2, TITLE).table(sources(self)).paragraph(legend(self));
+        document.list(self.sources.iter().map(sentence));
+        if !self.features.is_empty() {
+            document.table(features(self)).paragraph(features_sentence(self));
+        }
+        notes(self).into_iter().for_each(|note| {
+            document.paragraph(note);
+        });
+        document
     }
 }
 
-/// The features, how to read them, and what is missing.
-fn of_features(signal: &Signal, style: TableStyle, arrangement: ContentArrangement) -> Vec<String> {
-    let parts = [features(signal, style, arrangement), features_sentence(signal)];
-    parts.into_iter().flatten().chain(notes(signal)).collect()
+/// What the numbers are.
+fn legend(signal: &Signal) -> String {
+    format!(
+        "Spearman's rank correlation between what a source says of a move and the gain of that move when it was \
+         measured a second time, on other batches and other validation texts; interval over cells ({} \
+         resamples). Both are ranked among moves of one direction: otherwise a source that asks to grow more often than \
+         to prune would seem to know which of the two is better just now.",
+        signal.bootstrap.resamples
+    )
 }
 
 /// The label sources.
-fn sources(signal: &Signal, style: TableStyle, arrangement: ContentArrangement) -> String {
-    let header = ["source", "records", "cells", "rank correlation [95 %]"];
+fn sources(signal: &Signal) -> Table {
+    let columns = [vec![Column::left("source")], number_columns()].concat();
     let row = |one: &SourceSignal| [vec![name(one.source).to_owned()], numbers(&one.correlation)].concat();
-    table(&header, 1, signal.sources.iter().map(row), style, arrangement)
+    Table { columns, rows: signal.sources.iter().map(row).collect() }
 }
 
-/// The strongest features; none when there are none.
-fn features(signal: &Signal, style: TableStyle, arrangement: ContentArrangement) -> Option<String> {
-    let header = ["feature", "moves", "records", "cells", "rank correlation [95 %]"];
+/// The strongest features.
+fn features(signal: &Signal) -> Table {
+    let columns = [vec![Column::left("feature"), Column::left("moves")], number_columns()].concat();
     let row = |one: &FeatureSignal| {
         let moves = match one.direction {
             Direction::Grow => "grow",
@@ -70,25 +60,17 @@ fn features(signal: &Signal, style: TableStyle, arrangement: ContentArrangement)
         };
         [vec![one.feature.clone(), moves.to_owned()], numbers(&one.correlation)].concat()
     };
-    let rows = || signal.features.iter().map(row);
-    (!signal.features.is_empty()).then(|| table(&header, 2, rows(), style, arrangement))
-}
-
-/// One sentence for every source.
-fn sentences(signal: &Signal) -> Vec<String> {
-    signal.sources.iter().map(sentence).collect()
+    Table { columns, rows: signal.features.iter().map(row).collect() }
 }
 
 /// How to read the features.
-fn features_sentence(signal: &Signal) -> Option<String> {
-    (!signal.features.is_empty()).then(|| {
-        format!(
-            "The {} strongest of {} pairs of feature and direction that were looked at: chosen for their \
-             strength, they are weaker than they look, and one in twenty that knows nothing seems to.",
-            signal.features.len(),
-            signal.features_tried
-        )
-    })
+fn features_sentence(signal: &Signal) -> String {
+    format!(
+        "The {} strongest of {} pairs of feature and direction that were looked at: chosen for their \
+         strength, they are weaker than they look, and one in twenty that knows nothing seems to.",
+        signal.features.len(),
+        signal.features_tried
+    )
 }
 
 /// What is missing.
@@ -99,20 +81,6 @@ fn notes(signal: &Signal) -> Vec<String> {
     left_out.into_iter().chain(missing).collect()
 }
 
-fn table(
-    header: &[&str],
-    words: usize,
-    rows: impl Iterator<Item = Vec<String>>,
-    style: TableStyle,
-    arrangement: ContentArrangement,
-) -> String {
-    let mut table = Table::new();
-    table.load_style(style).set_content_arrangement(arrangement).set_header(header);
-    table.column_iter_mut().skip(words).for_each(|column| column.set_cell_alignment(CellAlignment::Right));
-    table.add_rows(rows);
-    table.to_string()
-}
-
 fn name(source: LabelSource) -> &'static str {
     match source {
         LabelSource::Synthetic => "synthetic",
@@ -121,7 +89,11 @@ fn name(source: LabelSource) -> &'static str {
     }
 }
 
-/// Records, cells and the correlation.
+fn number_columns() -> Vec<Column> {
+    ["records", "cells", "rank correlation [95 %]"].map(Column::right).into()
+}
+
+/// What stands in these columns.
 fn numbers(correlation: &RankCorrelation) -> Vec<String> {
     vec![correlation.records.to_string(), correlation.cells.to_string(), correlation.to_string()]
 }
@@ -156,8 +128,8 @@ mod tests {
     use super::*;
     use crate::{
         Report,
-        report::tests::{NOTHING, finished, plan},
-        signal::tests::some_signal,
+        fixtures::{NOTHING, finished, plan},
+        report::signal::tests::some_signal,
     };
 
     #[test]

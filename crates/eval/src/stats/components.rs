@@ -34,8 +34,8 @@ impl Components {
     /// With fewer than two seeds or two examples.
     ///
     /// ```
-    /// use moelt_eval::{Components, Correct};
-    /// let arm = |rows: [[f64; 3]; 2]| Correct::of_scores((0..2).zip(rows.map(|r| r.to_vec()))).unwrap();
+    /// use moelt_eval::{Components, Scores};
+    /// let arm = |rows: [[f64; 3]; 2]| Scores::new((0..2).zip(rows.map(|r| r.to_vec()))).unwrap();
     /// let difference = arm([[1.0; 3], [1.0; 3]]).minus(&arm([[1.0; 3], [0.0; 3]])).unwrap();
     /// let components = Components::of(&difference).unwrap();
     /// assert_eq!(components, Components { seed: 0.5, item: 0.0, interaction: 0.0 });
@@ -112,10 +112,10 @@ impl Components {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Correct;
+    use crate::Scores;
 
     fn differences(rows: [[f64; 4]; 3]) -> Differences {
-        let arm = |rows: [[f64; 4]; 3]| Correct::of_scores((0..3).zip(rows.map(|r| r.to_vec()))).unwrap();
+        let arm = |rows: [[f64; 4]; 3]| Scores::new((0..3).zip(rows.map(|r| r.to_vec()))).unwrap();
         arm(rows).minus(&arm([[0.0; 4]; 3])).unwrap()
     }
 
@@ -148,7 +148,7 @@ mod tests {
 
     #[test]
     fn one_seed_is_refused() {
-        let arm = Correct::of_scores([(0, vec![1.0, 0.0])]).unwrap();
+        let arm = Scores::new([(0, vec![1.0, 0.0])]).unwrap();
         let message = Components::of(&arm.minus(&arm).unwrap()).unwrap_err().to_string();
         assert_eq!(message, "the comparison has 1 seed(s); a comparison needs at least 2");
     }
