@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use moelt_schema::{
-    AblationPlan, Cell, CellResult, ClaimKind, Comparison, Digest, Edit, EditLog, Evidence, ExpertInit,
-    Flops, Inherited, LastCheckpoint, LayerId, LayerKindConfig, Limits, METRIC, Metrics, PLAN_FORMAT, Plan,
-    Prediction, RESULT_FORMAT, RunConfig, RunDir, SplitSizes,
+    AblationPlan, Cell, CellResult, ClaimKind, Comparison, Digest, Edit, EditLog, EffectHeadConfig, Evidence,
+    ExpertInit, Flops, Inherited, LastCheckpoint, LayerId, Limits, LookaheadConfig, METRIC, Metrics,
+    PLAN_FORMAT, Plan, PolicyConfig, Prediction, RESULT_FORMAT, RoutingConfig, RunConfig, RunDir, RunRef,
+    SplitSizes,
 };
 
 use crate::{Decided, Outcome, ReadPredictions, Readers};
@@ -14,12 +15,13 @@ use crate::{Decided, Outcome, ReadPredictions, Readers};
 pub(crate) fn plan(arms: &[&str], seeds: u64) -> AblationPlan {
     let cell = |arm: &str, seed| {
         let mut config = RunConfig { arm: arm.to_owned(), seed, ..RunConfig::default() };
-        match arm.strip_prefix("frozen-") {
-            Some(n) => config.model.n_experts = n.parse().unwrap(),
-            None if arm.starts_with('q') => config.model.kind = LayerKindConfig::Dense,
-            None => {}
+        let sweep: Option<usize> = arm.strip_prefix("frozen-").map(|n| n.parse().unwrap());
+        if let Some(n_experts) = sweep {
+            config.model.routing = RoutingConfig::TopK { n_experts };
+        } else if ["dense", "moe"].contains(&arm) {
+            config.model.routing = RoutingConfig::Dense {};
         }
-        Cell::new(config)
+        Cell { sweep, ..Cell::new(config) }
     };
     let cells = arms.iter().flat_map(|arm| (0..seeds).map(move |seed| cell(arm, seed))).collect();
     AblationPlan {
@@ -33,6 +35,13 @@ pub(crate) fn plan(arms: &[&str], seeds: u64) -> AblationPlan {
         comparisons: Vec::new(),
         cells,
     }
+}
+
+/// A head that has learnt from these runs.
+pub(crate) fn taught_by(runs: &[String]) -> PolicyConfig {
+    let records_of = runs.iter().cloned().map(RunRef::from).collect();
+    let head = Some(EffectHeadConfig { records_of, ..EffectHeadConfig::default() });
+    PolicyConfig::Lookahead(LookaheadConfig { head, ..LookaheadConfig::default() })
 }
 
 /// For reports without comparisons.
@@ -122,7 +131,7 @@ pub(crate) fn grown(result: CellResult, steps: &[u64]) -> CellResult {
         let (layer, new, init) = (LayerId(0), layout.next_id(), ExpertInit::Fresh);
         let edits_now = vec![Edit::Grow { layer, new, init }];
         let plan = Plan { step, edits: edits_now, reason: "test".into(), evidence: Evidence::default() };
-        let plan = plan.check(&layout, &Limits::default()).unwrap();
+        let plan = plan.check(&layout, Limits::default()).unwrap();
         layout = plan.after().clone();
         edits.push(&plan);
     }

@@ -62,7 +62,7 @@ pub use report::{
     history::{ExpertCount, ExpertHistory},
     needs::WithNeeds,
     plan_scores::{ReadDecisions, ReadPredictions, Readers},
-    signal::{Direction, FeatureSignal, Signal, SourceSignal},
+    signal::{Direction, FeatureSignal, LabelSource, Signal, SourceSignal},
     sweep::{CLOSE_TO_BEST_PP, Sweep, SweepPoint},
 };
 pub use stats::{

@@ -134,7 +134,8 @@ mod tests {
     };
 
     fn report() -> Report {
-        let mut plan: AblationPlan = plan(&["dense", "moe", "frozen-1", "frozen-4", "rule", "placebo-time"], 2);
+        let mut plan: AblationPlan =
+            plan(&["dense", "moe", "frozen-1", "frozen-4", "rule", "placebo-time"], 2);
         for (index, cell) in plan.cells.iter_mut().enumerate() {
             cell.id = format!("{}-s{}-{index}", cell.arm, cell.seed);
         }
@@ -160,8 +161,13 @@ mod tests {
     /// One comparison each: GO, with costs; missing a cell; without any evidence.
     #[test]
     fn verdicts_are_shown_with_what_stands_behind_them() {
-        let arms =
-            [("dense", 0.70), ("frozen-2", 0.78), ("frozen-4", 0.85), ("rule", 0.853), ("placebo-time", 0.85)];
+        let arms = [
+            ("dense", 0.70),
+            ("frozen-2", 0.78),
+            ("frozen-4", 0.85),
+            ("rule", 0.853),
+            ("placebo-time", 0.85),
+        ];
         let comparisons = vec![
             declare("rule", &["frozen-2", "frozen-4"], ClaimKind::NonInferiority),
             declare("rule", &["placebo-time"], ClaimKind::Superiority),

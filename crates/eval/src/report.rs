@@ -22,7 +22,7 @@ use needs::training_flops;
 use plan_scores::PlanScores;
 
 /// Version of `report.json`.
-pub const REPORT_FORMAT: u32 = 4;
+pub const REPORT_FORMAT: u32 = 5;
 
 /// What became of a planned cell.
 #[derive(Clone, Debug, PartialEq)]
@@ -94,12 +94,23 @@ pub struct DataFacts {
 pub struct ArmReport {
     /// Its name.
     pub arm: String,
+    /// The phase of the research log that it repeats; empty: none.
+    pub phase: String,
+    /// Experts per layer, when it belongs to the frozen sweep.
+    pub sweep: Option<usize>,
     /// Cells with a result.
     pub finished: usize,
     /// Cells planned.
     pub planned: usize,
     /// Its numbers; none while no cell is finished.
     pub results: Option<ArmResults>,
+}
+
+impl ArmReport {
+    /// Its name with the phase of the research log, as in `rule (7a)`.
+    pub fn title(&self) -> String {
+        if self.phase.is_empty() { self.arm.clone() } else { format!("{} ({})", self.arm, self.phase) }
+    }
 }
 
 /// One arm's numbers over its finished cells.
@@ -232,8 +243,11 @@ fn arm_report(plan: &AblationPlan, arm: &str, finished: &[(&Cell, &CellResult)])
     let by_id = finished.iter().map(|(cell, result)| (cell.id.as_str(), *result)).collect();
     let (with_needs, training_flops) =
         (WithNeeds::of(plan, &cells, &by_id), training_flops(plan, &cells, &by_id));
+    let first = plan.cells.iter().find(|cell| cell.arm == arm);
     ArmReport {
         arm: arm.to_owned(),
+        phase: first.map_or(String::new(), |cell| cell.config.phase.clone()),
+        sweep: first.and_then(|cell| cell.sweep),
         finished: results.len(),
         planned: plan.cells.iter().filter(|cell| cell.arm == arm).count(),
         results: arm_results(&results).map(|results| ArmResults { with_needs, training_flops, ..results }),

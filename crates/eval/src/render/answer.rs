@@ -1,6 +1,6 @@
 //! The first screen of a report: three questions with their answers, and a short table.
 
-use moelt_schema::{ClaimKind, frozen_size};
+use moelt_schema::ClaimKind;
 
 use super::{
     arms::{cells, experts, gigaflops, none, with_needs},
@@ -156,10 +156,10 @@ fn enough(report: &Report, answer: &Answer) -> String {
     let best = if best.n_experts == n {
         format!(
             "the best frozen size ({} %), and none smaller is within {CLOSE_TO_BEST_PP} pp of it,",
-            smallest.verdict.percent()
+            smallest.test.percent()
         )
     } else {
-        let (own, of_best) = (smallest.verdict.percent(), best.verdict.percent());
+        let (own, of_best) = (smallest.test.percent(), best.test.percent());
         let (best, close) = (best.n_experts, CLOSE_TO_BEST_PP);
         format!("the smallest frozen size ({own} %) within {close} pp of the best (N = {best}, {of_best} %)")
     };
@@ -217,15 +217,14 @@ fn row(report: &Report, arm: &ArmReport) -> Vec<String> {
         .iter()
         .map(|compared| &compared.judged)
         .find(|judged| judged.declared.arm == arm.arm && judged.declared.against.len() > 1);
-    let chosen =
-        report.sweep.as_ref().is_some_and(|sweep| frozen_size(&arm.arm) == Some(sweep.chosen_on_validation));
+    let chosen = report.sweep.as_ref().is_some_and(|sweep| arm.sweep == Some(sweep.chosen_on_validation));
     let verdict = match judged {
         Some(judged) => judged.verdict.to_string(),
         None if chosen => "best frozen".to_owned(),
         None => none(),
     };
     vec![
-        arm.arm.clone(),
+        arm.title(),
         cells(arm),
         of(|results| results.test_accuracy.percent().to_string()),
         of(|results| experts(&results.n_experts)),

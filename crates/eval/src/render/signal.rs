@@ -1,9 +1,7 @@
 //! For people: whether labels and features know anything.
 
-use moelt_schema::LabelSource;
-
 use super::document::{Column, Document, Table};
-use crate::{Direction, FeatureSignal, Interval, RankCorrelation, Signal, SourceSignal};
+use crate::{Direction, FeatureSignal, Interval, LabelSource, RankCorrelation, Signal, SourceSignal};
 
 /// Title of the section.
 const TITLE: &str = "Does the signal know anything?";
@@ -83,9 +81,9 @@ fn notes(signal: &Signal) -> Vec<String> {
 
 fn name(source: LabelSource) -> &'static str {
     match source {
-        LabelSource::Synthetic => "synthetic",
+        LabelSource::Random => "random",
         LabelSource::Entropy => "entropy",
-        LabelSource::Counterfactual => "counterfactual",
+        LabelSource::Effect => "measured effect",
     }
 }
 
@@ -99,22 +97,22 @@ fn numbers(correlation: &RankCorrelation) -> Vec<String> {
 }
 
 fn sentence(one: &SourceSignal) -> String {
-    let counterfactual = one.source == LabelSource::Counterfactual;
+    let repeats = one.source == LabelSource::Effect;
     let meaning = match (one.correlation.rho, one.correlation.interval) {
         (None, _) if one.correlation.records == 0 => "are not there".to_owned(),
         (None, _) => "say the same of every move, or nothing was gained by any: cannot tell".to_owned(),
         (Some(_), None) => "have no interval, with too few cells that vary: cannot tell".to_owned(),
-        (Some(_), Some(interval)) => meaning(&interval, counterfactual).to_owned(),
+        (Some(_), Some(interval)) => meaning(&interval, repeats).to_owned(),
     };
     format!("{} labels {meaning}.", name(one.source))
 }
 
-fn meaning(&Interval { lower, upper, .. }: &Interval, counterfactual: bool) -> &'static str {
+fn meaning(&Interval { lower, upper, .. }: &Interval, repeats: bool) -> &'static str {
     let negligible = -NEGLIGIBLE <= lower && upper <= NEGLIGIBLE;
     match (negligible, lower > 0.0, upper < 0.0) {
         (true, false, false) => "know nothing: the interval lies within ±0.1",
         (true, ..) => "know next to nothing: the interval lies within ±0.1, though not around 0",
-        (_, true, _) if counterfactual => "repeat: the interval lies above 0",
+        (_, true, _) if repeats => "repeat: the interval lies above 0",
         (_, true, _) => "know something: the interval lies above 0",
         (_, _, true) => "mislead: the interval lies below 0",
         _ => {
@@ -162,12 +160,9 @@ mod tests {
         assert!(entropy(0.01, 0.2).contains("know something"));
         assert!(entropy(-0.2, -0.01).contains("mislead"));
         assert!(entropy(-0.2, 0.01).contains("one cannot tell"));
-        let counterfactual = |interval| of(LabelSource::Counterfactual, Some(0.5), interval);
-        assert_eq!(
-            counterfactual(Some((0.4, 0.6))),
-            "counterfactual labels repeat: the interval lies above 0."
-        );
-        assert!(counterfactual(None).contains("no interval"));
-        assert!(of(LabelSource::Synthetic, None, None).contains("the same of every move"));
+        let effect = |interval| of(LabelSource::Effect, Some(0.5), interval);
+        assert_eq!(effect(Some((0.4, 0.6))), "measured effect labels repeat: the interval lies above 0.");
+        assert!(effect(None).contains("no interval"));
+        assert!(of(LabelSource::Random, None, None).contains("the same of every move"));
     }
 }

@@ -11,7 +11,7 @@ pub(super) fn document(sweep: &Sweep) -> Document {
     let dot = |point: &SweepPoint| Dot {
         label: format!("N = {}", point.n_experts),
         value: point.test.mean,
-        shown: format!("{} %", point.verdict.percent()),
+        shown: format!("{} %", point.test.percent()),
     };
     let figure = Figure {
         caption: "Accuracy on test by number of experts per layer, mean ± standard deviation over seeds."
@@ -26,7 +26,7 @@ pub(super) fn document(sweep: &Sweep) -> Document {
 fn sentences(sweep: &Sweep) -> String {
     let verdict_of = |n: usize| {
         let point = sweep.points.iter().find(|point| point.n_experts == n);
-        point.map_or(String::new(), |point| format!(" ({} % on test)", point.verdict.percent()))
+        point.map_or(String::new(), |point| format!(" ({} % on test)", point.test.percent()))
     };
     let one = sweep
         .one_expert_gap_pp

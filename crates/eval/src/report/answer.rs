@@ -1,7 +1,5 @@
 //! What a report comes to: whether adapting pays, how many experts are enough, and what finding out cost.
 
-use moelt_schema::frozen_size;
-
 use crate::{ArmReport, ArmResults, Compared, Report, Sweep, SweepPoint};
 
 /// Rows of the short table.
@@ -91,7 +89,7 @@ impl Report {
     }
 
     fn spent(&self, adaptive: &[&Compared]) -> Spent {
-        let frozen = || self.arms.iter().filter(|arm| frozen_size(&arm.arm).is_some());
+        let frozen = || self.arms.iter().filter(|arm| arm.sweep.is_some());
         let flops = |arm: &ArmReport| arm.results.as_ref().map(|results| results.flops.mean);
         let arms = adaptive.iter().map(|compared| {
             let arm = &compared.judged.declared.arm;
@@ -110,7 +108,7 @@ impl Report {
     /// At most [`ROWS`] arms: those that the answer is about first, then the others in the plan's order.
     fn short(&self, adaptive: &[&Compared]) -> Vec<&ArmReport> {
         let judged = |arm: &str| self.against_best().any(|compared| compared.judged.declared.arm == arm);
-        let is_frozen = |arm: &&ArmReport| frozen_size(&arm.arm).is_some();
+        let is_frozen = |arm: &&ArmReport| arm.sweep.is_some();
         let baselines: Vec<&str> = self
             .arms
             .iter()
@@ -118,7 +116,7 @@ impl Report {
             .take(BASELINES)
             .map(|arm| arm.arm.as_str())
             .collect();
-        let frozen = |n_experts: usize| self.arms.iter().find(|arm| frozen_size(&arm.arm) == Some(n_experts));
+        let frozen = |n_experts: usize| self.arms.iter().find(|arm| arm.sweep == Some(n_experts));
         let chosen = self.sweep.as_ref().and_then(|sweep| frozen(sweep.chosen_on_validation));
         let enough = self.sweep.as_ref().and_then(|sweep| frozen(sweep.smallest_close));
         let adaptive = adaptive.iter().map(|compared| compared.judged.declared.arm.as_str());

@@ -1,13 +1,13 @@
 //! A declared comparison as a report tells it: the verdict, what could have been seen, and what stands
 //! beside it.
 
-use moelt_schema::{AblationPlan, Comparison, frozen_size};
+use moelt_schema::{AblationPlan, Comparison};
 use serde::{Deserialize, Serialize};
 
 use crate::{
     ArmReport, Bootstrap, Candidate, Choice, Cost, Design, Differences, Estimate, EvalError, Finding,
     Judgement, McNemar, PairedT, Scores, Sweep, Training, go_above, judge,
-    report::plan_scores::{PlanScores, VALIDATION, VERDICT},
+    report::plan_scores::{PlanScores, TEST, VALIDATION},
     stats::bootstrap::BOOTSTRAP_SEED,
 };
 
@@ -121,9 +121,9 @@ pub(crate) fn compare(
 /// The difference over the seeds that all arms have.
 fn measure(declared: &Comparison, scores: &PlanScores, bootstrap: &Bootstrap) -> Result<Unjudged, EvalError> {
     let seeds = scores.common_seeds(declared);
-    let arm = scores.of(&declared.arm, VERDICT, &seeds)?;
+    let arm = scores.of(&declared.arm, TEST, &seeds)?;
     if let [opponent] = declared.against.as_slice() {
-        let opponent = scores.of(opponent, VERDICT, &seeds)?;
+        let opponent = scores.of(opponent, TEST, &seeds)?;
         let differences = arm.minus(&opponent)?;
         let estimate = bootstrap.difference(&differences)?;
         return Ok(Unjudged::new(estimate, differences, &arm, &opponent, None));
@@ -131,8 +131,8 @@ fn measure(declared: &Comparison, scores: &PlanScores, bootstrap: &Bootstrap) ->
     let candidates = declared.against.iter().map(|name| {
         let message = format!("`{name}` is no frozen-N to choose among");
         let wrong = EvalError::Declared { name: declared.name.clone(), message };
-        let n_experts = frozen_size(name).ok_or(wrong)?;
-        Ok((n_experts, scores.of(name, VALIDATION, &seeds)?, scores.of(name, VERDICT, &seeds)?))
+        let n_experts = scores.sweep_size(name).ok_or(wrong)?;
+        Ok((n_experts, scores.of(name, VALIDATION, &seeds)?, scores.of(name, TEST, &seeds)?))
     });
     let candidates: Vec<(usize, Scores, Scores)> = candidates.collect::<Result<_, EvalError>>()?;
     against_best(&arm, &candidates, bootstrap)
@@ -145,7 +145,7 @@ fn against_best(
 ) -> Result<Unjudged, EvalError> {
     let borrowed: Vec<Candidate> = candidates
         .iter()
-        .map(|(n_experts, validation, verdict)| Candidate { n_experts: *n_experts, validation, verdict })
+        .map(|(n_experts, validation, test)| Candidate { n_experts: *n_experts, validation, test })
         .collect();
     let best = bootstrap.against_best(arm, &borrowed)?;
     let is_chosen = |candidate: &&Candidate| candidate.n_experts == best.chosen;
@@ -216,7 +216,7 @@ mod tests {
     use super::*;
     use crate::{
         Outcome, Report, Verdict,
-        fixtures::{EXAMPLES, accuracy, declare, finished, judged_plan, only, reader},
+        fixtures::{EXAMPLES, accuracy, declare, finished, judged_plan, only, reader, taught_by},
     };
 
     fn report(arms: &[(&'static str, f64)], comparisons: Vec<Comparison>) -> Report {
@@ -290,7 +290,7 @@ mod tests {
         for cell in &mut plan.cells[15..] {
             let others = teachers.iter().filter(|(seed, _)| *seed != cell.seed);
             cell.needs = others.map(|(_, id)| id.clone()).collect();
-            cell.config.control.records_of = cell.needs.clone();
+            cell.config.control.policy = taught_by(&cell.needs);
         }
         let outcomes =
             finished(&plan, &plan.cells.iter().map(|cell| accuracy(&arms, cell)).collect::<Vec<_>>());

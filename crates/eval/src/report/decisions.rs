@@ -1,6 +1,6 @@
 //! The decisions in a run's `events.jsonl`.
 
-use moelt_schema::{Choice, Digest, Evidence, MAX_STEPS};
+use moelt_schema::{DecisionKind, Digest, Evidence, MAX_STEPS};
 use serde::{Deserialize, Serialize};
 
 use crate::EvalError;
@@ -15,7 +15,7 @@ struct Line {
 #[derive(Deserialize)]
 struct Decision {
     step: u64,
-    choice: Choice,
+    action: DecisionKind,
     evidence: Evidence,
 }
 
@@ -40,12 +40,12 @@ impl Decided {
 /// file's name for errors.
 ///
 /// # Errors
-/// At the first line that is no event, or a decision without step, choice or evidence, or of a step beyond all.
+/// At the first line that is no event, or a decision without step, action or evidence, or of a step beyond all.
 ///
 /// ```
-/// let log = r#"{"step":50,"event":"decision","choice":"keep","reason":"","evidence":{"a":0.5}}"#;
+/// let log = r#"{"step":50,"event":"decision","action":"keep","reason":"","evidence":{"layers":[],"numbers":{"a":0.5}}}"#;
 /// let decisions = moelt_eval::decisions_from_jsonl(log, "events.jsonl").unwrap();
-/// assert_eq!((decisions[0].step, decisions[0].evidence.0["a"]), (50, 0.5));
+/// assert_eq!((decisions[0].step, decisions[0].evidence.numbers["a"]), (50, 0.5));
 /// ```
 pub fn decisions_from_jsonl(text: &str, name: &str) -> Result<Vec<Decided>, EvalError> {
     let mut decisions = Vec::new();
@@ -58,12 +58,12 @@ pub fn decisions_from_jsonl(text: &str, name: &str) -> Result<Vec<Decided>, Eval
         if serde_json::from_str::<Line>(json).map_err(error)?.event != "decision" {
             continue;
         }
-        let Decision { step, choice, evidence } = serde_json::from_str(json).map_err(error)?;
+        let Decision { step, action, evidence } = serde_json::from_str(json).map_err(error)?;
         if step > MAX_STEPS {
             let message = format!("step: is {step}; must be at most {MAX_STEPS}");
             return Err(EvalError::Events { name: name.to_owned(), line, message });
         }
-        if choice != Choice::Measure {
+        if action != DecisionKind::Measure {
             decisions.push(Decided { step, evidence });
         }
     }

@@ -59,8 +59,12 @@ impl WithNeeds {
         let all: BTreeSet<&str> = needed.iter().flatten().copied().collect();
         let builds_on: Vec<&Cell> = plan.cells.iter().filter(|cell| all.contains(cell.id.as_str())).collect();
         let arms: BTreeSet<String> = builds_on.iter().map(|cell| cell.arm.clone()).collect();
-        let foreign: BTreeSet<&str> =
-            builds_on.iter().chain(arm).flat_map(|cell| cell.foreign_runs()).map(|(_, run)| run).collect();
+        let foreign: BTreeSet<String> = builds_on
+            .iter()
+            .chain(arm)
+            .flat_map(|cell| cell.foreign_runs())
+            .map(|(_, run)| run.to_string())
+            .collect();
         Some(Self {
             runs: Summary::of(needed.iter().map(|needed| needed.len() as f64))?,
             arms: arms.into_iter().collect(),
@@ -95,7 +99,7 @@ mod tests {
     use moelt_schema::RunConfig;
 
     use super::*;
-    use crate::fixtures::{plan, result};
+    use crate::fixtures::{plan, result, taught_by};
 
     /// Two look-aheads teach `head`; `final` takes the size of `head`; a run outside of the plan teaches, too.
     fn family() -> AblationPlan {
@@ -142,7 +146,7 @@ mod tests {
         let mut plan = family();
         for at in [2, 3] {
             let run = format!("runs/test/cells/{}", plan.cells[at].needs[0]);
-            plan.cells[at].config.control.records_of = vec![run];
+            plan.cells[at].config.control.policy = taught_by(&[run]);
         }
         let mut results: Vec<CellResult> = plan.cells.iter().map(|cell| result(cell, 0.9)).collect();
         let own = results[0].flops;
@@ -160,7 +164,7 @@ mod tests {
         let mut plan = family();
         let config = RunConfig { arm: "head".into(), ..RunConfig::default() };
         let mut cell = Cell::new(config);
-        cell.config.control.records_of = vec!["runs/old".into()];
+        cell.config.control.policy = taught_by(&["runs/old".to_owned()]);
         plan.cells[2].config = cell.config;
         assert_eq!(with_needs(&plan, "head", None).unwrap().foreign_runs, 1);
         assert_eq!(with_needs(&plan, "final", None).unwrap().foreign_runs, 1, "by what it builds on");

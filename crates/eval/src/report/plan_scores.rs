@@ -7,11 +7,11 @@ use moelt_schema::{AblationPlan, Cell, CellResult, Comparison, Prediction, RunDi
 use crate::{Decided, EvalError, Outcome, Scores};
 
 /// The split arms are judged on.
-pub(crate) const VERDICT: &str = "verdict";
+pub(crate) const TEST: &str = "test";
 /// The split a candidate is chosen on.
 pub(crate) const VALIDATION: &str = "validation";
 
-/// Reads the predictions of a finished cell on a split (`verdict` or `validation`), or says why it cannot.
+/// Reads the predictions of a finished cell on a split (`test` or `validation`), or says why it cannot.
 pub type ReadPredictions<'a> = dyn Fn(&Cell, &str) -> Result<Vec<Prediction>, String> + 'a;
 
 /// Reads what a finished cell's decisions to keep or to edit rest on, or says why it cannot.
@@ -30,6 +30,8 @@ pub struct Readers<'a> {
 pub(crate) struct PlanScores {
     /// By arm and split.
     arms: BTreeMap<(String, &'static str), ArmScores>,
+    /// Experts per layer of the arms of the frozen sweep.
+    sweep: BTreeMap<String, usize>,
 }
 
 /// An arm on a split.
@@ -54,7 +56,8 @@ impl PlanScores {
             let cells = plan.cells.iter().filter(|cell| cell.arm == arm);
             ((arm.to_owned(), split), ArmScores::load(cells, outcomes, split, read))
         });
-        Self { arms: arms.collect() }
+        let sweep = plan.cells.iter().filter_map(|cell| Some((cell.arm.clone(), cell.sweep?)));
+        Self { arms: arms.collect(), sweep: sweep.collect() }
     }
 
     /// What is missing of a comparison's arms; a seed that only some of them were planned with, too.
@@ -97,6 +100,11 @@ impl PlanScores {
         correct.ok_or(EvalError::TooFewSeeds { what: "the comparison", n: 0 })?.only(seeds)
     }
 
+    /// Experts per layer, when an arm belongs to the frozen sweep.
+    pub(crate) fn sweep_size(&self, arm: &str) -> Option<usize> {
+        self.sweep.get(arm).copied()
+    }
+
     fn get(&self, arm: &str, split: &'static str) -> Option<&ArmScores> {
         self.arms.get(&(arm.to_owned(), split))
     }
@@ -104,10 +112,9 @@ impl PlanScores {
 
 /// The arms of a comparison with the splits it takes of them: validation of those that are chosen among.
 fn sides(comparison: &Comparison) -> impl Iterator<Item = (&str, &'static str)> {
-    let splits: &[&'static str] =
-        if comparison.against.len() > 1 { &[VERDICT, VALIDATION] } else { &[VERDICT] };
+    let splits: &[&'static str] = if comparison.against.len() > 1 { &[TEST, VALIDATION] } else { &[TEST] };
     let against = comparison.against.iter().flat_map(|arm| splits.iter().map(|split| (arm.as_str(), *split)));
-    [(comparison.arm.as_str(), VERDICT)].into_iter().chain(against)
+    [(comparison.arm.as_str(), TEST)].into_iter().chain(against)
 }
 
 impl ArmScores {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use moelt_schema::{AblationPlan, Cell, Evidence, LabelSource, Move};
+use moelt_schema::{AblationPlan, Cell, Evidence, Label, LayerEvidence, Move, TrialEvidence};
 use serde::{Deserialize, Serialize};
 
 use crate::{Bootstrap, Decided, Outcome, Point, RankCorrelation, report::plan_scores::ReadDecisions};
@@ -10,11 +10,23 @@ use crate::{Bootstrap, Decided, Outcome, Point, RankCorrelation, report::plan_sc
 /// Features that are told of.
 const STRONGEST: usize = 5;
 
+/// Where a label comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LabelSource {
+    /// Chance.
+    Random,
+    /// Thresholds on entropies.
+    Entropy,
+    /// The measured effect of edits.
+    Effect,
+}
+
 /// Every source, in the order of the table.
-const SOURCES: [LabelSource; 3] = [LabelSource::Synthetic, LabelSource::Entropy, LabelSource::Counterfactual];
+const SOURCES: [LabelSource; 3] = [LabelSource::Random, LabelSource::Entropy, LabelSource::Effect];
 
 /// What labels and features know of the measured effect of moves, from the cells that measured twice
-/// (`control.replicate`).
+/// (`study`).
 ///
 /// A record is a move of a layer at one decision whose gain was measured, and measured once more on other
 /// batches and other validation texts. The second gain is the target of every source, so that none shares
@@ -48,7 +60,7 @@ pub struct SourceSignal {
     /// The source.
     pub source: LabelSource,
     /// Between what it says of a move and the second gain. A label (prune −1, keep 0, grow +1) counts for
-    /// moves that grow and against those that prune; a counterfactual label is the first gain.
+    /// moves that grow and against those that prune; an effect label is the first gain.
     pub correlation: RankCorrelation,
 }
 
@@ -99,7 +111,7 @@ struct Record {
     direction: Direction,
     gain: f64,
     replicate: f64,
-    synthetic: Option<f64>,
+    random: Option<f64>,
     entropy: Option<f64>,
     features: BTreeMap<String, f64>,
 }
@@ -112,7 +124,8 @@ impl Signal {
         read: &ReadDecisions,
     ) -> Option<Self> {
         let measured_twice = |cell: &&Cell| {
-            cell.config.control.replicate && matches!(outcomes.get(&cell.id), Some(Outcome::Finished(_)))
+            cell.config.control.policy.is_study()
+                && matches!(outcomes.get(&cell.id), Some(Outcome::Finished(_)))
         };
         let cells: Vec<&Cell> = plan.cells.iter().filter(measured_twice).collect();
         if cells.is_empty() {
@@ -167,43 +180,40 @@ impl Found {
     }
 
     fn add(&mut self, cell: usize, evidence: &Evidence) {
-        for (layer, kind) in measured_moves(evidence) {
-            match Record::of(cell, layer, kind, evidence) {
-                Some(record) => self.records.push(record),
-                None => self.left_out += 1,
+        for layer in &evidence.layers {
+            for trial in layer.trials.iter().filter(|trial| trial.effect.is_some()) {
+                match Record::of(cell, layer, trial) {
+                    Some(record) => self.records.push(record),
+                    None => self.left_out += 1,
+                }
             }
         }
     }
 }
 
-/// The layers (`layer0`) and moves of which anything measured is noted. A gain that is no number is not.
-fn measured_moves(evidence: &Evidence) -> BTreeSet<(&str, Move)> {
-    let parse = |name| {
-        let (layer, rest) = str::split_once(name, '.')?;
-        let (kind, what) = rest.split_once('.')?;
-        let kind = Move::ALL.into_iter().find(|one| one.name() == kind)?;
-        ["gain", "replicate", "steps"].contains(&what).then_some((layer, kind))
-    };
-    evidence.0.keys().filter_map(|name| parse(name)).collect()
+/// The change of n_experts that a label asks for: 0, +1 or −1.
+fn number(label: Label) -> f64 {
+    match label {
+        Label::Keep => 0.0,
+        Label::Grow => 1.0,
+        Label::Prune => -1.0,
+    }
 }
 
 impl Record {
     /// None unless both gains are numbers.
-    fn of(cell: usize, layer: &str, kind: Move, evidence: &Evidence) -> Option<Self> {
-        let number = |name: &str| {
-            let value = evidence.0.get(&format!("{layer}.{name}")).copied();
-            value.filter(|value| value.is_finite())
-        };
-        let prefix = format!("{layer}.feature.");
-        let feature = |(name, value): (&String, &f64)| Some((name.strip_prefix(&prefix)?.to_owned(), *value));
+    fn of(cell: usize, layer: &LayerEvidence, trial: &TrialEvidence) -> Option<Self> {
+        let effect = trial.effect.as_ref()?;
+        let finite = |value: Option<f64>| value.filter(|value| value.is_finite());
+        let features = layer.features.iter().flat_map(|features| features.named());
         Some(Self {
             cell,
-            direction: Direction::of(kind),
-            gain: number(&format!("{}.gain", kind.name()))?,
-            replicate: number(&format!("{}.replicate", kind.name()))?,
-            synthetic: number("label.synthetic"),
-            entropy: number("label.entropy"),
-            features: evidence.0.iter().filter_map(feature).filter(|(_, value)| value.is_finite()).collect(),
+            direction: Direction::of(trial.candidate),
+            gain: finite(effect.gain)?,
+            replicate: finite(effect.replicate?.gain)?,
+            random: layer.labels.random.map(number),
+            entropy: layer.labels.entropy.map(number),
+            features: features.map(|(name, value)| (name.to_owned(), f64::from(value))).collect(),
         })
     }
 
@@ -211,9 +221,9 @@ impl Record {
     fn score(&self, source: LabelSource) -> Option<f64> {
         let towards = |label: Option<f64>| label.map(|label| label * self.direction.sign());
         match source {
-            LabelSource::Synthetic => towards(self.synthetic),
+            LabelSource::Random => towards(self.random),
             LabelSource::Entropy => towards(self.entropy),
-            LabelSource::Counterfactual => Some(self.gain),
+            LabelSource::Effect => Some(self.gain),
         }
     }
 }
@@ -257,6 +267,9 @@ fn strongest(records: &[Record], bootstrap: &Bootstrap) -> (usize, Vec<FeatureSi
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use moelt_schema::{
+        EffectEvidence, Features, LayerId, LookaheadConfig, PolicyConfig, ReplicateEvidence, StudyConfig,
+    };
     use rand::{RngExt, SeedableRng};
     use rand_chacha::ChaCha8Rng;
 
@@ -266,8 +279,19 @@ pub(crate) mod tests {
         fixtures::{finished, no_predictions, plan},
     };
 
-    fn evidence(numbers: &[(&str, f64)]) -> Evidence {
-        numbers.iter().fold(Evidence::default(), |evidence, (name, value)| evidence.with(*name, *value))
+    fn trial(candidate: Move, gain: Option<f64>, replicate: Option<f64>) -> TrialEvidence {
+        let effect = EffectEvidence {
+            steps: 9,
+            loss_increase: None,
+            gain,
+            standard_error: None,
+            replicate: Some(ReplicateEvidence { gain: replicate, standard_error: None }),
+        };
+        TrialEvidence { candidate, forecast: None, effect: Some(effect) }
+    }
+
+    fn evidence(layers: Vec<LayerEvidence>) -> Evidence {
+        Evidence { layers, ..Evidence::default() }
     }
 
     fn found(evidence: &Evidence) -> Found {
@@ -279,7 +303,11 @@ pub(crate) mod tests {
     /// A plan with an arm that measures twice and one that does not, finished.
     fn study(seeds: u64) -> (AblationPlan, BTreeMap<String, Outcome>) {
         let mut plan = plan(&["study", "moe"], seeds);
-        plan.cells.iter_mut().for_each(|cell| cell.config.control.replicate = cell.arm == "study");
+        for cell in plan.cells.iter_mut().filter(|cell| cell.arm == "study") {
+            let lookahead =
+                LookaheadConfig { study: Some(StudyConfig::default()), ..LookaheadConfig::default() };
+            cell.config.control.policy = PolicyConfig::Lookahead(lookahead);
+        }
         let outcomes = finished(&plan, &vec![0.9; plan.cells.len()]);
         (plan, outcomes)
     }
@@ -293,25 +321,29 @@ pub(crate) mod tests {
         Report::new(plan, outcomes, &readers, plan.code).unwrap().signal
     }
 
-    /// Sixty decisions: gains repeat with noise, growing gains more where the router is unsure, synthetic
+    /// Sixty decisions: gains repeat with noise, growing gains more where the router is unsure, random
     /// labels are drawn evenly, and the entropy label follows the feature.
     fn decisions(cell: &Cell) -> Vec<crate::Decided> {
         let mut rng = ChaCha8Rng::seed_from_u64(cell.seed);
         let mut uniform = || 2.0 * rng.random::<f64>() - 1.0;
         let mut decision = || {
             let (unsure, grow, prune) = (uniform(), uniform(), uniform());
-            let label = (1.5 * uniform()).round();
-            evidence(&[
-                ("layer0.label.synthetic", label),
-                ("layer0.label.entropy", unsure.signum()),
-                ("layer0.feature.routing_entropy", unsure),
-                ("layer0.feature.loss", uniform()),
-                ("layer0.feature.always", 1.0),
-                ("layer0.grow.gain", unsure + grow + 0.3 * uniform()),
-                ("layer0.grow.replicate", unsure + grow + 0.3 * uniform()),
-                ("layer0.prune.gain", prune + 0.3 * uniform()),
-                ("layer0.prune.replicate", prune + 0.3 * uniform()),
-            ])
+            let label = [Label::Prune, Label::Keep, Label::Grow][((1.5 * uniform()).round() + 1.0) as usize];
+            let mut layer = LayerEvidence::new(LayerId(0), 4);
+            layer.labels.random = Some(label);
+            layer.labels.entropy = Some(if unsure > 0.0 { Label::Grow } else { Label::Prune });
+            let mut values = [1.0; Features::N];
+            (values[Features::ROUTING_ENTROPY], values[14]) = (unsure, uniform());
+            layer.features = Some(Features::clamped(values));
+            layer.trials = vec![
+                trial(
+                    Move::Grow,
+                    Some(unsure + grow + 0.3 * uniform()),
+                    Some(unsure + grow + 0.3 * uniform()),
+                ),
+                trial(Move::Prune, Some(prune + 0.3 * uniform()), Some(prune + 0.3 * uniform())),
+            ];
+            evidence(vec![layer])
         };
         (1..=60).map(|step| crate::Decided { step, evidence: decision() }).collect()
     }
@@ -324,16 +356,18 @@ pub(crate) mod tests {
         fn whatever_numbers_a_log_holds_there_is_a_report(
             numbers in proptest::collection::vec(
                 proptest::prop_oneof![proptest::num::f64::ANY, proptest::strategy::Just(f64::MAX), -1.0..1.0],
-                5 * 12,
+                3 * 12,
             )
         ) {
-            let names = ["label.synthetic", "label.entropy", "feature.a", "grow.gain", "grow.replicate"];
             let decided = |numbers: &[f64]| {
-                let numbers = names.iter().zip(numbers).map(|(name, value)| (format!("layer7.{name}"), *value));
-                let evidence = numbers.fold(Evidence::default(), |all, (name, value)| all.with(name, value));
-                crate::Decided { step: 1, evidence }
+                let [feature, gain, replicate] = numbers else { panic!() };
+                let mut layer = LayerEvidence::new(LayerId(7), 2);
+                layer.features = Some(Features::clamped([*feature; Features::N]));
+                layer.labels.entropy = Some(Label::Grow);
+                layer.trials = vec![trial(Move::Grow, Some(*gain), Some(*replicate))];
+                crate::Decided { step: 1, evidence: evidence(vec![layer]) }
             };
-            let decisions: Vec<_> = numbers.chunks_exact(5).map(decided).collect();
+            let decisions: Vec<_> = numbers.chunks_exact(3).map(decided).collect();
             let runs: Vec<_> = decisions.chunks(4).map(<[_]>::to_vec).collect();
             let signal = Signal::of_runs(&runs);
             proptest::prop_assert!(signal.records <= 12);
@@ -343,38 +377,33 @@ pub(crate) mod tests {
 
     #[test]
     fn a_record_is_a_move_that_was_measured_twice() {
-        let found = found(&evidence(&[
-            ("candidates", 4.0),
-            ("layer0.label.synthetic", -1.0),
-            ("layer0.feature.loss", 0.5),
-            ("layer0.grow.gain", 0.25),
-            ("layer0.grow.replicate", 0.125),
-            ("layer0.halve.gain", -0.25),
-            ("layer0.halve.replicate", -0.5),
-            ("layer1.label.synthetic", 1.0),
-            ("layer1.prune.gain", 0.75),
-            ("layer1.prune.steps", 9.0),
-            ("layer1.double.steps", 9.0),
-            ("layer1.router.gain", 9.0),
-        ]));
+        let mut first = LayerEvidence::new(LayerId(0), 4);
+        first.labels.random = Some(Label::Prune);
+        first.features = Some(Features::clamped([0.5; Features::N]));
+        first.trials =
+            vec![trial(Move::Grow, Some(0.25), Some(0.125)), trial(Move::Halve, Some(-0.25), Some(-0.5))];
+        let mut second = LayerEvidence::new(LayerId(1), 4);
+        second.trials = vec![trial(Move::Prune, Some(0.75), None), trial(Move::Double, None, None)];
+        second.trials.push(TrialEvidence { candidate: Move::Grow, forecast: None, effect: None });
+        let found = found(&evidence(vec![first, second]));
         let scores = |source| found.records.iter().map(|record| record.score(source)).collect::<Vec<_>>();
-        assert_eq!(scores(LabelSource::Synthetic), [Some(-1.0), Some(1.0)]);
+        assert_eq!(scores(LabelSource::Random), [Some(-1.0), Some(1.0)]);
         assert_eq!(scores(LabelSource::Entropy), [None, None]);
-        assert_eq!(scores(LabelSource::Counterfactual), [Some(0.25), Some(-0.25)]);
+        assert_eq!(scores(LabelSource::Effect), [Some(0.25), Some(-0.25)]);
         let [grow, halve] = &found.records[..] else { panic!("{:?}", found.records) };
         assert_eq!((grow.cell, grow.direction, grow.replicate), (3, Direction::Grow, 0.125));
         assert_eq!((halve.direction, halve.replicate), (Direction::Prune, -0.5));
-        assert_eq!(grow.features, BTreeMap::from([("loss".to_owned(), 0.5)]));
+        assert_eq!((grow.features.len(), grow.features["loss"]), (Features::N, 0.5));
         assert_eq!(found.left_out, 2, "of layer 1 neither prune nor double gave both numbers");
     }
 
     #[test]
     fn what_is_no_number_is_left_out() {
-        for name in ["layer0.grow.gain", "layer0.grow.replicate"] {
-            let mut evidence = evidence(&[("layer0.grow.gain", 1.0), ("layer0.grow.replicate", 1.0)]);
-            evidence.0.insert(name.to_owned(), f64::NAN);
-            let found = found(&evidence);
-            assert_eq!((found.records.len(), found.left_out), (0, 1), "{name}");
+        for (gain, replicate) in [(f64::NAN, 1.0), (1.0, f64::NAN)] {
+            let mut layer = LayerEvidence::new(LayerId(0), 4);
+            layer.trials = vec![trial(Move::Grow, Some(gain), Some(replicate))];
+            let found = found(&evidence(vec![layer]));
+            assert_eq!((found.records.len(), found.left_out), (0, 1), "{gain} {replicate}");
         }
     }
 
@@ -446,9 +475,9 @@ pub(crate) mod tests {
             left_out: 3,
             bootstrap: RankCorrelation::BOOTSTRAP,
             sources: vec![
-                source(LabelSource::Synthetic, 0.01, -0.04, 0.06),
+                source(LabelSource::Random, 0.01, -0.04, 0.06),
                 source(LabelSource::Entropy, -0.08, -0.21, 0.05),
-                source(LabelSource::Counterfactual, 0.62, 0.55, 0.69),
+                source(LabelSource::Effect, 0.62, 0.55, 0.69),
             ],
             features_tried: 30,
             features: vec![

@@ -1,6 +1,5 @@
 //! What a sweep over frozen sizes says: the fair opponent of every adaptive arm.
 
-use moelt_schema::frozen_size;
 use serde::{Deserialize, Serialize};
 
 use crate::{ArmReport, Summary};
@@ -21,7 +20,7 @@ pub struct Sweep {
     pub chosen_on_validation: usize,
     /// The size with the best mean on test.
     pub best_on_test: usize,
-    /// The smallest size whose verdict mean is within [`CLOSE_TO_BEST_PP`] of the best.
+    /// The smallest size whose mean on test is within [`CLOSE_TO_BEST_PP`] of the best.
     pub smallest_close: usize,
     /// How far one expert lies below the best on test, percentage points; none without `frozen-1`.
     pub one_expert_gap_pp: Option<f64>,
@@ -36,7 +35,7 @@ pub struct SweepPoint {
     /// Accuracy on validation.
     pub validation: Summary,
     /// Accuracy on test.
-    pub verdict: Summary,
+    pub test: Summary,
 }
 
 impl Sweep {
@@ -60,9 +59,9 @@ impl Sweep {
 }
 
 fn point(arm: &ArmReport) -> Option<SweepPoint> {
-    let n_experts = frozen_size(&arm.arm)?;
+    let n_experts = arm.sweep?;
     let results = arm.results.as_ref()?;
-    Some(SweepPoint { n_experts, validation: results.validation_accuracy, verdict: results.test_accuracy })
+    Some(SweepPoint { n_experts, validation: results.validation_accuracy, test: results.test_accuracy })
 }
 
 /// The point with the largest `value`, the smaller size on a tie. `points` ascend.

@@ -15,7 +15,7 @@ pub struct Candidate<'a> {
     /// Its scores on validation, which it is chosen by.
     pub validation: &'a Scores,
     /// Its scores on test, which it is judged by.
-    pub verdict: &'a Scores,
+    pub test: &'a Scores,
 }
 
 /// `arm − the candidate that is best on validation`, on test.
