@@ -242,7 +242,7 @@ mod tests {
         ];
         let judged = judge(&cases).unwrap();
         assert_eq!(judged[0].verdict, Verdict::Inconclusive);
-        assert_eq!(judged[0].reason, "incomplete: 8-s3-0123: the loss is NaN");
+        assert_eq!(judged[0].reason, "incomplete: head-s3-0123: the loss is NaN");
         assert!(judged[0].interval.unwrap().lower > 0.005 && judged[0].p_adjusted == 1.0);
         assert_eq!((judged[1].verdict, judged[1].interval), (Verdict::Inconclusive, None));
         // Three in the family: tested at 0.05/3.

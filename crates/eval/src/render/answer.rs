@@ -114,7 +114,7 @@ fn claim(adaptive: &[&Compared]) -> String {
     claims.join(" or ")
 }
 
-/// `GO for 7a and 8, INCONCLUSIVE for dynmoe`.
+/// `GO for rule and 8, INCONCLUSIVE for dynmoe`.
 fn verdicts(adaptive: &[&Compared]) -> String {
     let of = |verdict: Verdict| {
         let arms = adaptive.iter().filter(|compared| compared.judged.verdict == verdict);
@@ -286,8 +286,8 @@ mod tests {
     fn a_clear_gain_is_told() {
         let arms = [("frozen-2", 0.78), ("frozen-4", 0.80), ("rule", 0.86)];
         let [pays, enough, cost] = answers(&judged(&arms, ClaimKind::Superiority, |_, _| false));
-        let start = "Yes, in accuracy: against the best frozen size the interval of 7a lies above 0; the claim “better by more \
-                     than 0.50 pp” is GO for 7a; the difference is +6.00 [";
+        let start = "Yes, in accuracy: against the best frozen size the interval of rule lies above 0; the claim “better by more \
+                     than 0.50 pp” is GO for rule; the difference is +6.00 [";
         assert!(
             pays.starts_with(start)
                 && pays.ends_with("with 5 seeds (rare seeds that collapse may be missing)."),
@@ -299,7 +299,7 @@ mod tests {
             "{enough}"
         );
         let expected = "The frozen sweep (2 sizes) took 0.006 GFLOP per seed; an arm with every run that it builds on took, of \
-                        that, 0.50 × for 7a.";
+                        that, 0.50 × for rule.";
         assert_eq!(cost, expected);
     }
 
@@ -308,13 +308,13 @@ mod tests {
         let arms = [("frozen-2", 0.80), ("frozen-4", 0.80), ("rule", 0.801)];
         let [pays, enough, _] = answers(&judged(&arms, ClaimKind::NonInferiority, |_, _| false));
         let start = "A gain in accuracy is not shown: against the best frozen size no interval lies above 0; the claim “not \
-                     worse by more than 0.50 pp” is GO for 7a;";
+                     worse by more than 0.50 pp” is GO for rule;";
         assert!(pays.starts_with(start), "{pays}");
         assert!(enough.starts_with("2 per layer") && enough.contains("no smaller size"), "{enough}");
         let arms = [("frozen-2", 0.80), ("frozen-4", 0.80), ("rule", 0.7), ("head", 0.7), ("9", 0.71)];
         let [pays, ..] = answers(&judged(&arms, ClaimKind::NonInferiority, |_, _| false));
         assert!(pays.starts_with("No: against the best frozen size every interval lies below 0;"), "{pays}");
-        assert!(pays.contains("is NO-GO for 7a, 8 and 9; the largest difference is -9.00 ["), "{pays}");
+        assert!(pays.contains("is NO-GO for rule, 8 and 9; the largest difference is -9.00 ["), "{pays}");
     }
 
     #[test]
@@ -322,10 +322,10 @@ mod tests {
         let arms = [("frozen-2", 0.78), ("frozen-4", 0.80), ("rule", 0.86)];
         let [pays, _, cost] =
             answers(&judged(&arms, ClaimKind::Superiority, |arm, seed| arm == "rule" && seed == 3));
-        let expected = "Not known: no comparison with the best frozen size is complete (7a: incomplete: rule-s3: has not run to its \
+        let expected = "Not known: no comparison with the best frozen size is complete (rule: incomplete: rule-s3: has not run to its \
                         end).";
         assert_eq!(pays, expected);
-        assert!(cost.ends_with("took, of that, an unknown part for 7a."), "{cost}");
+        assert!(cost.ends_with("took, of that, an unknown part for rule."), "{cost}");
         let [_, _, cost] = answers(&judged(&arms, ClaimKind::Superiority, |arm, _| arm == "frozen-2"));
         assert_eq!(cost, "Not known: without all frozen sizes there is no sweep to compare with.");
         let one_seed: fn(&str, u64) -> bool = |_, seed| seed > 0;

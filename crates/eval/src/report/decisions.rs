@@ -74,7 +74,7 @@ pub fn decisions_from_jsonl(text: &str, name: &str) -> Result<Vec<Decided>, Eval
 mod tests {
     use super::*;
 
-    const KEEP: &str = r#"{"step":1,"event":"decision","choice":"keep","reason":"r","evidence":{"a":1.5},"wall":{},"new":0}"#;
+    const KEEP: &str = r#"{"step":1,"event":"decision","action":"keep","reason":"r","evidence":{"layers":[],"numbers":{"a":1.5}},"wall":{},"new":0}"#;
 
     #[test]
     fn keep_and_apply_are_read_and_the_rest_is_passed_over() {

@@ -130,7 +130,7 @@ mod tests {
         };
         assert_eq!(of("moe"), (0.0, 1.0, String::new(), 12.5));
         assert_eq!(of("head"), (1.0, 2.0, "lookahead".to_owned(), 25.0));
-        assert_eq!(of("final"), (2.0, 3.0, "8 lookahead".to_owned(), 37.5));
+        assert_eq!(of("final"), (2.0, 3.0, "head lookahead".to_owned(), 37.5));
     }
 
     #[test]

@@ -59,7 +59,7 @@ mod tests {
     #[test]
     fn what_cannot_be_judged_is_refused() {
         let fine = Comparison {
-            name: "8 against 7a".into(),
+            name: "head against rule".into(),
             arm: "head".into(),
             against: vec!["rule".into()],
             kind: ClaimKind::NonInferiority,
@@ -71,12 +71,12 @@ mod tests {
         assert!(check_comparison(&fine).is_ok());
         let message = |wrong: Comparison| check_comparison(&wrong).unwrap_err().to_string();
         let negative = Comparison { margin: -0.005, ..fine.clone() };
-        assert_eq!(message(negative), "comparison 8 against 7a: the margin is -0.005, not 0 or more");
+        assert_eq!(message(negative), "comparison head against rule: the margin is -0.005, not 0 or more");
         let nothing = Comparison { against: Vec::new(), ..fine.clone() };
-        assert_eq!(message(nothing), "comparison 8 against 7a: it names no arm to compare with");
+        assert_eq!(message(nothing), "comparison head against rule: it names no arm to compare with");
         let itself = Comparison { against: vec!["4".into(), "head".into()], ..fine.clone() };
-        assert_eq!(message(itself), "comparison 8 against 7a: 8 would be compared with itself");
+        assert_eq!(message(itself), "comparison head against rule: head would be compared with itself");
         let percent = Comparison { alpha: 5.0, ..fine };
-        assert_eq!(message(percent), "comparison 8 against 7a: alpha is 5, not between 0 and 1");
+        assert_eq!(message(percent), "comparison head against rule: alpha is 5, not between 0 and 1");
     }
 }
