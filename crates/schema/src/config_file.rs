@@ -5,14 +5,13 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs,
     path::{Path, PathBuf},
 };
 
 use serde::Deserialize;
 use toml::{Table, Value, de::DeTable};
 
-use crate::RunConfig;
+use crate::{ConfigFiles, ConfigText, RunConfig};
 
 /// What is wrong with a config.
 #[derive(Debug, thiserror::Error)]
@@ -57,20 +56,42 @@ fn named_by(parent_of: &Option<PathBuf>) -> String {
     parent_of.as_ref().map_or(String::new(), |child| format!(" (the parent of {})", child.display()))
 }
 
-/// Loads `files`, each over its parent and over the files before it, then `sets` (`key=value`), and
+/// Loads `files` from disk, each over its parent and over the files before it, then `sets` (`key=value`), and
 /// checks the result.
 ///
 /// # Errors
 /// When a file cannot be read, is not TOML, or sets something that does not exist or cannot work.
 pub fn load_config(files: &[PathBuf], sets: &[String]) -> Result<RunConfig, ConfigError> {
-    let mut layers = Layers::default();
-    for file in files {
-        layers.add_file(file, None, &mut Vec::new())?;
+    ConfigFiles::default().load(files, sets)
+}
+
+impl ConfigFiles {
+    /// Loads `files`, paths or names, each over its parent and over the files before it, then `sets` (`key=value`), and
+    /// checks the result.
+    ///
+    /// # Errors
+    /// When a file cannot be read, is not TOML, or sets something that does not exist or cannot work.
+    pub fn load(&self, files: &[PathBuf], sets: &[String]) -> Result<RunConfig, ConfigError> {
+        let read = |path: &PathBuf| {
+            self.read(path).map_err(|cause| ConfigError::Read { path: path.clone(), parent_of: None, cause })
+        };
+        self.load_texts(files.iter().map(read).collect::<Result<_, _>>()?, sets)
     }
-    for set in sets {
-        layers.add_set(set)?;
+
+    /// The same of files that were read already.
+    ///
+    /// # Errors
+    /// When a parent cannot be read, a file is not TOML, or sets something that does not exist or cannot work.
+    pub fn load_texts(&self, files: Vec<ConfigText>, sets: &[String]) -> Result<RunConfig, ConfigError> {
+        let mut layers = Layers::default();
+        for file in files {
+            layers.add_file(self, file, &mut Vec::new())?;
+        }
+        for set in sets {
+            layers.add_set(set)?;
+        }
+        layers.finish()
     }
-    layers.finish()
 }
 
 /// The config as TOML, every value written out.
@@ -120,37 +141,38 @@ struct Layers {
 impl Layers {
     fn add_file(
         &mut self,
-        path: &Path,
-        parent_of: Option<&Path>,
+        files: &ConfigFiles,
+        file: ConfigText,
         chain: &mut Vec<PathBuf>,
     ) -> Result<(), ConfigError> {
-        let read_error =
-            |cause| ConfigError::Read { path: path.into(), parent_of: parent_of.map(Into::into), cause };
-        let identity = fs::canonicalize(path).map_err(read_error)?;
-        if chain.contains(&identity) {
-            return Err(ConfigError::Cycle(path.into()));
+        let ConfigText { shown, text, identity, .. } = &file;
+        if chain.contains(identity) {
+            return Err(ConfigError::Cycle(shown.clone()));
         }
-        if self.seen.contains(&identity) {
+        if self.seen.contains(identity) {
             return Ok(());
         }
-        let text = fs::read_to_string(path).map_err(read_error)?;
-        let syntax = |e: toml::de::Error| ConfigError::Syntax { path: path.into(), message: e.to_string() };
-        let mut table: Table = toml::from_str(&text).map_err(syntax)?;
+        let syntax = |e: toml::de::Error| ConfigError::Syntax { path: shown.clone(), message: e.to_string() };
+        let mut table: Table = toml::from_str(text).map_err(syntax)?;
         if let Some(parent) = table.remove("parent") {
             let Value::String(parent) = parent else {
                 return Err(ConfigError::Key {
-                    place: path.display().to_string(),
+                    place: shown.display().to_string(),
                     key: "parent".into(),
                     message: "must be the path of another config file".into(),
                 });
             };
-            let parent = path.parent().unwrap_or(Path::new("")).join(parent);
+            let parent = files.parent(&file, &parent).map_err(|(path, cause)| ConfigError::Read {
+                path,
+                parent_of: Some(shown.clone()),
+                cause,
+            })?;
             chain.push(identity.clone());
-            self.add_file(&parent, Some(path), chain)?;
+            self.add_file(files, parent, chain)?;
             chain.pop();
         }
-        self.seen.push(identity);
-        note_places(&DeTable::parse(&text).map_err(syntax)?.into_inner(), &text, path, "", &mut self.places);
+        self.seen.push(identity.clone());
+        note_places(&DeTable::parse(text).map_err(syntax)?.into_inner(), text, shown, "", &mut self.places);
         merge(&mut self.table, table);
         Ok(())
     }
@@ -245,6 +267,8 @@ impl RunConfig {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn write(folder: &Path, name: &str, text: &str) -> PathBuf {

@@ -13,6 +13,7 @@ mod comparison;
 mod config;
 mod config_bounds;
 mod config_file;
+mod config_source;
 mod control;
 mod control_check;
 mod digest;
@@ -42,6 +43,7 @@ pub use config::{
     Pooling, RunConfig, ScheduleKind, Sst2Config, SubwordConfig, TextConfig, TrainConfig, Unit,
 };
 pub use config_file::{ConfigError, config_differences, load_config, resolved_toml};
+pub use config_source::{ConfigFiles, ConfigText};
 pub use control::{ControlConfig, GrowInit, LabelSource, Move, PolicyKind, Saliency, StartConfig, StartFrom};
 pub use digest::{Digest, DigestError};
 pub use drift::{Drift, Stretch};

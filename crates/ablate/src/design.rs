@@ -1,40 +1,35 @@
 //! From what was asked for to a plan: every cell with its config, and what is going to be judged.
 
-use std::path::PathBuf;
-
 use anyhow::{Context, Result, bail, ensure};
-use moelt_schema::{AblationPlan, Digest, METRIC, PLAN_FORMAT, RunConfig, frozen_size, load_config};
+use moelt_schema::{AblationPlan, Digest, METRIC, PLAN_FORMAT, RunConfig, frozen_size};
 use serde::{Deserialize, Serialize};
 
-use super::{
-    PlanArgs, code, inputs, needs,
-    spec::{self, AblationSpec},
-};
-use crate::workspace::Workspace;
+use super::{args::PlanArgs, inputs, needs, spec::AblationSpec};
+use crate::Site;
 
 /// What distinguishes ablations of one data set.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Settings {
+pub struct Settings {
     /// The arms, in order.
-    pub(crate) phases: Vec<String>,
+    pub phases: Vec<String>,
     /// Seeds per phase.
-    pub(crate) seeds: u64,
+    pub seeds: u64,
     /// The first of them; the others follow.
     #[serde(default)]
-    pub(crate) first_seed: u64,
+    pub first_seed: u64,
     /// `key=value` in every cell.
-    pub(crate) sets: Vec<String>,
+    pub sets: Vec<String>,
 }
 
 /// An ablation before its configs are loaded.
-pub(crate) struct Design {
+pub struct Design {
     /// Folder below `runs/`.
-    pub(crate) name: String,
+    pub name: String,
     /// File of `configs/datasets`.
-    pub(crate) dataset: String,
+    pub dataset: String,
     /// Everything else.
-    pub(crate) settings: Settings,
+    pub settings: Settings,
 }
 
 impl Settings {
@@ -42,8 +37,8 @@ impl Settings {
     ///
     /// # Errors
     /// When there is no such data set or preset.
-    pub(crate) fn of_preset(workspace: &Workspace, dataset: &str, preset: &str) -> Result<Self> {
-        let (phases, preset) = AblationSpec::read(workspace, dataset)?.preset(preset)?;
+    pub fn of_preset(site: &Site, dataset: &str, preset: &str) -> Result<Self> {
+        let (phases, preset) = AblationSpec::read(site, dataset)?.preset(preset)?;
         Ok(Self { phases, seeds: preset.seeds, first_seed: preset.first_seed, sets: preset.sets })
     }
 }
@@ -51,8 +46,8 @@ impl Settings {
 impl Design {
     /// The preset, with what the command line changes. Without `--name` the name tells data set and
     /// preset, and by a hash what deviates from it.
-    pub(super) fn from_args(workspace: &Workspace, args: &PlanArgs) -> Result<Self> {
-        let preset = Settings::of_preset(workspace, &args.dataset, &args.preset)?;
+    pub(super) fn from_args(site: &Site, args: &PlanArgs) -> Result<Self> {
+        let preset = Settings::of_preset(site, &args.dataset, &args.preset)?;
         let settings = Settings {
             phases: args.phases.clone().unwrap_or_else(|| preset.phases.clone()),
             seeds: args.seeds.unwrap_or(preset.seeds),
@@ -72,24 +67,24 @@ impl Design {
     /// # Errors
     /// On an unknown or repeated phase or one that lacks a phase it builds on, a config that cannot work,
     /// or a data set that is not there.
-    pub(crate) fn plan(&self, workspace: &Workspace) -> Result<AblationPlan> {
+    pub fn plan(&self, site: &Site) -> Result<AblationPlan> {
         self.check_sets()?;
         self.check_phases()?;
         let Settings { first_seed, seeds, .. } = self.settings;
         let end = first_seed.checked_add(seeds).context("seeds are 64-bit numbers")?;
         let phases = self.settings.phases.iter();
         let configs =
-            phases.flat_map(|phase| (first_seed..end).map(move |seed| self.config(workspace, phase, seed)));
-        let check_phase = |phase: &str| phase_file(workspace, phase).map(drop);
+            phases.flat_map(|phase| (first_seed..end).map(move |seed| self.config(site, phase, seed)));
+        let check_phase = |phase: &str| phase_file(site, phase).map(drop);
         let cells = needs::link(&self.name, configs.collect::<Result<_>>()?, check_phase)?;
         ensure!(!cells.is_empty(), "no phases: nothing to run");
-        let spec = AblationSpec::read(workspace, &self.dataset)?;
+        let spec = AblationSpec::read(site, &self.dataset)?;
         Ok(AblationPlan {
             format: PLAN_FORMAT,
             name: self.name.clone(),
             moelt: env!("CARGO_PKG_VERSION").to_owned(),
-            code: code::digest(workspace)?,
-            data: inputs::digests(workspace, &cells)?,
+            code: site.code()?,
+            data: inputs::digests(site, &cells)?,
             metric: METRIC.to_owned(),
             resamples: spec.verdict.resamples,
             comparisons: spec.comparisons(&self.settings.phases, check_phase)?,
@@ -112,25 +107,25 @@ impl Design {
         Ok(())
     }
 
-    fn config(&self, workspace: &Workspace, phase: &str, seed: u64) -> Result<RunConfig> {
-        let (file, mut arm_sets) = phase_file(workspace, phase)?;
+    fn config(&self, site: &Site, phase: &str, seed: u64) -> Result<RunConfig> {
+        let (file, mut arm_sets) = phase_file(site, phase)?;
         arm_sets.extend([format!("seed={seed}"), format!("arm=\"{phase}\"")]);
-        let dataset = workspace.config(&format!("datasets/{}.toml", self.dataset));
+        let dataset = site.config(&format!("datasets/{}", self.dataset))?;
         let sets: Vec<String> = self.settings.sets.iter().cloned().chain(arm_sets).collect();
-        Ok(load_config(&[dataset, file], &sets)?)
+        Ok(site.configs().load_texts(vec![dataset, site.config(&file)?], &sets)?)
     }
 }
 
-/// The file of a phase, and what the arm sets on top of it: `frozen-N` is `frozen` with N experts.
-fn phase_file(workspace: &Workspace, phase: &str) -> Result<(PathBuf, Vec<String>)> {
+/// The name of the config file of a phase, and what the arm sets on top of it: `frozen-N` is `frozen` with N experts.
+fn phase_file(site: &Site, phase: &str) -> Result<(String, Vec<String>)> {
     let (stem, sets) = match frozen_size(phase) {
         Some(n) => ("frozen", vec![format!("model.n_experts={n}")]),
         None => (phase, Vec::new()),
     };
-    let known = spec::toml_names(workspace, "phases")?;
+    let known = site.names("phases");
     if phase == "frozen" || !known.iter().any(|name| name == stem) {
         let shown = known.iter().map(|name| if name == "frozen" { "frozen-N" } else { name });
         bail!("no phase `{phase}` in configs/phases; there are: {}", shown.collect::<Vec<_>>().join(", "));
     }
-    Ok((workspace.config(&format!("phases/{stem}.toml")), sets))
+    Ok((format!("phases/{stem}"), sets))
 }

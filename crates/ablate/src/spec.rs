@@ -1,14 +1,14 @@
 //! `configs/ablations/<dataset>.toml`: which phases an ablation has unless told otherwise, and what is
 //! judged at its end.
 
-use std::{collections::BTreeMap, fs};
+use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, anyhow, ensure};
 use moelt_eval::{Evidence, judge};
 use moelt_schema::{ClaimKind, Comparison, frozen_size};
 use serde::Deserialize;
 
-use crate::workspace::Workspace;
+use crate::Site;
 
 /// Stands for the best of the planned arms `frozen-N`.
 const BEST_FROZEN: &str = "best-frozen";
@@ -75,17 +75,17 @@ impl AblationSpec {
     /// # Errors
     /// When there is no such data set (the message lists those there are), or the file is wrong (the message
     /// names file, line and key).
-    pub(crate) fn read(workspace: &Workspace, dataset: &str) -> Result<Self> {
-        let path = workspace.config(&format!("ablations/{dataset}.toml"));
-        let shown = workspace.shown(&path);
-        if !path.is_file() {
-            let known = toml_names(workspace, "ablations")?.join(", ");
+    pub(crate) fn read(site: &Site, dataset: &str) -> Result<Self> {
+        let known = site.names("ablations");
+        if !known.iter().any(|name| name == dataset) {
             return Err(anyhow!(
-                "no ablation of data set `{dataset}`: {shown} is missing; there are: {known}"
+                "no ablation of data set `{dataset}`: configs/ablations/{dataset}.toml is missing; there are: {}",
+                known.join(", ")
             ));
         }
-        let text = fs::read_to_string(&path).context(shown.clone())?;
-        let spec: Self = toml::from_str(&text).map_err(|error| anyhow!("{shown}: {error}"))?;
+        let file = site.config(&format!("ablations/{dataset}"))?;
+        let shown = site.shown(&file.shown);
+        let spec: Self = toml::from_str(&file.text).map_err(|error| anyhow!("{shown}: {error}"))?;
         ensure!(spec.verdict.resamples > 0, "{shown}: verdict.resamples is 0: a bootstrap needs some");
         Ok(Self { shown, ..spec })
     }
@@ -182,18 +182,4 @@ impl VerdictSpec {
             family: family.clone(),
         })
     }
-}
-
-/// The names of the TOML files in a folder of `configs/`, sorted.
-///
-/// # Errors
-/// When the folder cannot be read.
-pub(crate) fn toml_names(workspace: &Workspace, folder: &str) -> Result<Vec<String>> {
-    let path = workspace.config(folder);
-    let entries = fs::read_dir(&path).with_context(|| workspace.shown(&path))?;
-    let mut names: Vec<String> = entries
-        .filter_map(|entry| entry.ok()?.file_name().to_str()?.strip_suffix(".toml").map(str::to_owned))
-        .collect();
-    names.sort();
-    Ok(names)
 }
