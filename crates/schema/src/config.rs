@@ -290,9 +290,10 @@ pub struct CsvConfig {
     pub selection: Option<String>,
     /// File to judge on; without it, a part of `train` is held out.
     pub verdict: Option<String>,
-    /// Header of the text column. Where no column has exactly this name, case does not matter.
+    /// Header of the text column. Where no column has exactly this name, case does not matter; where none is called
+    /// `text`, the one column with a usual name such as `review` or `sentence` is taken for it.
     pub text_column: String,
-    /// Header of the label column, likewise. Labels are names or numbers.
+    /// Header of the label column, likewise (`sentiment`, `class`, …). Labels are names or numbers.
     pub label_column: String,
     /// What becomes of rows that cannot be used.
     pub bad_rows: BadRows,
