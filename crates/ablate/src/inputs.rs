@@ -84,7 +84,8 @@ fn data_files(site: &Site, data: &DataConfig) -> Result<Vec<String>> {
             let files = ["train.tsv", "dev.tsv"].map(|name| dir.join(name).display().to_string());
             ensure!(
                 files.iter().all(there),
-                "{} has no train.tsv and dev.tsv; get them with: cargo xtask data sst2{}",
+                "{} has no train.tsv and dev.tsv; get them with: cargo xtask data sst2, or name \
+                 their folder with --set data.sst2.dir=DIR{}",
                 dir.display(),
                 site.paths_count()
             );

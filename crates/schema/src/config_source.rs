@@ -1,6 +1,7 @@
 //! Where config files come from: any path on disk, and by name a folder, over what is built into a program.
 
 use std::{
+    collections::BTreeSet,
     fs, io,
     path::{Component, Path, PathBuf},
 };
@@ -59,9 +60,9 @@ impl ConfigFiles {
         if let Some(folder) = &self.folder {
             add_names(folder, "", &mut names);
         }
-        names.sort();
-        names.dedup();
-        names.into_iter().map(|name| name.trim_end_matches(".toml").to_owned()).collect()
+        let stems = names.iter().map(|name| name.strip_suffix(".toml").unwrap_or(name).to_owned());
+        let stems: BTreeSet<String> = stems.collect();
+        stems.into_iter().collect()
     }
 
     /// The file at the path `given`, or else the one called so.
