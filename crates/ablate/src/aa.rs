@@ -37,7 +37,7 @@ pub(super) fn run(
     Ok(ExitCode::from(u8::from(wrong > 0)))
 }
 
-/// The scores of an arm on verdict, all of its cells finished.
+/// The scores of an arm on test, all of its cells finished.
 fn scores(site: &Site, folder: &AblationFolder, plan: &AblationPlan, arm: &str) -> Result<Correct> {
     let read = |cell: &Cell| -> Result<(u64, Vec<Prediction>)> {
         let finished = matches!(folder.cell(&cell.id).outcome(cell), Outcome::Finished(_));

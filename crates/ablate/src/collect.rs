@@ -27,7 +27,7 @@ pub(crate) fn collect(site: &Site, folder: &AblationFolder, plan: &AblationPlan)
         decisions: &|cell: &Cell| decisions(site, folder, cell),
     };
     if !plan.comparisons.is_empty() {
-        // Large verdict splits take a second a comparison.
+        // Large test splits take a second a comparison.
         eprintln!("judging {} comparisons, {} resamples each", plan.comparisons.len(), plan.resamples);
     }
     let report = Report::new(plan, &outcomes, &read, site.code()?)?;

@@ -217,6 +217,6 @@ fn is_pending(folder: &AblationFolder, cell: &Cell) -> bool {
 }
 
 fn numbers(result: &CellResult) -> String {
-    let accuracy = 100.0 * result.selection.accuracy;
-    format!("{accuracy:.2} % on selection after {:.1} s", result.seconds)
+    let accuracy = 100.0 * result.validation.accuracy;
+    format!("{accuracy:.2} % on validation after {:.1} s", result.seconds)
 }

@@ -92,7 +92,7 @@ fn data_files(site: &Site, data: &DataConfig) -> Result<Vec<String>> {
             Ok(files.to_vec())
         }
         DatasetKind::Csv => {
-            let files = [Some(&data.csv.train), data.csv.selection.as_ref(), data.csv.verdict.as_ref()];
+            let files = [Some(&data.csv.train), data.csv.validation.as_ref(), data.csv.test.as_ref()];
             let files: Vec<String> = files.into_iter().flatten().cloned().collect();
             if let Some(file) = files.iter().find(|file| !there(file)) {
                 bail!(

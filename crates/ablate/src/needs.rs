@@ -1,4 +1,4 @@
-//! Cells that build on other cells: `{7a}` in a phase's config becomes a run folder of this ablation.
+//! Cells that build on other cells: `{rule}` in a phase's config becomes a run folder of this ablation.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -155,7 +155,7 @@ mod tests {
     #[test]
     fn records_are_those_of_all_other_seeds() {
         let learner = |seed| {
-            let mut config = RunConfig { seed, ..config("8", "", "") };
+            let mut config = RunConfig { seed, ..config("head", "", "") };
             config.control.records_of = vec!["some/run".to_owned(), "{lookahead}".to_owned()];
             config
         };
@@ -169,19 +169,19 @@ mod tests {
         let alone = linked(&[learner(1), teacher(1)]).unwrap();
         assert_eq!(alone[0].config.control.records_of, ["some/run"]);
         let message = linked(&[learner(1)]).unwrap_err().to_string();
-        assert!(message.starts_with("phase `8` learns from `lookahead`, which is not among"), "{message}");
+        assert!(message.starts_with("phase `head` learns from `lookahead`, which is not among"), "{message}");
     }
 
     #[test]
     fn what_cannot_be_linked_is_said() {
         let message = |configs: &[RunConfig]| linked(configs).unwrap_err().to_string();
         assert_eq!(
-            message(&[config("q2", "", ""), config("7b3", "{7a}", "")]),
-            "phase `7b3` starts from `7a`, which is not among the phases; add it: --phases q2,7a,7b3"
+            message(&[config("moe", "", ""), config("rule-continued", "{rule}", "")]),
+            "phase `rule-continued` starts from `rule`, which is not among the phases; add it: --phases q2,7a,7b3"
         );
         assert_eq!(
-            message(&[config("7b3", "", "{x}")]),
-            "phase `7b3` follows the edits of `{x}`: no phase `x`"
+            message(&[config("rule-continued", "", "{x}")]),
+            "phase `rule-continued` follows the edits of `{x}`: no phase `x`"
         );
         let circle = [config("a", "{b}", ""), config("b", "", "{c}"), config("c", "{b}", "")];
         assert_eq!(message(&circle), "phases need one another: b → c → b");

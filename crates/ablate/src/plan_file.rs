@@ -170,8 +170,8 @@ mod tests {
             resamples: 100,
             comparisons: vec![Comparison {
                 name: "q2 against q1".into(),
-                arm: "q2".into(),
-                against: vec!["q1".into()],
+                arm: "moe".into(),
+                against: vec!["dense".into()],
                 kind: ClaimKind::Superiority,
                 margin: 0.005,
                 alpha: 0.05,
@@ -183,16 +183,16 @@ mod tests {
 
     #[test]
     fn the_difference_is_named() {
-        let there = plan(&[("q1", 0, 8), ("q2", 0, 8)]);
+        let there = plan(&[("dense", 0, 8), ("moe", 0, 8)]);
         let difference = |asked: &AblationPlan| difference(&there, asked);
         assert_eq!(difference(&there.clone()), None);
         let data = there.data["dev.tsv"].short();
         let data_gone = format!("it was planned with another dev.tsv ({data}…, now not read)");
         let cases = [
-            (plan(&[("q1", 0, 8), ("q2", 0, 9)]), "q2 seed 0 has model.d_ff = 8 there and 9 now"),
-            (plan(&[("q1", 0, 8)]), "it has q2 seed 0, which is not asked for now"),
-            (plan(&[("q1", 0, 8), ("q2", 0, 8), ("q2", 1, 8)]), "it lacks q2 seed 1"),
-            (plan(&[("q2", 0, 8), ("q1", 0, 8)]), "its cells are in another order"),
+            (plan(&[("dense", 0, 8), ("moe", 0, 9)]), "q2 seed 0 has model.d_ff = 8 there and 9 now"),
+            (plan(&[("dense", 0, 8)]), "it has q2 seed 0, which is not asked for now"),
+            (plan(&[("dense", 0, 8), ("moe", 0, 8), ("moe", 1, 8)]), "it lacks q2 seed 1"),
+            (plan(&[("moe", 0, 8), ("dense", 0, 8)]), "its cells are in another order"),
             (
                 AblationPlan { moelt: "0.2.0".into(), ..there.clone() },
                 "it was made by moelt 0.1.0, this is 0.2.0",
@@ -204,7 +204,7 @@ mod tests {
             (AblationPlan { data: BTreeMap::new(), ..there.clone() }, data_gone.as_str()),
             (
                 AblationPlan { resamples: 99, ..there.clone() },
-                "it judges verdict accuracy by 100 resamples, now verdict accuracy by 99 resamples",
+                "it judges test accuracy by 100 resamples, now test accuracy by 99 resamples",
             ),
             (
                 AblationPlan { comparisons: Vec::new(), ..there.clone() },

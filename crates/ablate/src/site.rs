@@ -51,7 +51,7 @@ impl<'a> Site<'a> {
         &self.configs
     }
 
-    /// The config file called `name`, such as `phases/q2`.
+    /// The config file called `name`, such as `phases/moe`.
     pub(crate) fn config(&self, name: &str) -> Result<ConfigText> {
         self.configs.read_named(name).with_context(|| format!("configs/{name}.toml"))
     }

@@ -1,4 +1,4 @@
-//! What a verdict costs: 10,000 crossed resamples of 10 seeds × 872 examples, and of 5 seeds × 20,000.
+//! What a test costs: 10,000 crossed resamples of 10 seeds × 872 examples, and of 5 seeds × 20,000.
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use moelt_eval::{Bootstrap, Correct};

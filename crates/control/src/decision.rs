@@ -29,7 +29,7 @@ pub enum Action {
 }
 
 /// Candidates to be tried. Each is applied to a fork of its own, alone; then the fork trains on the batches
-/// that a fork which keeps its experts trains on too, and both predict the same selection texts.
+/// that a fork which keeps its experts trains on too, and both predict the same validation texts.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Trial {
     /// The candidates. All are numbered from the layout as it is: they may share ids of new experts.
@@ -94,9 +94,9 @@ pub struct MeasuredEffect {
     pub edits: Vec<Edit>,
     /// Steps that both forks trained: fewer than asked for when the race was over sooner.
     pub steps: u64,
-    /// Mean selection loss of the fork that kept its experts, nats.
+    /// Mean validation loss of the fork that kept its experts, nats.
     pub loss_keep: f64,
-    /// Mean selection loss of the candidate's fork on the same texts, nats.
+    /// Mean validation loss of the candidate's fork on the same texts, nats.
     pub loss: f64,
     /// Standard error of `loss - loss_keep`, from the differences of single texts, nats.
     pub standard_error: f64,
@@ -104,17 +104,17 @@ pub struct MeasuredEffect {
     pub replicate: Option<Replicate>,
 }
 
-/// A second measurement that shares neither training batches nor selection texts with the first.
+/// A second measurement that shares neither training batches nor validation texts with the first.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Replicate {
-    /// Selection loss of the candidate's fork minus that of the fork that kept, nats.
+    /// Validation loss of the candidate's fork minus that of the fork that kept, nats.
     pub difference: f64,
     /// Standard error of `difference`, nats.
     pub standard_error: f64,
 }
 
 impl MeasuredEffect {
-    /// Selection loss with the edits minus without them, nats: below 0 when they help.
+    /// Validation loss with the edits minus without them, nats: below 0 when they help.
     pub fn loss_increase(&self) -> f64 {
         self.loss - self.loss_keep
     }

@@ -2,7 +2,7 @@
 
 use crate::{MeasuredEffect, edits::change};
 
-/// What a candidate gains over keeping the experts, in nats of selection loss: above 0 it beats keeping.
+/// What a candidate gains over keeping the experts, in nats of validation loss: above 0 it beats keeping.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Gain {
     /// Loss that it saves, minus what its experts cost: `−loss_increase − λ · change of n_experts`.

@@ -18,11 +18,11 @@ pub(crate) fn load(config: &CsvConfig, text: &TextConfig) -> Result<Dataset, Dat
     notes.extend(repeats(&examples, &keys));
     let part = |key, fraction, given: &Option<String>| (key, if given.is_none() { fraction } else { 0.0 });
     let parts = [
-        part("data.csv.selection_fraction", config.selection_fraction, &config.selection),
-        part("data.csv.verdict_fraction", config.verdict_fraction, &config.verdict),
+        part("data.csv.validation_fraction", config.validation_fraction, &config.validation),
+        part("data.csv.test_fraction", config.test_fraction, &config.test),
     ];
     let fractions = parts.map(|(_, fraction)| fraction);
-    let (train, [held_selection, held_verdict]) = hold_out(examples, &keys, fractions, config.split_seed);
+    let (train, [held_validation, held_test]) = hold_out(examples, &keys, fractions, config.split_seed);
     let mut other = |file: &Option<String>, held: Vec<Example>, key| match file {
         None if held.is_empty() => Err(nothing_held_out(key, &config.train)),
         None => Ok(held),
@@ -32,19 +32,19 @@ pub(crate) fn load(config: &CsvConfig, text: &TextConfig) -> Result<Dataset, Dat
             Ok(other.examples)
         }
     };
-    let selection = other(&config.selection, held_selection, parts[0].0)?;
-    let verdict = other(&config.verdict, held_verdict, parts[1].0)?;
+    let validation = other(&config.validation, held_validation, parts[0].0)?;
+    let test = other(&config.test, held_test, parts[1].0)?;
     if train.is_empty() {
         return Err(DataError::Config {
-            key: "data.csv.selection_fraction",
-            message: "together with data.csv.verdict_fraction it leaves nothing to train on".into(),
+            key: "data.csv.validation_fraction",
+            message: "together with data.csv.test_fraction it leaves nothing to train on".into(),
         });
     }
     let name = |file: &Option<String>, split: &str| file.clone().unwrap_or_else(|| split.to_owned());
     let (chosen, judged) =
-        (name(&config.selection, "the selection split"), name(&config.verdict, "the verdict split"));
-    notes.extend(shared([("the training split", &train), (&chosen, &selection), (&judged, &verdict)], text));
-    Ok(Dataset { classes, train, selection, verdict, bayes_accuracy: None, drift: None, notes })
+        (name(&config.validation, "the validation split"), name(&config.test, "the test split"));
+    notes.extend(shared([("the training split", &train), (&chosen, &validation), (&judged, &test)], text));
+    Ok(Dataset { classes, train, validation, test, bayes_accuracy: None, drift: None, notes })
 }
 
 fn nothing_held_out(key: &'static str, file: &str) -> DataError {
@@ -83,8 +83,8 @@ mod tests {
         /// Config with this training file, everything trained on and judged on a small second file.
         fn config(&self, content: impl AsRef<[u8]>) -> CsvConfig {
             let other = self.file("other.csv", "text,label\nother,1\n");
-            let (selection, verdict) = (Some(other.clone()), Some(other));
-            CsvConfig { train: self.file("train.csv", content), selection, verdict, ..CsvConfig::default() }
+            let (validation, test) = (Some(other.clone()), Some(other));
+            CsvConfig { train: self.file("train.csv", content), validation, test, ..CsvConfig::default() }
         }
 
         fn error(&self, content: impl AsRef<[u8]>) -> String {
@@ -102,7 +102,7 @@ mod tests {
         let numbers = load(&folder.config("text,label\na,10\nb,9\nc,1\n")).unwrap();
         assert_eq!(numbers.classes, ["1", "9", "10"]);
         assert_eq!(labels(&numbers.train), [("a", 2), ("b", 1), ("c", 0)]);
-        assert_eq!(labels(&numbers.selection), [("other", 0)]);
+        assert_eq!(labels(&numbers.validation), [("other", 0)]);
         let names = load(&folder.config("label,text\npos,a\n1,b\nneg,c\n")).unwrap();
         assert_eq!(names.classes, ["1", "neg", "pos"]);
     }
@@ -121,8 +121,8 @@ mod tests {
         let train = folder.file("train.tsv", "sentence\tstars\nso \"so\t3\nfine\t5\n");
         let other = Some(train.clone());
         let config = CsvConfig {
-            selection: other.clone(),
-            verdict: other,
+            validation: other.clone(),
+            test: other,
             text_column: "sentence".into(),
             label_column: "stars".into(),
             train,
@@ -196,9 +196,9 @@ mod tests {
         let message = folder.error("text,label\na,0\nb,2\n");
         assert!(message.contains("other.csv:2: unknown label `1`; the classes are `0`, `2`"), "{message}");
         let other = folder.file("more.csv", "text,label\nf,0\ng,7\n");
-        let config = CsvConfig { verdict: Some(other), ..folder.config(GOOD) };
+        let config = CsvConfig { test: Some(other), ..folder.config(GOOD) };
         let data = load(&config).unwrap();
-        assert_eq!(labels(&data.verdict), [("f", 0)]);
+        assert_eq!(labels(&data.test), [("f", 0)]);
         assert!(data.notes[0].ends_with("more.csv:3: unknown label `7`"), "{:?}", data.notes);
     }
 
@@ -208,7 +208,7 @@ mod tests {
         let row = |i: usize| format!("Film {i},0\nFILM  {i},1\nﬁlm\t{i},1\n");
         let train = folder.file("all.csv", format!("text,label\n{}", (0..60).map(row).collect::<String>()));
         let data = load(&CsvConfig { train, ..CsvConfig::default() }).unwrap();
-        let sides = [&data.train, &data.selection, &data.verdict];
+        let sides = [&data.train, &data.validation, &data.test];
         let number = |example: &Example| example.text.split_whitespace().next_back().unwrap().to_owned();
         let numbers =
             sides.map(|side| side.iter().map(number).collect::<std::collections::BTreeSet<_>>().len());
@@ -219,9 +219,9 @@ mod tests {
     #[test]
     fn texts_of_two_files_are_compared_pair_by_pair() {
         let folder = Folder::new();
-        let [selection, verdict] = [("s.csv", "A,0\nx,1\n"), ("v.csv", "Ｘ,1\ny,0\n")]
+        let [validation, test] = [("s.csv", "A,0\nx,1\n"), ("v.csv", "Ｘ,1\ny,0\n")]
             .map(|(name, rows)| Some(folder.file(name, format!("text,label\n{rows}"))));
-        let notes = load(&CsvConfig { selection, verdict, ..folder.config(GOOD) }).unwrap().notes;
+        let notes = load(&CsvConfig { validation, test, ..folder.config(GOOD) }).unwrap().notes;
         assert_eq!(notes.len(), 2, "{notes:?}");
         assert!(notes[0].ends_with("s.csv: 1 of 2 texts are also in the training split"), "{notes:?}");
         assert!(
@@ -260,11 +260,11 @@ mod tests {
         let folder = Folder::new();
         let train = folder.file("few.csv", "text,label\na,0\nb,1\n");
         let few = load(&CsvConfig { train, ..CsvConfig::default() }).unwrap_err().to_string();
-        assert!(few.starts_with("`data.csv.selection_fraction`: holds no example"), "{few}");
+        assert!(few.starts_with("`data.csv.validation_fraction`: holds no example"), "{few}");
         let many: String = (0..20).map(|i| format!("text {i},{}\n", i % 2)).collect();
         let train = folder.file("many.csv", format!("text,label\n{many}"));
         let halves =
-            CsvConfig { train, selection_fraction: 0.5, verdict_fraction: 0.5, ..CsvConfig::default() };
+            CsvConfig { train, validation_fraction: 0.5, test_fraction: 0.5, ..CsvConfig::default() };
         assert!(load(&halves).unwrap_err().to_string().contains("leaves nothing to train on"));
     }
 
@@ -274,8 +274,8 @@ mod tests {
         let rows: String = (0..200).map(|i| format!("text {i},{}\n", i % 4 / 3)).collect();
         let train = folder.file("all.csv", format!("text,label\n{rows}"));
         let data = load(&CsvConfig { train, ..CsvConfig::default() }).unwrap();
-        assert_eq!((data.train.len(), data.selection.len(), data.verdict.len()), (160, 20, 20));
-        assert_eq!(data.verdict.iter().filter(|example| example.label == 1).count(), 5);
+        assert_eq!((data.train.len(), data.validation.len(), data.test.len()), (160, 20, 20));
+        assert_eq!(data.test.iter().filter(|example| example.label == 1).count(), 5);
     }
 
     proptest! {

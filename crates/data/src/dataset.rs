@@ -15,12 +15,12 @@ pub struct Example {
     /// Where the text comes from, when the data set knows it.
     pub domain: Option<u32>,
     /// At which evaluation time the model is asked about it, from 1 to [`Drift::times`]; only in the
-    /// selection and verdict splits of a data set that drifts.
+    /// validation and test splits of a data set that drifts.
     #[serde(skip_serializing_if = "Option::is_none")] // The hash of data that does not drift is as ever.
     pub time: Option<u32>,
 }
 
-/// Labelled texts in three splits. What chooses sees `train` and `selection`; `verdict` is read once.
+/// Labelled texts in three splits. What chooses sees `train` and `validation`; `test` is read once.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Dataset {
     /// Names of the classes, in label order; at least two.
@@ -28,9 +28,9 @@ pub struct Dataset {
     /// To train on.
     pub train: Vec<Example>,
     /// To choose on.
-    pub selection: Vec<Example>,
+    pub validation: Vec<Example>,
     /// To judge on.
-    pub verdict: Vec<Example>,
+    pub test: Vec<Example>,
     /// The accuracy no classifier can beat, when it is known.
     pub bayes_accuracy: Option<f64>,
     /// Which domains are live when, if that changes during training.
@@ -43,7 +43,7 @@ pub struct Dataset {
 impl Dataset {
     /// Hash of classes, examples and drift: two runs with the same hash saw the same data.
     pub fn digest(&self) -> Digest {
-        let data = (&self.classes, &self.train, &self.selection, &self.verdict);
+        let data = (&self.classes, &self.train, &self.validation, &self.test);
         match &self.drift {
             None => Digest::of_json(&data),
             Some(drift) => Digest::of_json(&(data, drift)),
@@ -52,7 +52,7 @@ impl Dataset {
 
     /// Examples per split.
     pub fn sizes(&self) -> SplitSizes {
-        SplitSizes { train: self.train.len(), selection: self.selection.len(), verdict: self.verdict.len() }
+        SplitSizes { train: self.train.len(), validation: self.validation.len(), test: self.test.len() }
     }
 }
 
@@ -61,9 +61,9 @@ impl Dataset {
 ///
 /// ```
 /// use moelt_schema::{DataConfig, PlantedConfig, TextConfig};
-/// let planted = PlantedConfig { train: 100, selection: 10, verdict: 20, ..PlantedConfig::default() };
+/// let planted = PlantedConfig { train: 100, validation: 10, test: 20, ..PlantedConfig::default() };
 /// let data = moelt_data::load(&DataConfig { planted, ..DataConfig::default() }, &TextConfig::default())?;
-/// assert_eq!(data.sizes().verdict, 20);
+/// assert_eq!(data.sizes().test, 20);
 /// assert!((data.bayes_accuracy.unwrap() - 0.968_381).abs() < 1e-6);
 /// # Ok::<(), moelt_data::DataError>(())
 /// ```
@@ -78,7 +78,7 @@ pub fn load(config: &DataConfig, text: &TextConfig) -> Result<Dataset, DataError
         DatasetKind::Csv => csv::load(&config.csv, text)?,
     };
     for (name, split) in
-        [("training", &data.train), ("selection", &data.selection), ("verdict", &data.verdict)]
+        [("training", &data.train), ("validation", &data.validation), ("test", &data.test)]
     {
         let texts = split.iter().map(|example| example.text.as_str());
         data.notes.extend(cut_note(&format!("{name} split"), texts, text));
@@ -98,8 +98,8 @@ mod tests {
         Dataset {
             classes: vec!["no".into(), "yes".into()],
             train: vec![example("a", 0), example("b", 1)],
-            selection: vec![example("c", 0)],
-            verdict: vec![example("d", 1)],
+            validation: vec![example("c", 0)],
+            test: vec![example("d", 1)],
             bayes_accuracy: None,
             drift: None,
             notes: vec![],
@@ -110,9 +110,9 @@ mod tests {
     fn the_digest_sees_examples_and_splits_but_no_notes() {
         let digest = dataset().digest();
         assert_eq!(digest, Dataset { notes: vec!["x".into()], ..dataset() }.digest());
-        assert_ne!(digest, Dataset { selection: vec![], ..dataset() }.digest());
+        assert_ne!(digest, Dataset { validation: vec![], ..dataset() }.digest());
         assert_ne!(digest, Dataset { train: vec![example("a", 1), example("b", 1)], ..dataset() }.digest());
-        let sizes = SplitSizes { train: 2, selection: 1, verdict: 1 };
+        let sizes = SplitSizes { train: 2, validation: 1, test: 1 };
         assert_eq!(dataset().sizes(), sizes);
     }
 }

@@ -19,7 +19,7 @@ pub(crate) fn asked(drift: &Drift, i: usize) -> (u32, u32) {
 pub(crate) fn check_sizes(config: &PlantedConfig, drift: &Drift) -> Result<(), DataError> {
     let live = (1..=drift.times()).map(|time| drift.live_before(drift.at(time)).len()).max().unwrap_or(0);
     let least = live * drift.times() as usize;
-    let sizes = [("data.planted.selection", config.selection), ("data.planted.verdict", config.verdict)];
+    let sizes = [("data.planted.validation", config.validation), ("data.planted.test", config.test)];
     match sizes.into_iter().find(|(_, size)| *size < least) {
         None => Ok(()),
         Some((key, size)) => {
@@ -72,7 +72,7 @@ mod tests {
     /// Domain 0 goes at a half, 2 comes at a third, 3 at two thirds.
     fn config() -> PlantedConfig {
         let live = vec![[0.0, 0.5], [0.0, 1.0], [0.3333, 1.0], [0.6667, 1.0]];
-        PlantedConfig { train: 600, selection: 100, verdict: 240, live, ..PlantedConfig::default() }
+        PlantedConfig { train: 600, validation: 100, test: 240, live, ..PlantedConfig::default() }
     }
 
     fn dataset(planted: PlantedConfig) -> Dataset {
@@ -83,7 +83,7 @@ mod tests {
     fn a_split_that_judges_asks_evenly_about_what_is_live() {
         let data = dataset(config());
         let mut counts: BTreeMap<(u32, u32), usize> = BTreeMap::new();
-        for example in &data.verdict {
+        for example in &data.test {
             *counts.entry((example.time.unwrap(), example.domain.unwrap())).or_default() += 1;
         }
         let live = |time: u32| match time {
@@ -98,7 +98,7 @@ mod tests {
             live.into_iter().map(move |domain| ((time, domain), each))
         });
         assert_eq!(counts, expected.collect());
-        assert!(data.selection[..30].iter().zip(0..).all(|(e, i)| e.time == Some(1 + i % 10)));
+        assert!(data.validation[..30].iter().zip(0..).all(|(e, i)| e.time == Some(1 + i % 10)));
     }
 
     #[test]
@@ -114,12 +114,12 @@ mod tests {
 
     #[test]
     fn labels_are_as_likely_right_as_without_drift() {
-        let config = PlantedConfig { polar_agreement: 1.0, label_noise: 0.1, verdict: 20_000, ..config() };
-        let data = dataset(PlantedConfig { selection: 20_000, ..config });
+        let config = PlantedConfig { polar_agreement: 1.0, label_noise: 0.1, test: 20_000, ..config() };
+        let data = dataset(PlantedConfig { validation: 20_000, ..config });
         assert_eq!(data.bayes_accuracy, Some(0.9));
         // Without disagreeing words a domain's word tells the clean label, so labels of one word agree.
         let mut words: BTreeMap<(u32, String), [f64; 2]> = BTreeMap::new();
-        for example in data.selection.iter().chain(&data.verdict) {
+        for example in data.validation.iter().chain(&data.test) {
             let polar = example.text.split(' ').find(|word| word.starts_with("polar")).unwrap();
             words.entry((example.domain.unwrap(), polar.into())).or_default()[example.label as usize] += 1.0;
         }
@@ -157,8 +157,8 @@ mod tests {
                 .unwrap_err()
                 .to_string()
         };
-        let few = message(PlantedConfig { selection: 29, ..config() });
-        let expected = "`data.planted.selection`: is 29; must be at least 30: 10 evaluation times, up to 3 live domains each";
+        let few = message(PlantedConfig { validation: 29, ..config() });
+        let expected = "`data.planted.validation`: is 29; must be at least 30: 10 evaluation times, up to 3 live domains each";
         assert_eq!(few, expected);
         let few = message(PlantedConfig { train: 2, ..config() });
         assert!(few.starts_with("`data.planted.train`: is 2: domain "), "{few}");

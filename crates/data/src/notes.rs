@@ -93,14 +93,14 @@ mod tests {
     fn shared_texts_are_counted_pair_by_pair_however_they_are_written() {
         let rows: [&[(&str, u32)]; 3] =
             [&[("a b", 0), ("c", 1)], &[("d", 0)], &[("A  B", 0), ("Ｄ", 1), ("e", 1)]];
-        let [train, selection, verdict] = rows.map(|rows| examples(rows).0);
-        let notes = |verdict| {
-            let splits = [("train", &train[..]), ("selection", &selection), ("test.csv", verdict)];
+        let [train, validation, test] = rows.map(|rows| examples(rows).0);
+        let notes = |test| {
+            let splits = [("train", &train[..]), ("validation", &validation), ("test.csv", test)];
             shared(splits, &TextConfig::default())
         };
         let expected =
-            ["test.csv: 1 of 3 texts are also in train", "test.csv: 1 of 3 texts are also in selection"];
-        assert_eq!(notes(&verdict), expected);
-        assert!(notes(&verdict[2..]).is_empty());
+            ["test.csv: 1 of 3 texts are also in train", "test.csv: 1 of 3 texts are also in validation"];
+        assert_eq!(notes(&test), expected);
+        assert!(notes(&test[2..]).is_empty());
     }
 }

@@ -56,8 +56,8 @@ pub(crate) fn generate(config: &PlantedConfig) -> Result<Dataset, DataError> {
     Ok(Dataset {
         classes: ["negative", "positive"].map(str::to_owned).to_vec(),
         train,
-        selection: split(2, config.selection, drift.as_ref()),
-        verdict: split(3, config.verdict, drift.as_ref()),
+        validation: split(2, config.validation, drift.as_ref()),
+        test: split(3, config.test, drift.as_ref()),
         bayes_accuracy: domain_is_known.then(|| bayes_accuracy(config)),
         notes: drift.iter().map(Drift::to_string).collect(),
         drift,
@@ -74,8 +74,8 @@ fn check(config: &PlantedConfig) -> Result<Option<Drift>, DataError> {
         ("data.planted.markers_per_domain", config.markers_per_domain, needed(config.markers_per_text)),
         ("data.planted.filler_words", config.filler_words, needed(config.fillers_per_text)),
         ("data.planted.train", config.train, 1),
-        ("data.planted.selection", config.selection, 1),
-        ("data.planted.verdict", config.verdict, 1),
+        ("data.planted.validation", config.validation, 1),
+        ("data.planted.test", config.test, 1),
         ("data.planted.times", config.times, 1),
     ];
     for (key, value, least) in at_least {
@@ -187,7 +187,7 @@ mod tests {
     use super::*;
 
     fn small() -> PlantedConfig {
-        PlantedConfig { train: 4000, selection: 500, verdict: 500, ..PlantedConfig::default() }
+        PlantedConfig { train: 4000, validation: 500, test: 500, ..PlantedConfig::default() }
     }
 
     fn tables(config: &PlantedConfig) -> Vec<Vec<bool>> {
@@ -205,7 +205,7 @@ mod tests {
     #[test]
     fn texts_consist_of_what_was_asked_for() {
         let data = generate(&small()).unwrap();
-        assert_eq!((data.train.len(), data.selection.len(), data.verdict.len()), (4000, 500, 500));
+        assert_eq!((data.train.len(), data.validation.len(), data.test.len()), (4000, 500, 500));
         for example in &data.train {
             let count =
                 |prefix: &str| example.text.split(' ').filter(|word| word.starts_with(prefix)).count();
@@ -252,11 +252,11 @@ mod tests {
             split.iter().flat_map(|e| e.text.split(' ').map(str::to_owned)).collect()
         };
         assert_eq!(words(&data.train).len(), 60 + 4 * 4 + 40);
-        assert!(words(&data.verdict).is_subset(&words(&data.train)));
-        assert_ne!(data.selection, data.verdict);
+        assert!(words(&data.test).is_subset(&words(&data.train)));
+        assert_ne!(data.validation, data.test);
         let longer = generate(&PlantedConfig { train: 5000, ..small() }).unwrap();
         assert_eq!(longer.train[..4000], data.train);
-        assert_eq!(longer.verdict, data.verdict);
+        assert_eq!(longer.test, data.test);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! A phrase in training tells the label of the sentence it comes from, so a random row must not be held
 //! out. The split goes by parent sentence instead. A *full sentence* is a training text whose tokens are
 //! no contiguous part of a longer training text's. Some full sentences are held out; they alone are the
-//! selection split, since the verdict split (GLUE's dev) consists of full sentences, too. Training keeps
+//! validation split, since the test split (GLUE's dev) consists of full sentences, too. Training keeps
 //! the texts that occur in no held-out sentence: their phrases are left out even when another sentence
 //! has them as well. So are texts that become a held-out sentence's where `text.max_tokens` cuts them.
 
@@ -25,23 +25,23 @@ use crate::{
 pub(crate) fn load(config: &Sst2Config, text: &TextConfig) -> Result<Dataset, DataError> {
     let dir = Path::new(&config.dir);
     let examples = read(&dir.join("train.tsv"))?;
-    let verdict = read(&dir.join("dev.tsv"))?;
+    let test = read(&dir.join("dev.tsv"))?;
     let keys = keys(&examples, text);
     let mut notes: Vec<String> = repeats(&examples, &keys).into_iter().collect();
     let split = SentenceSplit::of(examples, &keys, config, text);
-    for (part, name) in [(&split.selection, "selection"), (&split.train, "training")] {
+    for (part, name) in [(&split.validation, "validation"), (&split.train, "training")] {
         if part.is_empty() {
-            let message = format!("is {} and leaves no {name} examples", config.selection_fraction);
-            return Err(DataError::Config { key: "data.sst2.selection_fraction", message });
+            let message = format!("is {} and leaves no {name} examples", config.validation_fraction);
+            return Err(DataError::Config { key: "data.sst2.validation_fraction", message });
         }
     }
     notes.extend(split.notes());
     let classes = ["negative", "positive"].map(str::to_owned).to_vec();
-    let SentenceSplit { train, selection, .. } = split;
+    let SentenceSplit { train, validation, .. } = split;
     let splits =
-        [("the training split", &train[..]), ("the selection split", &selection), ("dev.tsv", &verdict)];
+        [("the training split", &train[..]), ("the validation split", &validation), ("dev.tsv", &test)];
     notes.extend(shared(splits, text));
-    Ok(Dataset { classes, train, selection, verdict, bayes_accuracy: None, drift: None, notes })
+    Ok(Dataset { classes, train, validation, test, bayes_accuracy: None, drift: None, notes })
 }
 
 /// Reads one of the files. Texts are trimmed: some copies end them with a blank.
@@ -79,7 +79,7 @@ fn example(Row { line, fields }: Row<2>, file: &str) -> Result<Example, DataErro
 #[derive(Default)]
 struct SentenceSplit {
     train: Vec<Example>,
-    selection: Vec<Example>,
+    validation: Vec<Example>,
     /// Distinct texts of the training file.
     texts: usize,
     /// Full sentences among them.
@@ -100,7 +100,7 @@ impl SentenceSplit {
         let phrases = Phrases::of(&examples, text);
         let mut sentences = phrases.full_sentences();
         sentences.shuffle(&mut Streams::new(config.split_seed).rng(Stream::Split, 0));
-        let n_held = (sentences.len() as f64 * config.selection_fraction).round() as usize;
+        let n_held = (sentences.len() as f64 * config.validation_fraction).round() as usize;
         let (held, kept) = sentences.split_at(n_held.min(sentences.len()));
         let is_held = phrases.mark(held.iter().copied());
         let (in_held, in_kept) = (phrases.mark_inside(held), phrases.mark_inside(kept));
@@ -110,7 +110,7 @@ impl SentenceSplit {
         let held_keys: HashSet<&String> = of_held.map(|(_, key)| key).collect();
         for ((example, &phrase), key) in examples.into_iter().zip(&phrases.of_example).zip(keys) {
             match (is_held[phrase], in_held[phrase], in_kept[phrase]) {
-                (true, ..) => split.selection.push(example),
+                (true, ..) => split.validation.push(example),
                 (_, true, true) => split.shared_phrases += 1,
                 (_, true, false) => split.held_phrases += 1,
                 (_, false, _) if held_keys.contains(key) => split.cut_alike += 1,
@@ -125,8 +125,8 @@ impl SentenceSplit {
         let mut notes = vec![
             format!(
                 "{sentences} of {texts} distinct training texts are full sentences; {held} of these are held \
-                 out and make the selection split ({} rows)",
-                self.selection.len()
+                 out and make the validation split ({} rows)",
+                self.validation.len()
             ),
             format!(
                 "left out of training: {held_phrases} phrases that occur in held-out sentences only and \
@@ -187,7 +187,7 @@ mod tests {
     #[test]
     fn phrases_of_held_out_sentences_are_not_trained_on() {
         let texts = ["a b c", "a b", "b c", "d b c e", "b c e", "d", "a b c", "f g"];
-        let config = Sst2Config { selection_fraction: 0.34, ..Sst2Config::default() };
+        let config = Sst2Config { validation_fraction: 0.34, ..Sst2Config::default() };
         let mut held = BTreeSet::new();
         for split_seed in 0..40 {
             let config = Sst2Config { split_seed, ..config.clone() };
@@ -196,11 +196,11 @@ mod tests {
                 |part: &[Example]| part.iter().map(|example| example.text.clone()).collect::<Vec<_>>();
             let counts = (split.texts, split.sentences, split.held, split.held_phrases, split.shared_phrases);
             let train = texts(&split.train);
-            match texts(&split.selection)[0].as_str() {
+            match texts(&split.validation)[0].as_str() {
                 "a b c" => {
                     assert_eq!(counts, (7, 3, 1, 1, 1));
                     assert_eq!(train, ["d b c e", "b c e", "d", "f g"]);
-                    assert_eq!(split.selection.len(), 2);
+                    assert_eq!(split.validation.len(), 2);
                 }
                 "d b c e" => {
                     assert_eq!(counts, (7, 3, 1, 2, 1));
@@ -208,7 +208,7 @@ mod tests {
                 }
                 _ => assert_eq!((counts, train.len()), ((7, 3, 1, 0, 0), 7)),
             }
-            held.insert(texts(&split.selection));
+            held.insert(texts(&split.validation));
         }
         assert_eq!(held.len(), 3);
     }
@@ -218,12 +218,12 @@ mod tests {
         let texts = ["a b c", "A b d e", "a  b", "f g h", "F g i", "j k", "J  k"];
         let text = TextConfig { max_tokens: 2, ..TextConfig::default() };
         for split_seed in 0..40 {
-            let config = Sst2Config { selection_fraction: 0.34, split_seed, ..Sst2Config::default() };
+            let config = Sst2Config { validation_fraction: 0.34, split_seed, ..Sst2Config::default() };
             let split = split(&texts, &config, &text);
             let keys = |part: &[Example]| -> BTreeSet<String> { keys(part, &text).into_iter().collect() };
-            assert!(keys(&split.train).is_disjoint(&keys(&split.selection)), "{split_seed}");
+            assert!(keys(&split.train).is_disjoint(&keys(&split.validation)), "{split_seed}");
             let out = split.cut_alike + split.held_phrases + split.shared_phrases;
-            assert_eq!(split.train.len() + split.selection.len() + out, texts.len());
+            assert_eq!(split.train.len() + split.validation.len() + out, texts.len());
         }
     }
 
@@ -244,7 +244,7 @@ mod tests {
             ("sentence\tlabel\n \t0\n", "train.tsv:2: the sentence is empty"),
             ("sentence\tlabel\na\tb\t0\n", "train.tsv:2: has 3 fields"),
             ("sentence\tlabel\n", "train.tsv: has no rows"),
-            ("sentence\tlabel\na\t0\n", "`data.sst2.selection_fraction`: is 0.15 and leaves no selection"),
+            ("sentence\tlabel\na\t0\n", "`data.sst2.validation_fraction`: is 0.15 and leaves no validation"),
         ];
         for (content, expected) in cases {
             let message = error(content);
@@ -266,21 +266,21 @@ mod tests {
     fn the_real_data_has_its_known_counts() {
         let Some(dir) = real() else { return };
         let data = load(&config(&dir), &TextConfig::default()).unwrap();
-        assert_eq!(data.sizes(), SplitSizes { train: 56_147, selection: 1_033, verdict: 872 });
+        assert_eq!(data.sizes(), SplitSizes { train: 56_147, validation: 1_033, test: 872 });
         assert_eq!(
             data.notes,
             [
                 "371 texts are repeated, 5 of them with different labels",
                 "6886 of 66978 distinct training texts are full sentences; 1033 of these are held out and \
-                 make the selection split (1033 rows)",
+                 make the validation split (1033 rows)",
                 "left out of training: 8234 phrases that occur in held-out sentences only and 1935 that occur \
                  in others, too",
             ]
         );
         assert_eq!(load(&config(&dir), &TextConfig::default()).unwrap().digest(), data.digest());
         let padded = |example: &Example| format!(" {} ", example.text);
-        let selection: Vec<String> = data.selection.iter().map(padded).collect();
-        let leaks = |example: &&Example| selection.iter().any(|sentence| sentence.contains(&padded(example)));
+        let validation: Vec<String> = data.validation.iter().map(padded).collect();
+        let leaks = |example: &&Example| validation.iter().any(|sentence| sentence.contains(&padded(example)));
         assert_eq!(data.train.iter().step_by(50).find(leaks), None);
     }
 

@@ -11,16 +11,16 @@ use crate::{
 pub struct Candidate<'a> {
     /// Its number of experts per layer, N.
     pub n_experts: usize,
-    /// Its scores on selection, which it is chosen by.
-    pub selection: &'a Correct,
-    /// Its scores on verdict, which it is judged by.
+    /// Its scores on validation, which it is chosen by.
+    pub validation: &'a Correct,
+    /// Its scores on test, which it is judged by.
     pub verdict: &'a Correct,
 }
 
-/// `arm − the candidate that is best on selection`, on verdict.
+/// `arm − the candidate that is best on validation`, on test.
 #[derive(Clone, Debug, PartialEq)]
 pub struct BestOf {
-    /// The size with the best mean on selection, the smaller one on a tie.
+    /// The size with the best mean on validation, the smaller one on a tie.
     pub chosen: usize,
     /// The difference to it. Its distribution holds the choice: in every resample the best is chosen anew.
     pub estimate: Estimate,
@@ -39,10 +39,10 @@ pub struct Choice {
 }
 
 impl Bootstrap {
-    /// Compares `arm` (its scores on verdict) with the best of `candidates`, chosen on selection.
+    /// Compares `arm` (its scores on test) with the best of `candidates`, chosen on validation.
     ///
-    /// One resample draws seeds, for all arms and both splits alike, a set of verdict examples and a set of
-    /// selection examples; it chooses the candidate with the best mean on the drawn selection, and takes
+    /// One resample draws seeds, for all arms and both splits alike, a set of test examples and a set of
+    /// validation examples; it chooses the candidate with the best mean on the drawn validation, and takes
     /// the arm's difference to that one on the drawn verdict. The correction for few seeds is that of the
     /// comparison with the chosen candidate alone ([`Estimate`]), applied to the spread of these differences.
     /// Where candidates are about equally good, those differences spread more than the true one does, and the
@@ -56,7 +56,7 @@ impl Bootstrap {
     pub fn against_best(&self, arm: &Correct, candidates: &[Candidate]) -> Result<BestOf, EvalError> {
         let field = Field::new(arm, candidates)?;
         let all = |n| vec![1.0; n];
-        let chosen = field.best(&all(field.n_seeds), &all(field.n_selection));
+        let chosen = field.best(&all(field.n_seeds), &all(field.n_validation));
         let fixed = &field.differences[chosen];
         let components = Components::of(fixed)?;
         let resampled: Vec<Resample> = self.draws().map(|draw| field.resample(draw, chosen)).collect();
@@ -75,12 +75,12 @@ impl Bootstrap {
     }
 }
 
-/// The candidates by size, and the arm's difference to each on verdict.
+/// The candidates by size, and the arm's difference to each on test.
 struct Field<'a> {
     candidates: Vec<Candidate<'a>>,
     differences: Vec<Differences>,
     n_seeds: usize,
-    n_selection: usize,
+    n_validation: usize,
 }
 
 /// One resample's choice and differences.
@@ -100,22 +100,22 @@ impl<'a> Field<'a> {
         let Some(first) = candidates.first() else {
             return unpaired("there is no candidate to choose".to_owned());
         };
-        let n_selection = first.selection.n_examples();
+        let n_validation = first.validation.n_examples();
         for candidate in &candidates {
-            arm.check_seeds(candidate.selection)?;
-            let found = candidate.selection.n_examples();
-            if found != n_selection {
-                return unpaired(format!("{n_selection} and {found} examples of selection"));
+            arm.check_seeds(candidate.validation)?;
+            let found = candidate.validation.n_examples();
+            if found != n_validation {
+                return unpaired(format!("{n_validation} and {found} examples of validation"));
             }
         }
         let differences =
-            candidates.iter().map(|candidate| arm.minus(candidate.verdict)).collect::<Result<_, _>>()?;
-        Ok(Self { candidates, differences, n_seeds: arm.seeds().len(), n_selection })
+            candidates.iter().map(|candidate| arm.minus(candidate.test)).collect::<Result<_, _>>()?;
+        Ok(Self { candidates, differences, n_seeds: arm.seeds().len(), n_validation })
     }
 
-    /// The candidate with the best mean on selection, the first one on a tie.
-    fn best(&self, seeds: &[f64], selection: &[f64]) -> usize {
-        let mean = |c: &Candidate| c.selection.matrix().weighted_mean(seeds, selection);
+    /// The candidate with the best mean on validation, the first one on a tie.
+    fn best(&self, seeds: &[f64], validation: &[f64]) -> usize {
+        let mean = |c: &Candidate| c.validation.matrix().weighted_mean(seeds, validation);
         let means = self.candidates.iter().map(mean).enumerate();
         means.reduce(|best, next| if next.1 > best.1 { next } else { best }).map_or(0, |(at, _)| at)
     }
@@ -123,7 +123,7 @@ impl<'a> Field<'a> {
     fn resample(&self, mut draw: Draw, fixed: usize) -> Resample {
         let seeds = draw.counts(self.n_seeds);
         let verdict = draw.counts(self.differences[fixed].n_examples());
-        let chosen = self.best(&seeds, &draw.counts(self.n_selection));
+        let chosen = self.best(&seeds, &draw.counts(self.n_validation));
         let difference = |at: usize| self.differences[at].matrix().weighted_mean(&seeds, &verdict);
         Resample { chosen, best: difference(chosen), fixed: difference(fixed) }
     }
@@ -155,8 +155,8 @@ mod tests {
 
     #[test]
     fn with_one_candidate_it_is_the_plain_difference() {
-        let (a, b, selection) = (arm(1, 80, 100), arm(2, 70, 100), arm(3, 70, 60));
-        let candidate = Candidate { n_experts: 4, selection: &selection, verdict: &b };
+        let (a, b, validation) = (arm(1, 80, 100), arm(2, 70, 100), arm(3, 70, 60));
+        let candidate = Candidate { n_experts: 4, validation: &validation, test: &b };
         let best = BOOTSTRAP.against_best(&a, &[candidate]).unwrap();
         assert_eq!(best.estimate, BOOTSTRAP.difference(&a.minus(&b).unwrap()).unwrap());
         assert_eq!((best.chosen, best.choices[0].fraction), (4, 1.0));
@@ -165,10 +165,10 @@ mod tests {
     #[test]
     fn the_choice_varies_with_the_resample() {
         // 44, 42 and 6 of 60: the first two differ on 34 examples, by 2.
-        let (a, selection) = (arm(1, 80, 100), [0..44, 18..60, 0..6].map(|right| right_on(right, 60)));
+        let (a, validation) = (arm(1, 80, 100), [0..44, 18..60, 0..6].map(|right| right_on(right, 60)));
         let verdict = [arm(5, 75, 100), arm(6, 60, 100), arm(7, 10, 100)];
         let candidate =
-            |at: usize| Candidate { n_experts: 1 << at, selection: &selection[at], verdict: &verdict[at] };
+            |at: usize| Candidate { n_experts: 1 << at, validation: &validation[at], test: &verdict[at] };
         let best = BOOTSTRAP.against_best(&a, &[candidate(1), candidate(2), candidate(0)]).unwrap();
         let sizes: Vec<usize> = best.choices.iter().map(|choice| choice.n_experts).collect();
         let fractions: Vec<f64> = best.choices.iter().map(|choice| choice.fraction).collect();
@@ -183,8 +183,8 @@ mod tests {
 
     #[test]
     fn a_tie_goes_to_the_smaller_size() {
-        let (a, b, selection) = (arm(1, 80, 100), arm(2, 70, 100), arm(3, 70, 60));
-        let candidate = |n_experts| Candidate { n_experts, selection: &selection, verdict: &b };
+        let (a, b, validation) = (arm(1, 80, 100), arm(2, 70, 100), arm(3, 70, 60));
+        let candidate = |n_experts| Candidate { n_experts, validation: &validation, test: &b };
         let best = BOOTSTRAP.against_best(&a, &[candidate(8), candidate(2)]).unwrap();
         assert_eq!(best.chosen, 2);
         assert_eq!(best.choices[1], Choice { n_experts: 8, fraction: 0.0 });
@@ -192,12 +192,12 @@ mod tests {
 
     #[test]
     fn candidates_that_do_not_fit_are_refused() {
-        let (a, selection, shorter) = (arm(1, 80, 100), arm(3, 70, 60), arm(3, 70, 59));
+        let (a, validation, shorter) = (arm(1, 80, 100), arm(3, 70, 60), arm(3, 70, 59));
         let message =
             |candidates: &[Candidate]| BOOTSTRAP.against_best(&a, candidates).unwrap_err().to_string();
         assert_eq!(message(&[]), "the arms cannot be paired: there is no candidate to choose");
-        let candidate = |n_experts, selection| Candidate { n_experts, selection, verdict: &a };
-        let found = message(&[candidate(1, &selection), candidate(2, &shorter)]);
-        assert_eq!(found, "the arms cannot be paired: 60 and 59 examples of selection");
+        let candidate = |n_experts, validation| Candidate { n_experts, validation, test: &a };
+        let found = message(&[candidate(1, &validation), candidate(2, &shorter)]);
+        assert_eq!(found, "the arms cannot be paired: 60 and 59 examples of validation");
     }
 }

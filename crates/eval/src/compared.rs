@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     ArmReport, Bootstrap, Candidate, Choice, Correct, Cost, Design, Differences, Estimate, EvalError,
     Evidence, Judged, McNemar, PairedT, Sweep, Training, go_above, judge,
-    scores::{SELECTION, Scores, VERDICT},
+    scores::{VALIDATION, Scores, VERDICT},
 };
 
 /// The probability of GO that stated powers are about.
@@ -31,7 +31,7 @@ pub struct Compared {
     pub paired_t: Option<PairedT>,
     /// McNemar's test of the first seed, which knows of no other. It decides nothing.
     pub mcnemar: Option<SeedTest>,
-    /// Which of several opponents was the best on selection.
+    /// Which of several opponents was the best on validation.
     pub chosen: Option<Chosen>,
     /// How much training both sides had.
     pub training: Option<Training>,
@@ -64,7 +64,7 @@ pub struct SeedTest {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Chosen {
-    /// The one with the best mean on selection, experts per layer.
+    /// The one with the best mean on validation, experts per layer.
     pub n_experts: usize,
     /// How often each size was chosen in the resamples, sizes ascending.
     pub choices: Vec<Choice>,
@@ -134,7 +134,7 @@ fn measure(declared: &Comparison, scores: &Scores, bootstrap: &Bootstrap) -> Res
         let message = format!("`{name}` is no frozen-N to choose among");
         let wrong = EvalError::Declared { name: declared.name.clone(), message };
         let n_experts = frozen_size(name).ok_or(wrong)?;
-        Ok((n_experts, scores.of(name, SELECTION, &seeds)?, scores.of(name, VERDICT, &seeds)?))
+        Ok((n_experts, scores.of(name, VALIDATION, &seeds)?, scores.of(name, VERDICT, &seeds)?))
     });
     let candidates: Vec<(usize, Correct, Correct)> = candidates.collect::<Result<_, EvalError>>()?;
     against_best(&arm, &candidates, bootstrap)
@@ -147,11 +147,11 @@ fn against_best(
 ) -> Result<Measured, EvalError> {
     let borrowed: Vec<Candidate> = candidates
         .iter()
-        .map(|(n_experts, selection, verdict)| Candidate { n_experts: *n_experts, selection, verdict })
+        .map(|(n_experts, validation, verdict)| Candidate { n_experts: *n_experts, validation, verdict })
         .collect();
     let best = bootstrap.against_best(arm, &borrowed)?;
     let is_chosen = |candidate: &&Candidate| candidate.n_experts == best.chosen;
-    let opponent = borrowed.iter().find(is_chosen).map_or(arm, |candidate| candidate.verdict);
+    let opponent = borrowed.iter().find(is_chosen).map_or(arm, |candidate| candidate.test);
     let chosen = Chosen { n_experts: best.chosen, choices: best.choices };
     Ok(Measured::new(best.estimate, arm.minus(opponent)?, arm, opponent, Some(chosen)))
 }
@@ -223,7 +223,7 @@ pub(crate) mod tests {
         report::tests::{finished, only, plan, predictions},
     };
 
-    /// Verdict and selection examples.
+    /// Verdict and validation examples.
     const EXAMPLES: usize = 2_000;
 
     pub(crate) fn declare(arm: &str, against: &[&str], kind: ClaimKind) -> Comparison {
@@ -307,9 +307,9 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn the_best_frozen_size_is_chosen_on_selection() {
-        let arms = [("frozen-2", 0.78), ("frozen-4", 0.86), ("frozen-8", 0.82), ("7a", 0.86)];
-        let declared = declare("7a", &["frozen-2", "frozen-4", "frozen-8"], ClaimKind::NonInferiority);
+    fn the_best_frozen_size_is_chosen_on_validation() {
+        let arms = [("frozen-2", 0.78), ("frozen-4", 0.86), ("frozen-8", 0.82), ("rule", 0.86)];
+        let declared = declare("rule", &["frozen-2", "frozen-4", "frozen-8"], ClaimKind::NonInferiority);
         let report = report(&arms, vec![declared]);
         let compared = &report.comparisons[0];
         assert_eq!(compared.chosen.as_ref().unwrap().n_experts, 4);
@@ -326,9 +326,9 @@ pub(crate) mod tests {
     /// A head that four other runs taught: its own training is half the sweep, with theirs it is two and a half sweeps.
     #[test]
     fn what_an_arm_builds_on_is_part_of_what_it_costs() {
-        let arms = [("frozen-2", 0.78), ("frozen-4", 0.86), ("teacher", 0.86), ("8", 0.86)];
-        let best = declare("8", &["frozen-2", "frozen-4"], ClaimKind::NonInferiority);
-        let one = declare("8", &["teacher"], ClaimKind::NonInferiority);
+        let arms = [("frozen-2", 0.78), ("frozen-4", 0.86), ("teacher", 0.86), ("head", 0.86)];
+        let best = declare("head", &["frozen-2", "frozen-4"], ClaimKind::NonInferiority);
+        let one = declare("head", &["teacher"], ClaimKind::NonInferiority);
         let (mut plan, _) = judged_plan(&arms, vec![best, one]);
         let teachers: Vec<(u64, String)> =
             plan.cells[10..15].iter().map(|c| (c.seed, c.id.clone())).collect();
@@ -354,8 +354,8 @@ pub(crate) mod tests {
     /// Whose weights have been trained twice as long has twice the training, whatever its own run took.
     #[test]
     fn inherited_steps_are_training() {
-        let arms = [("7b3", 0.86), ("7b3-scratch", 0.86)];
-        let declared = declare("7b3", &["7b3-scratch"], ClaimKind::Superiority);
+        let arms = [("rule-continued", 0.86), ("rule-size-from-scratch", 0.86)];
+        let declared = declare("rule-continued", &["rule-size-from-scratch"], ClaimKind::Superiority);
         let (plan, mut outcomes) = judged_plan(&arms, vec![declared]);
         for cell in &plan.cells[..5] {
             let Some(Outcome::Finished(result)) = outcomes.get_mut(&cell.id) else { panic!() };
@@ -396,7 +396,7 @@ pub(crate) mod tests {
         let (plan, mut outcomes) = judged_plan(&arms, vec![declare("b", &["a"], ClaimKind::Superiority)]);
         let first = plan.cells[0].id.clone();
         let unreadable = |cell: &Cell, split: &str| {
-            if cell.id == first { Err("verdict.csv: line 3".to_owned()) } else { reader(&arms)(cell, split) }
+            if cell.id == first { Err("test.csv: line 3".to_owned()) } else { reader(&arms)(cell, split) }
         };
         let judged = |outcomes: &_, read: &crate::ReadPredictions| {
             Report::new(&plan, outcomes, &only(read), plan.code).unwrap().comparisons[0].judged.clone()
@@ -404,7 +404,7 @@ pub(crate) mod tests {
         let found = judged(&outcomes, &unreadable);
         assert_eq!(
             (found.verdict, found.missing),
-            (Verdict::Inconclusive, vec![format!("{first}: verdict.csv: line 3")])
+            (Verdict::Inconclusive, vec![format!("{first}: test.csv: line 3")])
         );
         // Other examples in one seed of an arm.
         let shorter = |cell: &Cell, split: &str| {
@@ -420,7 +420,7 @@ pub(crate) mod tests {
         }
         let found = judged(&outcomes, &reader(&arms));
         assert_eq!(found.verdict, Verdict::Inconclusive);
-        assert_eq!(found.missing, [format!("{first}: its result lists no predictions/verdict.csv")]);
+        assert_eq!(found.missing, [format!("{first}: its result lists no predictions/test.csv")]);
     }
 
     #[test]
@@ -428,6 +428,6 @@ pub(crate) mod tests {
         let arms = [("a", 0.80), ("b", 0.81)];
         let twice = [(); 2].map(|()| report(&arms, vec![declare("b", &["a"], ClaimKind::Superiority)]));
         assert_eq!(twice[0], twice[1]);
-        assert_eq!(METRIC, "verdict accuracy", "which `measure` takes");
+        assert_eq!(METRIC, "test accuracy", "which `measure` takes");
     }
 }

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{ArmReport, ArmResults, Compared, Interval, Sweep};
 
-/// An arm against the best frozen size, chosen on selection.
+/// An arm against the best frozen size, chosen on validation.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Cost {

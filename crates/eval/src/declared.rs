@@ -60,8 +60,8 @@ mod tests {
     fn what_cannot_be_judged_is_refused() {
         let fine = Comparison {
             name: "8 against 7a".into(),
-            arm: "8".into(),
-            against: vec!["7a".into()],
+            arm: "head".into(),
+            against: vec!["rule".into()],
             kind: ClaimKind::NonInferiority,
             margin: 0.005,
             alpha: 0.05,
@@ -74,7 +74,7 @@ mod tests {
         assert_eq!(message(negative), "comparison 8 against 7a: the margin is -0.005, not 0 or more");
         let nothing = Comparison { against: Vec::new(), ..fine.clone() };
         assert_eq!(message(nothing), "comparison 8 against 7a: it names no arm to compare with");
-        let itself = Comparison { against: vec!["4".into(), "8".into()], ..fine.clone() };
+        let itself = Comparison { against: vec!["4".into(), "head".into()], ..fine.clone() };
         assert_eq!(message(itself), "comparison 8 against 7a: 8 would be compared with itself");
         let percent = Comparison { alpha: 5.0, ..fine };
         assert_eq!(message(percent), "comparison 8 against 7a: alpha is 5, not between 0 and 1");

@@ -81,7 +81,7 @@ mod tests {
     fn history(counts: &[usize]) -> ExpertHistory {
         let count = |(at, &n_experts): (usize, &usize)| ExpertCount { step: 100 * at as u64, n_experts };
         ExpertHistory {
-            arm: "7a".to_owned(),
+            arm: "rule".to_owned(),
             seed: 0,
             counts: counts.iter().enumerate().map(count).collect(),
             edits: counts.len() - 1,

@@ -97,9 +97,9 @@ mod tests {
     use super::*;
     use crate::report::tests::{plan, result};
 
-    /// Two look-aheads teach `8`; `final` takes the size of `8`; a run outside of the plan teaches, too.
+    /// Two look-aheads teach `head`; `final` takes the size of `head`; a run outside of the plan teaches, too.
     fn family() -> AblationPlan {
-        let mut plan = plan(&["lookahead", "8", "final", "q2"], 2);
+        let mut plan = plan(&["lookahead", "head", "final", "moe"], 2);
         let ids: Vec<String> = plan.cells.iter().map(|cell| cell.id.clone()).collect();
         for (at, needs) in [(2, vec![1]), (3, vec![0]), (4, vec![2, 1]), (5, vec![3])] {
             plan.cells[at].needs = needs.into_iter().map(|need: usize| ids[need].clone()).collect();
@@ -124,19 +124,19 @@ mod tests {
             let found = with_needs(&plan, arm, None).unwrap();
             (found.runs.mean, found.flops.mean / own, found.arms.join(" "), found.seconds.mean)
         };
-        assert_eq!(of("q2"), (0.0, 1.0, String::new(), 12.5));
-        assert_eq!(of("8"), (1.0, 2.0, "lookahead".to_owned(), 25.0));
+        assert_eq!(of("moe"), (0.0, 1.0, String::new(), 12.5));
+        assert_eq!(of("head"), (1.0, 2.0, "lookahead".to_owned(), 25.0));
         assert_eq!(of("final"), (2.0, 3.0, "8 lookahead".to_owned(), 37.5));
     }
 
     #[test]
     fn nothing_is_said_while_a_needed_run_has_no_result() {
         let plan = family();
-        assert_eq!(with_needs(&plan, "8", Some(0)), None);
-        assert!(with_needs(&plan, "q2", Some(0)).is_some());
+        assert_eq!(with_needs(&plan, "head", Some(0)), None);
+        assert!(with_needs(&plan, "moe", Some(0)).is_some());
     }
 
-    /// `8` learns from a look-ahead, which had inherited as much as it spent; `final` takes no more than a size.
+    /// `head` learns from a look-ahead, which had inherited as much as it spent; `final` takes no more than a size.
     #[test]
     fn teachers_and_inherited_weights_are_training_and_sizes_are_not() {
         let mut plan = family();
@@ -152,18 +152,18 @@ mod tests {
             let cells: Vec<&Cell> = plan.cells.iter().filter(|cell| cell.arm == arm).collect();
             training_flops(&plan, &cells, &finished).unwrap().mean / own.computed as f64
         };
-        assert_eq!(["lookahead", "8", "final", "q2"].map(of), [2.0, 3.0, 1.0, 1.0]);
+        assert_eq!(["lookahead", "head", "final", "moe"].map(of), [2.0, 3.0, 1.0, 1.0]);
     }
 
     #[test]
     fn runs_outside_of_the_plan_are_noticed() {
         let mut plan = family();
-        let config = RunConfig { arm: "8".into(), ..RunConfig::default() };
+        let config = RunConfig { arm: "head".into(), ..RunConfig::default() };
         let mut cell = Cell::new(config);
         cell.config.control.records_of = vec!["runs/old".into()];
         plan.cells[2].config = cell.config;
-        assert_eq!(with_needs(&plan, "8", None).unwrap().foreign_runs, 1);
+        assert_eq!(with_needs(&plan, "head", None).unwrap().foreign_runs, 1);
         assert_eq!(with_needs(&plan, "final", None).unwrap().foreign_runs, 1, "by what it builds on");
-        assert_eq!(with_needs(&plan, "q2", None).unwrap().foreign_runs, 0);
+        assert_eq!(with_needs(&plan, "moe", None).unwrap().foreign_runs, 0);
     }
 }

@@ -17,9 +17,9 @@ struct Column {
 
 /// The columns after `arm` and `cells`.
 const COLUMNS: [Column; 13] = [
-    column("verdict %", |results| results.verdict_accuracy.percent().to_string()),
+    column("verdict %", |results| results.test_accuracy.percent().to_string()),
     column("last %", |results| results.last_accuracy.percent().to_string()),
-    column("selection %", |results| results.selection_accuracy.percent().to_string()),
+    column("validation %", |results| results.validation_accuracy.percent().to_string()),
     in_report("macro-F1", |results| format!("{:.2}", results.macro_f1.percent().mean)),
     in_report("ECE", |results| format!("{:.2}", results.ece.percent().mean)),
     column("to Bayes", |results| match results.gap_to_bayes {
@@ -79,8 +79,8 @@ impl Report {
             format!("# {}", self.name),
             self.table(presets::ASCII_MARKDOWN, ContentArrangement::Disabled, |_| true),
             "Mean ± standard deviation over seeds. Accuracy, macro-F1 and calibration error (ECE) in \
-             percent, on the verdict split unless the column says selection. *Verdict %* is of the checkpoint that was \
-             best on selection (where the data drifts: of each time), *last %* of the last one, by which nothing is \
+             percent, on the test split unless the column says validation. *Verdict %* is of the checkpoint that was \
+             best on validation (where the data drifts: of each time), *last %* of the last one, by which nothing is \
              chosen; *to Bayes* is the distance to \
              the best possible accuracy in percentage points. *GFLOP* is what training a cell computed, in brackets \
              what of it was for measuring; *unpadded* is what it would take if experts computed no padding; *with \
@@ -127,7 +127,7 @@ impl Report {
             "## Verdicts".to_owned(),
             render_verdicts::table(&self.comparisons, style, arrangement),
             format!(
-                "Difference in verdict accuracy with its interval, Holm-adjusted within the family ({} crossed \
+                "Difference in test accuracy with its interval, Holm-adjusted within the family ({} crossed \
                  resamples, seed {}); *min. detectable effect* is the true difference that yields GO with \
                  probability {POWER}. *× steps* and *× FLOPs* are the training behind the arm by that behind its \
                  opponent (of several, the size that was chosen), that of inherited weights included; FLOPs also \
@@ -195,29 +195,29 @@ fn data_sentence(data: &DataFacts) -> String {
     });
     let notes: String = data.notes.iter().map(|note| format!(" Note: {note}.")).collect();
     format!(
-        "Data {}: {} training, {} selection and {} verdict examples.{bayes}{notes}",
+        "Data {}: {} training, {} validation and {} test examples.{bayes}{notes}",
         data.digest.short(),
         splits.train,
-        splits.selection,
-        splits.verdict
+        splits.validation,
+        splits.test
     )
 }
 
 fn sweep_sentences(sweep: &Sweep) -> String {
     let verdict_of = |n: usize| {
         let point = sweep.points.iter().find(|point| point.n_experts == n);
-        point.map_or(String::new(), |point| format!(" ({} % on verdict)", point.verdict.percent()))
+        point.map_or(String::new(), |point| format!(" ({} % on test)", point.verdict.percent()))
     };
     let one = sweep
         .one_expert_gap_pp
         .map_or(String::new(), |gap| format!(" One expert lies {gap:.2} pp below the best."));
     format!(
-        "Selection chooses N = {}{}; best on verdict is N = {}{}; the smallest N within \
+        "Validation chooses N = {}{}; best on test is N = {}{}; the smallest N within \
          {CLOSE_TO_BEST_PP} pp of it is {}.{one}",
-        sweep.chosen_on_selection,
-        verdict_of(sweep.chosen_on_selection),
-        sweep.best_on_verdict,
-        verdict_of(sweep.best_on_verdict),
+        sweep.chosen_on_validation,
+        verdict_of(sweep.chosen_on_validation),
+        sweep.best_on_test,
+        verdict_of(sweep.best_on_test),
         sweep.smallest_close,
     )
 }
@@ -265,14 +265,14 @@ mod tests {
     };
 
     fn report() -> Report {
-        let mut plan: AblationPlan = plan(&["q1", "q2", "frozen-1", "frozen-4", "7a", "placebo-time"], 2);
+        let mut plan: AblationPlan = plan(&["dense", "moe", "frozen-1", "frozen-4", "rule", "placebo-time"], 2);
         for (index, cell) in plan.cells.iter_mut().enumerate() {
             cell.id = format!("{}-s{}-{index}", cell.arm, cell.seed);
         }
         let mut outcomes =
             finished(&plan, &[0.8, 0.84, 0.9, 0.9, 0.7, 0.71, 0.9, 0.91, 0.92, 0.93, 0.88, 0.89]);
         let log_tail = vec!["step 40".to_owned(), "Error: the loss is NaN".to_owned()];
-        outcomes.insert("q1-s1-1".into(), Outcome::Failed { reason: "exit code 1".into(), log_tail });
+        outcomes.insert("dense-s1-1".into(), Outcome::Failed { reason: "exit code 1".into(), log_tail });
         for (at, steps) in
             [(8, &[30, 60][..]), (9, &[45]), (11, &[15, 20, 25, 30, 35, 40, 45, 50, 55, 60, 65, 70, 75])]
         {
@@ -280,8 +280,8 @@ mod tests {
             edited.measuring_flops = Flops::unpadded(1_000_000);
             outcomes.insert(plan.cells[at].id.clone(), Outcome::Finished(Box::new(edited)));
         }
-        outcomes.remove("q2-s0-2");
-        outcomes.remove("q2-s1-3");
+        outcomes.remove("moe-s0-2");
+        outcomes.remove("moe-s1-3");
         Report {
             plan: moelt_schema::Digest::of_bytes(b"plan"),
             ..Report::new(&plan, &outcomes, &NOTHING, plan.code).unwrap()
@@ -292,11 +292,11 @@ mod tests {
     #[test]
     fn verdicts_are_shown_with_what_stands_behind_them() {
         let arms =
-            [("q1", 0.70), ("frozen-2", 0.78), ("frozen-4", 0.85), ("7a", 0.853), ("placebo-time", 0.85)];
+            [("dense", 0.70), ("frozen-2", 0.78), ("frozen-4", 0.85), ("rule", 0.853), ("placebo-time", 0.85)];
         let comparisons = vec![
-            declare("7a", &["frozen-2", "frozen-4"], ClaimKind::NonInferiority),
-            declare("7a", &["placebo-time"], ClaimKind::Superiority),
-            declare("frozen-4", &["q1"], ClaimKind::Superiority),
+            declare("rule", &["frozen-2", "frozen-4"], ClaimKind::NonInferiority),
+            declare("rule", &["placebo-time"], ClaimKind::Superiority),
+            declare("frozen-4", &["dense"], ClaimKind::Superiority),
         ];
         let (mut plan, outcomes) = judged_plan(&arms, comparisons);
         let read = reader(&arms);
@@ -304,10 +304,10 @@ mod tests {
         for cell in &mut plan.cells {
             let outcome = outcomes.get(&cell.id).cloned();
             cell.id = format!("{}-s{}", cell.arm, cell.seed);
-            if cell.arm == "7a" {
+            if cell.arm == "rule" {
                 cell.needs = vec![format!("frozen-2-s{}", cell.seed)];
             }
-            let missing = cell.arm == "placebo-time" && cell.seed == 3 || cell.arm == "q1";
+            let missing = cell.arm == "placebo-time" && cell.seed == 3 || cell.arm == "dense";
             named.extend(outcome.filter(|_| !missing).map(|outcome| (cell.id.clone(), outcome)));
         }
         let report = Report::new(&plan, &named, &only(&read), plan.code).unwrap();

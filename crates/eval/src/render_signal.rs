@@ -39,7 +39,7 @@ impl Signal {
     pub fn legend(&self) -> String {
         format!(
             "Spearman's rank correlation between what a source says of a move and the gain of that move when it was \
-             measured a second time, on other batches and other selection texts; interval over cells ({} \
+             measured a second time, on other batches and other validation texts; interval over cells ({} \
              resamples). Both are ranked among moves of one direction: a source that asks to grow more often than \
              to prune would else seem to know which of the two is better just now.",
             self.bootstrap.resamples

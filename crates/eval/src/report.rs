@@ -97,19 +97,19 @@ pub struct ArmReport {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ArmResults {
-    /// Accuracy on the verdict split.
-    pub verdict_accuracy: Summary,
+    /// Accuracy on the test split.
+    pub test_accuracy: Summary,
     /// The same, by seed.
-    pub verdict_by_seed: BTreeMap<u64, f64>,
-    /// Accuracy of the last checkpoint on the verdict split; nothing is chosen by it.
+    pub test_by_seed: BTreeMap<u64, f64>,
+    /// Accuracy of the last checkpoint on the test split; nothing is chosen by it.
     pub last_accuracy: Summary,
-    /// Accuracy on the selection split.
-    pub selection_accuracy: Summary,
-    /// Macro-F1 on the verdict split.
+    /// Accuracy on the validation split.
+    pub validation_accuracy: Summary,
+    /// Macro-F1 on the test split.
     pub macro_f1: Summary,
-    /// Expected calibration error on the verdict split.
+    /// Expected calibration error on the test split.
     pub ece: Summary,
-    /// Bayes accuracy − mean verdict accuracy, when the former is known.
+    /// Bayes accuracy − mean test accuracy, when the former is known.
     pub gap_to_bayes: Option<f64>,
     /// Trainable values.
     pub n_params: Summary,
@@ -235,16 +235,16 @@ fn arm_report(plan: &AblationPlan, arm: &str, finished: &[(&Cell, &CellResult)])
 fn arm_results(results: &[&CellResult]) -> Option<ArmResults> {
     let over_seeds =
         |number: fn(&CellResult) -> f64| Summary::of(results.iter().map(|result| number(result)));
-    let verdict_accuracy = over_seeds(|r| r.verdict.accuracy)?;
+    let test_accuracy = over_seeds(|r| r.test.accuracy)?;
     let bayes_accuracy = results.first()?.bayes_accuracy;
     Some(ArmResults {
-        verdict_accuracy,
-        verdict_by_seed: results.iter().map(|result| (result.seed, result.verdict.accuracy)).collect(),
-        last_accuracy: over_seeds(|r| r.last.verdict)?,
-        selection_accuracy: over_seeds(|r| r.selection.accuracy)?,
-        macro_f1: over_seeds(|r| r.verdict.macro_f1)?,
-        ece: over_seeds(|r| r.verdict.ece)?,
-        gap_to_bayes: bayes_accuracy.map(|bayes| bayes - verdict_accuracy.mean),
+        test_accuracy,
+        test_by_seed: results.iter().map(|result| (result.seed, result.test.accuracy)).collect(),
+        last_accuracy: over_seeds(|r| r.last.test)?,
+        validation_accuracy: over_seeds(|r| r.validation.accuracy)?,
+        macro_f1: over_seeds(|r| r.test.macro_f1)?,
+        ece: over_seeds(|r| r.test.ece)?,
+        gap_to_bayes: bayes_accuracy.map(|bayes| bayes - test_accuracy.mean),
         n_params: over_seeds(|r| r.n_params as f64)?,
         n_active_params: over_seeds(|r| r.n_active_params as f64)?,
         n_experts: over_seeds(|r| r.layout.n_experts() as f64)?,
@@ -289,7 +289,7 @@ pub(crate) mod tests {
     use super::*;
     use crate::ReadPredictions;
 
-    /// A plan over `arms` (`frozen-N` has N experts, `q1` and `q2` one, others four) with `seeds` seeds each.
+    /// A plan over `arms` (`frozen-N` has N experts, `dense` and `moe` one, others four) with `seeds` seeds each.
     pub(crate) fn plan(arms: &[&str], seeds: u64) -> AblationPlan {
         let cell = |arm: &str, seed| {
             let mut config = RunConfig { arm: arm.to_owned(), seed, ..RunConfig::default() };
@@ -351,7 +351,7 @@ pub(crate) mod tests {
         (0..n).map(prediction).collect()
     }
 
-    /// A finished cell with this accuracy on verdict, and 0.01 less on selection.
+    /// A finished cell with this accuracy on test, and 0.01 less on validation.
     pub(crate) fn result(cell: &Cell, accuracy: f64) -> CellResult {
         let metrics = |accuracy| Metrics {
             n: 100,
@@ -376,19 +376,19 @@ pub(crate) mod tests {
             n_active_params: 2_345,
             steps: 100,
             best_step: 90,
-            splits: SplitSizes { train: 1_000, selection: 200, verdict: 100 },
+            splits: SplitSizes { train: 1_000, validation: 200, test: 100 },
             notes: vec!["7 texts are repeated".into()],
-            selection: metrics(accuracy - 0.01),
-            verdict: metrics(accuracy),
+            validation: metrics(accuracy - 0.01),
+            test: metrics(accuracy),
             per_time: Vec::new(),
             bayes_accuracy: Some(0.97),
-            last: LastCheckpoint { step: 100, selection: accuracy - 0.03, verdict: accuracy - 0.02 },
+            last: LastCheckpoint { step: 100, validation: accuracy - 0.03, test: accuracy - 0.02 },
             flops: Flops { computed: 3_000_000, unpadded: 2_000_000 },
             measuring_flops: Flops::default(),
             inherited: Inherited::default(),
             seconds: 12.5,
             decisions: crate::Decided::digest(&[]),
-            files: ["selection", "verdict"]
+            files: ["validation", "test"]
                 .map(|split| (RunDir::predictions_name(split), Digest::of_bytes(b"predictions")))
                 .into(),
         }
@@ -419,15 +419,15 @@ pub(crate) mod tests {
 
     #[test]
     fn numbers_are_taken_over_the_finished_seeds() {
-        let plan = plan(&["q1", "q2"], 2);
+        let plan = plan(&["dense", "moe"], 2);
         let mut outcomes = finished(&plan, &[0.80, 0.84, 0.9, 0.9]);
         outcomes.remove(&plan.cells[2].id);
         let report = Report::new(&plan, &outcomes, &NOTHING, plan.code).unwrap();
         let q1 = report.arms[0].results.as_ref().unwrap();
-        assert!((q1.verdict_accuracy.mean - 0.82).abs() < 1e-12);
+        assert!((q1.test_accuracy.mean - 0.82).abs() < 1e-12);
         assert!((q1.gap_to_bayes.unwrap() - 0.15).abs() < 1e-12);
         assert_eq!((report.arms[1].finished, report.arms[1].planned), (1, 2));
-        assert_eq!(report.arms[1].results.as_ref().unwrap().verdict_accuracy.sd, None);
+        assert_eq!(report.arms[1].results.as_ref().unwrap().test_accuracy.sd, None);
         assert_eq!(report.unfinished[0].cell, plan.cells[2].id);
         assert_eq!(report.failed().count(), 0);
         assert!(report.sweep.is_none());
@@ -435,7 +435,7 @@ pub(crate) mod tests {
 
     #[test]
     fn cells_on_other_data_are_refused() {
-        let plan = plan(&["q1"], 2);
+        let plan = plan(&["dense"], 2);
         let mut outcomes = finished(&plan, &[0.8, 0.8]);
         let mut stale = result(&plan.cells[1], 0.8);
         stale.data = Digest::of_bytes(b"other data");
@@ -446,7 +446,7 @@ pub(crate) mod tests {
 
     #[test]
     fn experts_over_time_are_told_of_arms_that_edited() {
-        let plan = plan(&["q2", "7a"], 2);
+        let plan = plan(&["moe", "rule"], 2);
         let mut outcomes = finished(&plan, &[0.8, 0.8, 0.9, 0.9]);
         let cell = &plan.cells[3];
         let edited = grown(result(cell, 0.9), &[30, 60]);
@@ -454,7 +454,7 @@ pub(crate) mod tests {
         let report = Report::new(&plan, &outcomes, &NOTHING, plan.code).unwrap();
         let told: Vec<_> =
             report.experts_over_time.iter().map(|h| (h.arm.as_str(), h.seed, h.edits)).collect();
-        assert_eq!(told, [("7a", 0, 0), ("7a", 1, 2)]);
+        assert_eq!(told, [("rule", 0, 0), ("rule", 1, 2)]);
         let counts = report.experts_over_time[1].counts.iter().map(|count| (count.step, count.n_experts));
         assert_eq!(counts.collect::<Vec<_>>(), [(0, 4), (30, 5), (60, 6)]);
         assert_eq!(report.arms[1].results.as_ref().unwrap().n_experts.mean, 5.0);
@@ -468,7 +468,7 @@ pub(crate) mod tests {
 
     #[test]
     fn nothing_finished_is_a_report_too() {
-        let plan = plan(&["q1", "frozen-2"], 1);
+        let plan = plan(&["dense", "frozen-2"], 1);
         let report = Report::new(&plan, &BTreeMap::new(), &NOTHING, plan.code).unwrap();
         assert_eq!((report.data, report.sweep.as_ref()), (None, None));
         assert_eq!(report.unfinished.len(), 2);
@@ -476,7 +476,7 @@ pub(crate) mod tests {
 
     #[test]
     fn the_json_reads_back() {
-        let plan = plan(&["q1", "frozen-1", "frozen-4"], 2);
+        let plan = plan(&["dense", "frozen-1", "frozen-4"], 2);
         let mut outcomes = finished(&plan, &[0.8, 0.81, 0.7, 0.71, 0.9, 0.91]);
         let failure = Outcome::Failed { reason: "exit code 1".into(), log_tail: vec!["boom".into()] };
         outcomes.insert(plan.cells[0].id.clone(), failure);

@@ -9,9 +9,9 @@ use crate::{Correct, Decided, EvalError, Outcome};
 /// The split arms are judged on.
 pub(crate) const VERDICT: &str = "verdict";
 /// The split a candidate is chosen on.
-pub(crate) const SELECTION: &str = "selection";
+pub(crate) const VALIDATION: &str = "validation";
 
-/// Reads the predictions of a finished cell on a split (`verdict` or `selection`), or says why it cannot.
+/// Reads the predictions of a finished cell on a split (`verdict` or `validation`), or says why it cannot.
 pub type ReadPredictions<'a> = dyn Fn(&Cell, &str) -> Result<Vec<Prediction>, String> + 'a;
 
 /// Reads what a finished cell's decisions to keep or to edit rest on, or says why it cannot.
@@ -102,10 +102,10 @@ impl Scores {
     }
 }
 
-/// The arms of a comparison with the splits it takes of them: selection of those that are chosen among.
+/// The arms of a comparison with the splits it takes of them: validation of those that are chosen among.
 fn sides(comparison: &Comparison) -> impl Iterator<Item = (&str, &'static str)> {
     let splits: &[&'static str] =
-        if comparison.against.len() > 1 { &[VERDICT, SELECTION] } else { &[VERDICT] };
+        if comparison.against.len() > 1 { &[VERDICT, VALIDATION] } else { &[VERDICT] };
     let against = comparison.against.iter().flat_map(|arm| splits.iter().map(|split| (arm.as_str(), *split)));
     [(comparison.arm.as_str(), VERDICT)].into_iter().chain(against)
 }

@@ -17,7 +17,7 @@ const SOURCES: [LabelSource; 3] = [LabelSource::Synthetic, LabelSource::Entropy,
 /// (`control.replicate`).
 ///
 /// A record is a move of a layer at one decision whose gain was measured, and measured once more on other
-/// batches and other selection texts. The second gain is the target of every source, so that none shares
+/// batches and other validation texts. The second gain is the target of every source, so that none shares
 /// noise with it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -278,7 +278,7 @@ pub(crate) mod tests {
 
     /// A plan with an arm that measures twice and one that does not, finished.
     fn study(seeds: u64) -> (AblationPlan, BTreeMap<String, Outcome>) {
-        let mut plan = plan(&["study", "q2"], seeds);
+        let mut plan = plan(&["study", "moe"], seeds);
         plan.cells.iter_mut().for_each(|cell| cell.config.control.replicate = cell.arm == "study");
         let outcomes = finished(&plan, &vec![0.9; plan.cells.len()]);
         (plan, outcomes)

@@ -227,7 +227,7 @@ mod tests {
 
     #[test]
     fn a_missing_cell_never_yields_go_and_weakens_nobody() {
-        let broken = Evidence { missing: vec!["8-s3-0123: the loss is NaN".into()], ..evidence(0.02) };
+        let broken = Evidence { missing: vec!["head-s3-0123: the loss is NaN".into()], ..evidence(0.02) };
         let cases = [
             (declared("missing", ClaimKind::Superiority), broken),
             (declared("nothing", ClaimKind::Superiority), Evidence::default()),

@@ -28,8 +28,8 @@ use simulator::{
 use statrs::distribution::DiscreteCDF;
 
 const LEVEL: f64 = 0.95;
-/// Examples of a selection split.
-const SELECTION: usize = 400;
+/// Examples of a validation split.
+const VALIDATION: usize = 400;
 const SEEDS: [usize; 2] = [5, 10];
 const BOOTSTRAP: Bootstrap = Bootstrap { resamples: 1000, seed: 0 };
 
@@ -303,10 +303,10 @@ fn the_interval_holds_the_choice_of_the_best() {
     for (seeds, worse_by) in SEEDS.into_iter().flat_map(|seeds| [(seeds, 0.0), (seeds, 0.03)]) {
         let rest = ACCURACY - worse_by;
         let coverage = fraction(n, |index| {
-            let all = SST2.arms(&[ACCURACY, ACCURACY, rest, rest], seeds, EXAMPLES + SELECTION, index);
-            let (verdict, selection): (Vec<Correct>, Vec<Correct>) = all.iter().map(split).unzip();
+            let all = SST2.arms(&[ACCURACY, ACCURACY, rest, rest], seeds, EXAMPLES + VALIDATION, index);
+            let (verdict, validation): (Vec<Correct>, Vec<Correct>) = all.iter().map(split).unzip();
             let candidate =
-                |at: usize| Candidate { n_experts: at, selection: &selection[at], verdict: &verdict[at] };
+                |at: usize| Candidate { n_experts: at, validation: &validation[at], test: &verdict[at] };
             let best = BOOTSTRAP.against_best(&verdict[0], &[1, 2, 3].map(candidate)).unwrap();
             covers(best.estimate.interval(LEVEL), 0.0)
         });
@@ -321,7 +321,7 @@ fn the_interval_holds_the_choice_of_the_best() {
     }
 }
 
-/// The examples of verdict, and those of selection behind them.
+/// The examples of verdict, and those of validation behind them.
 fn split(arm: &Correct) -> (Correct, Correct) {
     let part = |range: std::ops::Range<usize>| {
         let rows = arm.rows().map(|row| row[range.clone()].to_vec());

@@ -31,7 +31,7 @@ pub(crate) enum Command {
     /// Train on your own texts or from config files, or go on with the run in --out.
     #[command(after_help = "Examples:\n  \
         moelt train --data reviews.csv\n  \
-        moelt train datasets/planted phases/q2 --out runs/first\n  \
+        moelt train datasets/planted phases/moe --out runs/first\n  \
         moelt train datasets/sst2 my.toml --set seed=3 --set train.epochs=2 --out runs/sst2\n\n\
         A CONFIG is a file, or the name of one that is built in (`moelt config list`).\n\n\
         Notes on standard error, which result.json keeps, say what was skipped, guessed and cut in your own \
@@ -40,11 +40,11 @@ pub(crate) enum Command {
     Train(TrainArgs),
     /// Evaluate a checkpoint on a split of its data set or on a labelled file.
     #[command(after_help = "Examples:\n  \
-        moelt eval runs/first                       selection split, best checkpoint\n  \
-        moelt eval runs/first --split verdict --json\n  \
+        moelt eval runs/first                       validation split, best checkpoint\n  \
+        moelt eval runs/first --split test --json\n  \
         moelt eval runs/sst2 --file more.tsv --text-column sentence\n\n\
-        The verdict split is for the last judgement: whatever is chosen by it is flattered by it. Choose by the \
-        selection split.")]
+        The test split is for the last judgement: whatever is chosen by it is flattered by it. Choose by the \
+        validation split.")]
     Eval(EvalArgs),
     /// Predict the classes of texts: a CSV or TSV file, or one text per line.
     #[command(after_help = "Examples:\n  \
@@ -189,9 +189,9 @@ impl From<BadRowsArg> for BadRows {
 pub(crate) enum SplitName {
     /// What was chosen on; must repeat the saved accuracy.
     #[default]
-    Selection,
+    Validation,
     /// What is judged on.
-    Verdict,
+    Test,
 }
 
 #[derive(Args, Debug)]

@@ -27,10 +27,10 @@ impl Observer for Bar {
     fn started(&mut self, prepared: &Prepared, done: u64, total: u64) {
         let sizes = prepared.sizes;
         self.say(&format!(
-            "train {} · selection {} · verdict {} · {} embedding rows · {} classes",
+            "train {} · validation {} · test {} · {} embedding rows · {} classes",
             sizes.train,
-            sizes.selection,
-            sizes.verdict,
+            sizes.validation,
+            sizes.test,
             prepared.vocabulary.n_rows(),
             prepared.classes.len()
         ));
@@ -48,10 +48,10 @@ impl Observer for Bar {
     }
 
     fn logged(&mut self, record: &EventRecord) {
-        if let Event::Selection { accuracy, loss, best } = &record.event {
+        if let Event::Validation { accuracy, loss, best } = &record.event {
             let star = if *best { " (best)" } else { "" };
             let percent = 100.0 * accuracy;
-            self.say(&format!("step {}: selection {percent:.2} %, loss {loss:.4}{star}", record.step));
+            self.say(&format!("step {}: validation {percent:.2} %, loss {loss:.4}{star}", record.step));
         }
     }
 }

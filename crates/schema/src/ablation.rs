@@ -12,8 +12,8 @@ use crate::{Comparison, Digest, RunConfig};
 /// Version of `plan.json`.
 pub const PLAN_FORMAT: u32 = 3;
 
-/// What arms are compared by: the accuracy on the verdict split, a fraction.
-pub const METRIC: &str = "verdict accuracy";
+/// What arms are compared by: the accuracy on the test split, a fraction.
+pub const METRIC: &str = "test accuracy";
 
 /// `plan.json`: written before the first cell runs, never changed afterwards.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -207,14 +207,14 @@ mod tests {
     #[test]
     fn runs_of_other_plans_are_told_from_cells_of_this_one() {
         let mut config = RunConfig::default();
-        config.start.run = "runs/test/cells/7a-s0-12345678/checkpoints/step-00000100".into();
-        config.control.edits_of = "runs/old/7a-s0-123456789".into();
-        config.control.records_of = vec!["runs/test/cells/7a-s0-12345678".into(), "elsewhere".into()];
-        let cell = Cell::new(config).after(vec!["7a-s0-12345678".into()]);
+        config.start.run = "runs/test/cells/rule-s0-12345678/checkpoints/step-00000100".into();
+        config.control.edits_of = "runs/old/rule-s0-123456789".into();
+        config.control.records_of = vec!["runs/test/cells/rule-s0-12345678".into(), "elsewhere".into()];
+        let cell = Cell::new(config).after(vec!["rule-s0-12345678".into()]);
         let foreign: Vec<(&str, &str)> = cell.foreign_runs().collect();
         let expected =
-            [("control.edits_of", "runs/old/7a-s0-123456789"), ("control.records_of", "elsewhere")];
+            [("control.edits_of", "runs/old/rule-s0-123456789"), ("control.records_of", "elsewhere")];
         assert_eq!(foreign, expected);
-        assert_eq!(cell.teachers().collect::<Vec<_>>(), ["7a-s0-12345678"]);
+        assert_eq!(cell.teachers().collect::<Vec<_>>(), ["rule-s0-12345678"]);
     }
 }

@@ -25,7 +25,7 @@ pub struct Comparison {
     pub name: String,
     /// A.
     pub arm: String,
-    /// B: one arm, or several arms `frozen-N` of which the best on selection is meant.
+    /// B: one arm, or several arms `frozen-N` of which the best on validation is meant.
     pub against: Vec<String>,
     /// The claim.
     pub kind: ClaimKind,

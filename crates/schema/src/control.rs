@@ -8,8 +8,8 @@ use crate::Limits;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct StartConfig {
-    /// Folder of a finished run, or a checkpoint; empty: from scratch. In a phase file `{7a}` stands for the
-    /// cell of arm `7a` with the same seed.
+    /// Folder of a finished run, or a checkpoint; empty: from scratch. In a phase file `{rule}` stands for the
+    /// cell of arm `rule` with the same seed.
     pub run: String,
     /// What is taken from it.
     pub take: StartFrom,
@@ -20,7 +20,7 @@ pub struct StartConfig {
 #[serde(rename_all = "snake_case")]
 pub enum StartFrom {
     /// Its best checkpoint's evaluated weights and experts; before the first step they must repeat the
-    /// selection metrics they were saved with. The optimizer starts anew.
+    /// validation metrics they were saved with. The optimizer starts anew.
     #[default]
     Weights,
     /// Only how many experts each layer of its best checkpoint has; weights are drawn anew.
@@ -117,7 +117,7 @@ pub enum Saliency {
     /// Mean of router weight × output norm over the rows an expert got (REAP, Lasby et al. 2025); 0 without
     /// rows.
     Reap,
-    /// Selection loss without the expert, measured on a copy; `prune_below` is then in nats.
+    /// Validation loss without the expert, measured on a copy; `prune_below` is then in nats.
     Loss,
 }
 
@@ -157,15 +157,15 @@ pub struct ControlConfig {
     pub noise: f64,
     /// Steps over which a new expert is let in: its router probability rises from 0 to its own. 0: at once.
     pub opening: u64,
-    /// The run whose edits a placebo follows: its folder. In a phase file `{7a}` stands for the cell of arm
-    /// `7a` with the same seed.
+    /// The run whose edits a placebo follows: its folder. In a phase file `{rule}` stands for the cell of arm
+    /// `rule` with the same seed.
     pub edits_of: String,
     /// Steps that look-ahead trains a candidate before it is compared with keeping. A new expert needs time to
     /// show its use; a short horizon sees its cost alone. 0: the immediate effect.
     pub horizon: u64,
     /// Steps between two looks at whether a candidate has clearly lost and stops; 0: none stops early.
     pub race_every: u64,
-    /// λ: selection loss, nats, that an expert must save to be worth having.
+    /// λ: validation loss, nats, that an expert must save to be worth having.
     pub expert_cost: f64,
     /// Standard errors between a measured gain and its bounds: a move is made when its lower bound beats keeping.
     pub confidence: f64,
@@ -188,7 +188,7 @@ pub struct ControlConfig {
     /// α: weight of the head's loss in the loss of the *backbone*, by way of the live router; 0: the head is
     /// isolated. A negative control, for `labels = "entropy"` alone.
     pub joint: f64,
-    /// Whether whatever is measured is measured again on other batches and other selection texts. For studies:
+    /// Whether whatever is measured is measured again on other batches and other validation texts. For studies:
     /// decisions do not look at it.
     pub replicate: bool,
 }

@@ -93,8 +93,8 @@ pub enum Event {
         /// What it did to the model's output, before any training.
         effect: EditEffect,
     },
-    /// An evaluation on the selection split, with averaged weights where they are on.
-    Selection {
+    /// An evaluation on the validation split, with averaged weights where they are on.
+    Validation {
         /// Fraction classified right.
         accuracy: f64,
         /// Mean cross entropy, nats.
@@ -112,7 +112,7 @@ pub enum Event {
     Stop {
         /// Why.
         reason: StopReason,
-        /// Step of the checkpoint that was best on selection.
+        /// Step of the checkpoint that was best on validation.
         best_step: u64,
     },
 }
@@ -129,7 +129,7 @@ pub enum Choice {
     Measure,
 }
 
-/// What an edit does to the model's output on some texts of the selection split, measured around the edit
+/// What an edit does to the model's output on some texts of the validation split, measured around the edit
 /// with no training between.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -150,6 +150,6 @@ pub struct EditEffect {
 pub enum StopReason {
     /// All steps were taken.
     Completed,
-    /// Selection accuracy had not improved for `train.patience` evaluations.
+    /// Validation accuracy had not improved for `train.patience` evaluations.
     EarlyStopping,
 }

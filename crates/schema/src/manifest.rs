@@ -40,8 +40,8 @@ pub struct Manifest {
     pub edits: EditLog,
     /// Where the loop stood.
     pub state: LoopState,
-    /// Selection metrics of exactly these weights, when they were evaluated at this step.
-    pub selection: Option<Metrics>,
+    /// Validation metrics of exactly these weights, when they were evaluated at this step.
+    pub validation: Option<Metrics>,
     /// Where the event log stood.
     pub events: EventsPosition,
     /// Inputs with the outputs the model gave at save.
@@ -131,15 +131,15 @@ pub struct Opening {
     pub offset: f32,
 }
 
-/// The best evaluation on selection so far.
+/// The best evaluation on validation so far.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BestSoFar {
     /// Step of the evaluation.
     pub step: u64,
-    /// Selection accuracy, a fraction.
+    /// Validation accuracy, a fraction.
     pub accuracy: f64,
-    /// Selection loss, nats: decides between equal accuracies.
+    /// Validation loss, nats: decides between equal accuracies.
     pub loss: f64,
 }
 

@@ -26,8 +26,8 @@ impl Manifest {
             return Err(format!("edits: has a plan of step {}, but this is step {}", plan.step, self.step));
         }
         self.state.check(self, config)?;
-        if let Some(selection) = &self.selection {
-            selection.check(self.classes.len()).map_err(|message| format!("selection.{message}"))?;
+        if let Some(validation) = &self.validation {
+            validation.check(self.classes.len()).map_err(|message| format!("validation.{message}"))?;
         }
         let EventsPosition { bytes, lines } = self.events;
         ensure(lines <= bytes, || format!("events: {lines} lines in {bytes} bytes"))?;

@@ -78,7 +78,7 @@ pub struct EffectRecord {
     pub features: Vec<f32>,
     /// Steps that the candidate trained.
     pub steps: u64,
-    /// Selection loss with the move minus without it, nats.
+    /// Validation loss with the move minus without it, nats.
     pub loss_increase: f64,
     /// Standard error of `loss_increase`, paired by text, nats.
     pub standard_error: f64,

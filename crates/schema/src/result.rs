@@ -42,9 +42,9 @@ pub struct CellResult {
     /// What a reader should know about the data: repeats, contradictions, what was held out,
     /// skipped, guessed or cut.
     pub notes: Vec<String>,
-    /// Metrics on the selection split.
-    pub selection: Metrics,
-    /// Metrics on the verdict split, read once, here.
+    /// Metrics on the validation split.
+    pub validation: Metrics,
+    /// Metrics on the test split, read once, here.
     pub verdict: Metrics,
     /// Accuracy at each evaluation time of a data set that drifts, in order; the last one is the end of
     /// training. Empty when nothing drifts.
@@ -55,14 +55,14 @@ pub struct CellResult {
     /// What the last checkpoint knew. Nothing is ever chosen by it: it shows what judging the best checkpoint hides.
     pub last: LastCheckpoint,
     /// Floating-point operations of training, counted by the model in the passes that it made: a step counts
-    /// three forward passes. What policies had measured is included; evaluations on selection and the look at the
+    /// three forward passes. What policies had measured is included; evaluations on validation and the look at the
     /// effect of an edit, which is for the log alone, are not.
     pub flops: Flops,
     /// … of which for what policies had measured, and for what their heads learnt.
     pub measuring_flops: Flops,
     /// What went into the weights that the run started from; not part of `flops`.
     pub inherited: Inherited,
-    /// Wall-clock seconds of training, evaluation on selection included.
+    /// Wall-clock seconds of training, evaluation on validation included.
     pub seconds: f64,
     /// Hashes of the cell's other files that count (predictions).
     pub files: BTreeMap<String, Digest>,
@@ -140,11 +140,11 @@ impl CellResult {
                 "measuring_flops: is {measuring_flops}, which is no part of flops = {flops}"
             ));
         }
-        for (split, metrics) in [("selection", &self.selection), ("verdict", &self.verdict)] {
-            let n_classes = self.selection.per_class_accuracy.len();
+        for (split, metrics) in [("validation", &self.validation), ("verdict", &self.verdict)] {
+            let n_classes = self.validation.per_class_accuracy.len();
             metrics.check(n_classes).map_err(|message| format!("{split}.{message}"))?;
         }
-        let known = ["selection", "verdict"].map(RunDir::predictions_name);
+        let known = ["validation", "test"].map(RunDir::predictions_name);
         match self.files.keys().find(|name| !known.contains(name)) {
             Some(name) => Err(format!("files: names `{name}`; a run has {} alone", known.join(" and "))),
             None => Ok(()),
@@ -160,9 +160,9 @@ pub struct TimeAccuracy {
     pub at: f64,
     /// Step of the checkpoint that was evaluated.
     pub step: u64,
-    /// Fraction of its selection examples classified right.
-    pub selection: f64,
-    /// Fraction of its verdict examples classified right.
+    /// Fraction of its validation examples classified right.
+    pub validation: f64,
+    /// Fraction of its test examples classified right.
     pub verdict: f64,
 }
 
@@ -173,9 +173,9 @@ pub struct TimeAccuracy {
 pub struct LastCheckpoint {
     /// Its step.
     pub step: u64,
-    /// Fraction of the selection examples classified right.
-    pub selection: f64,
-    /// Fraction of the verdict examples classified right.
+    /// Fraction of the validation examples classified right.
+    pub validation: f64,
+    /// Fraction of the test examples classified right.
     pub verdict: f64,
 }
 
@@ -186,7 +186,7 @@ pub struct SplitSizes {
     /// Trained on.
     pub train: usize,
     /// Chosen on.
-    pub selection: usize,
+    pub validation: usize,
     /// Judged on.
     pub verdict: usize,
 }

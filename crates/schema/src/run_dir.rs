@@ -12,7 +12,7 @@ use std::{
 /// config.toml          the resolved config
 /// events.jsonl         what happened, one JSON object a line
 /// checkpoints/         step-00001000/…, and the pointers `latest` and `best`
-/// predictions/         selection.csv, verdict.csv: one line an example
+/// predictions/         validation.csv, test.csv: one line an example
 /// result.json          written last: the run is finished
 /// lock                 held by the process that trains here
 /// ```
@@ -53,7 +53,7 @@ impl RunDir {
         self.0.join("checkpoints")
     }
 
-    /// Per-example predictions on a split (`selection` or `verdict`), relative to the run folder.
+    /// Per-example predictions on a split (`validation` or `verdict`), relative to the run folder.
     pub fn predictions_name(split: &str) -> String {
         format!("predictions/{split}.csv")
     }

@@ -15,7 +15,7 @@ use crate::{
     trial::Arena,
 };
 
-/// Texts of the selection split on which an edit's immediate effect is looked at.
+/// Texts of the validation split on which an edit's immediate effect is looked at.
 const TEXTS: usize = 256;
 
 /// The policy of a run.
@@ -81,7 +81,7 @@ impl Control {
         if let Action::Apply(edits) = decision.action {
             let Decision { reason, evidence, .. } = decision;
             let plan = Plan { step: state.step, edits, reason, evidence };
-            log(carry_out(state, arena.config, arena.selection, plan)?)?;
+            log(carry_out(state, arena.config, arena.validation, plan)?)?;
         }
         Ok(())
     }
@@ -141,11 +141,11 @@ fn event(decision: &Decision) -> Event {
 fn carry_out(
     state: &mut TrainState,
     config: &RunConfig,
-    selection: &Split,
+    validation: &Split,
     plan: Plan,
 ) -> Result<Event, TrainError> {
-    let first: Vec<usize> = (0..TEXTS.min(selection.texts.len())).collect();
-    let texts = &*selection.part(&first);
+    let first: Vec<usize> = (0..TEXTS.min(validation.texts.len())).collect();
+    let texts = &*validation.part(&first);
     // Few texts, and an edit that has begun is carried out.
     let outputs = |state: &TrainState| Outputs::of(&state.model.valid(), texts, Interrupt::never());
     let before = outputs(state)?;

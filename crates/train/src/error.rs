@@ -89,7 +89,7 @@ pub enum TrainError {
     },
     /// A checkpoint evaluates to something else than it did when it was saved.
     #[error(
-        "{}: selection accuracy was {saved} when saved and is {now} now: \
+        "{}: validation accuracy was {saved} when saved and is {now} now: \
          these are not the weights, the data or the program of then",
         path.display()
     )]

@@ -35,7 +35,7 @@ struct Answers {
     each: Vec<Metrics>,
 }
 
-/// Evaluates what the run is judged by on selection, where it must repeat what was saved, and on the verdict
+/// Evaluates what the run is judged by on validation, where it must repeat what was saved, and on the test
 /// split; writes predictions and, last, `result.json`. Interrupted, it leaves nothing undone: the run is saved, and
 /// the same call ends it.
 pub(crate) fn finish(
@@ -59,15 +59,15 @@ pub(crate) fn finish(
         Ok(answers)
     };
     let decisions = Decided::digest(&read_decisions(run)?);
-    let selection = judge("selection", &prepared.selection)?;
-    judged.iter().zip(&selection.each).try_for_each(|(judged, now)| check_repeated(judged, now))?;
-    let verdict = judge("verdict", &prepared.verdict)?;
-    let per_time = per_time(prepared, &judged, &selection.each, &verdict.each);
-    let (selection, verdict) = (metrics(&selection.all, n_classes), metrics(&verdict.all, n_classes));
+    let validation = judge("validation", &prepared.validation)?;
+    judged.iter().zip(&validation.each).try_for_each(|(judged, now)| check_repeated(judged, now))?;
+    let test = judge("test", &prepared.test)?;
+    let per_time = per_time(prepared, &judged, &validation.each, &test.each);
+    let (validation, test) = (metrics(&validation.all, n_classes), metrics(&test.all, n_classes));
     let evaluated = judged.last().expect("a run is judged by one model at least");
     let last = match prepared.drift {
         None if evaluated.step() < state.step => ask_last(prepared, store, state.step, device, interrupt)?,
-        _ => LastCheckpoint { step: state.step, selection: selection.accuracy, verdict: verdict.accuracy },
+        _ => LastCheckpoint { step: state.step, validation: validation.accuracy, test: test.accuracy },
     };
     let manifest = &evaluated.loaded.checkpoint.manifest;
     let layout = manifest.layout.clone();
@@ -88,8 +88,8 @@ pub(crate) fn finish(
         notes: prepared.notes.clone(),
         per_time,
         last,
-        selection,
-        verdict,
+        validation,
+        test,
         bayes_accuracy: prepared.bayes_accuracy,
         flops: state.progress.flops,
         measuring_flops: state.progress.measuring_flops,
@@ -143,10 +143,10 @@ fn ask_last(
     let ask = |split| -> Result<Metrics, TrainError> {
         Ok(metrics(&predict_unless(interrupt, &last.model, split)?, n_classes))
     };
-    let selection = ask(&prepared.selection)?;
-    check_repeated(&last, &selection)?;
-    let verdict = ask(&prepared.verdict)?;
-    Ok(LastCheckpoint { step, selection: selection.accuracy, verdict: verdict.accuracy })
+    let validation = ask(&prepared.validation)?;
+    check_repeated(&last, &validation)?;
+    let test = ask(&prepared.test)?;
+    Ok(LastCheckpoint { step, validation: validation.accuracy, test: test.accuracy })
 }
 
 /// Asks each model about the texts of its time.
@@ -168,9 +168,9 @@ fn ask(
     Ok(Answers { all, each })
 }
 
-/// A checkpoint must say of selection what it said when it was saved.
+/// A checkpoint must say of validation what it said when it was saved.
 fn check_repeated(judged: &Judged, now: &Metrics) -> Result<(), TrainError> {
-    match &judged.loaded.checkpoint.manifest.selection {
+    match &judged.loaded.checkpoint.manifest.validation {
         Some(saved) if !saved.counts_as(now) => Err(TrainError::Reevaluation {
             path: judged.loaded.path.clone(),
             saved: saved.accuracy,
@@ -184,15 +184,15 @@ fn check_repeated(judged: &Judged, now: &Metrics) -> Result<(), TrainError> {
 fn per_time(
     prepared: &Prepared,
     judged: &[Judged],
-    selection: &[Metrics],
-    verdict: &[Metrics],
+    validation: &[Metrics],
+    test: &[Metrics],
 ) -> Vec<TimeAccuracy> {
     let Some(drift) = &prepared.drift else { return Vec::new() };
     let one = |(i, time): (usize, u32)| TimeAccuracy {
         at: drift.at(time),
         step: judged[i].step(),
-        selection: selection[i].accuracy,
-        verdict: verdict[i].accuracy,
+        validation: validation[i].accuracy,
+        test: test[i].accuracy,
     };
     (0..judged.len()).zip(1..).map(one).collect()
 }

@@ -57,8 +57,8 @@ mod tests {
     const CONFIG: &str = "
         [data.planted]
         train = 64
-        selection = 16
-        verdict = 16
+        validation = 16
+        test = 16
         [model]
         d_model = 8
         d_ff = 4

@@ -25,8 +25,8 @@ const MODEL: [Size; 6] = [
 /// What decides how large generated data is.
 const PLANTED: [Size; 8] = [
     ("data.planted.train", |config| &mut config.data.planted.train),
-    ("data.planted.selection", |config| &mut config.data.planted.selection),
-    ("data.planted.verdict", |config| &mut config.data.planted.verdict),
+    ("data.planted.validation", |config| &mut config.data.planted.validation),
+    ("data.planted.test", |config| &mut config.data.planted.test),
     ("data.planted.domains", |config| &mut config.data.planted.domains),
     ("data.planted.polar_words", |config| &mut config.data.planted.polar_words),
     ("data.planted.markers_per_text", |config| &mut config.data.planted.markers_per_text),
@@ -83,11 +83,11 @@ fn planted_bytes(config: &RunConfig) -> u128 {
     const WORD: u128 = 8 + 4;
     /// What is kept of a text beside its words.
     const TEXT: u128 = 100;
-    let PlantedConfig { train, selection, verdict, domains, polar_words, .. } = config.data.planted;
+    let PlantedConfig { train, validation, test, domains, polar_words, .. } = config.data.planted;
     let PlantedConfig { markers_per_text, polar_per_text, fillers_per_text, .. } = config.data.planted;
     let sum = |numbers: [usize; 3]| numbers.into_iter().map(|n| n as u128).sum::<u128>();
     let words = sum([markers_per_text, polar_per_text, fillers_per_text]);
-    sum([train, selection, verdict]) * (TEXT + words * WORD) + domains as u128 * polar_words as u128
+    sum([train, validation, test]) * (TEXT + words * WORD) + domains as u128 * polar_words as u128
 }
 
 fn check(

@@ -7,7 +7,7 @@ use crate::{Checkpoint, LoadedModel, TrainError, TrainState, effect::deviation, 
 /// A checkpoint after surgery, not yet written.
 #[derive(Debug)]
 pub struct EditedCheckpoint {
-    /// The checkpoint. It has no selection metrics: those were of other weights.
+    /// The checkpoint. It has no validation metrics: those were of other weights.
     pub checkpoint: Checkpoint,
     /// `‖after − before‖ / ‖before‖` over the logits of the evaluated weights on the probe's texts.
     pub deviation: f64,

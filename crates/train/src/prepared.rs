@@ -20,9 +20,9 @@ pub struct Prepared {
     /// Which domains are live when, if the data drifts.
     pub drift: Option<Drift>,
     /// For everything that chooses.
-    pub selection: Split,
+    pub validation: Split,
     /// For the one reading at the end.
-    pub verdict: Split,
+    pub test: Split,
     /// Hash of all examples.
     pub digest: Digest,
     /// Examples per split.
@@ -61,8 +61,8 @@ impl Prepared {
         Ok(Self {
             train: Batches::drifting(texts, labels, batch_size, streams, segments),
             total_steps,
-            selection: split(&dataset.selection),
-            verdict: split(&dataset.verdict),
+            validation: split(&dataset.validation),
+            test: split(&dataset.test),
             digest: dataset.digest(),
             sizes: dataset.sizes(),
             classes: dataset.classes,
@@ -78,11 +78,11 @@ impl Prepared {
         total_steps(config, self.sizes.train)
     }
 
-    /// What a model may be judged by after `step` of `total` steps: the selection split or, where the data
+    /// What a model may be judged by after `step` of `total` steps: the validation split or, where the data
     /// drifts, its texts of the domains that are live by now ([`Drift::view`]).
-    pub fn selection_at(&self, step: u64, total: u64) -> Cow<'_, Split> {
-        let Some(drift) = &self.drift else { return Cow::Borrowed(&self.selection) };
-        let (split, view) = (&self.selection, drift.view(step, total));
+    pub fn validation_at(&self, step: u64, total: u64) -> Cow<'_, Split> {
+        let Some(drift) = &self.drift else { return Cow::Borrowed(&self.validation) };
+        let (split, view) = (&self.validation, drift.view(step, total));
         let asked =
             |i: &usize| split.times[*i].zip(split.domains[*i]).is_some_and(|asked| view.contains(&asked));
         let places: Vec<usize> = (0..split.texts.len()).filter(asked).collect();

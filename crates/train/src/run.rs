@@ -273,8 +273,8 @@ impl<'a> Session<'a> {
         if !control.is_due(&config.control, state.step) {
             return Ok(());
         }
-        let selection = &*prepared.selection_at(state.step, *total);
-        let arena = Arena { config, prepared, selection, total_steps: *total, folder, interrupt };
+        let validation = &*prepared.validation_at(state.step, *total);
+        let arena = Arena { config, prepared, validation, total_steps: *total, folder, interrupt };
         let (step, seconds) = (state.step, state.progress.seconds);
         control.decide(state, &arena, &mut |event| {
             let record = events.append(step, seconds + clock.elapsed().as_secs_f64(), event)?;
@@ -294,11 +294,11 @@ impl<'a> Session<'a> {
             self.log_window()?;
         }
         let judged = self.prepared.judged_after().any(|judged| judged == step);
-        let selection = if due(eval_every) || judged || last { Some(self.evaluate()?) } else { None };
-        let best = selection.is_some() && self.state.progress.evaluations_since_best == 0;
+        let validation = if due(eval_every) || judged || last { Some(self.evaluate()?) } else { None };
+        let best = validation.is_some() && self.state.progress.evaluations_since_best == 0;
         if best || judged || last || due(train.checkpoint_every) || self.out_of_patience() {
             self.log(Event::Checkpoint { name: CheckpointStore::name(step) })?;
-            self.save(selection, best)?;
+            self.save(validation, best)?;
         }
         Ok(())
     }
@@ -308,11 +308,11 @@ impl<'a> Session<'a> {
         patience > 0 && self.state.progress.evaluations_since_best >= patience
     }
 
-    /// Evaluates on selection; higher accuracy is better, lower loss decides a tie. Where the data drifts every
+    /// Evaluates on validation; higher accuracy is better, lower loss decides a tie. Where the data drifts every
     /// evaluation is of other texts, and none is better than another.
     fn evaluate(&mut self) -> Result<Metrics, TrainError> {
-        let selection = self.prepared.selection_at(self.state.step, self.total);
-        let predictions = predict(&self.state.evaluated()?, &selection);
+        let validation = self.prepared.validation_at(self.state.step, self.total);
+        let predictions = predict(&self.state.evaluated()?, &validation);
         let metrics = metrics(&predictions, self.prepared.classes.len());
         let progress = &mut self.state.progress;
         let key = |accuracy: f64, loss: f64| (accuracy, -loss);
@@ -326,7 +326,7 @@ impl<'a> Session<'a> {
         } else {
             progress.evaluations_since_best += 1;
         }
-        self.log(Event::Selection { accuracy: metrics.accuracy, loss: metrics.loss, best })?;
+        self.log(Event::Validation { accuracy: metrics.accuracy, loss: metrics.loss, best })?;
         Ok(metrics)
     }
 
@@ -336,20 +336,20 @@ impl<'a> Session<'a> {
         self.clock = Instant::now();
     }
 
-    fn save(&mut self, selection: Option<Metrics>, best: bool) -> Result<(), TrainError> {
+    fn save(&mut self, validation: Option<Metrics>, best: bool) -> Result<(), TrainError> {
         let position = self.events.sync()?;
-        self.save_at(position, selection, best)
+        self.save_at(position, validation, best)
     }
 
     /// Saves with the event log as it was at `position`.
     fn save_at(
         &mut self,
         position: EventsPosition,
-        selection: Option<Metrics>,
+        validation: Option<Metrics>,
         best: bool,
     ) -> Result<(), TrainError> {
         self.count_seconds();
-        let mut checkpoint = self.state.checkpoint(self.config, &self.prepared, selection, position)?;
+        let mut checkpoint = self.state.checkpoint(self.config, &self.prepared, validation, position)?;
         if let Some((what, value)) = checkpoint.not_finite() {
             return Err(self.not_finite(self.state.step, what, value)?);
         }

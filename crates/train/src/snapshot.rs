@@ -35,7 +35,7 @@ impl Origin {
             classes: prepared.classes.clone(),
             vocabulary: prepared.vocabulary.to_json(),
             vocabulary_digest: prepared.vocabulary.digest(),
-            inputs: probe_inputs(&prepared.selection.texts),
+            inputs: probe_inputs(&prepared.validation.texts),
         }
     }
 
@@ -63,16 +63,16 @@ impl TrainState {
         &self,
         config: &RunConfig,
         prepared: &Prepared,
-        selection: Option<Metrics>,
+        validation: Option<Metrics>,
         events: EventsPosition,
     ) -> Result<Checkpoint, TrainError> {
-        self.snapshot(Origin::of_run(config, prepared), selection, events)
+        self.snapshot(Origin::of_run(config, prepared), validation, events)
     }
 
     pub(crate) fn snapshot(
         &self,
         origin: Origin,
-        selection: Option<Metrics>,
+        validation: Option<Metrics>,
         events: EventsPosition,
     ) -> Result<Checkpoint, TrainError> {
         let names = ExpertNames::new(&self.model.expert_axes(), &self.layout);
@@ -90,7 +90,7 @@ impl TrainState {
             layout: self.layout.clone(),
             edits: self.edits.clone(),
             state: self.progress.clone(),
-            selection,
+            validation,
             events,
             probe,
             optimized: self.optimizer.state().keys().cloned().collect(),

@@ -103,13 +103,13 @@ fn same_ground(
     Err(refused(path.into(), message.to_owned()))
 }
 
-/// Evaluates the loaded weights on selection, where they must repeat what was saved; says what they did.
+/// Evaluates the loaded weights on validation, where they must repeat what was saved; says what they did.
 fn reevaluate(loaded: &LoadedModel, prepared: &Prepared, path: &Path) -> Result<String, TrainError> {
     let checkpoint = &loaded.checkpoint;
-    let selection = prepared.selection_at(checkpoint.manifest.step, prepared.steps_of(&checkpoint.config));
-    let now = metrics(&predict(&loaded.evaluated(), &selection), prepared.classes.len());
-    let accuracy = format!("{:.2} % on selection", 100.0 * now.accuracy);
-    match &checkpoint.manifest.selection {
+    let validation = prepared.validation_at(checkpoint.manifest.step, prepared.steps_of(&checkpoint.config));
+    let now = metrics(&predict(&loaded.evaluated(), &validation), prepared.classes.len());
+    let accuracy = format!("{:.2} % on validation", 100.0 * now.accuracy);
+    match &checkpoint.manifest.validation {
         None => Ok(format!("{accuracy}; the checkpoint says nothing to compare with")),
         Some(saved) if saved.counts_as(&now) => Ok(format!("{accuracy}, as when saved")),
         Some(saved) => {

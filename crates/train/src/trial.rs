@@ -25,7 +25,7 @@ pub(crate) struct Arena<'a> {
     pub(crate) config: &'a RunConfig,
     pub(crate) prepared: &'a Prepared,
     /// What a model may be judged by now.
-    pub(crate) selection: &'a Split,
+    pub(crate) validation: &'a Split,
     pub(crate) total_steps: u64,
     /// Where forks wait for one another.
     pub(crate) folder: &'a Path,
@@ -76,7 +76,7 @@ impl Arena<'_> {
             Race::of(track, &trial.candidates).run(steps)
         };
         if !self.config.control.replicate {
-            let (seen, flops) = race(state.step, self.selection)?;
+            let (seen, flops) = race(state.step, self.validation)?;
             state.pay(flops);
             return Ok(effects(trial, seen, None));
         }
@@ -87,13 +87,13 @@ impl Arena<'_> {
         Ok(effects(trial, seen, Some(again)))
     }
 
-    /// Every second text of selection, domain by domain: both halves have as much of each.
+    /// Every second text of validation, domain by domain: both halves have as much of each.
     fn half(&self, from: usize) -> Split {
-        let mut by_domain: Vec<usize> = (0..self.selection.texts.len()).collect();
-        by_domain.sort_by_key(|place| self.selection.domains[*place]);
+        let mut by_domain: Vec<usize> = (0..self.validation.texts.len()).collect();
+        by_domain.sort_by_key(|place| self.validation.domains[*place]);
         let mut places: Vec<usize> = by_domain.into_iter().skip(from).step_by(2).collect();
         places.sort_unstable();
-        self.selection.part(&places).into_owned()
+        self.validation.part(&places).into_owned()
     }
 }
 

@@ -20,7 +20,7 @@ use tempfile::TempDir;
 /// The step of the checkpoint, a few before the last.
 const STEP: u64 = support::STEPS - 3;
 
-/// A run that was interrupted, with what its model says of the selection split.
+/// A run that was interrupted, with what its model says of the validation split.
 struct Original {
     folder: TempDir,
     config: RunConfig,
@@ -40,9 +40,9 @@ fn checkpoint(run: &RunDir) -> PathBuf {
 }
 
 fn predictions(loaded: &LoadedModel) -> Vec<Prediction> {
-    static SELECTION: LazyLock<Prepared> =
+    static VALIDATION: LazyLock<Prepared> =
         LazyLock::new(|| Prepared::new(&support::config("policy = 'rule'", |_| ())).unwrap());
-    predict(&loaded.evaluated(), &SELECTION.selection)
+    predict(&loaded.evaluated(), &VALIDATION.validation)
 }
 
 /// Pointers to all values of a JSON document that are no objects.

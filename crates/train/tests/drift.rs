@@ -24,8 +24,8 @@ const CONFIG: &str = "
 [data.planted]
 domains = 3
 train = 320
-selection = 60
-verdict = 120
+validation = 60
+test = 120
 live = [[0.0, 0.5], [0.0, 1.0], [0.3333, 1.0]]
 times = 4
 [model]
@@ -103,7 +103,7 @@ fn every_text_is_put_to_the_model_of_its_time() {
     assert!(result.edits.plans.len() > 1, "experts came or went");
     let prepared = Prepared::new(&config()).unwrap();
     let store = CheckpointStore::at(run.checkpoints());
-    for (name, split) in [("selection", &prepared.selection), ("verdict", &prepared.verdict)] {
+    for (name, split) in [("validation", &prepared.validation), ("test", &prepared.test)] {
         let said = predictions(&run, name);
         for (time, step) in (1..).zip(TIMES) {
             let loaded = LoadedModel::load(&store.path(step), &Device::flex()).unwrap();
@@ -114,14 +114,14 @@ fn every_text_is_put_to_the_model_of_its_time() {
             assert_eq!(said, expected, "{name} at step {step}");
             let of_time = result.per_time[time as usize - 1];
             let accuracy = metrics(&expected, 2).accuracy;
-            assert_eq!(accuracy, if name == "verdict" { of_time.verdict } else { of_time.selection });
+            assert_eq!(accuracy, if name == "test" { of_time.test } else { of_time.validation });
         }
     }
-    let mean = result.per_time.iter().map(|time| time.verdict).sum::<f64>() / 4.0;
-    assert!((result.verdict.accuracy - mean).abs() < 1e-12, "the accuracy is the mean over the stream");
-    assert_ne!(predictions(&run, "verdict"), {
+    let mean = result.per_time.iter().map(|time| time.test).sum::<f64>() / 4.0;
+    assert!((result.test.accuracy - mean).abs() < 1e-12, "the accuracy is the mean over the stream");
+    assert_ne!(predictions(&run, "test"), {
         let last = LoadedModel::load(&store.path(60), &Device::flex()).unwrap();
-        predict(&last.evaluated(), &prepared.verdict)
+        predict(&last.evaluated(), &prepared.test)
     });
     let kept = [15, 30, 45, 56, 60].map(CheckpointStore::name);
     assert_eq!(checkpoint_names(&run), kept, "those of the times, and the last one beside them");
@@ -131,9 +131,9 @@ fn every_text_is_put_to_the_model_of_its_time() {
 #[test]
 fn steps_and_evaluations_see_only_what_is_live() {
     let mut prepared = Prepared::new(&config()).unwrap();
-    let (plain, total) = (prepared.selection.clone(), prepared.total_steps);
+    let (plain, total) = (prepared.validation.clone(), prepared.total_steps);
     let domains = |step| {
-        let split = prepared.selection_at(step, total);
+        let split = prepared.validation_at(step, total);
         let mut domains: Vec<u32> = split.domains.iter().flatten().copied().collect();
         domains.sort_unstable();
         domains.dedup();
@@ -143,7 +143,7 @@ fn steps_and_evaluations_see_only_what_is_live() {
     assert_eq!(domains(20), (Some(2), vec![0, 1]), "domain 2 has not been seen yet");
     assert_eq!(domains(21), (Some(2), vec![0, 1, 2]));
     assert_eq!(domains(31), (Some(3), vec![1, 2]));
-    assert_eq!(prepared.selection.texts.len(), plain.texts.len());
+    assert_eq!(prepared.validation.texts.len(), plain.texts.len());
     let data = moelt_data::load(&config().data, &config().text).unwrap();
     for step in 0..total {
         for example in prepared.train.at(step).examples {
@@ -158,11 +158,11 @@ fn steps_and_evaluations_see_only_what_is_live() {
 }
 
 #[test]
-fn without_drift_selection_is_the_whole_split_at_every_step() {
+fn without_drift_validation_is_the_whole_split_at_every_step() {
     let mut config = config();
     config.data.planted.live.clear();
     let prepared = Prepared::new(&config).unwrap();
-    let whole = prepared.selection_at(7, prepared.total_steps);
+    let whole = prepared.validation_at(7, prepared.total_steps);
     assert!(matches!(whole, std::borrow::Cow::Borrowed(_)));
     assert_eq!(prepared.judged_after().count(), 0);
 }
@@ -217,7 +217,7 @@ fn a_domain_that_ends_between_two_times_is_judged_until_it_does() {
     config.data.planted.live = vec![[0.0, 0.6], [0.0, 1.0], [0.3333, 1.0]];
     let prepared = Prepared::new(&config).unwrap();
     let asked = |step| {
-        let split = prepared.selection_at(step, prepared.total_steps);
+        let split = prepared.validation_at(step, prepared.total_steps);
         let asked: BTreeSet<(u32, u32)> = split
             .times
             .iter()

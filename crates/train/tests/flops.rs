@@ -148,11 +148,11 @@ fn the_last_checkpoint_is_told_beside_the_best() {
     let result = &run.result;
     assert!(result.best_step < STEPS, "the last step is the best one: nothing is shown");
     assert_eq!(result.last.step, STEPS);
-    assert_eq!(result.last.selection, run.manifest.selection.as_ref().unwrap().accuracy);
-    assert!(result.last.selection <= result.selection.accuracy);
+    assert_eq!(result.last.validation, run.manifest.validation.as_ref().unwrap().accuracy);
+    assert!(result.last.validation <= result.validation.accuracy);
     let short = config("policy = 'frozen'", |config| config.train.epochs = 0.3);
     let result = run_of(&short).result;
     assert_eq!(result.best_step, result.last.step);
-    let judged = (result.selection.accuracy, result.verdict.accuracy);
-    assert_eq!((result.last.selection, result.last.verdict), judged);
+    let judged = (result.validation.accuracy, result.test.accuracy);
+    assert_eq!((result.last.validation, result.last.test), judged);
 }

@@ -85,7 +85,7 @@ fn a_run_on_drifting_data_that_always_keeps_is_bit_identical_to_a_frozen_one() {
     let drift = |config: &mut RunConfig| {
         let planted = &mut config.data.planted;
         planted.live = vec![[0.0, 0.5], [0.0, 1.0], [0.3333, 1.0]];
-        (planted.times, planted.verdict) = (4, 120);
+        (planted.times, planted.test) = (4, 120);
     };
     let frozen = run_of(&config("policy = 'frozen'", drift));
     for policy in [LOOKAHEAD, HEAD] {
@@ -131,8 +131,8 @@ fn what_a_measurement_costs_is_counted_step_by_step() {
         for point in &points {
             let last = STEPS.min(point + HORIZON);
             expected += (*point..last).map(|at| step(&prepared.train.at(at))).sum::<u64>();
-            let selection = &prepared.selection;
-            expected += in_order(&selection.texts, &selection.labels, 256)
+            let validation = &prepared.validation;
+            expected += in_order(&validation.texts, &validation.labels, 256)
                 .iter()
                 .map(|batch| step(batch) / 3)
                 .sum::<u64>();

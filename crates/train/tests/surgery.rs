@@ -19,8 +19,8 @@ use tempfile::TempDir;
 const CONFIG: &str = "
 [data.planted]
 train = 320
-selection = 64
-verdict = 64
+validation = 64
+test = 64
 [model]
 d_model = 8
 d_ff = 6

@@ -39,7 +39,7 @@ fn teacher(seed: u64) -> PathBuf {
 /// What a finished run is known by.
 fn copy_result(run: &Path, to: &Path) {
     fs::create_dir_all(to.join("predictions")).unwrap();
-    for file in ["result.json", "events.jsonl", "predictions/selection.csv", "predictions/verdict.csv"] {
+    for file in ["result.json", "events.jsonl", "predictions/validation.csv", "predictions/test.csv"] {
         fs::copy(run.join(file), to.join(file)).unwrap();
     }
 }

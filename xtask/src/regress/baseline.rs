@@ -110,9 +110,9 @@ mod tests {
             moelt: "0.1.0".into(),
             code: Digest::of_bytes(b"code"),
             reason: reason.into(),
-            settings: Settings { phases: vec!["q1".into()], seeds: 3, first_seed: 0, sets: Vec::new() },
+            settings: Settings { phases: vec!["dense".into()], seeds: 3, first_seed: 0, sets: Vec::new() },
             arms: BTreeMap::from([(
-                "q1".to_owned(),
+                "dense".to_owned(),
                 Accuracy {
                     summary: Summary { n: 2, mean: 0.9, sd: Some(0.01) },
                     by_seed: BTreeMap::from([(0, 0.89), (1, 0.91)]),

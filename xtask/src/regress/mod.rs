@@ -115,11 +115,11 @@ fn entry(plan: &AblationPlan, report: &Report, settings: Settings, reason: Strin
     })
 }
 
-/// The verdict accuracy of an arm.
+/// The test accuracy of an arm.
 fn accuracy(report: &Report, arm: &str) -> Result<Accuracy> {
     let results = report.arms.iter().find(|line| line.arm == arm).and_then(|line| line.results.as_ref());
     let results = results.with_context(|| format!("arm {arm} has no result"))?;
-    Ok(Accuracy { summary: results.verdict_accuracy, by_seed: results.verdict_by_seed.clone() })
+    Ok(Accuracy { summary: results.test_accuracy, by_seed: results.test_by_seed.clone() })
 }
 
 /// Prints one line an arm; fails when one is clearly worse.

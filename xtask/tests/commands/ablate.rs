@@ -29,7 +29,7 @@ fn every_preset_of_every_data_set_can_be_planned() {
         for preset in ["smoke", "standard", "full"] {
             let args = ["--dataset", dataset, "--preset", preset, "--set", "data.csv.train=my.csv"];
             let plan = workspace.plan(&format!("{dataset}-{preset}"), &args);
-            assert!(plan.arms().starts_with(&["q1", "q2"]), "{:?}", plan.arms());
+            assert!(plan.arms().starts_with(&["dense", "moe"]), "{:?}", plan.arms());
         }
     }
     let planted = workspace.plan("standard", &[]);
@@ -39,7 +39,7 @@ fn every_preset_of_every_data_set_can_be_planned() {
     let tuned = workspace.plan("tuned", &["--preset", "smoke"]);
     assert!(tuned.cells.iter().all(|cell| cell.config.data.planted.seed == 1 && cell.seed < 2));
     let regress = workspace.plan("regress", &["--dataset", "sst2", "--preset", "regress"]);
-    assert_eq!(regress.arms(), ["q1", "q2"]);
+    assert_eq!(regress.arms(), ["dense", "moe"]);
     let frozen = planted.cells.iter().find(|cell| cell.arm == "frozen-12").unwrap();
     assert_eq!(frozen.config.model.n_experts, 12);
 }
@@ -57,7 +57,7 @@ fn a_whole_ablation_is_reported_and_never_run_twice() {
     assert!(text.contains("the smallest N within 0.5 pp of it is 4"), "{text}");
     let markdown = fs::read_to_string(workspace.path("runs/test/report.md")).unwrap();
     assert!(markdown.contains("82.00 ± 2.83") && markdown.contains("97.00 % (Bayes accuracy)"), "{markdown}");
-    assert_eq!(report(&workspace, "test").sweep.unwrap().chosen_on_selection, 4);
+    assert_eq!(report(&workspace, "test").sweep.unwrap().chosen_on_validation, 4);
     assert_eq!(workspace.calls().len(), 6);
     let text = workspace.xtask(&args, 0);
     assert!(text.contains("6 of 6 cells are finished already"), "{text}");
@@ -98,8 +98,8 @@ fn what_was_declared_is_judged() {
         "others are about arms that are not planned"
     );
     let right = |cell: &Cell| match cell.arm.as_str() {
-        "7a" => 99,
-        "q2" | "frozen-4" => 90,
+        "rule" => 99,
+        "moe" | "frozen-4" => 90,
         _ => 60,
     };
     plan.cells.iter().for_each(|cell| workspace.prepare(cell, right(cell)));
@@ -194,7 +194,7 @@ fn a_process_that_fails_after_its_result_has_failed() {
 fn other_code_or_data_need_another_plan() {
     let workspace = TestWorkspace::new();
     fs::write(workspace.path("my.csv"), "text,label\na,b\n").unwrap();
-    let design = ["--dataset", "csv", "--set", "data.csv.train=my.csv", "--phases", "q1", "--seeds", "1"];
+    let design = ["--dataset", "csv", "--set", "data.csv.train=my.csv", "--phases", "dense", "--seeds", "1"];
     workspace.plan("test", &design);
     let refused = || workspace.xtask(&["ablate", "run", "--name", "test"], 1);
     fs::write(workspace.path("my.csv"), "text,label\na,c\n").unwrap();
@@ -213,7 +213,7 @@ fn other_code_or_data_need_another_plan() {
 #[test]
 fn an_arm_is_compared_with_itself() {
     let workspace = TestWorkspace::new();
-    let plan = workspace.plan("test", &["--phases", "q2", "--seeds", "8", "--first-seed", "100"]);
+    let plan = workspace.plan("test", &["--phases", "moe", "--seeds", "head", "--first-seed", "100"]);
     assert_eq!((plan.cells[0].seed, plan.cells[7].seed), (100, 107));
     let aa = ["ablate", "aa", "--name", "test", "--seeds-a-side", "2"];
     let prepare = |right: fn(u64) -> usize| {
@@ -254,12 +254,12 @@ fn a_damaged_result_does_not_count() {
     plan.cells.iter().for_each(|cell| workspace.prepare(cell, 90));
     workspace.xtask(&["ablate", "run", "--name", "test"], 0);
     let cell = plan.cells[0].id.as_str();
-    let predictions = workspace.path(&format!("runs/test/cells/{cell}/predictions/verdict.csv"));
+    let predictions = workspace.path(&format!("runs/test/cells/{cell}/predictions/test.csv"));
     fs::write(&predictions, "tampered").unwrap();
     let text = workspace.xtask(&["ablate", "collect", "--name", "test"], 1);
-    assert!(text.contains("predictions/verdict.csv: has hash"), "{text}");
+    assert!(text.contains("predictions/test.csv: has hash"), "{text}");
     let text = workspace.xtask(&["ablate", "run", "--name", "test"], 0);
-    assert!(text.contains("predictions/verdict.csv: has hash") && text.contains("runs again"), "{text}");
+    assert!(text.contains("predictions/test.csv: has hash") && text.contains("runs again"), "{text}");
     assert_eq!(workspace.calls().len(), 3);
 }
 
@@ -267,7 +267,7 @@ fn a_damaged_result_does_not_count() {
 fn a_changed_config_is_refused() {
     let workspace = TestWorkspace::new();
     workspace.plan("test", &TWO_CELLS);
-    let phase = workspace.path("configs/phases/q2.toml");
+    let phase = workspace.path("configs/phases/moe.toml");
     let text = fs::read_to_string(&phase).unwrap() + "\n[model]\nd_ff = 7\n";
     fs::write(&phase, text).unwrap();
     let text = workspace.xtask(&[&["ablate", "--name", "test"][..], &TWO_CELLS].concat(), 1);
@@ -285,7 +285,7 @@ fn what_cannot_be_planned_is_said_with_what_can() {
             &["--phases", "q1,q9"],
             "no phase `q9` in configs/phases; there are: 7a, 7b1, 7b2, 7b2-joint, 7b3, 7b3-matched, 7b3-scratch, 8, 8-alone, 8-from-2, averaged, ",
         ),
-        (&["--phases", "q1,q1"], "phase `q1` is named twice"),
+        (&["--phases", "q1,q1"], "phase `dense` is named twice"),
         (&["--preset", "huge"], "no preset `huge`; there are: full, regress, smoke, standard"),
         (
             &["--dataset", "imdb"],

@@ -32,7 +32,7 @@ fn write(workspace: &TestWorkspace, path: &str, text: &str) {
 fn planned_and_changed(sets: &[&str], changed: &str) -> (Vec<String>, String) {
     let workspace = with_old_run();
     let sets: Vec<&str> = sets.iter().flat_map(|set| ["--set", set]).collect();
-    let plan = workspace.plan("test", &[&["--phases", "q2", "--seeds", "1"][..], &sets].concat());
+    let plan = workspace.plan("test", &[&["--phases", "moe", "--seeds", "1"][..], &sets].concat());
     write(&workspace, changed, "changed");
     let text = workspace.xtask(&["ablate", "run", "--name", "test"], 1);
     assert!(workspace.calls().is_empty(), "{text}");
@@ -70,7 +70,7 @@ fn a_run_that_cells_take_something_from_is_pinned_by_what_they_read_of_it() {
 #[test]
 fn a_pointer_that_names_another_checkpoint_is_another_plan() {
     let workspace = with_old_run();
-    workspace.plan("test", &["--phases", "q2", "--seeds", "1", "--set", "start.run=runs/old"]);
+    workspace.plan("test", &["--phases", "moe", "--seeds", "1", "--set", "start.run=runs/old"]);
     write(&workspace, "checkpoints/best", &format!("step-00000100 {HASH}\n"));
     let text = workspace.xtask(&["ablate", "run", "--name", "test"], 1);
     assert!(text.contains("it was planned with another runs/old/checkpoints/best ("), "{text}");
@@ -83,7 +83,7 @@ fn a_run_that_is_not_there_is_told_before_any_cell_runs() {
         ("start.run=runs/gone", "q2 seed 200: start.run: `runs/gone` has no checkpoint to start from"),
         ("train.flops_of=runs/gone", "q2 seed 200: train.flops_of: `runs/gone` is no finished run"),
     ] {
-        let text = workspace.xtask(&["ablate", "plan", "--phases", "q2", "--seeds", "1", "--set", set], 1);
+        let text = workspace.xtask(&["ablate", "plan", "--phases", "moe", "--seeds", "1", "--set", set], 1);
         assert!(text.contains(says), "{text}");
     }
 }

@@ -28,17 +28,17 @@ fn phases_of_the_data_sets_build_on_cells_of_their_own_seed() {
         let name = format!("{dataset}-smoke");
         let plan = workspace.plan(&name, &["--dataset", dataset, "--preset", "smoke"]);
         for seed in [0, 1] {
-            let parent = cell(&plan, "7a", seed);
+            let parent = cell(&plan, "rule", seed);
             assert_eq!(parent.config.control.policy, PolicyKind::Rule);
             let run = format!("runs/{name}/cells/{}", parent.id);
-            for (arm, take) in [("7b3", StartFrom::Weights), ("7b3-scratch", StartFrom::Size)] {
+            for (arm, take) in [("rule-continued", StartFrom::Weights), ("rule-size-from-scratch", StartFrom::Size)] {
                 let child = cell(&plan, arm, seed);
                 assert_eq!((&child.config.start.run, child.config.start.take), (&run, take));
                 assert_eq!(child.config.control.policy, PolicyKind::Frozen);
                 assert_eq!(child.needs, [parent.id.as_str()]);
             }
             // The size of 7a, and as much training as stands behind 7b3.
-            let (matched, warm) = (cell(&plan, "7b3-matched", seed), cell(&plan, "7b3", seed));
+            let (matched, warm) = (cell(&plan, "rule-size-matched", seed), cell(&plan, "rule-continued", seed));
             assert_eq!((&matched.config.start.run, matched.config.start.take), (&run, StartFrom::Size));
             assert_eq!(matched.config.train.flops_of, format!("runs/{name}/cells/{}", warm.id));
             assert_eq!(matched.needs, [parent.id.as_str(), warm.id.as_str()]);
@@ -74,28 +74,28 @@ fn cells_run_after_those_they_need_in_whatever_order_they_are_named() {
     let workspace = TestWorkspace::new();
     let phases = ["--phases", "7b3,placebo-time,q2,7a", "--seeds", "2"];
     let plan = workspace.plan("test", &phases);
-    assert_eq!(plan.arms(), ["7b3", "placebo-time", "q2", "7a"]);
+    assert_eq!(plan.arms(), ["rule-continued", "placebo-time", "moe", "rule"]);
     plan.cells.iter().for_each(|cell| workspace.prepare(cell, 90));
     // The stand-in refuses a cell whose config names a run that is not finished.
     workspace.xtask(&[&["ablate", "--name", "test", "--jobs", "1"][..], &phases].concat(), 0);
     let calls = workspace.calls_in_order();
     let place = |cell: &Cell| calls.iter().position(|id| *id == cell.id).unwrap();
     for seed in [200, 201] {
-        let (parent, child) = (cell(&plan, "7a", seed), cell(&plan, "7b3", seed));
+        let (parent, child) = (cell(&plan, "rule", seed), cell(&plan, "rule-continued", seed));
         assert!(place(parent) < place(child) && place(parent) < place(cell(&plan, "placebo-time", seed)));
         let text = fs::read_to_string(workspace.path(&format!("{}.toml", run_of(child)))).unwrap();
         assert!(text.contains(&format!("run = \"{}\"", run_of(parent))), "{text}");
     }
     assert_eq!(calls.len(), 8);
     let other_order = workspace.plan("other", &["--phases", "7a,7b3,placebo-time,q2", "--seeds", "2"]);
-    assert_eq!(cell(&other_order, "7a", 201).id, cell(&plan, "7a", 201).id);
+    assert_eq!(cell(&other_order, "rule", 201).id, cell(&plan, "rule", 201).id);
 }
 
 #[test]
 fn what_needs_a_failed_cell_fails_with_it_until_that_is_mended() {
     let workspace = TestWorkspace::new();
     let plan = workspace.plan("test", &["--phases", "7b3,7a,q2", "--seeds", "2"]);
-    let (parent, child) = (cell(&plan, "7a", 201), cell(&plan, "7b3", 201));
+    let (parent, child) = (cell(&plan, "rule", 201), cell(&plan, "rule-continued", 201));
     plan.cells.iter().filter(|cell| cell.id != parent.id).for_each(|cell| workspace.prepare(cell, 90));
     let text = workspace.xtask(&["ablate", "run", "--name", "test"], 1);
     let reason = format!("needs {}, which has no result", parent.id);
@@ -139,8 +139,8 @@ fn what_cannot_be_linked_is_not_planned() {
     phase("chicken", "{egg}");
     phase("egg", "{chicken}");
     let cases = [
-        ("7b3", "phase `7b3` starts from `7a`, which is not among the phases; add it: --phases 7a,7b3"),
-        ("q1,placebo-time", "phase `placebo-time` follows the edits of `7a`, which is not among the phases"),
+        ("rule-continued", "phase `rule-continued` starts from `rule`, which is not among the phases; add it: --phases 7a,7b3"),
+        ("q1,placebo-time", "phase `placebo-time` follows the edits of `rule`, which is not among the phases"),
         ("lost", "phase `lost` starts from `{q9}`: no phase `q9` in configs/phases; there are: 7a, 7b1"),
         ("egg,chicken", "phases need one another: egg → chicken → egg"),
     ];

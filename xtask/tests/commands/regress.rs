@@ -4,11 +4,11 @@ use std::fs;
 
 use crate::support::TestWorkspace;
 
-/// Prepares every cell around these accuracies: `q2` and the other arms.
+/// Prepares every cell around these accuracies: `moe` and the other arms.
 fn prepare(workspace: &TestWorkspace, others: usize, q2: usize) {
     let plan = workspace.plan("any", &["--preset", "regress"]);
     for cell in &plan.cells {
-        let right = if cell.arm == "q2" { q2 } else { others };
+        let right = if cell.arm == "moe" { q2 } else { others };
         workspace.prepare(cell, right + cell.seed as usize % 5);
     }
 }
@@ -57,7 +57,7 @@ fn other_seeds_and_what_ifs_are_compared_with_the_same_baseline() {
         workspace.xtask(&[&["regress"], args].concat(), code)
     };
     let text = again(90, &["--first-seed", "100"], 0);
-    assert!(text.contains("q2: 92.00") && text.contains("q2-s104"), "{text}");
+    assert!(text.contains("q2: 92.00") && text.contains("moe-s104"), "{text}");
     assert!(text.contains("WARNING: inconclusive; with these seeds a fall of"), "{text}");
     let text = again(70, &["--set", "optim.lr=0.0001"], 1);
     assert!(text.contains("CLEARLY WORSE"), "{text}");

@@ -86,13 +86,13 @@ impl TestWorkspace {
         serde_json::from_str(&json).unwrap()
     }
 
-    /// Makes the stand-in finish this cell, with `right` of 100 examples right on selection and verdict.
+    /// Makes the stand-in finish this cell, with `right` of 100 examples right on validation and test.
     pub(crate) fn prepare(&self, cell: &Cell, right: usize) {
         let run = RunDir::new(self.prepared(cell));
         let predictions = predictions(right);
         let csv = predictions_to_csv(&predictions);
         fs::create_dir_all(run.path().join("predictions")).unwrap();
-        let files = ["selection", "verdict"].map(RunDir::predictions_name).map(|name| {
+        let files = ["validation", "test"].map(RunDir::predictions_name).map(|name| {
             fs::write(run.path().join(&name), &csv).unwrap();
             (name, Digest::of_bytes(csv.as_bytes()))
         });
@@ -150,13 +150,13 @@ fn result(cell: &Cell, predictions: &[Prediction], files: BTreeMap<String, Diges
         n_active_params: 100,
         steps: 9,
         best_step: 9,
-        splits: SplitSizes { train: 1_000, selection: 100, verdict: 100 },
+        splits: SplitSizes { train: 1_000, validation: 100, test: 100 },
         notes: Vec::new(),
-        selection: metrics(predictions, 2),
-        verdict: metrics(predictions, 2),
+        validation: metrics(predictions, 2),
+        test: metrics(predictions, 2),
         per_time: Vec::new(),
         bayes_accuracy: Some(0.97),
-        last: LastCheckpoint { step: 9, selection: 0.9, verdict: 0.9 },
+        last: LastCheckpoint { step: 9, validation: 0.9, verdict: 0.9 },
         flops: Flops { computed: 3_000_000, unpadded: 2_000_000 },
         measuring_flops: Flops::default(),
         inherited: Inherited::default(),

@@ -48,9 +48,9 @@ impl Rule {
                 saliencies: &saliencies,
             };
             let memory = &mut self.state.layers[layer.id.0 as usize];
-            let verdict = judge.judge(memory, &mut new_ids, &mut evidence);
-            edits.extend(verdict.edit);
-            reasons.push(verdict.reason);
+            let test = judge.judge(memory, &mut new_ids, &mut evidence);
+            edits.extend(test.edit);
+            reasons.push(test.reason);
         }
         let reason = if reasons.is_empty() { "no layer has a router".to_owned() } else { reasons.join("; ") };
         Decision::edit(edits, reason, evidence)

@@ -24,7 +24,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
 use statrs::distribution::{ContinuousCDF, Normal};
 
-/// Examples of SST-2 dev, the verdict split.
+/// Examples of SST-2 dev, the test split.
 pub(crate) const EXAMPLES: usize = 872;
 
 /// Accuracy of an arm that is not said to be better or worse.

@@ -23,12 +23,12 @@ pub(crate) fn run(args: &EvalArgs) -> anyhow::Result<()> {
     };
     let classes = &loaded.checkpoint.manifest.classes;
     let metrics = metrics(&predict(&loaded.evaluated(), &split), classes.len());
-    let saved = &loaded.checkpoint.manifest.selection;
-    if let (None, SplitName::Selection, Some(saved)) = (&args.file, args.split, saved)
+    let saved = &loaded.checkpoint.manifest.validation;
+    if let (None, SplitName::Validation, Some(saved)) = (&args.file, args.split, saved)
         && !saved.counts_as(&metrics)
     {
         bail!(
-            "{}: selection accuracy was {} when saved and is {} now",
+            "{}: validation accuracy was {} when saved and is {} now",
             loaded.path.display(),
             saved.accuracy,
             metrics.accuracy
@@ -68,12 +68,12 @@ fn data_split(split: SplitName, loaded: &LoadedModel) -> anyhow::Result<Split> {
         bail!("{}: was trained on data {expected}; the data set here is {found}", loaded.path.display());
     }
     Ok(match split {
-        SplitName::Selection => prepared.selection_at(manifest.step, prepared.total_steps).into_owned(),
-        SplitName::Verdict => {
+        SplitName::Validation => prepared.validation_at(manifest.step, prepared.total_steps).into_owned(),
+        SplitName::Test => {
             super::say(&[
-                "the verdict split (test) is for the last judgement; do not choose or tune by it".to_owned()
+                "the test split is for the last judgement; do not choose or tune by it".to_owned()
             ]);
-            prepared.verdict
+            prepared.test
         }
     })
 }

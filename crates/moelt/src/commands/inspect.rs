@@ -57,9 +57,9 @@ fn head(loaded: &LoadedModel) -> Vec<String> {
         format!("classes     {}", manifest.classes.join(", ")),
         format!("parameters  {}, {active} active", loaded.trained.n_params()),
     ];
-    if let Some(selection) = &manifest.selection {
-        let percent = 100.0 * selection.accuracy;
-        lines.push(format!("selection   {percent:.2} % (n = {}), loss {:.4}", selection.n, selection.loss));
+    if let Some(validation) = &manifest.validation {
+        let percent = 100.0 * validation.accuracy;
+        lines.push(format!("validation   {percent:.2} % (n = {}), loss {:.4}", validation.n, validation.loss));
     }
     lines
 }

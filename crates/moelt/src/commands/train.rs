@@ -94,17 +94,17 @@ fn on_interrupt() -> anyhow::Result<Arc<AtomicBool>> {
 /// What was chosen by first; what was judged by last, so that nobody tunes on it by habit.
 fn summary(result: &CellResult, run: &RunDir) -> String {
     format!(
-        "{} seed {}: selection (validation) {:.2} % (n = {}), {} parameters ({} active), {:.0} s → {}\n\
-         verdict (test) {:.2} % (n = {}), judged once, at the end: do not choose or tune by it\n",
+        "{} seed {}: validation {:.2} % (n = {}), {} parameters ({} active), {:.0} s → {}\n\
+         test {:.2} % (n = {}), judged once, at the end: do not choose or tune by it\n",
         result.arm,
         result.seed,
-        100.0 * result.selection.accuracy,
-        result.selection.n,
+        100.0 * result.validation.accuracy,
+        result.validation.n,
         result.n_params,
         result.n_active_params,
         result.seconds,
         run.path().display(),
-        100.0 * result.verdict.accuracy,
-        result.verdict.n,
+        100.0 * result.test.accuracy,
+        result.test.n,
     )
 }

@@ -39,9 +39,9 @@ const TINY: [&str; 15] = [
     "--set",
     "data.planted.train=640",
     "--set",
-    "data.planted.verdict=64",
+    "data.planted.test=64",
     "--set",
-    "data.planted.selection=64",
+    "data.planted.validation=64",
     "--set",
     "train.epochs=1",
 ];
@@ -74,7 +74,7 @@ fn files_on_disk_take_the_place_of_built_in_ones() {
     assert!(list.contains("base  (configs/base.toml)\n"), "{list}");
     let wrong = here(&folder, &[&resolved[..], &["--configs", "other"]].concat());
     wrong.with_error("wrong", &["other/base.toml:3: `train.log_evry`: unknown field"]);
-    write(&folder, "mine.toml", "parent = \"phases/q2\"\n[model]\ntop_k = 0\n");
+    write(&folder, "mine.toml", "parent = \"phases/moe\"\n[model]\ntop_k = 0\n");
     here(&folder, &["train", "mine.toml"]).with_error("key", &["mine.toml:3: `model.top_k`"]);
 }
 
@@ -106,7 +106,7 @@ fn an_ablation_runs_in_an_empty_folder_and_its_cells_run_this_very_binary() {
     let folder = TempDir::new().unwrap();
     let first = here(&folder, &TINY).well();
     assert!(first.stdout.contains("Report: runs/tiny/report.md"), "{}", first.stdout);
-    assert!(first.stderr.contains("7b3-s200-") && first.stderr.contains("[3/3] "), "{}", first.stderr);
+    assert!(first.stderr.contains("rule-continued-s200-") && first.stderr.contains("[3/3] "), "{}", first.stderr);
     let run = folder.path().join("runs/tiny");
     let plan: AblationPlan = serde_json::from_slice(&fs::read(run.join("plan.json")).unwrap()).unwrap();
     let binary = Digest::of_file(Path::new(env!("CARGO_BIN_EXE_moelt"))).unwrap();

@@ -108,7 +108,7 @@ fn edits_of_one_command_are_made_together_and_survivors_keep_every_byte() {
     is_read_by_every_command(&out);
     let (was, is) = (manifest(&source), manifest(&out));
     assert_eq!(*experts(&is), json!([0, 3, 4]));
-    assert_eq!((&is["selection"], &is["config"], &is["step"]), (&Value::Null, &was["config"], &was["step"]));
+    assert_eq!((&is["validation"], &is["config"], &is["step"]), (&Value::Null, &was["config"], &was["step"]));
     assert_ne!(is["probe"]["ema_logits"], was["probe"]["ema_logits"]);
 }
 

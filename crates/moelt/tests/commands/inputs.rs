@@ -32,8 +32,8 @@ fn csv_run(folder: &Path, train: &str) -> Run {
     fs::write(&good, GOOD).unwrap();
     Run::new(folder, "run", SENTIMENT)
         .set(format!("data.csv.train={}", folder.join(train).display()))
-        .set(format!("data.csv.selection={}", good.display()))
-        .set(format!("data.csv.verdict={}", good.display()))
+        .set(format!("data.csv.validation={}", good.display()))
+        .set(format!("data.csv.test={}", good.display()))
 }
 
 #[track_caller]
@@ -127,7 +127,7 @@ fn a_label_that_training_does_not_know_and_a_file_that_is_not_there() {
     fs::write(folder.path().join("a.csv"), GOOD).unwrap();
     let other = folder.path().join("other.csv");
     fs::write(&other, "text,label\nso so,2\n").unwrap();
-    let run = csv_run(folder.path(), "a.csv").set(format!("data.csv.verdict={}", other.display()));
+    let run = csv_run(folder.path(), "a.csv").set(format!("data.csv.test={}", other.display()));
     assert_trained("label", &run, &Refused(&["other.csv:2: unknown label `2`; the classes are `0`, `1`"]));
     assert_trained("file", &csv_run(folder.path(), "gone.csv"), &Refused(&["gone.csv: No such file"]));
     let column = csv_run(folder.path(), "a.csv").set("data.csv.text_column=review");
@@ -173,10 +173,10 @@ fn sst2_files() {
                 run.train().well();
                 // Of 20 or more sentences 15 % are held out, with a phrase each.
                 let splits = &json(&run.dir.result())["splits"];
-                let [train, selection, verdict] =
-                    ["train", "selection", "verdict"].map(|split| splits[split].as_u64().unwrap());
-                assert!(selection >= 3 && verdict == 2, "{what}: {splits}");
-                assert!(train < kept as u64 && train + 2 * selection >= kept as u64, "{what}: {splits}");
+                let [train, validation, test] =
+                    ["train", "validation", "test"].map(|split| splits[split].as_u64().unwrap());
+                assert!(validation >= 3 && test == 2, "{what}: {splits}");
+                assert!(train < kept as u64 && train + 2 * validation >= kept as u64, "{what}: {splits}");
             }
         }
     }

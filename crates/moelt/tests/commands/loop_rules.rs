@@ -30,7 +30,7 @@ fn patience_stops_early_and_is_not_forgotten_by_a_run_that_is_killed() {
     let best_step = stop["best_step"].as_u64().unwrap();
     assert_eq!((&stop["reason"], stop["step"].as_u64()), (&"early_stopping".into(), Some(best_step + 20)));
     assert!(stop["step"].as_u64() < whole.events()[0]["total_steps"].as_u64());
-    let best: Vec<bool> = of_kind(&whole, "selection").iter().map(|e| e["best"] == true).collect();
+    let best: Vec<bool> = of_kind(&whole, "validation").iter().map(|e| e["best"] == true).collect();
     assert_eq!(best.iter().rev().take(3).collect::<Vec<_>>(), [&false, &false, &true]);
 
     let killed = patient(&folder, "killed");

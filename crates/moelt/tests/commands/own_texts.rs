@@ -48,7 +48,7 @@ fn an_exported_table_trains_and_says_what_was_skipped_guessed_and_cut() {
     let said = run.train().well().stderr;
     let result = json(&run.dir.result());
     let n: u64 =
-        ["train", "selection", "verdict"].iter().map(|s| result["splits"][s].as_u64().unwrap()).sum();
+        ["train", "validation", "test"].iter().map(|s| result["splits"][s].as_u64().unwrap()).sum();
     assert_eq!(n, 3771);
     let file = file.to_str().unwrap();
     let expected = [
@@ -86,12 +86,12 @@ fn bad_rows_can_be_errors_in_training_and_in_the_files_to_judge_on() {
     let [fine, bad] =
         [write(&folder, "fine.csv", good), write(&folder, "bad.csv", format!("{good}fun,2\n,1\n"))];
     let judged = |name: &str| {
-        let judged = run(&folder, name, &fine).set(format!("data.csv.selection={}", fine.display()));
-        judged.set(format!("data.csv.verdict={}", bad.display()))
+        let judged = run(&folder, name, &fine).set(format!("data.csv.validation={}", fine.display()));
+        judged.set(format!("data.csv.test={}", bad.display()))
     };
     let skipping = judged("skipping");
     skipping.train().well();
-    assert_eq!(json(&skipping.dir.result())["splits"]["verdict"], 4);
+    assert_eq!(json(&skipping.dir.result())["splits"]["test"], 4);
     let listed = format!("{0}:6: unknown label `2`; {0}:7: the text is empty", bad.display());
     assert!(notes(&skipping).contains(&listed), "{}", notes(&skipping));
     let unknown = ["bad.csv:6: unknown label `2`; the classes are `0`, `1`"];
@@ -162,10 +162,10 @@ fn texts_that_the_tokenizer_cannot_tell_apart_do_not_leak() {
     let texts = coin_flips();
     for (name, forms) in [("cases", &CASES[..]), ("forms", &ALL[..])] {
         let file = write(&folder, &format!("{name}.csv"), csv(&texts, forms));
-        let run = run(&folder, name, &file).set("data.csv.verdict_fraction=0.4").set("train.batch_size=64");
+        let run = run(&folder, name, &file).set("data.csv.test_fraction=0.4").set("train.batch_size=64");
         run.train().well();
         let result = json(&run.dir.result());
-        let accuracy = result["verdict"]["accuracy"].as_f64().unwrap();
+        let accuracy = result["test"]["accuracy"].as_f64().unwrap();
         assert!((0.42..=0.58).contains(&accuracy), "{name}: {accuracy}");
         assert_eq!(result["notes"][0], "600 texts are repeated, 0 of them with different labels");
     }
@@ -179,10 +179,10 @@ fn leaks_between_given_files_are_noted() {
     let [train, again] = [("train.csv", &ALL[..1]), ("again.csv", &ALL[1..])]
         .map(|(name, forms)| write(&folder, name, csv(&texts, forms)));
     let run = run(&folder, "run", &train)
-        .set(format!("data.csv.selection={}", again.display()))
-        .set(format!("data.csv.verdict={}", again.display()));
+        .set(format!("data.csv.validation={}", again.display()))
+        .set(format!("data.csv.test={}", again.display()));
     run.train().well();
-    let accuracy = json(&run.dir.result())["verdict"]["accuracy"].as_f64().unwrap();
+    let accuracy = json(&run.dir.result())["test"]["accuracy"].as_f64().unwrap();
     assert!(accuracy > 0.9, "{accuracy}");
     let said = notes(&run);
     let pairs = ["4200 of 4200 texts are also in the training split", "4200 of 4200 texts are also in "];
@@ -198,8 +198,8 @@ fn every_row_is_answered_in_its_place() {
     let train =
         write(&folder, "train.csv", "text,label\na good film,1\na bad film,0\ngood fun,1\nbad luck,0\n");
     let run = run(&folder, "run", &train)
-        .set(format!("data.csv.selection={}", train.display()))
-        .set(format!("data.csv.verdict={}", train.display()));
+        .set(format!("data.csv.validation={}", train.display()))
+        .set(format!("data.csv.test={}", train.display()));
     run.train().well();
     let predict = |name: &str, content: &str| {
         let file = write(&folder, name, content);
@@ -228,12 +228,12 @@ fn what_was_chosen_by_comes_first_and_the_test_is_marked() {
     let summary = run.train().well().stdout;
     let (first, second) = summary.split_once('\n').unwrap();
     assert!(
-        first.starts_with("sentiment seed 0: selection (validation) ") && !first.contains("verdict"),
+        first.starts_with("sentiment seed 0: validation ") && !first.contains("test"),
         "{summary}"
     );
-    assert!(second.starts_with("verdict (test) ") && second.contains("judged once"), "{summary}");
+    assert!(second.starts_with("test ") && second.contains("judged once"), "{summary}");
     let result = fs::read_to_string(run.dir.result()).unwrap();
-    assert!(result.find("\"selection\": {") < result.find("\"verdict\": {"));
-    let judged = Ended::moelt(["eval", run.dir.path().to_str().unwrap(), "--split", "verdict"]).well();
+    assert!(result.find("\"validation\": {") < result.find("\"test\": {"));
+    let judged = Ended::moelt(["eval", run.dir.path().to_str().unwrap(), "--split", "test"]).well();
     assert!(judged.stderr.contains("do not choose or tune by it"), "{}", judged.stderr);
 }

@@ -22,8 +22,8 @@ const LARGE: &str = "
 arm = 'large'
 [data.planted]
 train = 1280
-selection = 64
-verdict = 2000
+validation = 64
+test = 2000
 filler_words = 20000
 fillers_per_text = 40
 [optim]
@@ -241,8 +241,8 @@ const MEASURING: &str = "
 arm = 'measuring'
 [data.planted]
 train = 19200
-selection = 64
-verdict = 64
+validation = 64
+test = 64
 [model]
 n_experts = 4
 [optim]

@@ -17,8 +17,8 @@ pub(crate) const TINY: &str = "
 arm = 'tiny'
 [data.planted]
 train = 640
-selection = 64
-verdict = 64
+validation = 64
+test = 64
 [model]
 d_model = 16
 d_ff = 8

@@ -38,7 +38,7 @@ fn reviews() -> String {
         let (word, label) = if i.is_multiple_of(2) { ("good", "praise") } else { ("bad", "blame") };
         format!("{i},{label},\"{}a {word}, {word} film\"\n", "well ".repeat(i % 5))
     };
-    "id,verdict,review\n".to_owned() + &(0..100).map(row).collect::<String>()
+    "id,test,review\n".to_owned() + &(0..100).map(row).collect::<String>()
 }
 
 struct Trained {
@@ -54,7 +54,7 @@ static TRAINED: LazyLock<Trained> = LazyLock::new(|| {
     let run = Run::new(folder.path(), "run", SENTIMENT)
         .set(format!("data.csv.train={}", file.display()))
         .set("data.csv.text_column=review")
-        .set("data.csv.label_column=verdict");
+        .set("data.csv.label_column=test");
     run.train().well();
     Trained { run: run.dir.path().to_owned(), _folder: folder }
 });
@@ -160,7 +160,7 @@ fn a_reader_that_has_enough_is_no_error() {
 fn evaluation_repeats_what_the_run_reports() {
     let run = TRAINED.run.to_str().unwrap();
     let result = json(&TRAINED.run.join("result.json"));
-    for split in ["selection", "verdict"] {
+    for split in ["validation", "test"] {
         let ended = Ended::moelt(["eval", run, "--split", split, "--json"]).well();
         assert_eq!(serde_json::from_str::<serde_json::Value>(&ended.stdout).unwrap(), result[split]);
     }
@@ -182,7 +182,7 @@ fn results_do_not_depend_on_the_number_of_threads() {
         "model.conv_width=3",
         "train.batch_size=128",
         "train.epochs=2",
-        "data.planted.selection=512",
+        "data.planted.validation=512",
     ];
     let folder = TempDir::new().unwrap();
     let run = |threads: usize| {
@@ -205,12 +205,12 @@ fn a_finished_run_does_nothing_and_reports_the_same() {
     let folder = TempDir::new().unwrap();
     let run = Run::new(folder.path(), "run", TINY);
     let first = run.train().well();
-    assert!(first.stdout.starts_with("tiny seed 0: selection (validation) "), "{}", first.stdout);
+    assert!(first.stdout.starts_with("tiny seed 0: validation "), "{}", first.stdout);
     let before = files(run.dir.path());
     assert_eq!(run.train().well().stdout, first.stdout);
     assert_eq!(files(run.dir.path()), before);
-    fs::write(run.dir.path().join("predictions/verdict.csv"), "").unwrap();
-    run.train().with_error("its predictions are gone", &["predictions/verdict.csv: has hash "]);
+    fs::write(run.dir.path().join("predictions/test.csv"), "").unwrap();
+    run.train().with_error("its predictions are gone", &["predictions/test.csv: has hash "]);
 }
 
 #[test]
@@ -221,7 +221,7 @@ fn another_config_is_refused_naming_what_differs() {
     let cases = [
         ("optim.lr=0.5", "`optim.lr` is 0.002 there, 0.5 here"),
         ("seed=1", "`seed` is 0 there, 1 here"),
-        ("data.csv.selection=a.csv", "`data.csv.selection` is unset there, \"a.csv\" here"),
+        ("data.csv.validation=a.csv", "`data.csv.validation` is unset there, \"a.csv\" here"),
     ];
     let refused = |what: &str| {
         let before = files(run.dir.path());
@@ -243,7 +243,7 @@ fn other_data_under_the_same_name_are_refused() {
     let run = Run::new(folder.path(), "run", SENTIMENT)
         .set(format!("data.csv.train={}", file.display()))
         .set("data.csv.text_column=review")
-        .set("data.csv.label_column=verdict");
+        .set("data.csv.label_column=test");
     run.train().well();
     fs::remove_file(run.dir.result()).unwrap();
     fs::write(&file, reviews() + "100,praise,good\n").unwrap();

@@ -64,7 +64,7 @@ impl Checkpoint {
 
     /// The first number in it that is not finite, and where: nothing could go on from there.
     pub(crate) fn not_finite(&self) -> Option<(&'static str, f64)> {
-        let Manifest { state, selection, probe, .. } = &self.manifest;
+        let Manifest { state, validation, probe, .. } = &self.manifest;
         let tensors = [
             ("a weight", Some(&self.model)),
             ("an averaged weight", self.average.as_ref()),
@@ -73,10 +73,10 @@ impl Checkpoint {
         let in_tensors =
             tensors.into_iter().find_map(|(what, tensors)| Some((what, not_finite_tensor(tensors?)?)));
         let logits = probe.logits.iter().chain(probe.ema_logits.iter().flatten()).flatten();
-        let losses = state.best.iter().map(|best| best.loss).chain(selection.iter().map(|m| m.loss));
+        let losses = state.best.iter().map(|best| best.loss).chain(validation.iter().map(|m| m.loss));
         in_tensors
             .or_else(|| Some(("model's output", logits.map(|v| f64::from(*v)).find(not_finite)?)))
-            .or_else(|| Some(("selection loss", losses.into_iter().find(not_finite)?)))
+            .or_else(|| Some(("validation loss", losses.into_iter().find(not_finite)?)))
             .or_else(|| Some(("routing statistic", state.sums().find(not_finite)?)))
     }
 

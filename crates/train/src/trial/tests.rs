@@ -15,8 +15,8 @@ use crate::effect::Outputs;
 const CONFIG: &str = "
     [data.planted]
     train = 320
-    selection = 40
-    verdict = 40
+    validation = 40
+    test = 40
     [model]
     d_model = 8
     d_ff = 4
@@ -56,11 +56,11 @@ impl Run {
     }
 
     fn arena(&self) -> Arena<'_> {
-        let selection = &self.prepared.selection;
+        let validation = &self.prepared.validation;
         Arena {
             config: &self.config,
             prepared: &self.prepared,
-            selection,
+            validation,
             total_steps: TOTAL,
             folder: self.folder.path(),
             interrupt: Interrupt::new(&self.interrupt),
@@ -88,7 +88,7 @@ impl Run {
 }
 
 fn race_of<'a>(arena: &'a Arena<'a>, state: &'a TrainState, trial: &Trial) -> Race<'a> {
-    let track = Track::new(arena, state, state.step, arena.selection, arena.config.control.opening);
+    let track = Track::new(arena, state, state.step, arena.validation, arena.config.control.opening);
     Race::of(track, &trial.candidates)
 }
 
@@ -199,7 +199,7 @@ fn a_fork_is_judged_by_the_average_since_it_is_one() {
     let arena = run.arena();
     let expert = run.state.layout.layers()[0].experts[0];
     let edits = vec![Edit::Prune { layer: LayerId(0), expert }];
-    let mut track = Track::new(&arena, &run.state, run.state.step, arena.selection, 0);
+    let mut track = Track::new(&arena, &run.state, run.state.step, arena.validation, 0);
     for edits in [vec![], edits] {
         let mut fork = track.begin(&edits).unwrap();
         let judged = |fork: &TrainState| export(&fork.evaluated().unwrap());
@@ -274,7 +274,7 @@ fn a_fork_that_waits_is_taken_up_bit_by_bit() {
     let arena = run.arena();
     let expert = run.state.layout.layers()[0].experts[0];
     let edits = [Edit::Prune { layer: LayerId(0), expert }];
-    let mut track = Track::new(&arena, &run.state, run.state.step, arena.selection, 4);
+    let mut track = Track::new(&arena, &run.state, run.state.step, arena.validation, 4);
     let mut fork = track.begin(&edits).unwrap();
     for step in 1..=3 {
         fork = track.step(fork, step).0;
@@ -325,7 +325,7 @@ fn a_race_costs_what_its_forks_computed() {
             expected += Flops { computed: unpadded + padding, unpadded } * 3;
             fork = trained;
         }
-        expected += Outputs::of(&fork.evaluated().unwrap(), arena.selection, arena.interrupt).unwrap().flops;
+        expected += Outputs::of(&fork.evaluated().unwrap(), arena.validation, arena.interrupt).unwrap().flops;
     }
     assert_eq!(race.run(STEPS).unwrap().1, expected);
     assert!(expected.computed > expected.unpadded);

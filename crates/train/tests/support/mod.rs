@@ -24,8 +24,8 @@ const CONFIG: &str = "
 [data.planted]
 domains = 3
 train = 320
-selection = 60
-verdict = 60
+validation = 60
+test = 60
 [model]
 d_model = 8
 d_ff = 4
@@ -198,14 +198,14 @@ impl Finished {
             (&theirs.layout, &theirs.edits, &theirs.probe),
             "{what}"
         );
-        assert_eq!(mine.selection, theirs.selection, "{what}");
+        assert_eq!(mine.validation, theirs.validation, "{what}");
         let mut state = mine.state.clone();
         state.policy = theirs.state.policy.clone();
         (state.flops, state.measuring_flops) = (theirs.state.flops, theirs.state.measuring_flops);
         assert_eq!(state, theirs.state, "{what}");
         assert_eq!(
-            (&self.result.selection, &self.result.verdict),
-            (&frozen.result.selection, &frozen.result.verdict)
+            (&self.result.validation, &self.result.test),
+            (&frozen.result.validation, &frozen.result.test)
         );
         assert_eq!(self.result.files, frozen.result.files, "{what}");
     }

@@ -21,7 +21,7 @@ pub(super) struct Judge<'a> {
 }
 
 /// What becomes of it, and why.
-pub(super) struct Verdict {
+pub(super) struct Test {
     pub(super) edit: Option<Edit>,
     pub(super) reason: String,
 }
@@ -33,10 +33,10 @@ impl Judge<'_> {
         memory: &mut LayerMemory,
         new_ids: &mut NewIds,
         evidence: &mut Evidence,
-    ) -> Verdict {
+    ) -> Test {
         if let Some(waiting) = self.waiting(memory) {
             self.note(memory, evidence);
-            return Verdict { edit: None, reason: format!("layer {}: {waiting}", self.layer.id.0) };
+            return Test { edit: None, reason: format!("layer {}: {waiting}", self.layer.id.0) };
         }
         self.count(memory);
         self.note(memory, evidence);
@@ -47,7 +47,7 @@ impl Judge<'_> {
         if edit.is_some() {
             *memory = LayerMemory { last_edit: Some(self.decision), ..LayerMemory::default() };
         }
-        Verdict { edit, reason }
+        Test { edit, reason }
     }
 
     /// Why the window does not count.

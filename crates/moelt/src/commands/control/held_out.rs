@@ -140,7 +140,7 @@ impl HeldOutReport {
         let runs = serde_json::Value::from(self.runs.clone()).to_string();
         // A single quote ends the shell's quotes: close them, escape it, open them again.
         format!(
-            "A run of configs/phases/8.toml begins with what they measured by\n  --set seed={} --set control.records_of='{}'",
+            "A run of configs/phases/head.toml begins with what they measured by\n  --set seed={} --set control.records_of='{}'",
             self.unused_seed,
             runs.replace('\'', r"'\''")
         )

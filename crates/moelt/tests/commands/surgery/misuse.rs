@@ -70,14 +70,14 @@ fn a_placebo_follows_finished_runs_only() {
 #[test]
 fn an_arm_in_braces_is_for_ablations() {
     for (key, sets) in [
-        ("start.run", vec!["start.run={7a}", "control.policy=frozen"]),
-        ("start.run", vec!["start.run={7a}", "start.take=size", "control.policy=frozen"]),
-        ("control.edits_of", vec!["control.edits_of={7a}", "control.policy=placebo_time"]),
+        ("start.run", vec!["start.run={rule}", "control.policy=frozen"]),
+        ("start.run", vec!["start.run={rule}", "start.take=size", "control.policy=frozen"]),
+        ("control.edits_of", vec!["control.edits_of={rule}", "control.policy=placebo_time"]),
     ] {
         let folder = TempDir::new().unwrap();
         let run = sets.iter().fold(rule(&folder), |run, set| run.set(*set));
         let mend = format!("--set {key}=DIR");
-        let parts = [&format!("`{key}`: {{7a}} "), "only `cargo xtask ablate` fills in", mend.as_str()];
+        let parts = [&format!("`{key}`: {{rule}} "), "only `cargo xtask ablate` fills in", mend.as_str()];
         run.train().with_error(&format!("{sets:?}"), &parts);
         assert!(!run.dir.config().exists(), "{sets:?}");
     }

@@ -41,7 +41,7 @@ fn weights_are_taken_over_with_their_experts_and_evaluate_as_when_saved() {
     cold.train().well();
     let (layout, note) = begun(&warm);
     assert_eq!(layout, result(first).layout);
-    let accuracy = format!("{:.2} % on selection, as when saved", 100.0 * result(first).selection.accuracy);
+    let accuracy = format!("{:.2} % on validation, as when saved", 100.0 * result(first).validation.accuracy);
     assert!(note.starts_with("weights of ") && note.ends_with(&accuracy), "{note}");
     assert!(said.contains(&note), "{said}");
     assert!(result(&warm).edits.plans.is_empty());
@@ -57,16 +57,16 @@ fn weights_that_do_not_evaluate_as_when_saved_are_refused() {
     let best = first.pointed("best").unwrap();
     edit_manifest(&first.checkpoint(&best), |manifest| {
         // One text more is wrong, and all numbers agree on it.
-        let selection = &mut manifest["selection"];
+        let validation = &mut manifest["validation"];
         let count = |value: &serde_json::Value| value.as_u64().unwrap();
-        let [right, wrong] = [0, 1].map(|class| count(&selection["confusion"][0][class]));
-        (selection["confusion"][0][0], selection["confusion"][0][1]) = (json!(right - 1), json!(wrong + 1));
-        let all_right = right - 1 + count(&selection["confusion"][1][1]);
-        selection["accuracy"] = json!(all_right as f64 / count(&selection["n"]) as f64);
+        let [right, wrong] = [0, 1].map(|class| count(&validation["confusion"][0][class]));
+        (validation["confusion"][0][0], validation["confusion"][0][1]) = (json!(right - 1), json!(wrong + 1));
+        let all_right = right - 1 + count(&validation["confusion"][1][1]);
+        validation["accuracy"] = json!(all_right as f64 / count(&validation["n"]) as f64);
     });
     rehash(&first, &best);
     let warm = from(&folder, "warm", &first);
-    let parts = ["selection accuracy was 0.", " when saved and is ", "these are not the weights", &best];
+    let parts = ["validation accuracy was 0.", " when saved and is ", "these are not the weights", &best];
     warm.train().with_error("another confusion matrix", &parts);
 }
 
@@ -81,7 +81,7 @@ fn weights_of_another_world_are_refused_and_the_folder_is_free_for_another_try()
     };
     refused("data.planted.filler_words=30", "was trained with another vocabulary");
     refused("text.max_tokens=5", "was trained with another vocabulary");
-    refused("data.planted.verdict=65", "was trained on other data");
+    refused("data.planted.test=65", "was trained on other data");
     refused("model.d_ff=4", "has another model; set the [model] section as in its config.toml");
     refused("model.top_k=1", "has another model; set the [model] section as in its config.toml");
     let nowhere = warm.clone().set(format!("start.run={}", folder.path().join("gone").display()));
