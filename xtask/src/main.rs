@@ -3,8 +3,8 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod ablate;
+mod code;
 mod data;
-mod interrupt;
 mod metadata;
 mod regress;
 mod tidy;
@@ -13,7 +13,7 @@ mod workspace;
 
 use std::{path::PathBuf, process::ExitCode};
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use workspace::Workspace;
 
@@ -30,7 +30,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    Ablate(Box<ablate::AblateArgs>),
+    Ablate(Box<moelt_ablate::AblateArgs>),
     Data(data::DataArgs),
     Regress(regress::RegressArgs),
     Validate(validate::ValidateArgs),
@@ -38,7 +38,10 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    run(Cli::parse()).unwrap_or_else(|error| {
+    let command = Cli::command();
+    let command = command.mut_subcommand("ablate", |args| moelt_ablate::help_for(ablate::COMMAND, args));
+    let cli = Cli::from_arg_matches(&command.get_matches()).unwrap_or_else(|error| error.exit());
+    run(cli).unwrap_or_else(|error| {
         eprintln!("error: {error:#}");
         ExitCode::FAILURE
     })

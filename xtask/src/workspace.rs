@@ -51,11 +51,6 @@ impl Workspace {
         self.root.join("configs").join(path)
     }
 
-    /// The folder of an ablation.
-    pub(crate) fn runs(&self, name: &str) -> PathBuf {
-        self.root.join("runs").join(name)
-    }
-
     /// The folder of a data set.
     pub(crate) fn dataset(&self, name: &str) -> PathBuf {
         self.root.join("datasets").join(name)

@@ -41,7 +41,7 @@ pub enum DataError {
     #[error(
         "{file}:{line}: no column `{column}`; the first line must name the columns, and it names {}. \
          Add a header, or say which columns hold what (data.csv.text_column and data.csv.label_column in a \
-         config, --text-column and --label-column for `moelt predict` and `moelt eval`)",
+         config, --text-column and --label-column on the command line)",
         quoted(columns)
     )]
     NoColumn {
@@ -57,8 +57,8 @@ pub enum DataError {
     /// A header with two columns of which either could be the one that is needed.
     #[error(
         "{file}:{line}: column `{column}` could be {}; rename all but one, or name the one that is meant \
-         (data.csv.text_column and data.csv.label_column in a config, --text-column and --label-column for \
-         `moelt predict` and `moelt eval`)",
+         (data.csv.text_column and data.csv.label_column in a config, --text-column and --label-column on the command \
+         line)",
         quoted(columns)
     )]
     TwoColumns {

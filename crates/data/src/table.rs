@@ -8,6 +8,13 @@ use crate::{
     source::{Source, newlines},
 };
 
+/// What the columns `text` and `label`, which are asked for where nobody names a column, are called in files that have
+/// no column of this name.
+const USUAL: [(&str, &[&str]); 2] = [
+    ("text", &["review", "sentence", "content", "body", "comment", "message", "tweet"]),
+    ("label", &["sentiment", "class", "category", "target"]),
+];
+
 /// How fields are told apart.
 ///
 /// Comma- and semicolon-separated fields may be quoted; in tab-separated files a double quote is a
@@ -144,7 +151,11 @@ fn find_columns<const N: usize>(
     let mut places = [0; N];
     for (place, name) in places.iter_mut().zip(names) {
         let (file, line, column) = (source.name.clone(), Lines::new(source).of(0), name.to_owned());
-        *place = match candidates(columns, name).as_slice() {
+        let mut candidates = candidates(columns, name);
+        if candidates.is_empty() {
+            candidates = usual(columns, name);
+        }
+        *place = match candidates.as_slice() {
             [one] => *one,
             [] => return Err(DataError::NoColumn { file, line, column, columns: columns.to_vec() }),
             several => {
@@ -169,6 +180,13 @@ pub(crate) fn candidates(columns: &[String], name: &str) -> Vec<usize> {
     let exact = places(&|column| column == name);
     let folded = name.to_lowercase();
     if exact.is_empty() { places(&|column| column.to_lowercase() == folded) } else { exact }
+}
+
+/// Places of the columns with a usual name for what `name` asks for.
+fn usual(columns: &[String], name: &str) -> Vec<usize> {
+    let names = USUAL.iter().find(|(asked, _)| *asked == name).map_or(&[][..], |(_, names)| *names);
+    let is_one = |place: &usize| names.contains(&columns[*place].to_lowercase().as_str());
+    (0..columns.len()).filter(is_one).collect()
 }
 
 /// Whether a record swallowed lines that follow it. Quotes come in pairs, and only a quoted field may
@@ -265,6 +283,29 @@ mod tests {
     }
 
     #[test]
+    fn a_column_that_nobody_named_may_have_a_usual_name() {
+        let read = |text| {
+            let source = source("a.csv", text);
+            let table = read_columns(&source, Dialect::of(&source), ["text", "label"]);
+            table.map(|table| table.notes).map_err(|error| error.to_string())
+        };
+        let notes =
+            ["a.csv: column `Review` taken for `text`", "a.csv: column `sentiment` taken for `label`"];
+        assert_eq!(read("id,Review,sentiment\n").unwrap(), notes);
+        assert_eq!(read("review,text,label\n").unwrap(), [""; 0], "the exact name comes first");
+        assert_eq!(read("review,TEXT,label\n").unwrap(), ["a.csv: column `TEXT` taken for `text`"]);
+        let two = read("review,body,label\n").unwrap_err();
+        assert!(two.starts_with("a.csv:1: column `text` could be `review`, `body`; "), "{two}");
+        let none = read("title,stars\n").unwrap_err();
+        assert!(none.starts_with("a.csv:1: no column `text`") && none.contains("`title`, `stars`"), "{none}");
+        let source = source("a.csv", "review,label\n");
+        assert!(
+            read_columns(&source, Dialect::of(&source), ["sentence"]).is_err(),
+            "it was asked for by name"
+        );
+    }
+
+    #[test]
     fn lines_are_counted_over_crlf_blank_lines_and_quoted_breaks() {
         let text = "id,text\r\n1,one\r\n\r\n2,\"two\r\nlines\"\r\n3,\"say \"\"hi\"\", now\"\r\n";
         let expected = [(2, "one"), (4, "two\r\nlines"), (6, "say \"hi\", now")];
@@ -290,12 +331,12 @@ mod tests {
     fn malformed_tables_are_named_by_line() {
         let message = |text| rows("a.csv", text).unwrap_err();
         assert!(message("good film,1\nbad film,0\n").starts_with("a.csv:1: no column `text`"));
-        assert!(message("review,label\n").contains("it names `review`, `label`"));
+        assert!(message("title,label\n").contains("it names `title`, `label`"));
         assert!(message("id,text\n1,a\n2,\"b\n3,c\n").starts_with("a.csv:3: the double quotes"));
         assert!(message("id,text\n1,a\n2,\"b\n3,\"c\"\n4,d").starts_with("a.csv:3: the double quotes"));
         assert!(message("text,id\n\"a,1\nb,2\n").starts_with("a.csv:2: the double quotes"));
         assert!(message("").starts_with("a.csv: has no rows"));
-        assert!(message("\r\n\nreview,label\n").starts_with("a.csv:3: no column"));
+        assert!(message("\r\n\ntitle,label\n").starts_with("a.csv:3: no column"));
         assert!(message(" \n").starts_with("a.csv:1: no column"));
     }
 

@@ -27,7 +27,7 @@ pub struct Texts {
 ///
 /// With `text_column`, the input must be a table that has it. Without, the input is a table when its
 /// first line names a column `text` or `sentence`, and one text per line otherwise; only a file called
-/// `.csv`, `.tsv` or `.tab` must be a table. Delimiters and names of columns are as for training files. `name`
+/// `.csv`, `.tsv` or `.tab` must be a table, and its column may have another usual name, such as `review`. Delimiters and names of columns are as for training files. `name`
 /// stands in errors and tells the extension; for standard input it is `<stdin>`.
 ///
 /// ```
@@ -121,7 +121,7 @@ mod tests {
     #[test]
     fn errors_name_place_and_columns() {
         let message = |name, text, column| read(name, text, column).unwrap_err();
-        assert!(message("a.csv", "review,n\nx,1\n", None).starts_with("a.csv:1: no column `text`"));
+        assert!(message("a.csv", "title,n\nx,1\n", None).starts_with("a.csv:1: no column `text`"));
         let asked = message("<stdin>", "review,n\nx,1\n", Some("body"));
         assert!(
             asked.starts_with("<stdin>:1: no column `body`") && asked.contains("`review`, `n`"),

@@ -1,9 +1,7 @@
-//! The backends that were compiled in, and how one becomes a device.
+//! The backends that were compiled in, how one is chosen, and how it becomes a device.
 
 use anyhow::Context;
 use burn::tensor::Device;
-
-use crate::cli::DeviceArgs;
 
 /// Where tensors live. A feature of this crate each.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -24,6 +22,17 @@ pub(crate) enum Backend {
 
 #[cfg(not(any(feature = "flex", feature = "wgpu", feature = "cuda")))]
 compile_error!("moelt needs a backend: enable one of the features flex, wgpu, cuda");
+
+/// Where a command computes.
+#[derive(clap::Args, Debug)]
+pub(crate) struct DeviceArgs {
+    /// Backend; only those compiled in can be chosen.
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) device: Backend,
+    /// CPU threads; results do not depend on it. Default: all cores.
+    #[arg(long, value_name = "N")]
+    pub(crate) threads: Option<usize>,
+}
 
 impl DeviceArgs {
     /// The device asked for, with the thread pool set up.

@@ -1,5 +1,6 @@
 //! What can be typed.
 
+mod config;
 mod edits;
 
 use std::path::PathBuf;
@@ -7,11 +8,12 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use moelt_schema::BadRows;
 
+pub(crate) use self::config::{ConfigCommand, ConfigShowArgs};
 pub(crate) use self::edits::{EditKind, TypedEdit, TypedEdits};
-use crate::backend::Backend;
+use crate::backend::DeviceArgs;
 
 /// Train and use Mixture-of-Experts text classifiers.
-#[derive(Debug, Parser)]
+#[derive(Parser)]
 #[command(name = "moelt", version, propagate_version = true)]
 pub(crate) struct Cli {
     #[command(subcommand)]
@@ -19,15 +21,19 @@ pub(crate) struct Cli {
     /// Say more on standard error.
     #[arg(long, short, global = true)]
     pub(crate) verbose: bool,
+    /// Folder whose config files take the place of the built-in ones of the same name.
+    #[arg(long, global = true, value_name = "DIR", default_value = "configs", hide_short_help = true)]
+    pub(crate) configs: PathBuf,
 }
 
-#[derive(Debug, Subcommand)]
+#[derive(Subcommand)]
 pub(crate) enum Command {
-    /// Train from config files, or go on with the run in --out.
+    /// Train on your own texts or from config files, or go on with the run in --out.
     #[command(after_help = "Examples:\n  \
-        moelt train configs/datasets/planted.toml configs/phases/moe.toml --out runs/first\n  \
-        moelt train configs/datasets/sst2.toml --set seed=3 --set train.epochs=2 --out runs/sst2\n  \
-        moelt train configs/datasets/csv.toml --set data.csv.train=reviews.csv --out runs/mine\n\n\
+        moelt train --data reviews.csv\n  \
+        moelt train datasets/planted phases/moe --out runs/first\n  \
+        moelt train datasets/sst2 my.toml --set seed=3 --set train.budget.epochs=2 --out runs/sst2\n\n\
+        A CONFIG is a file, or the name of one that is built in (`moelt config list`).\n\n\
         Notes on standard error, which result.json keeps, say what was skipped, guessed and cut in your own \
         files.\n\n\
         Ctrl-C writes a checkpoint; the same command goes on from it.")]
@@ -49,6 +55,11 @@ pub(crate) enum Command {
         its line is `,`, both fields empty. Such rows are listed on standard error. (A line of a table that is \
         blank as a whole is no row.)")]
     Predict(PredictArgs),
+    /// Compare phases over several seeds: plan, run, report. Everything lies in runs/ of the current folder.
+    Ablate(Box<moelt_ablate::AblateArgs>),
+    /// Show the config files that are built in.
+    #[command(subcommand)]
+    Config(ConfigCommand),
     /// Edit the experts of a checkpoint without training; the checkpoint itself stays as it is.
     #[command(after_help = "Examples:\n  \
         moelt edit runs/first --prune 0:3 --out edited/without-3\n  \
@@ -83,25 +94,27 @@ pub(crate) enum ControlCommand {
     Fit(ControlFitArgs),
 }
 
-/// Where a command computes.
-#[derive(Args, Debug)]
-pub(crate) struct DeviceArgs {
-    /// Backend; only those compiled in can be chosen.
-    #[arg(long, value_enum, default_value_t)]
-    pub(crate) device: Backend,
-    /// CPU threads; results do not depend on it. Default: all cores.
-    #[arg(long, value_name = "N")]
-    pub(crate) threads: Option<usize>,
-}
-
 #[derive(Args, Debug)]
 pub(crate) struct TrainArgs {
-    /// Config files, each laid over the ones before it.
-    #[arg(required = true, value_name = "CONFIG")]
-    pub(crate) configs: Vec<PathBuf>,
-    /// Run folder; an unfinished run of the same config in it is continued.
+    /// Config files or names of built-in ones, each laid over the ones before it.
+    #[arg(value_name = "CONFIG")]
+    pub(crate) layers: Vec<PathBuf>,
+    /// Train on this CSV or TSV file of texts and labels, with the recipe datasets/csv beneath every CONFIG: short for
+    /// --set data.csv.train=…
+    #[arg(long, value_name = "FILE")]
+    pub(crate) data: Option<String>,
+    /// Header of the text column; default: `text`, or the one column with a usual name such as `review`. Short for --set
+    /// data.csv.text_column=…
+    #[arg(long, value_name = "NAME")]
+    pub(crate) text_column: Option<String>,
+    /// Header of the label column; default: `label`, or the one column with a usual name such as `sentiment`. Short for
+    /// --set data.csv.label_column=…
+    #[arg(long, value_name = "NAME")]
+    pub(crate) label_column: Option<String>,
+    /// Run folder; an unfinished run of the same config in it is continued. Default: a folder in runs/ named after arm,
+    /// seed and a hash of the config.
     #[arg(long, value_name = "DIR")]
-    pub(crate) out: PathBuf,
+    pub(crate) out: Option<PathBuf>,
     /// Set one config value, such as optim.lr=0.001. Repeatable.
     #[arg(long, value_name = "KEY=VALUE")]
     pub(crate) set: Vec<String>,

@@ -24,13 +24,16 @@ fn main() -> ExitCode {
         .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr)
         .init();
-    let done = match &cli.command {
-        Command::Train(args) => commands::train::run(args),
-        Command::Eval(args) => commands::eval::run(args).map(|()| ExitCode::SUCCESS),
-        Command::Predict(args) => commands::predict::run(args).map(|()| ExitCode::SUCCESS),
-        Command::Edit(args) => commands::edit::run(args).map(|()| ExitCode::SUCCESS),
-        Command::Control(command) => commands::control::run(command).map(|()| ExitCode::SUCCESS),
-        Command::Inspect(args) => commands::inspect::run(args).map(|()| ExitCode::SUCCESS),
+    let files = moelt_ablate::config_files(cli.configs);
+    let done = match cli.command {
+        Command::Train(args) => commands::train::run(&files, &args),
+        Command::Ablate(args) => commands::ablate::run(files, *args),
+        Command::Eval(args) => commands::eval::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::Predict(args) => commands::predict::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::Edit(args) => commands::edit::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::Control(command) => commands::control::run(&command).map(|()| ExitCode::SUCCESS),
+        Command::Config(command) => commands::config::run(&files, &command).map(|()| ExitCode::SUCCESS),
+        Command::Inspect(args) => commands::inspect::run(&args).map(|()| ExitCode::SUCCESS),
     };
     done.unwrap_or_else(|error| {
         if is_closed_pipe(&error) {

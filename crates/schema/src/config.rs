@@ -15,6 +15,7 @@ mod optim;
 mod policy;
 mod renamed;
 mod run_ref;
+mod source;
 mod start;
 mod text;
 mod train;
@@ -28,7 +29,7 @@ pub use self::{
     control::{ControlConfig, EditsConfig},
     data::{BadRows, CsvConfig, DataConfig, PlantedConfig, Sst2Config},
     fault::ConfigFault,
-    file::{ConfigError, config_differences, load_arm, load_config, resolved_toml},
+    file::{ConfigError, config_differences, load_config, resolved_toml},
     model::{ModelConfig, Pooling, RoutingConfig, Unit},
     optim::{OptimConfig, ScheduleKind},
     policy::{
@@ -36,6 +37,7 @@ pub use self::{
         NewExpertConfig, PlaceboConfig, PolicyConfig, RuleConfig, Saliency, StudyConfig,
     },
     run_ref::RunRef,
+    source::{ConfigFiles, ConfigText},
     start::StartConfig,
     text::{SubwordConfig, TextConfig},
     train::{Budget, TrainConfig},

@@ -3,12 +3,11 @@
 use std::{collections::BTreeMap, fs, path::Path};
 
 use anyhow::{Context, Result, ensure};
+use moelt_ablate::Settings;
 use moelt_eval::Summary;
 use moelt_schema::{Digest, write_atomically};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-
-use crate::ablate::Settings;
 
 /// Version of the file.
 const FORMAT: u32 = 2;

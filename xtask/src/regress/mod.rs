@@ -6,16 +6,13 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
+use moelt_ablate::{Design, INTERRUPTED, JobsArgs, Settings, Site, run_afresh};
 use moelt_eval::{BaselineComparison, RegressionVerdict, Report, Summary, compare_to_baseline};
 use moelt_schema::AblationPlan;
 
 use baseline::{Accuracy, Baseline, Entry};
 
-use crate::{
-    ablate::{self, Design, JobsArgs, Settings},
-    interrupt::INTERRUPTED,
-    workspace::Workspace,
-};
+use crate::{ablate::Built, workspace::Workspace};
 
 /// Preset of configs/ablations/DATASET.toml that a new baseline is made with.
 const PRESET: &str = "regress";
@@ -56,10 +53,12 @@ pub(crate) struct RegressArgs {
 }
 
 pub(crate) fn run(workspace: &Workspace, args: RegressArgs) -> Result<ExitCode> {
+    let built = Built(workspace);
+    let site = built.site()?;
     let path = workspace.config(&format!("baselines/{}.json", args.dataset));
     let old = Baseline::read(&path)?;
     let settings = match (&old, args.update) {
-        (_, true) => Settings::of_preset(workspace, &args.dataset, PRESET)?,
+        (_, true) => Settings::of_preset(&site, &args.dataset, PRESET)?,
         (Some(baseline), false) => asked(&baseline.current.settings, &args),
         (None, false) => bail!(
             "there is no {}; make one with: cargo xtask regress --dataset {} --update --reason \"first\"",
@@ -67,7 +66,7 @@ pub(crate) fn run(workspace: &Workspace, args: RegressArgs) -> Result<ExitCode> 
             args.dataset
         ),
     };
-    let Some((plan, report)) = measure(workspace, &args, &settings)? else {
+    let Some((plan, report)) = measure(&site, &args, &settings)? else {
         eprintln!("interrupted");
         return Ok(ExitCode::from(INTERRUPTED));
     };
@@ -92,16 +91,12 @@ fn asked(baseline: &Settings, args: &RegressArgs) -> Settings {
 }
 
 /// Runs every cell anew: results of an earlier version of the code say nothing of this one.
-fn measure(
-    workspace: &Workspace,
-    args: &RegressArgs,
-    settings: &Settings,
-) -> Result<Option<(AblationPlan, Report)>> {
+fn measure(site: &Site, args: &RegressArgs, settings: &Settings) -> Result<Option<(AblationPlan, Report)>> {
     ensure!(settings.seeds >= 2, "a comparison needs at least 2 seeds, not {}", settings.seeds);
     let name = format!("regress-{}", args.dataset);
     let design = Design { name, dataset: args.dataset.clone(), settings: settings.clone() };
-    let plan = design.plan(workspace)?;
-    let Some(report) = ablate::run_afresh(workspace, &plan, &args.jobs)? else {
+    let plan = design.plan(site)?;
+    let Some(report) = run_afresh(site, &plan, &args.jobs)? else {
         return Ok(None);
     };
     ensure!(report.unfinished.is_empty(), "{} cell(s) failed: nothing to compare", report.unfinished.len());

@@ -13,6 +13,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("moelt-control", &["moelt-schema"]),
     ("moelt-surgery", &["moelt-schema", "moelt-optim"]),
     ("moelt-eval", &["moelt-schema"]),
+    ("moelt-ablate", &["moelt-schema", "moelt-data", "moelt-eval"]),
     (
         "moelt-train",
         &[
@@ -38,17 +39,19 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "moelt-surgery",
             "moelt-eval",
             "moelt-train",
+            "moelt-ablate",
         ],
     ),
     (
         "moelt-bench",
         &["moelt-schema", "moelt-model", "moelt-optim", "moelt-surgery", "moelt-eval", "moelt-train"],
     ),
-    ("xtask", &["moelt-schema", "moelt-data", "moelt-eval"]),
+    ("xtask", &["moelt-schema", "moelt-data", "moelt-eval", "moelt-ablate"]),
 ];
 
 /// Crates without tensors: no dependency of theirs may be Burn's.
-const BURN_FREE: &[&str] = &["moelt-schema", "moelt-data", "moelt-control", "moelt-eval", "xtask"];
+const BURN_FREE: &[&str] =
+    &["moelt-schema", "moelt-data", "moelt-control", "moelt-eval", "moelt-ablate", "xtask"];
 
 /// Crates that choose a backend.
 const BACKEND_CHOOSERS: &[&str] = &["moelt", "moelt-kernels"];

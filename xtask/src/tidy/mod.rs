@@ -1,6 +1,8 @@
 //! `tidy`: the rules of docs/architecture.md that a program can check.
 
+mod circles;
 mod edges;
+mod sizes;
 mod sources;
 
 use std::process::ExitCode;
@@ -9,10 +11,11 @@ use anyhow::{Result, bail};
 
 use crate::{metadata::Metadata, workspace::Workspace};
 
-/// Check crate edges, backends, opening lines and stray absolute paths.
+/// Check crate edges, backends, opening lines, sizes and stray absolute paths.
 ///
 /// Fails on a crate that knows one it must not know, on a library that names a backend, on a Rust
-/// file without a `//!` opening line and on a path that exists on one machine only.
+/// file without a `//!` opening line or with more than 400 lines before its tests, on a function of more
+/// than 60 lines, on modules that use one another in a circle and on a path that exists on one machine only.
 #[derive(clap::Args)]
 #[command(after_help = "Example:\n  cargo xtask tidy")]
 pub(crate) struct TidyArgs {}

@@ -4,6 +4,7 @@ use std::fs;
 
 use anyhow::Result;
 
+use super::{circles, sizes};
 use crate::workspace::{Workspace, output};
 
 /// First folders of paths that exist on one machine only.
@@ -13,11 +14,14 @@ const MACHINE_FOLDERS: [&str; 3] = ["work", "root", "home"];
 pub(super) fn violations(workspace: &Workspace) -> Result<Vec<String>> {
     let list = ["ls-files", "-z", "--cached", "--others", "--exclude-standard"];
     let files = output(workspace.command("git").args(list))?;
-    let mut found = Vec::new();
-    for file in files.split_terminator('\0') {
-        // Neither a deleted file nor a binary one has text to judge.
-        if let Ok(text) = fs::read_to_string(workspace.root().join(file)) {
-            found.extend(violations_in(file, &text));
+    // Neither a deleted file nor a binary one has text to judge.
+    let read = |file| Some((file, fs::read_to_string(workspace.root().join(file)).ok()?));
+    let files: Vec<(&str, String)> = files.split_terminator('\0').filter_map(read).collect();
+    let mut found = circles::violations(&files);
+    for (file, text) in &files {
+        found.extend(violations_in(file, text));
+        if file.ends_with(".rs") {
+            found.extend(sizes::violations_in(file, text));
         }
     }
     Ok(found)

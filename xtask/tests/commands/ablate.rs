@@ -359,27 +359,6 @@ fn a_signal_stops_the_cells_that_run_starts_no_new_one_and_says_how_to_go_on() {
 }
 
 #[test]
-fn every_command_has_help_with_an_example() {
-    let workspace = TestWorkspace::new();
-    let commands: [&[&str]; 10] = [
-        &["ablate"],
-        &["ablate", "plan"],
-        &["ablate", "run"],
-        &["ablate", "collect"],
-        &["ablate", "aa"],
-        &["data"],
-        &["data", "sst2"],
-        &["regress"],
-        &["validate"],
-        &["tidy"],
-    ];
-    for command in commands {
-        let text = workspace.xtask(&[command, &["--help"]].concat(), 0);
-        assert!(text.contains("Example") && text.contains("  cargo xtask "), "{command:?}\n{text}");
-    }
-}
-
-#[test]
 fn what_the_signal_knows_is_read_from_the_decisions() {
     let workspace = TestWorkspace::new();
     let plan = workspace.plan("test", &["--phases", "study,q2", "--seeds", "3"]);

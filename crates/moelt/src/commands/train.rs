@@ -2,6 +2,7 @@
 
 use std::{
     io::{Write, stdout},
+    path::PathBuf,
     process::ExitCode,
     sync::{
         Arc,
@@ -9,23 +10,19 @@ use std::{
     },
 };
 
-use anyhow::Context;
-use moelt_schema::{CellResult, RunDir, load_config};
+use anyhow::{Context, ensure};
+use moelt_schema::{Cell, CellResult, ConfigFiles, RunConfig, RunDir};
 use moelt_train::{Observer, Outcome, train};
 
-use crate::{
-    cli::{BadRowsArg, TrainArgs},
-    progress::Bar,
-};
+use crate::{cli::TrainArgs, progress::Bar};
 
 /// Exit code of a run that was interrupted and can go on: 128 + SIGINT.
 const INTERRUPTED: u8 = 130;
 
-pub(crate) fn run(args: &TrainArgs) -> anyhow::Result<ExitCode> {
-    let sets: Vec<String> = args.set.iter().cloned().chain(args.bad_rows.map(BadRowsArg::set)).collect();
-    let config = load_config(&args.configs, &sets)?;
+pub(crate) fn run(files: &ConfigFiles, args: &TrainArgs) -> anyhow::Result<ExitCode> {
+    let config = config(files, args)?;
     let device = args.device.open()?;
-    let run = RunDir::new(&args.out);
+    let run = RunDir::new(args.out.clone().unwrap_or_else(|| own_folder(&config)));
     let interrupt = on_interrupt()?;
     let mut bar;
     let mut silent = ();
@@ -47,6 +44,38 @@ pub(crate) fn run(args: &TrainArgs) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::from(INTERRUPTED))
         }
     }
+}
+
+/// The recipe that --data has beneath every other config.
+const RECIPE: &str = "datasets/csv";
+
+fn config(files: &ConfigFiles, args: &TrainArgs) -> anyhow::Result<RunConfig> {
+    ensure!(
+        args.data.is_some() || !args.layers.is_empty(),
+        "nothing to train on: give --data FILE, or a CONFIG (`moelt config list` shows the built-in ones)"
+    );
+    let recipe = args.data.iter().map(|_| PathBuf::from(RECIPE));
+    let layers: Vec<PathBuf> = recipe.chain(args.layers.iter().cloned()).collect();
+    let short = [
+        args.data.as_ref().map(|_| Ok("data.kind=csv".to_owned())),
+        args.data.as_ref().map(|file| set("data.csv.train", file)),
+        args.text_column.as_ref().map(|name| set("data.csv.text_column", name)),
+        args.label_column.as_ref().map(|name| set("data.csv.label_column", name)),
+        args.bad_rows.map(|what| Ok(what.set())),
+    ];
+    let short: Vec<String> = short.into_iter().flatten().collect::<anyhow::Result<_>>()?;
+    let sets: Vec<String> = args.set.iter().cloned().chain(short).collect();
+    Ok(files.load(&layers, &sets)?)
+}
+
+/// `key = "value"`, quoted: a column may be called `2` or `true`. A string of JSON is one of TOML.
+fn set(key: &str, value: &str) -> anyhow::Result<String> {
+    Ok(format!("{key}={}", serde_json::to_string(value)?))
+}
+
+/// Where a run lies that is given no folder: the same config finds its unfinished run again.
+fn own_folder(config: &RunConfig) -> PathBuf {
+    PathBuf::from("runs").join(Cell::new(config.clone()).id)
 }
 
 /// A flag that Ctrl-C and SIGTERM set. A second Ctrl-C ends the program at once.

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used)] // a test that cannot go on should stop
 
 mod altered;
+mod anywhere;
 mod control;
 mod damage;
 mod edit;

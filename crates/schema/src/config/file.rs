@@ -5,14 +5,13 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs,
     path::{Path, PathBuf},
 };
 
 use serde::Deserialize;
 use toml::{Table, Value, de::DeTable};
 
-use super::{RunConfig, choice, renamed::new_name};
+use super::{ConfigFiles, ConfigText, RunConfig, choice, renamed::new_name};
 
 /// What is wrong with a config.
 #[derive(Debug, thiserror::Error)]
@@ -57,42 +56,70 @@ fn named_by(parent_of: &Option<PathBuf>) -> String {
     parent_of.as_ref().map_or(String::new(), |child| format!(" (the parent of {})", child.display()))
 }
 
-/// Loads `files`, each over its parent and over the files before it, then `sets` (`key=value`), and
+/// Loads `files` from disk, each over its parent and over the files before it, then `sets` (`key=value`), and
 /// checks the result.
 ///
 /// # Errors
 /// When a file cannot be read, is not TOML, or sets something that does not exist or cannot work.
 pub fn load_config(files: &[PathBuf], sets: &[String]) -> Result<RunConfig, ConfigError> {
-    let mut layers = Layers::default();
-    for file in files {
-        layers.add_file(file, None, &mut Vec::new())?;
-    }
-    for set in sets {
-        layers.add_set(set)?;
-    }
-    layers.finish()
+    ConfigFiles::default().load(files, sets)
 }
 
-/// The same for one arm of several that share `sets`: a set that is about another kind than the files choose, such as
-/// `control.policy.lookahead.horizon=50` where `control.policy` is `rule`, is left out. With the config comes whether
-/// each set was used.
-///
-/// # Errors
-/// As [`load_config`].
-pub fn load_arm(files: &[PathBuf], sets: &[String]) -> Result<(RunConfig, Vec<bool>), ConfigError> {
-    let mut layers = Layers::default();
-    for file in files {
-        layers.add_file(file, None, &mut Vec::new())?;
+impl ConfigFiles {
+    /// Loads `files`, paths or names, each over its parent and over the files before it, then `sets` (`key=value`), and
+    /// checks the result.
+    ///
+    /// # Errors
+    /// When a file cannot be read, is not TOML, or sets something that does not exist or cannot work.
+    pub fn load(&self, files: &[PathBuf], sets: &[String]) -> Result<RunConfig, ConfigError> {
+        let read = |path: &PathBuf| {
+            self.read(path).map_err(|cause| ConfigError::Read { path: path.clone(), parent_of: None, cause })
+        };
+        self.load_texts(files.iter().map(read).collect::<Result<_, _>>()?, sets)
     }
-    let mut used = Vec::new();
-    for set in sets {
-        let fits = layers.fits(set)?;
-        if fits {
+
+    /// The same of files that were read already.
+    ///
+    /// # Errors
+    /// When a parent cannot be read, a file is not TOML, or sets something that does not exist or cannot work.
+    pub fn load_texts(&self, files: Vec<ConfigText>, sets: &[String]) -> Result<RunConfig, ConfigError> {
+        let mut layers = self.layers(files)?;
+        for set in sets {
             layers.add_set(set)?;
         }
-        used.push(fits);
+        layers.finish()
     }
-    Ok((layers.finish()?, used))
+
+    /// The same for one arm of several that share `sets`: a set that is about another kind than the files choose, such
+    /// as `control.policy.lookahead.horizon=50` where `control.policy` is `rule`, is left out. With the config comes
+    /// whether each set was used.
+    ///
+    /// # Errors
+    /// As [`Self::load_texts`].
+    pub fn load_arm(
+        &self,
+        files: Vec<ConfigText>,
+        sets: &[String],
+    ) -> Result<(RunConfig, Vec<bool>), ConfigError> {
+        let mut layers = self.layers(files)?;
+        let mut used = Vec::new();
+        for set in sets {
+            let fits = layers.fits(set)?;
+            if fits {
+                layers.add_set(set)?;
+            }
+            used.push(fits);
+        }
+        Ok((layers.finish()?, used))
+    }
+
+    fn layers(&self, files: Vec<ConfigText>) -> Result<Layers, ConfigError> {
+        let mut layers = Layers::default();
+        for file in files {
+            layers.add_file(self, file, &mut Vec::new())?;
+        }
+        Ok(layers)
+    }
 }
 
 /// The config as TOML, every value written out.
@@ -142,37 +169,38 @@ struct Layers {
 impl Layers {
     fn add_file(
         &mut self,
-        path: &Path,
-        parent_of: Option<&Path>,
+        files: &ConfigFiles,
+        file: ConfigText,
         chain: &mut Vec<PathBuf>,
     ) -> Result<(), ConfigError> {
-        let read_error =
-            |cause| ConfigError::Read { path: path.into(), parent_of: parent_of.map(Into::into), cause };
-        let identity = fs::canonicalize(path).map_err(read_error)?;
-        if chain.contains(&identity) {
-            return Err(ConfigError::Cycle(path.into()));
+        let ConfigText { shown, text, identity, .. } = &file;
+        if chain.contains(identity) {
+            return Err(ConfigError::Cycle(shown.clone()));
         }
-        if self.seen.contains(&identity) {
+        if self.seen.contains(identity) {
             return Ok(());
         }
-        let text = fs::read_to_string(path).map_err(read_error)?;
-        let syntax = |e: toml::de::Error| ConfigError::Syntax { path: path.into(), message: e.to_string() };
-        let mut table: Table = toml::from_str(&text).map_err(syntax)?;
+        let syntax = |e: toml::de::Error| ConfigError::Syntax { path: shown.clone(), message: e.to_string() };
+        let mut table: Table = toml::from_str(text).map_err(syntax)?;
         if let Some(parent) = table.remove("parent") {
             let Value::String(parent) = parent else {
                 return Err(ConfigError::Key {
-                    place: path.display().to_string(),
+                    place: shown.display().to_string(),
                     key: "parent".into(),
                     message: "must be the path of another config file".into(),
                 });
             };
-            let parent = path.parent().unwrap_or(Path::new("")).join(parent);
+            let parent = files.parent(&file, &parent).map_err(|(path, cause)| ConfigError::Read {
+                path,
+                parent_of: Some(shown.clone()),
+                cause,
+            })?;
             chain.push(identity.clone());
-            self.add_file(&parent, Some(path), chain)?;
+            self.add_file(files, parent, chain)?;
             chain.pop();
         }
-        self.seen.push(identity);
-        note_places(&DeTable::parse(&text).map_err(syntax)?.into_inner(), &text, path, "", &mut self.places);
+        self.seen.push(identity.clone());
+        note_places(&DeTable::parse(text).map_err(syntax)?.into_inner(), text, shown, "", &mut self.places);
         merge(&mut self.table, table);
         Ok(())
     }
@@ -299,6 +327,8 @@ impl RunConfig {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use crate::{CsvConfig, DataConfig, PolicyConfig, RoutingConfig, RuleConfig, RunRef, StartConfig};
 
@@ -429,16 +459,21 @@ mod tests {
     #[test]
     fn sets_of_another_kind_are_left_out_of_an_arm() {
         let folder = tempfile::tempdir().unwrap();
+        let arm = |file: Option<PathBuf>, sets: &[String]| {
+            let files = ConfigFiles::default();
+            let texts = file.iter().map(|path| files.read(path).unwrap()).collect();
+            files.load_arm(texts, sets)
+        };
         let rule = write(folder.path(), "rule.toml", "[control]\npolicy = \"rule\"\n");
         let sets =
             ["control.policy.lookahead.horizon=9", "control.policy.rule.confirm=7", "control.edits.every=3"];
         let sets = sets.map(str::to_owned);
-        let (config, used) = load_arm(&[rule], &sets).unwrap();
+        let (config, used) = arm(Some(rule), &sets).unwrap();
         assert_eq!(used, [false, true, true]);
         let rule = RuleConfig { confirm: 7, ..RuleConfig::default() };
         assert_eq!((config.control.policy, config.control.edits.every), (PolicyConfig::Rule(rule), 3));
         let experts = ["model.routing.top_k.n_experts=8".to_owned(), "model.d_ff=3".to_owned()];
-        assert_eq!(load_arm(&[], &experts).unwrap().1, [true, true], "the default kind");
-        assert!(load_arm(&[], &["model.mood=3".to_owned()]).is_err());
+        assert_eq!(arm(None, &experts).unwrap().1, [true, true], "the default kind");
+        assert!(arm(None, &["model.mood=3".to_owned()]).is_err());
     }
 }

@@ -2,7 +2,6 @@
 
 use std::{
     fs::{self, File, OpenOptions},
-    os::unix::process::{CommandExt, ExitStatusExt},
     path::Path,
     process::{Child, Command, ExitStatus, Stdio},
     thread,
@@ -12,14 +11,16 @@ use std::{
 use anyhow::{Context, Result, anyhow};
 use moelt_schema::{Cell, CellResult, create_folders, resolved_toml, write_atomically};
 
-use super::{folder::CellFiles, progress::CellBar, tail::EventTail};
+use super::{
+    folder::CellFiles,
+    process::{was_interrupted, with_own_group},
+    progress::CellBar,
+    tail::EventTail,
+};
 use crate::interrupt::{INTERRUPTED, Interrupt};
 
 /// How often a running cell is looked at.
 const POLL: Duration = Duration::from_millis(100);
-
-/// SIGINT.
-const SIGINT: i32 = 2;
 
 /// How a cell ended.
 pub(super) enum Ended {
@@ -72,7 +73,7 @@ fn note_failure(files: &CellFiles, reason: &str) -> Result<()> {
 }
 
 /// The emptied log of a cell. It stays locked as long as this process or the child has it open, so
-/// that no cell is run by two processes at a time, even when an earlier xtask died before its child.
+/// that no cell is run by two processes at a time, even when an earlier ablation died before its child.
 fn locked_log(path: &Path) -> Result<File> {
     let shown = || path.display().to_string();
     if let Some(folder) = path.parent() {
@@ -87,7 +88,7 @@ fn locked_log(path: &Path) -> Result<File> {
 /// `moelt train` for this cell; it says everything into the log.
 fn train<'a>(command: &'a mut Command, files: &CellFiles, log: &File) -> &'a mut Command {
     let into_log = || log.try_clone().map_or_else(|_| Stdio::null(), Stdio::from);
-    command
+    with_own_group(command)
         .arg("train")
         .arg(&files.config)
         .arg("--out")
@@ -96,7 +97,6 @@ fn train<'a>(command: &'a mut Command, files: &CellFiles, log: &File) -> &'a mut
         .stdin(Stdio::null())
         .stdout(into_log())
         .stderr(into_log())
-        .process_group(0)
 }
 
 /// Waits for the child, shows how far it is, and tells it to stop when the user wants to.
@@ -118,7 +118,7 @@ fn watch(
 }
 
 fn judge(status: ExitStatus, files: &CellFiles, cell: &Cell) -> Ended {
-    if status.code() == Some(INTERRUPTED.into()) || status.signal() == Some(SIGINT) {
+    if status.code() == Some(INTERRUPTED.into()) || was_interrupted(status) {
         return Ended::Interrupted;
     }
     if !status.success() {

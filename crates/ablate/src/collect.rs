@@ -1,62 +1,69 @@
 //! From cells to a report: on the terminal, as Markdown, as JSON.
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::{Write, stdout},
+    path::Path,
+};
 
 use anyhow::{Context, Result};
 use moelt_eval::{Decided, Outcome, Readers, Report, decisions_from_jsonl, predictions_from_csv};
 use moelt_schema::{AblationPlan, Cell, Prediction, RunDir, write_atomically};
 
-use super::{AblationFolder, code};
-use crate::workspace::Workspace;
+use super::AblationFolder;
+use crate::Site;
 
 /// Reports from whatever is finished: prints the answer, a short table and the verdicts, and writes `report.json` and `report.md`.
 ///
 /// # Errors
 /// When a cell belongs to another plan, cells saw different data, a comparison cannot be judged, or a report cannot be written.
-pub(crate) fn collect(workspace: &Workspace, folder: &AblationFolder, plan: &AblationPlan) -> Result<Report> {
+pub(crate) fn collect(site: &Site, folder: &AblationFolder, plan: &AblationPlan) -> Result<Report> {
     folder.check_cells(plan)?;
     let outcomes: BTreeMap<String, Outcome> =
         plan.cells.iter().map(|cell| (cell.id.clone(), folder.cell(&cell.id).outcome(cell))).collect();
     let read = Readers {
-        predictions: &|cell: &Cell, split: &str| predictions(workspace, folder, cell, split),
-        decisions: &|cell: &Cell| decisions(workspace, folder, cell),
+        predictions: &|cell: &Cell, split: &str| predictions(site, folder, cell, split),
+        decisions: &|cell: &Cell| decisions(site, folder, cell),
     };
     if !plan.comparisons.is_empty() {
         // Large test splits take a second a comparison.
         eprintln!("judging {} comparisons, {} resamples each", plan.comparisons.len(), plan.resamples);
     }
-    let report = Report::new(plan, &outcomes, &read, code::digest(workspace)?)?;
+    let report = Report::new(plan, &outcomes, &read, site.code()?)?;
     write(&folder.report("json"), &(serde_json::to_string_pretty(&report)? + "\n"))?;
     write(&folder.report("md"), &report.to_markdown())?;
-    print!("{}", report.to_terminal());
-    let [markdown, json] = ["md", "json"].map(|kind| workspace.shown(&folder.report(kind)));
-    println!(
+    let mut out = stdout();
+    write!(out, "{}", report.to_terminal())?;
+    let [markdown, json] = ["md", "json"].map(|kind| site.shown(&folder.report(kind)));
+    writeln!(
+        out,
         "All arms, each verdict in sentences, sweep, experts over time: {markdown}; for programs: {json}"
-    );
+    )?;
     Ok(report)
 }
 
 /// A cell's predictions on a split, or why there are none.
 pub(super) fn predictions(
-    workspace: &Workspace,
+    site: &Site,
     folder: &AblationFolder,
     cell: &Cell,
     split: &str,
 ) -> Result<Vec<Prediction>, String> {
     let path = folder.cell(&cell.id).run.path().join(RunDir::predictions_name(split));
-    let (text, shown) = text(workspace, &path)?;
+    let (text, shown) = text(site, &path)?;
     predictions_from_csv(&text, &shown).map_err(|error| error.to_string())
 }
 
 /// The evidence of a cell's decisions, or why there is none.
-fn decisions(workspace: &Workspace, folder: &AblationFolder, cell: &Cell) -> Result<Vec<Decided>, String> {
-    let (text, shown) = text(workspace, &folder.cell(&cell.id).run.events())?;
+fn decisions(site: &Site, folder: &AblationFolder, cell: &Cell) -> Result<Vec<Decided>, String> {
+    let (text, shown) = text(site, &folder.cell(&cell.id).run.events())?;
     decisions_from_jsonl(&text, &shown).map_err(|error| error.to_string())
 }
 
 /// What a file holds, and its name for people.
-fn text(workspace: &Workspace, path: &Path) -> Result<(String, String), String> {
-    let shown = workspace.shown(path);
+fn text(site: &Site, path: &Path) -> Result<(String, String), String> {
+    let shown = site.shown(path);
     let text = fs::read_to_string(path).map_err(|error| format!("{shown}: {error}"))?;
     Ok((text, shown))
 }

@@ -7,10 +7,9 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail, ensure};
-use moelt_schema::{Cell, DataConfig, DatasetKind, Digest, RunDir};
+use moelt_schema::{Cell, DataConfig, Digest, RunDir};
 
-use super::code;
-use crate::workspace::Workspace;
+use crate::Site;
 
 /// What a checkpoint folder says about itself, the hashes of its other files included.
 const MANIFEST: &str = "manifest.json";
@@ -18,52 +17,53 @@ const MANIFEST: &str = "manifest.json";
 /// The pointers of a folder of checkpoints, in the order in which a run looks for them.
 const POINTERS: [&str; 2] = ["best", "latest"];
 
-/// Hash of each file that `cells` are going to read, by its path from the workspace's root.
+/// Hash of each file that `cells` are going to read, by its path from the site's root.
 ///
 /// # Errors
 /// When a file is not there: better told now than by each cell.
-pub(super) fn digests(workspace: &Workspace, cells: &[Cell]) -> Result<BTreeMap<String, Digest>> {
+pub(super) fn digests(site: &Site, cells: &[Cell]) -> Result<BTreeMap<String, Digest>> {
     let mut files = BTreeSet::new();
     for cell in cells {
-        files.extend(data_files(workspace, &cell.config.data)?);
+        files.extend(data_files(site, &cell.config.data)?);
         for (key, run) in cell.foreign_runs() {
-            let read = run_files(workspace, key, run);
+            let read = run_files(site, key, &run.to_string());
             files.extend(read.with_context(|| format!("{} seed {}: {key}", cell.arm, cell.seed))?);
         }
     }
-    let digest = |file: String| Ok((file.clone(), code::file(workspace, &workspace.root().join(file))?));
+    let digest = |file: String| Ok((file.clone(), site.digest(&file)?));
     files.into_iter().map(digest).collect()
 }
 
 /// What a cell reads of the run that `key` names.
-fn run_files(workspace: &Workspace, key: &str, run: &str) -> Result<Vec<String>> {
+fn run_files(site: &Site, key: &str, run: &str) -> Result<Vec<String>> {
     let (result, log) = (shown(&RunDir::new(run).result()), shown(&RunDir::new(run).events()));
     let files = match key {
-        "start.run" => return checkpoint_files(workspace, run),
-        "control.records_of" => vec![result, log],
+        "start.weights.run" | "start.size.run" => return checkpoint_files(site, run),
+        "control.policy.lookahead.head.records_of" => vec![result, log],
         _ => vec![result],
     };
-    let missing = files.iter().find(|file| !workspace.root().join(file).is_file());
-    missing.map_or(Ok(()), |file| bail!("`{run}` is no finished run: there is no {file}{FROM_ROOT}"))?;
+    let missing = files.iter().find(|file| !site.root().join(file).is_file());
+    missing.map_or(Ok(()), |file| {
+        bail!("`{run}` is no finished run: there is no {file}{}", site.paths_count())
+    })?;
     Ok(files)
 }
 
-const FROM_ROOT: &str = " (paths count from the workspace's root)";
-
 /// What determines the checkpoint that a run starts from, which may be given as its folder, a pointer file, or the
 /// folder of a run or of its checkpoints: the pointer on the way, and the manifest.
-fn checkpoint_files(workspace: &Workspace, given: &str) -> Result<Vec<String>> {
-    let is_file = |path: &Path| workspace.root().join(path).is_file();
+fn checkpoint_files(site: &Site, given: &str) -> Result<Vec<String>> {
+    let is_file = |path: &Path| site.root().join(path).is_file();
     let manifest = Path::new(given).join(MANIFEST);
     if is_file(&manifest) {
         return Ok(vec![shown(&manifest)]);
     }
     let checkpoints = RunDir::new(given).checkpoints();
-    let folder = if workspace.root().join(&checkpoints).is_dir() { checkpoints } else { given.into() };
+    let folder = if site.root().join(&checkpoints).is_dir() { checkpoints } else { given.into() };
     let pointers = POINTERS.map(|pointer| folder.join(pointer));
     let pointer = [Path::new(given).to_owned()].into_iter().chain(pointers).find(|path| is_file(path));
-    let pointer = pointer.with_context(|| format!("`{given}` has no checkpoint to start from{FROM_ROOT}"))?;
-    let text = fs::read_to_string(workspace.root().join(&pointer)).with_context(|| shown(&pointer))?;
+    let pointer = pointer
+        .with_context(|| format!("`{given}` has no checkpoint to start from{}", site.paths_count()))?;
+    let text = fs::read_to_string(site.root().join(&pointer)).with_context(|| shown(&pointer))?;
     let name = text.split_whitespace().next().unwrap_or_default();
     let manifest = pointer.with_file_name(name).join(MANIFEST);
     ensure!(is_file(&manifest), "{} names `{name}`, where there is no checkpoint", shown(&pointer));
@@ -74,28 +74,30 @@ fn shown(path: &Path) -> String {
     path.display().to_string()
 }
 
-/// The files that a data set is read from, which must be there; paths from the workspace's root.
-fn data_files(workspace: &Workspace, data: &DataConfig) -> Result<Vec<String>> {
-    let there = |file: &String| workspace.root().join(file).is_file();
-    match data.kind {
-        DatasetKind::Planted => Ok(Vec::new()),
-        DatasetKind::Sst2 => {
-            let dir = Path::new(&data.sst2.dir);
+/// The files that a data set is read from, which must be there; paths from the site's root.
+fn data_files(site: &Site, data: &DataConfig) -> Result<Vec<String>> {
+    let there = |file: &String| site.root().join(file).is_file();
+    match data {
+        DataConfig::Planted(_) => Ok(Vec::new()),
+        DataConfig::Sst2(sst2) => {
+            let dir = Path::new(&sst2.dir);
             let files = ["train.tsv", "dev.tsv"].map(|name| dir.join(name).display().to_string());
             ensure!(
                 files.iter().all(there),
-                "{} has no train.tsv and dev.tsv; get them with: cargo xtask data sst2",
-                dir.display()
+                "{} has no train.tsv and dev.tsv; get them with: cargo xtask data sst2, or name \
+                 their folder with --set data.sst2.dir=DIR{}",
+                dir.display(),
+                site.paths_count()
             );
             Ok(files.to_vec())
         }
-        DatasetKind::Csv => {
-            let files = [Some(&data.csv.train), data.csv.validation.as_ref(), data.csv.test.as_ref()];
+        DataConfig::Csv(csv) => {
+            let files = [Some(&csv.train), csv.validation.as_ref(), csv.test.as_ref()];
             let files: Vec<String> = files.into_iter().flatten().cloned().collect();
             if let Some(file) = files.iter().find(|file| !there(file)) {
                 bail!(
-                    "data.csv: no file `{file}` (paths count from the workspace's root); \
-                     give one with --set data.csv.train=FILE"
+                    "data.csv: no file `{file}`{}; give one with --set data.csv.train=FILE",
+                    site.paths_count()
                 );
             }
             Ok(files)

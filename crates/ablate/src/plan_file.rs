@@ -6,17 +6,17 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 use moelt_schema::{AblationPlan, Cell, Comparison, PLAN_FORMAT, write_atomically};
 use serde_json::Value;
 
-use super::{AblationFolder, code, inputs};
-use crate::workspace::Workspace;
+use super::{AblationFolder, inputs};
+use crate::Site;
 
 /// Reads the plan of a folder.
 ///
 /// # Errors
 /// When there is none, none of this version, or one that was altered.
-pub(super) fn read(folder: &AblationFolder) -> Result<AblationPlan> {
+pub(super) fn read(site: &Site, folder: &AblationFolder) -> Result<AblationPlan> {
     let path = folder.plan();
     let text = fs::read_to_string(&path)
-        .with_context(|| format!("{} (make a plan first: cargo xtask ablate plan)", path.display()))?;
+        .with_context(|| format!("{} (make a plan first: {} plan)", path.display(), site.command()))?;
     let plan: Value = serde_json::from_str(&text).with_context(|| path.display().to_string())?;
     // Before the rest: a plan of another format has other keys.
     ensure!(
@@ -35,34 +35,26 @@ pub(super) fn read(folder: &AblationFolder) -> Result<AblationPlan> {
 ///
 /// # Errors
 /// When the code or a file that cells read has changed since, or is gone.
-pub(super) fn check_unchanged(
-    workspace: &Workspace,
-    folder: &AblationFolder,
-    plan: &AblationPlan,
-) -> Result<()> {
-    let now = AblationPlan {
-        code: code::digest(workspace)?,
-        data: inputs::digests(workspace, &plan.cells)?,
-        ..plan.clone()
-    };
-    settle(workspace, folder, &now)
+pub(super) fn check_unchanged(site: &Site, folder: &AblationFolder, plan: &AblationPlan) -> Result<()> {
+    let now = AblationPlan { code: site.code()?, data: inputs::digests(site, &plan.cells)?, ..plan.clone() };
+    settle(site, folder, &now)
 }
 
 /// Writes the plan, or finds that the same one is there.
 ///
 /// # Errors
 /// When another plan is there; the message says what differs.
-pub(super) fn settle(workspace: &Workspace, folder: &AblationFolder, plan: &AblationPlan) -> Result<()> {
+pub(super) fn settle(site: &Site, folder: &AblationFolder, plan: &AblationPlan) -> Result<()> {
     let path = folder.plan();
     if !path.exists() {
         let json = serde_json::to_vec_pretty(plan)?;
         return write_atomically(&path, &json).with_context(|| path.display().to_string());
     }
-    if let Some(difference) = difference(&read(folder)?, plan) {
+    if let Some(difference) = difference(&read(site, folder)?, plan) {
         bail!(
             "{} is another plan: {difference}. A plan never changes; choose another --name, or remove {}",
-            workspace.shown(&path),
-            workspace.shown(path.parent().unwrap_or(&path))
+            site.shown(&path),
+            site.shown(path.parent().unwrap_or(&path))
         );
     }
     Ok(())

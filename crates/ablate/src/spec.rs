@@ -1,14 +1,14 @@
 //! `configs/ablations/<dataset>.toml`: which phases an ablation has unless told otherwise, and what is
 //! judged at its end.
 
-use std::{collections::BTreeMap, fs};
+use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, anyhow, ensure};
 use moelt_eval::{Finding, judge};
-use moelt_schema::{ClaimKind, Comparison, frozen_size};
+use moelt_schema::{ClaimKind, Comparison};
 use serde::Deserialize;
 
-use crate::workspace::Workspace;
+use crate::{Site, arm::Arm};
 
 /// Stands for the best of the planned arms `frozen-N`.
 const BEST_FROZEN: &str = "best-frozen";
@@ -75,17 +75,17 @@ impl AblationSpec {
     /// # Errors
     /// When there is no such data set (the message lists those there are), or the file is wrong (the message
     /// names file, line and key).
-    pub(crate) fn read(workspace: &Workspace, dataset: &str) -> Result<Self> {
-        let path = workspace.config(&format!("ablations/{dataset}.toml"));
-        let shown = workspace.shown(&path);
-        if !path.is_file() {
-            let known = toml_names(workspace, "ablations")?.join(", ");
+    pub(crate) fn read(site: &Site, dataset: &str) -> Result<Self> {
+        let known = site.names("ablations");
+        if !known.iter().any(|name| name == dataset) {
             return Err(anyhow!(
-                "no ablation of data set `{dataset}`: {shown} is missing; there are: {known}"
+                "no ablation of data set `{dataset}`: configs/ablations/{dataset}.toml is missing; there are: {}",
+                known.join(", ")
             ));
         }
-        let text = fs::read_to_string(&path).context(shown.clone())?;
-        let spec: Self = toml::from_str(&text).map_err(|error| anyhow!("{shown}: {error}"))?;
+        let file = site.config(&format!("ablations/{dataset}"))?;
+        let shown = site.shown(&file.shown);
+        let spec: Self = toml::from_str(&file.text).map_err(|error| anyhow!("{shown}: {error}"))?;
         ensure!(spec.verdict.resamples > 0, "{shown}: verdict.resamples is 0: a bootstrap needs some");
         Ok(Self { shown, ..spec })
     }
@@ -102,27 +102,28 @@ impl AblationSpec {
         Ok((preset.phases.clone().unwrap_or_else(|| self.phases.clone()), preset))
     }
 
-    /// The comparisons whose arms are all among `planned`. `check_phase` says whether there is such a phase
-    /// at all.
+    /// The comparisons whose arms are all among `planned`. `find` is the arm that is called so, if there is one.
     ///
     /// # Errors
     /// When one names a phase that does not exist, or cannot be judged.
     pub(crate) fn comparisons(
         &self,
-        planned: &[String],
-        check_phase: impl Fn(&str) -> Result<()>,
+        planned: &[Arm],
+        find: impl Fn(&str) -> Result<Arm>,
     ) -> Result<Vec<Comparison>> {
         let shown = || format!("{}: verdict.comparisons", self.shown);
         for arm in self.verdict.comparisons.iter().flat_map(|spec| [&spec.arm, &spec.against]) {
             if arm != BEST_FROZEN {
-                check_phase(arm).with_context(shown)?;
+                find(arm).with_context(shown)?;
             }
         }
         let mut comparisons = Vec::new();
         for spec in &self.verdict.comparisons {
             match self.verdict.expand(spec, planned) {
                 Some(comparison) => comparisons.push(comparison),
-                None if planned.contains(&spec.arm) => eprintln!("not judged: {}", spec.lack(planned)),
+                None if names(planned).any(|name| name == spec.arm) => {
+                    eprintln!("not judged: {}", spec.lack(planned))
+                }
                 None => {}
             }
         }
@@ -134,11 +135,15 @@ impl AblationSpec {
     }
 }
 
+fn names(arms: &[Arm]) -> impl Iterator<Item = &str> {
+    arms.iter().map(|arm| arm.name.as_str())
+}
+
 impl ComparisonSpec {
     /// What an ablation with the arm lacks to judge it.
-    fn lack(&self, planned: &[String]) -> String {
+    fn lack(&self, planned: &[Arm]) -> String {
         let Self { arm, against, .. } = self;
-        let n_frozen = planned.iter().filter(|arm| frozen_size(arm).is_some()).count();
+        let n_frozen = planned.iter().filter(|arm| arm.sweep.is_some()).count();
         let lack = if against == BEST_FROZEN {
             format!("needs two arms frozen-N to choose among and has {n_frozen}")
         } else {
@@ -165,14 +170,13 @@ impl VerdictSpec {
     }
 
     /// None when an arm is not planned, or fewer than two frozen ones are to find the best of.
-    fn expand(&self, spec: &ComparisonSpec, planned: &[String]) -> Option<Comparison> {
+    fn expand(&self, spec: &ComparisonSpec, planned: &[Arm]) -> Option<Comparison> {
         let ComparisonSpec { arm, against, claim, family } = spec;
         let best_of_all = against == BEST_FROZEN;
-        let is_opponent =
-            |arm: &&String| if best_of_all { frozen_size(arm).is_some() } else { *arm == against };
-        let opponents: Vec<String> = planned.iter().filter(is_opponent).cloned().collect();
+        let is_opponent = |arm: &&Arm| if best_of_all { arm.sweep.is_some() } else { arm.name == *against };
+        let opponents: Vec<String> = planned.iter().filter(is_opponent).map(|arm| arm.name.clone()).collect();
         let enough = opponents.len() >= if best_of_all { 2 } else { 1 };
-        (enough && planned.contains(arm)).then(|| Comparison {
+        (enough && names(planned).any(|name| name == arm)).then(|| Comparison {
             name: format!("{arm} against {against}"),
             arm: arm.clone(),
             against: opponents,
@@ -182,18 +186,4 @@ impl VerdictSpec {
             family: family.clone(),
         })
     }
-}
-
-/// The names of the TOML files in a folder of `configs/`, sorted.
-///
-/// # Errors
-/// When the folder cannot be read.
-pub(crate) fn toml_names(workspace: &Workspace, folder: &str) -> Result<Vec<String>> {
-    let path = workspace.config(folder);
-    let entries = fs::read_dir(&path).with_context(|| workspace.shown(&path))?;
-    let mut names: Vec<String> = entries
-        .filter_map(|entry| entry.ok()?.file_name().to_str()?.strip_suffix(".toml").map(str::to_owned))
-        .collect();
-    names.sort();
-    Ok(names)
 }

@@ -41,7 +41,7 @@ pub(crate) fn digest(workspace: &Workspace) -> Result<Digest> {
 ///
 /// # Errors
 /// When it cannot be read; the message names it.
-pub(super) fn file(workspace: &Workspace, path: &Path) -> Result<Digest> {
+fn file(workspace: &Workspace, path: &Path) -> Result<Digest> {
     Digest::of_file(path).with_context(|| workspace.shown(path))
 }
 

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeSet,
-    env, fs,
+    fs,
     num::NonZeroUsize,
     path::{Path, PathBuf},
     process::Command,
@@ -16,19 +16,15 @@ use moelt_schema::{AblationPlan, Cell, CellResult, Digest, sync_folder};
 use super::{
     AblationFolder,
     cell::{self, Ended},
-    code,
     folder::CellFiles,
     progress::Progress,
     schedule::{Next, Schedule},
 };
-use crate::{interrupt::Interrupt, metadata::Metadata, validate::succeed, workspace::Workspace};
-
-/// Overrides the moelt binary; nothing is built then. For tests.
-const BINARY_VARIABLE: &str = "MOELT_BIN";
+use crate::{Site, interrupt::Interrupt};
 
 /// Runs cells on this machine.
 pub(crate) struct Engine<'a> {
-    workspace: &'a Workspace,
+    site: &'a Site<'a>,
     binary: PathBuf,
     interrupt: Interrupt,
 }
@@ -43,29 +39,26 @@ pub(crate) struct Tally {
 }
 
 impl<'a> Engine<'a> {
-    /// Builds the moelt binary, once for all cells. They run a copy of it, so that a build that comes later
+    /// Has the moelt binary built, once for all cells. They run a copy of it, so that a build that comes later
     /// does not change what they run.
     ///
     /// # Errors
     /// When it does not build, is not of the planned code or cannot be copied.
     pub(crate) fn build(
-        workspace: &'a Workspace,
+        site: &'a Site<'a>,
         folder: &AblationFolder,
         plan: &AblationPlan,
         interrupt: Interrupt,
     ) -> Result<Self> {
-        let binary = match env::var_os(BINARY_VARIABLE) {
-            Some(binary) => PathBuf::from(binary),
-            None => build_moelt(workspace)?,
-        };
+        let binary = site.binary()?;
         ensure!(
-            code::digest(workspace)? == plan.code,
-            "crates/ changed while moelt was built: that is not what was planned; plan again with another --name"
+            site.code()? == plan.code,
+            "the code of moelt has changed meanwhile: that is not what was planned; plan again with another --name"
         );
         let own = folder.binary();
         copy_binary(&binary, &own)
             .with_context(|| format!("copying {} to {}", binary.display(), own.display()))?;
-        Ok(Self { workspace, binary: own, interrupt })
+        Ok(Self { site, binary: own, interrupt })
     }
 
     /// Runs those of `cells` (all of `plan`, or some) that are not finished, `jobs` at a time, each when the
@@ -130,7 +123,7 @@ impl<'a> Engine<'a> {
         let mut bar = progress.cell(&cell.id);
         let mut command = Command::new(&self.binary);
         // Configs name files, and the runs a cell builds on, from the root.
-        command.current_dir(self.workspace.root());
+        command.current_dir(self.site.root());
         let ended = files
             .claim(owner)
             .and_then(|()| cell::run(&mut command, &files, cell, &mut bar, &self.interrupt));
@@ -168,22 +161,12 @@ impl<'a> Engine<'a> {
             Ended::Failed(reason) => {
                 let mut log: String = files.log_tail().iter().map(|line| format!("\n    {line}")).collect();
                 if !log.is_empty() {
-                    log += &format!("\n    ({})", self.workspace.shown(&files.log));
+                    log += &format!("\n    ({})", self.site.shown(&files.log));
                 }
                 format!("{} FAILED: {reason}{log}", cell.id)
             }
         }
     }
-}
-
-/// `cargo build` of the binary, and where it lies.
-fn build_moelt(workspace: &Workspace) -> Result<PathBuf> {
-    succeed(workspace.cargo().args(["build", "--release", "--package", "moelt"]))
-        .context("building moelt failed")?;
-    let target = Metadata::read(workspace)?.target_directory;
-    let binary = target.join("release").join(format!("moelt{}", env::consts::EXE_SUFFIX));
-    ensure!(binary.is_file(), "cargo built no {}", binary.display());
-    Ok(binary)
 }
 
 /// A file that runs cannot be written to, but its name can be given to another one.

@@ -1,4 +1,4 @@
-//! Ctrl-C, SIGTERM and SIGHUP: xtask starts no new cells and passes every signal on to those that run.
+//! Ctrl-C, SIGTERM and SIGHUP: no new cells are started, and every signal is passed on to those that run.
 
 use std::{
     process::Child,
@@ -9,10 +9,11 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use rustix::process::{Pid, Signal, kill_process};
+
+use super::process::interrupt;
 
 /// Exit code after an interruption, as shells have it (128 + SIGINT).
-pub(crate) const INTERRUPTED: u8 = 130;
+pub const INTERRUPTED: u8 = 130;
 
 /// How often the user has asked to stop.
 #[derive(Clone, Default)]
@@ -49,8 +50,7 @@ impl Interrupt {
     pub(crate) fn pass_on(&self, cell: &Child, told: &mut usize) {
         while *told < self.0.load(Ordering::Relaxed) {
             *told += 1;
-            // A cell that has just ended needs no signal.
-            let _ = kill_process(Pid::from_child(cell), Signal::INT);
+            interrupt(cell);
         }
     }
 }

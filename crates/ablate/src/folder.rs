@@ -21,7 +21,7 @@ use anyhow::{Context, Result, bail, ensure};
 use moelt_eval::Outcome;
 use moelt_schema::{AblationPlan, Cell, CellResult, Digest, RunDir, write_atomically};
 
-use crate::workspace::Workspace;
+use crate::Site;
 
 /// Lines of a failed cell's log that are shown.
 const TAIL_LINES: usize = 12;
@@ -34,13 +34,13 @@ impl AblationFolder {
     ///
     /// # Errors
     /// When `name` is not one plain folder name.
-    pub(crate) fn named(workspace: &Workspace, name: &str) -> Result<Self> {
+    pub(crate) fn named(site: &Site, name: &str) -> Result<Self> {
         let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
         ensure!(
             !name.is_empty() && !name.starts_with('.') && name.chars().all(plain),
             "`{name}` cannot name an ablation: use letters, digits, `-`, `_` and `.`"
         );
-        Ok(Self(workspace.runs(name)))
+        Ok(Self(site.runs(name)))
     }
 
     pub(crate) fn plan(&self) -> PathBuf {
@@ -68,8 +68,8 @@ impl AblationFolder {
         }
     }
 
-    /// The run folder of a cell of the ablation `name`, from the workspace's root: as a config names it,
-    /// so that an ablation means the same wherever the workspace lies.
+    /// The run folder of a cell of the ablation `name`, from the site's root: as a config names it,
+    /// so that an ablation means the same wherever its root lies.
     pub(crate) fn run_of(name: &str, id: &str) -> String {
         format!("runs/{name}/cells/{id}")
     }

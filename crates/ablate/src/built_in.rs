@@ -1,0 +1,38 @@
+//! The config files that are compiled in: recipes, phases and ablations.
+
+use std::path::PathBuf;
+
+use moelt_schema::ConfigFiles;
+
+/// Name and text of every TOML file below `configs/` of moelt's repository; `build.rs` makes the table.
+pub const BUILT_IN: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/built_in.rs"));
+
+/// The files of `folder` over those that are compiled in.
+///
+/// ```
+/// let files = moelt_ablate::config_files("configs");
+/// let config = files.load(&["datasets/planted".into(), "phases/lookahead".into()], &[])?;
+/// assert_eq!(config.arm, "lookahead");
+/// # Ok::<(), moelt_schema::ConfigError>(())
+/// ```
+pub fn config_files(folder: impl Into<PathBuf>) -> ConfigFiles {
+    ConfigFiles::new(folder, BUILT_IN)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_recipe_and_phase_is_compiled_in_and_loads_without_a_file_on_disk() {
+        let folder = tempfile::tempdir().unwrap();
+        let files = config_files(folder.path().join("configs"));
+        let names = files.names();
+        for kind in ["datasets/", "phases/", "ablations/"] {
+            assert!(names.iter().any(|name| name.starts_with(kind)), "{names:?}");
+        }
+        for name in names.iter().filter(|name| !name.starts_with("ablations/")) {
+            files.load(&[name.into()], &["data.csv.train=mine.csv".to_owned()]).unwrap();
+        }
+    }
+}

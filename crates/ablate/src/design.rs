@@ -1,0 +1,146 @@
+//! From what was asked for to a plan: every cell with its config, and what is going to be judged.
+
+use anyhow::{Context, Result, bail, ensure};
+use moelt_schema::{AblationPlan, Cell, Digest, METRIC, PLAN_FORMAT, RunConfig};
+use serde::{Deserialize, Serialize};
+
+use super::{args::PlanArgs, arm::Arm, inputs, needs, spec::AblationSpec};
+use crate::Site;
+
+/// What distinguishes ablations of one data set.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// The arms, in order.
+    pub phases: Vec<String>,
+    /// Seeds per phase.
+    pub seeds: u64,
+    /// The first of them; the others follow.
+    #[serde(default)]
+    pub first_seed: u64,
+    /// `key=value` in every cell.
+    pub sets: Vec<String>,
+}
+
+/// An ablation before its configs are loaded.
+pub struct Design {
+    /// Folder below `runs/`.
+    pub name: String,
+    /// File of `configs/datasets`.
+    pub dataset: String,
+    /// Everything else.
+    pub settings: Settings,
+}
+
+impl Settings {
+    /// Those of a preset.
+    ///
+    /// # Errors
+    /// When there is no such data set or preset.
+    pub fn of_preset(site: &Site, dataset: &str, preset: &str) -> Result<Self> {
+        let (phases, preset) = AblationSpec::read(site, dataset)?.preset(preset)?;
+        Ok(Self { phases, seeds: preset.seeds, first_seed: preset.first_seed, sets: preset.sets })
+    }
+}
+
+impl Design {
+    /// The preset, with what the command line changes. Without `--name` the name tells data set and
+    /// preset, and by a hash what deviates from it.
+    pub(super) fn from_args(site: &Site, args: &PlanArgs) -> Result<Self> {
+        let preset = Settings::of_preset(site, &args.dataset, &args.preset)?;
+        let settings = Settings {
+            phases: match &args.phases {
+                Some(phases) => {
+                    phases.iter().map(|name| Ok(Arm::find(site, name)?.name)).collect::<Result<_>>()?
+                }
+                None => preset.phases.clone(),
+            },
+            seeds: args.seeds.unwrap_or(preset.seeds),
+            first_seed: args.first_seed.unwrap_or(preset.first_seed),
+            sets: preset.sets.iter().chain(&args.sets).cloned().collect(),
+        };
+        let default_name = || {
+            let plain = format!("{}-{}", args.dataset, args.preset);
+            if settings == preset { plain } else { format!("{plain}-{}", Digest::of_json(&settings).short()) }
+        };
+        let name = args.name.clone().unwrap_or_else(default_name);
+        Ok(Self { name, dataset: args.dataset.clone(), settings })
+    }
+
+    /// Loads the config of every cell.
+    ///
+    /// # Errors
+    /// On an unknown or repeated phase or one that lacks a phase it builds on, a config that cannot work,
+    /// or a data set that is not there.
+    pub fn plan(&self, site: &Site) -> Result<AblationPlan> {
+        self.check_sets()?;
+        let Settings { first_seed, seeds, .. } = self.settings;
+        let end = first_seed.checked_add(seeds).context("seeds are 64-bit numbers")?;
+        let find = |name: &str| Arm::find(site, name);
+        let arms: Vec<Arm> = self.settings.phases.iter().map(|name| find(name)).collect::<Result<_>>()?;
+        check_arms(&arms)?;
+        let mut loaded = Loaded { used: vec![false; self.settings.sets.len()], configs: Vec::new() };
+        for (arm, seed) in arms.iter().flat_map(|arm| (first_seed..end).map(move |seed| (arm, seed))) {
+            self.load(site, arm, seed, &mut loaded)?;
+        }
+        self.check_used(&loaded)?;
+        let cells = needs::link(&self.name, loaded.configs, |name| Ok(find(name)?.name))?;
+        ensure!(!cells.is_empty(), "no phases: nothing to run");
+        let sweep = |cell: &Cell| arms.iter().find(|arm| arm.name == cell.arm).and_then(|arm| arm.sweep);
+        let cells: Vec<Cell> = cells.into_iter().map(|cell| Cell { sweep: sweep(&cell), ..cell }).collect();
+        let spec = AblationSpec::read(site, &self.dataset)?;
+        Ok(AblationPlan {
+            format: PLAN_FORMAT,
+            name: self.name.clone(),
+            moelt: env!("CARGO_PKG_VERSION").to_owned(),
+            code: site.code()?,
+            data: inputs::digests(site, &cells)?,
+            metric: METRIC.to_owned(),
+            resamples: spec.verdict.resamples,
+            comparisons: spec.comparisons(&arms, find)?,
+            cells,
+        })
+    }
+
+    /// Arm and seed are what tells cells apart, so they are not to be set for all of them.
+    fn check_sets(&self) -> Result<()> {
+        for set in &self.settings.sets {
+            let key = set.split('=').next().unwrap_or_default().trim();
+            ensure!(!["arm", "seed"].contains(&key), "--set {set}: choose with --phases and --seeds instead");
+        }
+        Ok(())
+    }
+
+    /// Loads the config of one cell.
+    fn load(&self, site: &Site, arm: &Arm, seed: u64, loaded: &mut Loaded) -> Result<()> {
+        let own = [format!("seed={seed}"), format!("arm=\"{}\"", arm.name)];
+        let size = arm.sweep.map(|n| format!("model.routing.top_k.n_experts={n}"));
+        let sets: Vec<String> = self.settings.sets.iter().cloned().chain(own).chain(size).collect();
+        let dataset = site.config(&format!("datasets/{}", self.dataset))?;
+        let (config, used) = site.configs().load_arm(vec![dataset, site.config(&arm.file)?], &sets)?;
+        loaded.used.iter_mut().zip(used).for_each(|(all, one)| *all |= one);
+        loaded.configs.push(config);
+        Ok(())
+    }
+
+    /// A set that is about a kind which no arm has is a mistake.
+    fn check_used(&self, loaded: &Loaded) -> Result<()> {
+        match self.settings.sets.iter().zip(&loaded.used).find(|(_, used)| !**used) {
+            Some((set, _)) if !loaded.configs.is_empty() => {
+                bail!("--set {set}: no phase that is planned has such a key; leave it out, or add the phase")
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The configs of cells, and which of the sets that they share was used by any.
+struct Loaded {
+    used: Vec<bool>,
+    configs: Vec<RunConfig>,
+}
+
+fn check_arms(arms: &[Arm]) -> Result<()> {
+    let twice = arms.iter().enumerate().find(|(at, arm)| arms[..*at].contains(arm));
+    twice.map_or(Ok(()), |(_, arm)| bail!("phase `{}` is named twice", arm.name))
+}

@@ -1,0 +1,157 @@
+//! Ablations: phases compared over several seeds. Plans cells, runs them as processes, reports what is finished.
+//!
+//! A plan is fixed before the first cell runs: every config, the hash of every file that is read and of the code, and
+//! what is going to be judged. Cells are processes of the `moelt` binary; this crate reads what they leave and knows
+//! neither models nor tensors. `cargo xtask ablate` and `moelt ablate` are both this crate, with another [`Site`].
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod aa;
+mod args;
+mod arm;
+mod built_in;
+mod cell;
+mod collect;
+mod design;
+mod engine;
+mod folder;
+mod inputs;
+mod interrupt;
+mod needs;
+mod plan_file;
+mod process;
+mod progress;
+mod schedule;
+mod site;
+mod spec;
+mod tail;
+
+use std::{
+    io::{Write, stdout},
+    process::ExitCode,
+};
+
+use anyhow::Result;
+use moelt_eval::Report;
+use moelt_schema::{AblationPlan, Cell};
+
+pub use args::{AblateArgs, JobsArgs, help_for};
+use args::{PlanArgs, Step};
+pub use built_in::{BUILT_IN, config_files};
+use collect::collect;
+pub use design::{Design, Settings};
+use engine::{Engine, Tally};
+use folder::AblationFolder;
+pub use interrupt::INTERRUPTED;
+use interrupt::Interrupt;
+pub use site::{Program, Site};
+
+/// Does what was typed.
+///
+/// # Errors
+/// When there is no such data set, preset or phase, a plan does not fit what is there, or a file cannot be read or
+/// written. Cells that fail are no error: the exit code tells.
+pub fn run(site: &Site, args: AblateArgs) -> Result<ExitCode> {
+    match args.step {
+        None => {
+            let (folder, plan) = plan(site, &args.plan)?;
+            run_and_collect(site, &folder, &plan, &[], &args.jobs)
+        }
+        Some(Step::Plan(args)) => {
+            let (folder, plan) = plan(site, &args)?;
+            let mut out = stdout();
+            for cell in &plan.cells {
+                writeln!(out, "{}", cell.id)?;
+            }
+            let shown = site.shown(&folder.plan());
+            eprintln!(
+                "{} cells in {shown}; next: {} run --name {}",
+                plan.cells.len(),
+                site.command(),
+                plan.name
+            );
+            Ok(ExitCode::SUCCESS)
+        }
+        Some(Step::Run { cells, name, jobs }) => {
+            let folder = AblationFolder::named(site, &name.name)?;
+            let plan = plan_file::read(site, &folder)?;
+            plan_file::check_unchanged(site, &folder, &plan)?;
+            run_and_collect(site, &folder, &plan, &cells, &jobs)
+        }
+        Some(Step::Collect(name)) => {
+            let folder = AblationFolder::named(site, &name.name)?;
+            let report = collect(site, &folder, &plan_file::read(site, &folder)?)?;
+            Ok(ExitCode::from(u8::from(report.failed().count() > 0)))
+        }
+        Some(Step::Aa(args)) => {
+            let folder = AblationFolder::named(site, &args.name.name)?;
+            aa::run(site, &folder, &plan_file::read(site, &folder)?, &args)
+        }
+    }
+}
+
+fn plan(site: &Site, args: &PlanArgs) -> Result<(AblationFolder, AblationPlan)> {
+    let plan = Design::from_args(site, args)?.plan(site)?;
+    let folder = AblationFolder::named(site, &plan.name)?;
+    plan_file::settle(site, &folder, &plan)?;
+    Ok((folder, plan))
+}
+
+fn run_and_collect(
+    site: &Site,
+    folder: &AblationFolder,
+    plan: &AblationPlan,
+    only: &[String],
+    jobs: &JobsArgs,
+) -> Result<ExitCode> {
+    let cells = folder::select(plan, only)?;
+    let Some(tally) = run_cells(site, folder, plan, &cells, jobs)? else {
+        return Ok(interrupted(site, &plan.name));
+    };
+    let report = collect(site, folder, plan)?;
+    let failed = tally.failed > 0 || report.failed().count() > 0;
+    Ok(ExitCode::from(u8::from(failed)))
+}
+
+/// Says how to go on after Ctrl-C.
+fn interrupted(site: &Site, name: &str) -> ExitCode {
+    eprintln!(
+        "interrupted; checkpoints are kept. Go on with the same command, or with:\n  \
+         {} run --name {name}",
+        site.command()
+    );
+    ExitCode::from(INTERRUPTED)
+}
+
+/// Plans in a fresh folder, whatever an earlier run left there, runs every cell and reports. None
+/// after Ctrl-C.
+///
+/// # Errors
+/// When the plan cannot be made, the binary cannot be built or the report cannot be written.
+pub fn run_afresh(site: &Site, plan: &AblationPlan, jobs: &JobsArgs) -> Result<Option<Report>> {
+    let folder = AblationFolder::named(site, &plan.name)?;
+    folder.remove()?;
+    plan_file::settle(site, &folder, plan)?;
+    let tally = run_cells(site, &folder, plan, &folder::select(plan, &[])?, jobs)?;
+    tally.map(|_| collect(site, &folder, plan)).transpose()
+}
+
+/// Builds the binary and runs the cells. None after Ctrl-C.
+///
+/// # Errors
+/// When cells of another plan are there, or the binary cannot be built.
+fn run_cells(
+    site: &Site,
+    folder: &AblationFolder,
+    plan: &AblationPlan,
+    cells: &[&Cell],
+    jobs: &JobsArgs,
+) -> Result<Option<Tally>> {
+    folder.check_cells(plan)?;
+    let interrupt = Interrupt::on_ctrl_c()?;
+    let engine = match Engine::build(site, folder, plan, interrupt.clone()) {
+        Err(_) if interrupt.is_raised() => return Ok(None),
+        engine => engine?,
+    };
+    let tally = engine.run(folder, plan, cells, jobs.jobs);
+    Ok((!interrupt.is_raised()).then_some(tally))
+}

@@ -1,0 +1,122 @@
+//! What works in an empty folder, with nothing but the binary: configs, own texts, ablations.
+
+use std::{fs, path::Path};
+
+use moelt_schema::{AblationPlan, Digest};
+use tempfile::TempDir;
+
+use crate::support::{Ended, moelt};
+
+/// `moelt` started in this folder.
+fn here(folder: &TempDir, args: &[&str]) -> Ended {
+    let mut command = moelt(args);
+    command.current_dir(folder.path());
+    Ended::of(command, "")
+}
+
+fn write(folder: &TempDir, name: &str, text: impl AsRef<[u8]>) {
+    let path = folder.path().join(name);
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, text).unwrap();
+}
+
+/// Thirty reviews in columns that nobody would have to name.
+fn reviews() -> String {
+    let row =
+        |i: usize| format!("{i},a {} film number {i},{}\n", ["bad", "good"][i % 2], ["neg", "pos"][i % 2]);
+    "id,Review,sentiment\n".to_owned() + &(0..60).map(row).collect::<String>()
+}
+
+/// A small ablation, in a second.
+const TINY: [&str; 15] = [
+    "ablate",
+    "--name",
+    "tiny",
+    "--phases",
+    "q1,7a,7b3",
+    "--seeds",
+    "1",
+    "--set",
+    "data.planted.train=640",
+    "--set",
+    "data.planted.test=64",
+    "--set",
+    "data.planted.validation=64",
+    "--set",
+    "train.epochs=1",
+];
+
+#[test]
+fn configs_are_listed_shown_and_resolved() {
+    let folder = TempDir::new().unwrap();
+    let list = here(&folder, &["config", "list"]).well().stdout;
+    assert!(list.contains("phases/lookahead\n") && list.contains("ablations/planted\n"), "{list}");
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../configs/phases/lookahead.toml");
+    let shown = here(&folder, &["config", "show", "phases/lookahead"]).well().stdout;
+    assert_eq!(shown, fs::read_to_string(file).unwrap());
+    let resolved = here(&folder, &["config", "show", "phases/lookahead", "--resolved", "--set", "seed=7"]);
+    let resolved = resolved.well().stdout;
+    assert!(resolved.contains("seed = 7\n") && resolved.contains("log_every = 25\n"), "{resolved}");
+    here(&folder, &["config", "show", "phases/none"])
+        .with_error("unknown", &["phases/none: ", "`moelt config list`"]);
+    here(&folder, &["config", "show", "ablations/csv", "--resolved"])
+        .with_error("ablation", &["ablations/csv: describes an ablation"]);
+}
+
+#[test]
+fn files_on_disk_take_the_place_of_built_in_ones() {
+    let folder = TempDir::new().unwrap();
+    write(&folder, "configs/base.toml", "[train]\nlog_every = 7\n");
+    write(&folder, "other/base.toml", "\n[train]\nlog_evry = 7\n");
+    let resolved = ["config", "show", "phases/lookahead", "--resolved"];
+    assert!(here(&folder, &resolved).well().stdout.contains("log_every = 7\n"));
+    let list = here(&folder, &["config", "list"]).well().stdout;
+    assert!(list.contains("base  (configs/base.toml)\n"), "{list}");
+    let wrong = here(&folder, &[&resolved[..], &["--configs", "other"]].concat());
+    wrong.with_error("wrong", &["other/base.toml:3: `train.log_evry`: unknown field"]);
+    write(&folder, "mine.toml", "parent = \"phases/moe\"\n[model]\ntop_k = 0\n");
+    here(&folder, &["train", "mine.toml"]).with_error("key", &["mine.toml:3: `model.top_k`"]);
+}
+
+#[test]
+fn own_texts_train_and_are_predicted_without_a_config_or_a_column_named() {
+    let folder = TempDir::new().unwrap();
+    write(&folder, "reviews.csv", reviews());
+    let train = ["train", "--data", "reviews.csv", "--set", "train.epochs=1", "--threads", "1"];
+    let said = here(&folder, &train).well();
+    for note in ["column `Review` taken for `text`", "column `sentiment` taken for `label`"] {
+        assert!(said.stderr.contains(&format!("note: reviews.csv: {note}\n")), "{}", said.stderr);
+    }
+    let runs: Vec<_> =
+        fs::read_dir(folder.path().join("runs")).unwrap().map(|run| run.unwrap().path()).collect();
+    assert_eq!(runs.len(), 1);
+    let config = fs::read_to_string(runs[0].join("config.toml")).unwrap();
+    assert!(config.contains("kind = \"csv\"") && config.contains("prefixes = ["), "{config}");
+    let predicted = here(&folder, &["predict", runs[0].to_str().unwrap(), "reviews.csv"]).well().stdout;
+    assert_eq!(predicted.lines().count(), 61);
+    let named = [&train[..], &["--text-column", "id", "--label-column", "sentiment", "--out", "runs/named"]];
+    here(&folder, &named.concat()).well();
+    here(&folder, &["train"]).with_error("nothing", &["give --data FILE, or a CONFIG"]);
+    let missing = [&train[..], &["--label-column", "stars"]].concat();
+    here(&folder, &missing).with_error("column", &["reviews.csv:1: no column `stars`", "`id`, `Review`"]);
+}
+
+#[test]
+fn an_ablation_runs_in_an_empty_folder_and_its_cells_run_this_very_binary() {
+    let folder = TempDir::new().unwrap();
+    let first = here(&folder, &TINY).well();
+    assert!(first.stdout.contains("Report: runs/tiny/report.md"), "{}", first.stdout);
+    assert!(first.stderr.contains("rule-continued-s200-") && first.stderr.contains("[3/3] "), "{}", first.stderr);
+    let run = folder.path().join("runs/tiny");
+    let plan: AblationPlan = serde_json::from_slice(&fs::read(run.join("plan.json")).unwrap()).unwrap();
+    let binary = Digest::of_file(Path::new(env!("CARGO_BIN_EXE_moelt"))).unwrap();
+    assert_eq!(plan.code, binary);
+    assert_eq!(Digest::of_file(&run.join("moelt")).unwrap(), binary);
+    let again = here(&folder, &TINY).well();
+    assert!(again.stderr.contains("3 of 3 cells are finished already"), "{}", again.stderr);
+    assert_eq!(again.stdout, first.stdout);
+    here(&folder, &["ablate", "collect", "--name", "none"])
+        .with_error("no plan", &["(make a plan first: moelt ablate plan)"]);
+    let help = here(&folder, &["ablate", "plan", "--help"]).well().stdout;
+    assert!(help.contains("  moelt ablate plan --preset full"), "{help}");
+}
