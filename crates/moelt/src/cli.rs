@@ -90,7 +90,7 @@ pub(crate) enum ControlCommand {
     /// Train the counterfactual head on all runs but one, and say what it would have done on that one.
     #[command(after_help = "Examples:\n  \
         moelt control fit runs/planted-standard/cells/lookahead-s*/\n  \
-        moelt control fit runs/planted-standard/cells/lookahead-s*/ --set control.act_above=0.8 --json")]
+        moelt control fit runs/planted-standard/cells/lookahead-s*/ --set control.policy.lookahead.head.act_above=0.8 --json")]
     Fit(ControlFitArgs),
 }
 
@@ -238,7 +238,7 @@ pub(crate) struct EditArgs {
 
 #[derive(Args, Debug)]
 pub(crate) struct ControlReportArgs {
-    /// Folders of finished runs with control.replicate = true.
+    /// Folders of finished runs of a study.
     #[arg(required = true, value_name = "RUN")]
     pub(crate) runs: Vec<String>,
     /// Machine-readable output.
@@ -251,7 +251,7 @@ pub(crate) struct ControlFitArgs {
     /// Folders of finished runs that measured edits; of four seeds at least.
     #[arg(required = true, value_name = "RUN")]
     pub(crate) runs: Vec<String>,
-    /// Set control.act_above, control.ask_above, control.head_hidden or control.head_lr; else they are those of the
+    /// Set act_above, ask_above, hidden or lr of control.policy.lookahead.head; else they are those of the
     /// first run. Repeatable.
     #[arg(long, value_name = "KEY=VALUE")]
     pub(crate) set: Vec<String>,

@@ -4,7 +4,7 @@
 //! left out. What they refuse cannot work; what they let pass may still be too much.
 
 use moelt_model::ClassifierConfig;
-use moelt_schema::{DataConfig, Layout, PlantedConfig, RoutingConfig, RunConfig};
+use moelt_schema::{Layout, PlantedConfig, RoutingConfig, RunConfig};
 use sysinfo::{MemoryRefreshKind, RefreshKind, System};
 
 use crate::TrainError;

@@ -57,7 +57,6 @@ fn config(files: &ConfigFiles, args: &TrainArgs) -> anyhow::Result<RunConfig> {
     let recipe = args.data.iter().map(|_| PathBuf::from(RECIPE));
     let layers: Vec<PathBuf> = recipe.chain(args.layers.iter().cloned()).collect();
     let short = [
-        args.data.as_ref().map(|_| Ok("data.kind=csv".to_owned())),
         args.data.as_ref().map(|file| set("data.csv.train", file)),
         args.text_column.as_ref().map(|name| set("data.csv.text_column", name)),
         args.label_column.as_ref().map(|name| set("data.csv.label_column", name)),

@@ -93,7 +93,7 @@ impl Checkpoint {
             String::from_utf8(read(name)?).map_err(|_| malformed(folder, name, message))
         };
         let config = RunConfig::from_toml(&text(CONFIG)?).map_err(|e| malformed(folder, CONFIG, e))?;
-        config.check().map_err(|(key, e)| malformed(folder, CONFIG, format!("`{key}`: {e}")))?;
+        config.check().map_err(|fault| malformed(folder, CONFIG, fault.to_string()))?;
         let averaged = config.optim.ema_decay > 0.0;
         let expected = [CONFIG, VOCABULARY, MODEL, OPTIMIZER].into_iter().chain(averaged.then_some(AVERAGE));
         let expected: Vec<&str> = expected.collect();

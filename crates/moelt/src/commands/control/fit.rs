@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 
 use anyhow::{Context, bail};
 use moelt_control::{
-    head::{HeldOut, LEAST_TEACHERS, Measured, held_out},
+    head::{HeldOut, LEAST_TEACHERS, MeasuredMove, held_out},
     measured_gain, records,
 };
-use moelt_schema::{RunConfig, RunDir, load_config};
+use moelt_schema::{EffectHeadConfig, LookaheadConfig, RunConfig, RunDir, load_config};
 use moelt_train::DecidedRun;
 
 use super::{
@@ -17,15 +17,22 @@ use super::{
 use crate::cli::ControlFitArgs;
 
 /// What a head can be asked with other values of. What was measured stays as the runs measured it.
-const CAN_BE_SET: [&str; 4] =
-    ["control.act_above", "control.ask_above", "control.head_hidden", "control.head_lr"];
+const CAN_BE_SET: &[&str] = &[
+    "control.policy.lookahead.head.act_above",
+    "control.policy.lookahead.head.ask_above",
+    "control.policy.lookahead.head.hidden",
+    "control.policy.lookahead.head.lr",
+];
 
 pub(super) fn run(args: &ControlFitArgs) -> anyhow::Result<String> {
     let runs = finished_runs(&args.runs)?;
     same_cost(&runs)?;
     let config = config(&args.runs[0], &args.set)?;
-    let told = told(&runs, &config)?;
-    let report = HeldOutReport::new(&args.runs, unused_seed(&runs), &config.control, &told);
+    // Runs that looked ahead without a head are asked with the default one.
+    let head = lookahead(&config).and_then(|lookahead| lookahead.head.clone()).unwrap_or_default();
+    let told = told(&runs, &head, config.seed)?;
+    let cost = expert_cost(&config);
+    let report = HeldOutReport::new(&args.runs, unused_seed(&runs), &head, cost, &told);
     Ok(if args.json { serde_json::to_string_pretty(&report)? + "\n" } else { report.to_terminal() })
 }
 
@@ -43,23 +50,32 @@ fn config(first: &str, sets: &[String]) -> anyhow::Result<RunConfig> {
     Ok(load_config(&[RunDir::new(first).config()], sets)?)
 }
 
-/// Gains are of one currency only when an expert costs the same everywhere.
-fn same_cost(runs: &[FinishedRun]) -> anyhow::Result<()> {
-    let cost = |run: &FinishedRun| run.config.control.expert_cost;
-    if let Some(other) = runs.iter().find(|run| cost(run) != cost(&runs[0])) {
-        bail!(
-            "{}: `control.expert_cost` is {}, and {} in {}: their gains cannot be compared; name runs with one cost",
-            other.decided.name,
-            cost(other),
-            cost(&runs[0]),
-            runs[0].decided.name
-        );
-    }
-    Ok(())
+fn lookahead(config: &RunConfig) -> Option<&LookaheadConfig> {
+    config.control.policy.lookahead()
 }
 
-fn told(runs: &[FinishedRun], config: &RunConfig) -> anyhow::Result<Vec<HeldOut>> {
-    let measured: Vec<Vec<Measured>> = runs.iter().map(measured).collect::<anyhow::Result<_>>()?;
+/// λ, nats; none of a run that measured nothing.
+fn expert_cost(config: &RunConfig) -> Option<f64> {
+    lookahead(config).map(|lookahead| lookahead.expert_cost)
+}
+
+/// Gains are of one currency only when an expert costs the same everywhere.
+fn same_cost(runs: &[FinishedRun]) -> anyhow::Result<()> {
+    let mut costs = runs.iter().filter_map(|run| Some((run, expert_cost(&run.config)?)));
+    let Some((first, cost)) = costs.next() else { return Ok(()) };
+    match costs.find(|(_, other)| *other != cost) {
+        None => Ok(()),
+        Some((other, found)) => bail!(
+            "{}: `control.policy.lookahead.expert_cost` is {found}, and {cost} in {}: their gains cannot be compared; \
+             name runs with one cost",
+            other.decided.name,
+            first.decided.name
+        ),
+    }
+}
+
+fn told(runs: &[FinishedRun], head: &EffectHeadConfig, seed: u64) -> anyhow::Result<Vec<HeldOut>> {
+    let measured: Vec<Vec<MeasuredMove>> = runs.iter().map(measured).collect::<anyhow::Result<_>>()?;
     let seeds = runs.iter().map(|run| run.decided.number).max().unwrap_or(0);
     if seeds <= LEAST_TEACHERS {
         bail!(
@@ -69,7 +85,7 @@ fn told(runs: &[FinishedRun], config: &RunConfig) -> anyhow::Result<Vec<HeldOut>
         );
     }
     let measured = measured.concat();
-    held_out(&config.control, config.seed, &measured).context("RUN")
+    held_out(head, seed, &measured).context("RUN")
 }
 
 /// A seed that none of the runs has: whoever learns from them must not be one of them.
@@ -79,22 +95,22 @@ fn unused_seed(runs: &[FinishedRun]) -> u64 {
 }
 
 /// The moves that a run measured; one at least.
-fn measured(run: &FinishedRun) -> anyhow::Result<Vec<Measured>> {
+fn measured(run: &FinishedRun) -> anyhow::Result<Vec<MeasuredMove>> {
     let DecidedRun { name, number, decisions, .. } = &run.decided;
     let of_decision = |decided: &moelt_eval::Decided| {
-        let with_gain = |record| Some(Measured { gain: measured_gain(&record, &decided.evidence)?, record });
+        let with_gain = |record| Some(MeasuredMove { gain: measured_gain(&record, &decided.evidence)?, record });
         records(*number, decided.step, &decided.evidence)
             .into_iter()
             .filter_map(with_gain)
             .collect::<Vec<_>>()
     };
-    let measured: Vec<Measured> = decisions.iter().flat_map(of_decision).collect();
+    let measured: Vec<MeasuredMove> = decisions.iter().flat_map(of_decision).collect();
     if measured.is_empty() {
         bail!(
             "{}: no decision measured a move with the features that a head of this moelt sees; `control.policy` is {}: \
              train with \"lookahead\", as configs/phases/lookahead.toml does",
             name,
-            serde_json::to_string(&run.config.control.policy)?
+            run.config.control.policy.name()
         );
     }
     Ok(measured)

@@ -3,7 +3,7 @@
 use comfy_table::{CellAlignment, Table, presets};
 use moelt_control::head::{HeldOut, Intent};
 use moelt_eval::{Point, RankCorrelation};
-use moelt_schema::{ControlConfig, Move};
+use moelt_schema::{EffectHeadConfig, Move};
 use serde::Serialize;
 
 /// What a head is worth that learns from some runs.
@@ -15,10 +15,10 @@ pub(super) struct HeldOutReport {
     unused_seed: u64,
     act_above: f64,
     ask_above: f64,
-    head_hidden: usize,
-    head_lr: f64,
-    /// λ of the runs, nats.
-    expert_cost: f64,
+    hidden: usize,
+    lr: f64,
+    /// λ of the runs, nats; none where no run measured.
+    expert_cost: Option<f64>,
     moves: Vec<MoveReport>,
     total: Told,
 }
@@ -59,7 +59,13 @@ struct Outcome {
 }
 
 impl HeldOutReport {
-    pub(super) fn new(runs: &[String], unused_seed: u64, config: &ControlConfig, told: &[HeldOut]) -> Self {
+    pub(super) fn new(
+        runs: &[String],
+        unused_seed: u64,
+        head: &EffectHeadConfig,
+        expert_cost: Option<f64>,
+        told: &[HeldOut],
+    ) -> Self {
         let of =
             |candidate| told.iter().filter(|one| one.candidate == candidate).copied().collect::<Vec<_>>();
         let groups = Move::ALL.map(of);
@@ -71,11 +77,11 @@ impl HeldOutReport {
         Self {
             runs: runs.to_vec(),
             unused_seed,
-            act_above: config.act_above,
-            ask_above: config.ask_above,
-            head_hidden: config.head_hidden,
-            head_lr: config.head_lr,
-            expert_cost: config.expert_cost,
+            act_above: head.act_above,
+            ask_above: head.ask_above,
+            hidden: head.hidden,
+            lr: head.lr,
+            expert_cost,
             moves: moves.map(report).collect(),
             total: Told::of(&groups),
         }
@@ -108,8 +114,8 @@ impl HeldOutReport {
     fn legend(&self) -> String {
         format!(
             "Each seed of the {} runs is left out once, and a head that knows the others alone says of each of its moves, as if \
-             there were no other move: make it unmeasured (it gains with a probability above control.act_above = {}), ask \
-             (knowing promises more than control.ask_above = {} nats, or too little is known), or keep. Gains are \
+             there were no other move: make it unmeasured (it gains with a probability above act_above = {}), ask \
+             (knowing promises more than ask_above = {} nats, or too little is known), or keep. Gains are \
              as measured, in nats, an expert costing {}; \"would gain\" is the mean gain of what is kept. Rank correlation \
              of predicted and measured gain, what experts cost in both; interval over runs; for all moves both are \
              ranked within each move. A head that knows but the mean of the others comes out below 0: without a good run \
@@ -117,7 +123,7 @@ impl HeldOutReport {
             self.runs.len(),
             self.act_above,
             self.ask_above,
-            self.expert_cost
+            self.expert_cost.map_or_else(|| "nothing".to_owned(), |cost| cost.to_string())
         )
     }
 
@@ -140,7 +146,7 @@ impl HeldOutReport {
         let runs = serde_json::Value::from(self.runs.clone()).to_string();
         // A single quote ends the shell's quotes: close them, escape it, open them again.
         format!(
-            "A run of configs/phases/head.toml begins with what they measured by\n  --set seed={} --set control.records_of='{}'",
+            "A run of the phase `head` begins with what they measured by\n  --set seed={} --set control.policy.lookahead.head.records_of='{}'",
             self.unused_seed,
             runs.replace('\'', r"'\''")
         )

@@ -9,10 +9,10 @@ use crate::cli::ControlReportArgs;
 pub(super) fn run(args: &ControlReportArgs) -> anyhow::Result<String> {
     let runs = finished_runs(&args.runs)?;
     // The first gain chose what was done, and shares its noise with the label that it is: a second one must judge.
-    if let Some(once) = runs.iter().find(|run| !run.config.control.replicate) {
+    if let Some(once) = runs.iter().find(|run| !run.config.control.policy.is_study()) {
         bail!(
-            "{}: `control.replicate` is false: it measured only once, which cannot say what knows the gains of \
-             moves; train with --set control.replicate=true, as configs/phases/study.toml does",
+            "{}: it is no study and measured only once, which cannot say what knows the gains of moves; train with \
+             [control.policy.lookahead.study], as the phase `study` does",
             once.decided.name
         );
     }
@@ -20,7 +20,7 @@ pub(super) fn run(args: &ControlReportArgs) -> anyhow::Result<String> {
     let signal = Signal::of_runs(&decisions);
     if signal.records == 0 {
         bail!(
-            "RUN: no decision of {} measured a move twice: `control.every`, `control.warmup` and `control.until` say \
+            "RUN: no decision of {} measured a move twice: the keys `every`, `warmup` and `until` of control.edits say \
              when there is one; train longer or set them",
             args.runs.join(", ")
         );

@@ -1,5 +1,7 @@
 //! Finished runs with their configs and what they decided.
 
+use std::path::Path;
+
 use moelt_schema::{RunConfig, RunDir, load_config};
 use moelt_train::{DecidedRun, decided_runs};
 
@@ -15,5 +17,6 @@ pub(super) fn finished_runs(folders: &[String]) -> anyhow::Result<Vec<FinishedRu
         let config = load_config(&[RunDir::new(&decided.name).config()], &[])?;
         Ok(FinishedRun { decided, config })
     };
-    decided_runs("RUN", folders)?.into_iter().map(finished).collect()
+    let folders: Vec<&Path> = folders.iter().map(Path::new).collect();
+    decided_runs("RUN", &folders)?.into_iter().map(finished).collect()
 }
