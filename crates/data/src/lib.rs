@@ -1,4 +1,4 @@
-//! From raw text to padded batches: readers, splits, vocabulary, the planted generator.
+//! From raw text to batches: readers, splits, vocabulary, the planted generator.
 //!
 //! [`load`] turns a config into a [`Dataset`] of three splits; texts that a model cannot tell apart are on one side
 //! of a split, and what was skipped, guessed or cut is among its notes. A [`Vocabulary`] built from the training

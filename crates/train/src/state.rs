@@ -221,7 +221,7 @@ impl Objective {
     fn of(output: &ModelOutput, batch: &TokenBatch, config: &RunConfig) -> Self {
         let labels: Vec<i64> = batch.labels.iter().map(|label| i64::from(*label)).collect();
         let device = output.logits.device();
-        let labels = Tensor::<1, Int>::from_data(TensorData::new(labels, [batch.batch]), &device);
+        let labels = Tensor::<1, Int>::from_data(TensorData::new(labels, [batch.n_texts()]), &device);
         let task = CrossEntropyLossConfig::new().init(&device).forward(output.logits.clone(), labels);
         let loss = scalar(&task);
         let objective = match &output.aux_loss {
