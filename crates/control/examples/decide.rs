@@ -15,14 +15,19 @@ fn main() -> Result<(), moelt_control::PolicyError> {
 
     // 100 tokens, top-1: none of them went to expert 1.
     let layout = Layout::uniform(1, LayerKind::Moe { top_k: 1 }, 3);
-    let sums = LayerSums { rows: 100.0, tokens: vec![60.0, 0.0, 40.0], entropy: 30.0, ..LayerSums::zeros(3) };
+    let sums = LayerSums {
+        tokens: 100.0,
+        tokens_per_expert: vec![60.0, 0.0, 40.0],
+        entropy: 30.0,
+        ..LayerSums::zeros(3)
+    };
     for step in [50, 100] {
         let window = StatsWindow {
             step,
             total_steps: 1000,
             sums: std::slice::from_ref(&sums),
             loss: 1.0,
-            opening: &[],
+            ramping_in: &[],
         };
         let decision = rule.decide(&window, &layout);
         println!("step {step}: {}", decision.reason);

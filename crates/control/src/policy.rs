@@ -236,7 +236,7 @@ mod tests {
             &OwnPolicies::default(),
         )
         .unwrap();
-        let window = StatsWindow { step: 50, total_steps: 100, sums: &[], loss: 1.0, opening: &[] };
+        let window = StatsWindow { step: 50, total_steps: 100, sums: &[], loss: 1.0, ramping_in: &[] };
         assert_eq!(frozen.observe(&window, &layout, &[]).action, crate::Action::Keep);
     }
 }

@@ -57,7 +57,7 @@ mod tests {
     use proptest::prelude::*;
     use tempfile::TempDir;
 
-    use moelt_schema::{BadRows, DataConfig};
+    use moelt_schema::{BadLines, DataConfig};
 
     use super::*;
 
@@ -166,7 +166,7 @@ mod tests {
             let note =
                 format!("train.csv: 1 of 7 rows cannot be used and are skipped: {}:7: {reason}", skip.train);
             assert!(data.notes[0].ends_with(&note), "{:?}", data.notes);
-            let strict = load(&CsvConfig { bad_rows: BadRows::Error, ..skip }).unwrap_err().to_string();
+            let strict = load(&CsvConfig { bad_lines: BadLines::Error, ..skip }).unwrap_err().to_string();
             assert!(strict.contains(&format!("train.csv:7: {reason}")) && strict.contains(fix), "{strict}");
         }
     }

@@ -8,7 +8,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
-mod bad_rows;
+mod bad_lines;
 mod batch;
 mod batches;
 mod csv;

@@ -166,8 +166,8 @@ fn permuting_experts_with_their_router_rows_changes_nothing() {
             assert!((b.gate_norm[new] - a.gate_norm[old]).abs() < 1e-5);
             assert!((b.mass[new] - a.mass[old]).abs() < 1e-5);
         }
-        assert_eq!(a.unrouted.rows, b.unrouted.rows);
-        assert_eq!(a.unrouted.rows > 0.0, kind == LayerKind::TopAny, "the fallback is tried");
+        assert_eq!(a.unrouted.tokens, b.unrouted.tokens);
+        assert_eq!(a.unrouted.tokens > 0.0, kind == LayerKind::TopAny, "the fallback is tried");
     }
 }
 
@@ -175,11 +175,11 @@ fn layer(kind: LayerKind, n_experts: usize, device: &Device) -> MoeLayer {
     MoeLayerConfig::new(8, 6).with_n_experts(n_experts).with_kind(kind).with_seed(1).init(device)
 }
 
-/// Router offsets and thresholds that differ between experts, so that order could matter.
+/// Router biases and thresholds that differ between experts, so that order could matter.
 fn uneven(mut layer: MoeLayer, device: &Device) -> MoeLayer {
     let values = || Param::from_data([0.3, -0.2, 0.1, 0.2], device);
     match layer.router.as_mut().unwrap() {
-        Router::TopK(router) => router.offset = values(),
+        Router::TopK(router) => router.bias = values(),
         Router::TopAny(router) => router.threshold = values(),
     }
     layer
@@ -193,7 +193,7 @@ fn permute(mut layer: MoeLayer, order: &[i64], device: &Device) -> MoeLayer {
     match layer.router.as_mut().unwrap() {
         Router::TopK(router) => {
             select(&mut router.weight, &order);
-            select(&mut router.offset, &order);
+            select(&mut router.bias, &order);
         }
         Router::TopAny(router) => {
             select(&mut router.weight, &order);

@@ -6,7 +6,7 @@ mod edits;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
-use moelt_schema::BadRows;
+use moelt_schema::BadLines;
 
 pub(crate) use self::config::{ConfigCommand, ConfigShowArgs};
 pub(crate) use self::edits::{EditKind, TypedEdit, TypedEdits};
@@ -118,9 +118,9 @@ pub(crate) struct TrainArgs {
     /// Set one config value, such as optim.lr=0.001. Repeatable.
     #[arg(long, value_name = "KEY=VALUE")]
     pub(crate) set: Vec<String>,
-    /// What becomes of rows of your own files that cannot be used: short for --set data.csv.bad_rows=…
+    /// What becomes of rows of your own files that cannot be used: short for --set data.csv.bad_lines=…
     #[arg(long, value_enum, value_name = "WHAT")]
-    pub(crate) bad_rows: Option<BadRowsArg>,
+    pub(crate) bad_lines: Option<BadLinesArg>,
     /// No progress bar, no notes and no summary.
     #[arg(long, short)]
     pub(crate) quiet: bool,
@@ -146,7 +146,7 @@ pub(crate) struct EvalArgs {
     pub(crate) label_column: String,
     /// What becomes of rows of --file that cannot be used.
     #[arg(long, value_enum, value_name = "WHAT", default_value_t, requires = "file")]
-    pub(crate) bad_rows: BadRowsArg,
+    pub(crate) bad_lines: BadLinesArg,
     /// Machine-readable output.
     #[arg(long)]
     pub(crate) json: bool,
@@ -156,7 +156,7 @@ pub(crate) struct EvalArgs {
 
 /// What becomes of rows that cannot be used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum BadRowsArg {
+pub(crate) enum BadLinesArg {
     /// They are left out, counted and listed, up to half of a file.
     #[default]
     Skip,
@@ -164,22 +164,22 @@ pub(crate) enum BadRowsArg {
     Error,
 }
 
-impl BadRowsArg {
+impl BadLinesArg {
     /// As it is set in a config.
     pub(crate) fn set(self) -> String {
         let value = match self {
             Self::Skip => "skip",
             Self::Error => "error",
         };
-        format!("data.csv.bad_rows={value}")
+        format!("data.csv.bad_lines={value}")
     }
 }
 
-impl From<BadRowsArg> for BadRows {
-    fn from(arg: BadRowsArg) -> Self {
+impl From<BadLinesArg> for BadLines {
+    fn from(arg: BadLinesArg) -> Self {
         match arg {
-            BadRowsArg::Skip => Self::Skip,
-            BadRowsArg::Error => Self::Error,
+            BadLinesArg::Skip => Self::Skip,
+            BadLinesArg::Error => Self::Error,
         }
     }
 }

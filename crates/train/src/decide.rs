@@ -68,8 +68,8 @@ impl Control {
         log: &mut dyn FnMut(Event) -> Result<(), TrainError>,
     ) -> Result<(), TrainError> {
         let seen = state.progress.decision_window.clone();
-        let (opening, layout) = (opening(state), state.layout.clone());
-        let window = self.window(state.step, &seen.layers, seen.mean_loss(), &opening);
+        let (ramping_in, layout) = (ramping_in(state), state.layout.clone());
+        let window = self.window(state.step, &seen.layers, seen.mean_loss(), &ramping_in);
         let mut decision = self.policy.decide(&window, &layout);
         log(event(&decision))?;
         if let Action::Measure(trial) = decision.action {
@@ -92,8 +92,8 @@ impl Control {
         if !config.policy.learns_every_step() {
             return;
         }
-        let opening = opening(state);
-        let window = self.window(state.step, &report.routing, report.loss, &opening);
+        let ramping_in = ramping_in(state);
+        let window = self.window(state.step, &report.routing, report.loss, &ramping_in);
         self.policy.learn(&window, &state.layout);
         self.remember(state);
     }
@@ -103,9 +103,9 @@ impl Control {
         step: u64,
         sums: &'a [LayerSums],
         loss: f64,
-        opening: &'a [(LayerId, ExpertId)],
+        ramping_in: &'a [(LayerId, ExpertId)],
     ) -> StatsWindow<'a> {
-        StatsWindow { step, total_steps: self.total_steps, sums, loss, opening }
+        StatsWindow { step, total_steps: self.total_steps, sums, loss, ramping_in }
     }
 
     /// What the policy remembers from now on; what its head learnt is paid for.
@@ -118,8 +118,8 @@ impl Control {
 }
 
 /// The experts that are ramping in.
-pub(crate) fn opening(state: &TrainState) -> Vec<(LayerId, ExpertId)> {
-    state.progress.openings.iter().map(|now| (now.layer, now.expert)).collect()
+pub(crate) fn ramping_in(state: &TrainState) -> Vec<(LayerId, ExpertId)> {
+    state.progress.ramp_ins.iter().map(|now| (now.layer, now.expert)).collect()
 }
 
 fn event(decision: &Decision) -> Event {

@@ -3,8 +3,8 @@
 use moelt_optim::{ParamGroup, ParamGroups};
 use moelt_schema::OptimConfig;
 
-/// Biases, norms, thresholds and offsets: one vector or number per expert, layer or model.
-const VECTORS: [&str; 7] = ["bias", "b_in", "b_out", "gamma", "beta", "threshold", "offset"];
+/// Biases, norms, thresholds and biases: one vector or number per expert, layer or model.
+const VECTORS: [&str; 7] = ["bias", "b_in", "b_out", "gamma", "beta", "threshold", "bias"];
 
 /// The group of every parameter of a [`Classifier`](moelt_model::Classifier): the embedding table has its own
 /// learning rate and decay and is not clipped; vectors and router rows do not decay. Which parameters count steps per
@@ -80,7 +80,7 @@ mod tests {
             ("layers.0.experts.w_out", expert_matrix),
             ("layers.0.norm.beta", vector),
             ("layers.0.norm.gamma", vector),
-            ("layers.0.router.offset", expert_vector),
+            ("layers.0.router.bias", expert_vector),
             ("layers.0.router.weight", expert_vector),
             ("layers.1.experts.b_in", expert_vector),
             ("layers.1.experts.b_out", expert_vector),

@@ -10,7 +10,7 @@ use moelt_model::{ModelOutput, mean_entropy, routing_entropy};
 use moelt_optim::{NamedGradients, take_gradients};
 use moelt_schema::{ControlGradients, LayerSums, RunConfig};
 
-use crate::{TrainState, decide::opening};
+use crate::{TrainState, decide::ramping_in};
 
 /// Adds to the gradient of the task: an objective of a second forward pass, whose gradient goes back into the model.
 pub(crate) trait ExtraGradient {
@@ -42,9 +42,9 @@ impl<'a> Joint<'a> {
 
 impl ExtraGradient for Joint<'_> {
     fn extra(&self, state: &TrainState, sums: &[LayerSums], loss: f64) -> Option<Extra> {
-        let opening = &opening(state)[..];
+        let ramping_in = &ramping_in(state)[..];
         let (step, total_steps) = (state.step + 1, self.total_steps);
-        let window = StatsWindow { step, total_steps, sums, loss, opening };
+        let window = StatsWindow { step, total_steps, sums, loss, ramping_in };
         let (control, policy) = (&self.config.control, &state.progress.policy);
         let asked = live_gradient(control, self.config.seed, policy, &window, &state.layout);
         (!asked.is_empty()).then(|| of_entropies(asked, control.policy.joint()))

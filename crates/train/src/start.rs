@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use burn::{module::Module, tensor::Device};
 use moelt_eval::metrics;
-use moelt_schema::{Inherited, Layout, Manifest, ModelConfig, Opening, RunConfig, RunRef, StartConfig};
+use moelt_schema::{Inherited, Layout, Manifest, ModelConfig, RampIn, RunConfig, RunRef, StartConfig};
 
 use crate::{
     CheckpointError, LoadedModel, Prepared, TrainError, TrainState, memory, other_runs::folder_of, predict,
@@ -99,9 +99,9 @@ fn with_weights(
     let (layout, model) = (manifest.layout.clone(), other.loaded.evaluated().train());
     let note = format!("weights of {}: {repeated}", other.name);
     let mut state = TrainState::from_model(config, layout, model);
-    // Without this an expert that was still being let in would stay as it is, closed or half open.
-    let anew = |opening: &Opening| Opening { since: 0, ..*opening };
-    state.progress.openings = manifest.state.openings.iter().map(anew).collect();
+    // Without this an expert that was still ramping in would stay as it is, closed or half open.
+    let anew = |ramping_in: &RampIn| RampIn { since: 0, ..*ramping_in };
+    state.progress.ramp_ins = manifest.state.ramp_ins.iter().map(anew).collect();
     state.progress.inherited = inherited(manifest);
     Ok((state, note))
 }

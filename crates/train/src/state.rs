@@ -157,7 +157,7 @@ impl TrainState {
         total: u64,
         hook: Option<&impl ExtraGradient>,
     ) -> (Self, StepReport) {
-        self.let_in(config.control.edits.ramp_in);
+        self.ramp_in(config.control.edits.ramp_in);
         let input = model_input(batch);
         let output = self.train_forward(&input);
         let Objective { objective, loss, aux } = Objective::of(&output, batch, config);

@@ -31,14 +31,17 @@ fn phases_of_the_data_sets_build_on_cells_of_their_own_seed() {
             let parent = cell(&plan, "rule", seed);
             assert_eq!(parent.config.control.policy, PolicyKind::Rule);
             let run = format!("runs/{name}/cells/{}", parent.id);
-            for (arm, take) in [("rule-continued", StartFrom::Weights), ("rule-size-from-scratch", StartFrom::Size)] {
+            for (arm, take) in
+                [("rule-continued", StartFrom::Weights), ("rule-size-from-scratch", StartFrom::Size)]
+            {
                 let child = cell(&plan, arm, seed);
                 assert_eq!((&child.config.start.run, child.config.start.take), (&run, take));
                 assert_eq!(child.config.control.policy, PolicyKind::Frozen);
                 assert_eq!(child.needs, [parent.id.as_str()]);
             }
             // The size of 7a, and as much training as stands behind 7b3.
-            let (matched, warm) = (cell(&plan, "rule-size-matched", seed), cell(&plan, "rule-continued", seed));
+            let (matched, warm) =
+                (cell(&plan, "rule-size-matched", seed), cell(&plan, "rule-continued", seed));
             assert_eq!((&matched.config.start.run, matched.config.start.take), (&run, StartFrom::Size));
             assert_eq!(matched.config.train.flops_of, format!("runs/{name}/cells/{}", warm.id));
             assert_eq!(matched.needs, [parent.id.as_str(), warm.id.as_str()]);
@@ -139,8 +142,14 @@ fn what_cannot_be_linked_is_not_planned() {
     phase("chicken", "{egg}");
     phase("egg", "{chicken}");
     let cases = [
-        ("rule-continued", "phase `rule-continued` starts from `rule`, which is not among the phases; add it: --phases 7a,7b3"),
-        ("q1,placebo-time", "phase `placebo-time` follows the edits of `rule`, which is not among the phases"),
+        (
+            "rule-continued",
+            "phase `rule-continued` starts from `rule`, which is not among the phases; add it: --phases 7a,7b3",
+        ),
+        (
+            "q1,placebo-time",
+            "phase `placebo-time` follows the edits of `rule`, which is not among the phases",
+        ),
         ("lost", "phase `lost` starts from `{q9}`: no phase `q9` in configs/phases; there are: 7a, 7b1"),
         ("egg,chicken", "phases need one another: egg → chicken → egg"),
     ];

@@ -67,7 +67,7 @@ impl LabelHead {
     /// What the head sees at each layer that routed something, and the label. Between decisions the slope is
     /// that against the window of the last one.
     fn lessons(&self, window: &StatsWindow<'_>, layout: &Layout) -> Vec<Lesson> {
-        let layers = LayerView::all(window, layout).into_iter().filter(|layer| layer.sums.rows > 0.0);
+        let layers = LayerView::all(window, layout).into_iter().filter(|layer| layer.sums.tokens > 0.0);
         let lesson = |layer: LayerView<'_>| Lesson {
             features: features(&self.surveyor.proposer, window, &layer, self.surveyor.state.loss),
             label: self.label(window.step, &layer),

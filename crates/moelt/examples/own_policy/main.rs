@@ -19,7 +19,7 @@ impl Policy for Shrink {
     fn decide(&mut self, window: &StatsWindow<'_>, layout: &Layout) -> Decision {
         let experts = &layout.layers()[0].experts;
         let evidence = Evidence::default().with("n_experts", experts.len() as f64);
-        let by_tokens = experts.iter().zip(&window.sums[0].tokens);
+        let by_tokens = experts.iter().zip(&window.sums[0].tokens_per_expert);
         match by_tokens.min_by(|one, other| one.1.total_cmp(other.1)) {
             Some((expert, tokens)) if experts.len() > self.keep => {
                 let prune = Edit::Prune { layer: LayerId(0), expert: *expert };

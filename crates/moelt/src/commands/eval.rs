@@ -43,7 +43,7 @@ fn file_split(args: &EvalArgs, file: &str, loaded: &LoadedModel) -> anyhow::Resu
     let columns = CsvConfig {
         text_column: args.text_column.clone(),
         label_column: args.label_column.clone(),
-        bad_rows: args.bad_rows.into(),
+        bad_lines: args.bad_lines.into(),
         ..CsvConfig::default()
     };
     let checkpoint = &loaded.checkpoint;

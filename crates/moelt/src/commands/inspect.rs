@@ -76,7 +76,7 @@ fn describe_layer(
         return vec![line];
     }
     let counted = match routing(manifest).get(&id) {
-        Some(sums) => format!("; statistics of {} rows", sums.rows),
+        Some(sums) => format!("; statistics of {} rows", sums.tokens),
         None => "; no statistics: a window had just ended".to_owned(),
     };
     vec![line + &counted, table(experts, id)]

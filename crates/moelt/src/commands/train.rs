@@ -62,7 +62,7 @@ fn config(files: &ConfigFiles, args: &TrainArgs) -> anyhow::Result<RunConfig> {
         args.data.as_ref().map(|file| set("data.csv.train", file)),
         args.text_column.as_ref().map(|name| set("data.csv.text_column", name)),
         args.label_column.as_ref().map(|name| set("data.csv.label_column", name)),
-        args.bad_rows.map(|what| Ok(what.set())),
+        args.bad_lines.map(|what| Ok(what.set())),
     ];
     let short: Vec<String> = short.into_iter().flatten().collect::<anyhow::Result<_>>()?;
     let sets: Vec<String> = args.set.iter().cloned().chain(short).collect();

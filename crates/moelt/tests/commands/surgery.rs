@@ -24,7 +24,7 @@ confirm = 2
 grow_above = 0.5
 grow_load_above = 0.5
 prune_below = 0.95
-opening = 12
+ramping_in = 12
 ";
 
 /// The runs that the tests look at, by name: each edits its experts.

@@ -166,7 +166,7 @@ pub struct CsvConfig {
     /// Header of the label column, likewise. Labels are names or numbers.
     pub label_column: String,
     /// What becomes of rows that cannot be used.
-    pub bad_rows: BadRows,
+    pub bad_lines: BadLines,
     /// Part of `train` held out for validation, stratified. Texts that the tokenizer cannot tell apart, or that
     /// differ in case only, stay on one side.
     pub validation_fraction: f64,
@@ -184,7 +184,7 @@ impl Default for CsvConfig {
             test: None,
             text_column: "text".to_owned(),
             label_column: "label".to_owned(),
-            bad_rows: BadRows::default(),
+            bad_lines: BadLines::default(),
             validation_fraction: 0.1,
             test_fraction: 0.1,
             split_seed: 1,
@@ -196,7 +196,7 @@ impl Default for CsvConfig {
 /// a label that training does not know.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum BadRows {
+pub enum BadLines {
     /// They are left out, counted and listed; a file of which more than half is bad is refused.
     #[default]
     Skip,

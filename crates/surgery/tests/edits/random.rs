@@ -97,7 +97,7 @@ fn assert_rows(before: &Run, after: &Run, plan: &CheckedPlan) {
         let is_born = !before.weights().contains_key(&param);
         for (position, source) in map.rows.iter().enumerate() {
             let now = after.remembered(&param, axis, position);
-            let lowered = role == ExpertRole::Offset && matches!(source, RowSource::Halve(_));
+            let lowered = role == ExpertRole::RouterBias && matches!(source, RowSource::Halve(_));
             match source.kept() {
                 Some(old) if !is_born && !lowered => {
                     assert_eq!(
@@ -134,18 +134,18 @@ fn assert_learns(mut run: Run) {
     let before = run.clone();
     let loss = run.train(3);
     assert!(loss.is_finite());
-    let offset = |layer: LayerId, expert: usize| {
-        let offsets = &before.weights().get(&format!("layers.{}.router.offset", layer.0)).cloned();
-        offsets.as_ref().map_or(0.0, |offsets| offsets.data[expert])
+    let bias = |layer: LayerId, expert: usize| {
+        let biases = &before.weights().get(&format!("layers.{}.router.bias", layer.0)).cloned();
+        biases.as_ref().map_or(0.0, |biases| biases.data[expert])
     };
     for ExpertAxis { param, axis, layer, role, .. } in run.toy().expert_axes() {
-        if matches!(role, ExpertRole::Offset | ExpertRole::Other) {
+        if matches!(role, ExpertRole::RouterBias | ExpertRole::Other) {
             assert_eq!(run.weights()[&param], before.weights()[&param], "{param} is not trained");
             continue;
         }
         let layout = run.layout.layer(layer).unwrap();
         let live: Vec<usize> =
-            (0..layout.n_experts()).filter(|expert| offset(layer, *expert) > -10.0).collect();
+            (0..layout.n_experts()).filter(|expert| bias(layer, *expert) > -10.0).collect();
         let is_full = layout.effective_top_k() >= layout.n_experts();
         if role == ExpertRole::Router && !has_choice(&before, layer, &live, is_full) {
             continue;

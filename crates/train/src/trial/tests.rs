@@ -73,7 +73,7 @@ impl Run {
         let mut policy = policy(control, 0, TOTAL, OtherRuns::default(), PolicyState::default()).unwrap();
         let seen = &state.progress.decision_window;
         let (sums, loss) = (&seen.layers[..], seen.mean_loss());
-        let window = StatsWindow { step: state.step, total_steps: TOTAL, sums, loss, opening: &[] };
+        let window = StatsWindow { step: state.step, total_steps: TOTAL, sums, loss, ramping_in: &[] };
         let Action::Measure(asked) = policy.decide(&window, &state.layout).action else { panic!() };
         let trial = Trial { steps, ..asked };
         let arena = self.arena();
@@ -88,7 +88,7 @@ impl Run {
 }
 
 fn race_of<'a>(arena: &'a Arena<'a>, state: &'a TrainState, trial: &Trial) -> Race<'a> {
-    let track = Track::new(arena, state, state.step, arena.validation, arena.config.control.opening);
+    let track = Track::new(arena, state, state.step, arena.validation, arena.config.control.ramping_in);
     Race::of(track, &trial.candidates)
 }
 
@@ -269,7 +269,7 @@ fn legs_end_at_every_look_and_at_the_end() {
 #[test]
 fn a_fork_that_waits_is_taken_up_bit_by_bit() {
     let run = Run::new(|config| {
-        (config.optim.ema_decay, config.control.opening) = (0.9, 4);
+        (config.optim.ema_decay, config.control.ramping_in) = (0.9, 4);
     });
     let arena = run.arena();
     let expert = run.state.layout.layers()[0].experts[0];
@@ -333,8 +333,8 @@ fn a_race_costs_what_its_forks_computed() {
 
 /// Places that stay empty when every queue is as long as the longest.
 fn padding(sums: &moelt_schema::LayerSums) -> u64 {
-    let longest = sums.tokens.iter().copied().fold(0.0, f64::max);
-    sums.tokens.iter().map(|tokens| (longest - tokens) as u64).sum()
+    let longest = sums.tokens_per_expert.iter().copied().fold(0.0, f64::max);
+    sums.tokens_per_expert.iter().map(|tokens| (longest - tokens) as u64).sum()
 }
 
 /// Operations of one expert for one row.

@@ -48,7 +48,7 @@ every = 5
 warmup = 0.0
 until = 1.0
 cooldown = 0
-opening = 3
+ramping_in = 3
 max_experts = 8
 ";
 

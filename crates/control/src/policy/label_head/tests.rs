@@ -27,14 +27,19 @@ fn layout(n_layers: usize, n: usize) -> Layout {
     Layout::uniform(n_layers, LayerKind::Moe { top_k: 1 }, n)
 }
 
-/// Two experts with these rows and this routing entropy / ln 2.
+/// Two experts with these tokens and this routing entropy / ln 2.
 fn sums(tokens: [f64; 2], routing: f64) -> LayerSums {
-    let rows = tokens[0] + tokens[1];
-    LayerSums { rows, tokens: tokens.into(), entropy: routing * rows * 2f64.ln(), ..LayerSums::zeros(2) }
+    let routed = tokens[0] + tokens[1];
+    LayerSums {
+        tokens: routed,
+        tokens_per_expert: tokens.into(),
+        entropy: routing * routed * 2f64.ln(),
+        ..LayerSums::zeros(2)
+    }
 }
 
 fn window(step: u64, sums: &[LayerSums]) -> StatsWindow<'_> {
-    StatsWindow { step, total_steps: 100_000, sums, loss: 0.5, opening: &[] }
+    StatsWindow { step, total_steps: 100_000, sums, loss: 0.5, ramping_in: &[] }
 }
 
 #[test]
