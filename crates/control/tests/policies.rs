@@ -3,7 +3,8 @@
 #![allow(clippy::unwrap_used)] // a test that cannot go on should stop
 
 use moelt_control::{
-    Action, Decision, MeasuredEffect, OtherRuns, Policy, Replicate, StatsWindow, Trial, policy,
+    Action, Decision, MeasuredEffect, OtherRuns, OwnPolicies, Policy, Replicate, StatsWindow, Trial,
+    live_gradient, policy,
 };
 use moelt_schema::{
     ControlConfig, Edit, EditLog, EditsConfig, EffectHeadConfig, EntropyLabels, Evidence, ExpertId,
@@ -127,7 +128,7 @@ fn follows(script: &EditLog) -> OtherRuns {
 }
 
 fn make(config: &ControlConfig, script: &EditLog, state: PolicyState) -> Box<dyn Policy> {
-    policy(config, 5, TOTAL, follows(script), state).unwrap()
+    policy(config, 5, TOTAL, follows(script), state, &OwnPolicies::default()).unwrap()
 }
 
 /// Every decision of a run, each with the layout it was made for.
@@ -139,7 +140,7 @@ fn run(subject: &mut Subject<'_>, mut layout: Layout, seed: u64) -> Vec<(Layout,
         for step in [step - 1, step] {
             let (sums, loss) = (dice.layer_sums(&layout), dice.unit());
             let window = StatsWindow { step, total_steps: TOTAL, sums: &sums, loss, opening: &opening };
-            let live = subject.policy().live_gradient(&window, &layout);
+            let live = live_gradient(subject.config, 5, &subject.policy().state(), &window, &layout);
             assert!(live.is_empty() || subject.config.policy.joint() > 0.0);
             subject.policy().learn(&window, &layout);
         }
@@ -269,7 +270,7 @@ proptest! {
         let layout = layout(n_layers, dense_first, kind, n_experts);
         let script = script(&layout, &mut Dice(Streams::new(seed).rng(Stream::Policy, 0)));
         // A placebo that warms up for long cannot answer a long script, and says so at once.
-        prop_assume!(policy(&config, 5, TOTAL, follows(&script), PolicyState::default()).is_ok());
+        prop_assume!(policy(&config, 5, TOTAL, follows(&script), PolicyState::default(), &OwnPolicies::default()).is_ok());
         let steady = run(&mut Subject::new(&config, script.clone(), false), layout.clone(), seed);
         let restored = run(&mut Subject::new(&config, script, true), layout, seed);
         prop_assert_eq!(steady, restored);

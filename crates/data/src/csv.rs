@@ -3,7 +3,7 @@
 use moelt_schema::{ConfigFault, CsvConfig, TextConfig};
 
 use crate::{
-    DataError, Dataset, Example, Labelled,
+    DataError, Example, Labelled, Splits,
     key::keys,
     labelled::{read_examples, read_training},
     notes::{repeats, shared},
@@ -12,7 +12,7 @@ use crate::{
 
 /// Reads the training file and, when they are given, the files to choose and to judge on; what is not
 /// given is held out of the training file.
-pub(crate) fn load(config: &CsvConfig, text: &TextConfig) -> Result<Dataset, DataError> {
+pub(crate) fn load(config: &CsvConfig, text: &TextConfig) -> Result<Splits, DataError> {
     let (classes, Labelled { examples, mut notes }) = read_training(&config.train, config)?;
     let keys = keys(&examples, text);
     notes.extend(repeats(&examples, &keys));
@@ -42,7 +42,7 @@ pub(crate) fn load(config: &CsvConfig, text: &TextConfig) -> Result<Dataset, Dat
     let (chosen, judged) =
         (name(&config.validation, "the validation split"), name(&config.test, "the test split"));
     notes.extend(shared([("the training split", &train), (&chosen, &validation), (&judged, &test)], text));
-    Ok(Dataset { classes, train, validation, test, bayes_accuracy: None, drift: None, notes })
+    Ok(Splits { classes, train, validation, test, bayes_accuracy: None, drift: None, notes })
 }
 
 fn nothing_held_out(key: &'static str, file: &str) -> DataError {
@@ -61,7 +61,7 @@ mod tests {
 
     use super::*;
 
-    fn load(config: &CsvConfig) -> Result<Dataset, DataError> {
+    fn load(config: &CsvConfig) -> Result<Splits, DataError> {
         super::load(config, &TextConfig::default())
     }
 
@@ -233,7 +233,7 @@ mod tests {
         let folder = Folder::new();
         let csv = folder.config(format!("{GOOD}{},1\n", "long ".repeat(3000)));
         let config = DataConfig::Csv(csv);
-        let notes = crate::load(&config, &TextConfig::default()).unwrap().notes;
+        let notes = crate::Dataset::splits(&config, &TextConfig::default()).unwrap().notes;
         let expected =
             "training split: 1 of 6 texts are cut at text.max_tokens = 256; the longest has 3000 tokens";
         assert!(notes.iter().any(|note| note == expected), "{notes:?}");

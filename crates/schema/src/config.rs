@@ -34,7 +34,7 @@ pub use self::{
     optim::{OptimConfig, ScheduleKind},
     policy::{
         EffectHeadConfig, EntropyLabels, LabelConfig, LabelHeadConfig, LookaheadConfig, Move,
-        NewExpertConfig, PlaceboConfig, PolicyConfig, RuleConfig, Saliency, StudyConfig,
+        NewExpertConfig, OwnConfig, PlaceboConfig, PolicyConfig, RuleConfig, Saliency, StudyConfig,
     },
     run_ref::RunRef,
     source::{ConfigFiles, ConfigText},

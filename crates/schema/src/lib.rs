@@ -39,9 +39,10 @@ pub use comparison::{ClaimKind, Comparison};
 pub use config::{
     BadRows, Budget, ConfigError, ConfigFault, ConfigFiles, ConfigText, ControlConfig, CsvConfig, DataConfig,
     EditsConfig, EffectHeadConfig, EntropyLabels, LabelConfig, LabelHeadConfig, LookaheadConfig, ModelConfig,
-    Move, NewExpertConfig, OptimConfig, PlaceboConfig, PlantedConfig, PolicyConfig, Pooling, RoutingConfig,
-    RuleConfig, RunConfig, RunRef, Saliency, ScheduleKind, Sst2Config, StartConfig, StudyConfig,
-    SubwordConfig, TextConfig, TrainConfig, Unit, config_differences, load_config, resolved_toml,
+    Move, NewExpertConfig, OptimConfig, OwnConfig, PlaceboConfig, PlantedConfig, PolicyConfig, Pooling,
+    RoutingConfig, RuleConfig, RunConfig, RunRef, Saliency, ScheduleKind, Sst2Config, StartConfig,
+    StudyConfig, SubwordConfig, TextConfig, TrainConfig, Unit, config_differences, load_config,
+    resolved_toml,
 };
 pub use digest::{Digest, DigestError};
 pub use drift::{Drift, Stretch};

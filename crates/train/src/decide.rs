@@ -1,7 +1,7 @@
 //! Decision points: the policy looks at the window, and what it decides is written down and done.
 
 use burn::module::Module;
-use moelt_control::{Action, Decision, LiveGradient, OtherRuns, Policy, StatsWindow, policy};
+use moelt_control::{Action, Decision, OtherRuns, OwnPolicies, Policy, StatsWindow, policy};
 use moelt_schema::{
     ControlConfig, DecisionWindow, Digest, Event, ExpertId, Flops, LayerId, LayerSums, Plan, PolicyState,
     RunConfig,
@@ -33,6 +33,7 @@ impl Control {
         prepared: &Prepared,
         total_steps: u64,
         state: PolicyState,
+        policies: &OwnPolicies,
     ) -> Result<Self, TrainError> {
         let control = &config.control;
         let edits = script(config)?;
@@ -46,7 +47,7 @@ impl Control {
             return Err(TrainError::Start { key, path: run.to_string().into(), message });
         }
         let others = OtherRuns { script: edits, records };
-        let policy = policy(control, config.seed, total_steps, others, state)?;
+        let policy = policy(control, config.seed, total_steps, others, state, policies)?;
         Ok(Self { policy, total_steps, script })
     }
 
@@ -97,17 +98,6 @@ impl Control {
         self.remember(state);
     }
 
-    /// What a head that is not isolated asks of the routers of a step that is under way.
-    pub(crate) fn live_gradient(
-        &self,
-        state: &TrainState,
-        sums: &[LayerSums],
-        loss: f64,
-    ) -> Vec<LiveGradient> {
-        let opening = opening(state);
-        self.policy.live_gradient(&self.window(state.step + 1, sums, loss, &opening), &state.layout)
-    }
-
     fn window<'a>(
         &self,
         step: u64,
@@ -127,8 +117,8 @@ impl Control {
     }
 }
 
-/// The experts that are being let in.
-fn opening(state: &TrainState) -> Vec<(LayerId, ExpertId)> {
+/// The experts that are ramping in.
+pub(crate) fn opening(state: &TrainState) -> Vec<(LayerId, ExpertId)> {
     state.progress.openings.iter().map(|now| (now.layer, now.expert)).collect()
 }
 

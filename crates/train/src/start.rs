@@ -34,9 +34,10 @@ pub(crate) fn start(
         }
     };
     // A config is checked with the experts it names; these are another run's.
-    config.control.check_layout(&state.layout).map_err(|fault| {
-        other.refused(format!("does not fit `{}` here: it {}", fault.key, fault.message))
-    })?;
+    config
+        .control
+        .check_layout(&state.layout)
+        .map_err(|fault| other.refused(format!("does not fit `{}` here: it {}", fault.key, fault.message)))?;
     Ok((state, Some(note)))
 }
 
@@ -117,8 +118,7 @@ fn inherited(manifest: &Manifest) -> Inherited {
 /// Weights mean something only with the data, the words and the sizes that they were trained with.
 fn same_ground(config: &RunConfig, prepared: &Prepared, other: &Other) -> Result<(), TrainError> {
     let checkpoint = &other.loaded.checkpoint;
-    let sizes =
-        |model: &ModelConfig| ModelConfig { routing: model.routing.with_experts(0), ..model.clone() };
+    let sizes = |model: &ModelConfig| ModelConfig { routing: model.routing.with_experts(0), ..model.clone() };
     let message = if prepared.vocabulary.digest() != checkpoint.manifest.vocabulary {
         "was trained with another vocabulary"
     } else if prepared.digest != checkpoint.manifest.data {

@@ -70,9 +70,7 @@ fn data_split(split: SplitName, loaded: &LoadedModel) -> anyhow::Result<Split> {
     Ok(match split {
         SplitName::Validation => prepared.validation_at(manifest.step, prepared.total_steps).into_owned(),
         SplitName::Test => {
-            super::say(&[
-                "the test split is for the last judgement; do not choose or tune by it".to_owned()
-            ]);
+            super::say(&["the test split is for the last judgement; do not choose or tune by it".to_owned()]);
             prepared.test
         }
     })

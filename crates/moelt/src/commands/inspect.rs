@@ -59,7 +59,8 @@ fn head(loaded: &LoadedModel) -> Vec<String> {
     ];
     if let Some(validation) = &manifest.validation {
         let percent = 100.0 * validation.accuracy;
-        lines.push(format!("validation   {percent:.2} % (n = {}), loss {:.4}", validation.n, validation.loss));
+        lines
+            .push(format!("validation   {percent:.2} % (n = {}), loss {:.4}", validation.n, validation.loss));
     }
     lines
 }

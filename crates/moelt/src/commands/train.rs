@@ -11,15 +11,16 @@ use std::{
 };
 
 use anyhow::{Context, ensure};
+use moelt_control::OwnPolicies;
 use moelt_schema::{Cell, CellResult, ConfigFiles, RunConfig, RunDir};
-use moelt_train::{Observer, Outcome, train};
+use moelt_train::{Observer, Outcome, Trainer};
 
 use crate::{cli::TrainArgs, progress::Bar};
 
 /// Exit code of a run that was interrupted and can go on: 128 + SIGINT.
 const INTERRUPTED: u8 = 130;
 
-pub(crate) fn run(files: &ConfigFiles, args: &TrainArgs) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(files: &ConfigFiles, policies: &OwnPolicies, args: &TrainArgs) -> anyhow::Result<ExitCode> {
     let config = config(files, args)?;
     let device = args.device.open()?;
     let run = RunDir::new(args.out.clone().unwrap_or_else(|| own_folder(&config)));
@@ -32,7 +33,8 @@ pub(crate) fn run(files: &ConfigFiles, args: &TrainArgs) -> anyhow::Result<ExitC
         bar = Bar::new();
         &mut bar
     };
-    match train(&config, &run, &device, &interrupt, observer)? {
+    let trainer = Trainer::new(config).policies(policies).interrupt(&interrupt).observer(observer);
+    match trainer.run(run.path(), &device)? {
         Outcome::Finished(result) => {
             if !args.quiet {
                 stdout().write_all(summary(&result, &run).as_bytes())?;

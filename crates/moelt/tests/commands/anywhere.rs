@@ -106,7 +106,11 @@ fn an_ablation_runs_in_an_empty_folder_and_its_cells_run_this_very_binary() {
     let folder = TempDir::new().unwrap();
     let first = here(&folder, &TINY).well();
     assert!(first.stdout.contains("Report: runs/tiny/report.md"), "{}", first.stdout);
-    assert!(first.stderr.contains("rule-continued-s200-") && first.stderr.contains("[3/3] "), "{}", first.stderr);
+    assert!(
+        first.stderr.contains("rule-continued-s200-") && first.stderr.contains("[3/3] "),
+        "{}",
+        first.stderr
+    );
     let run = folder.path().join("runs/tiny");
     let plan: AblationPlan = serde_json::from_slice(&fs::read(run.join("plan.json")).unwrap()).unwrap();
     let binary = Digest::of_file(Path::new(env!("CARGO_BIN_EXE_moelt"))).unwrap();

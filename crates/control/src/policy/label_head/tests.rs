@@ -1,9 +1,11 @@
 //! Heads on labels.
 
-use moelt_schema::{ExpertId, ExpertInit, LayerId, LayerKind, LayerSums};
+use moelt_schema::{
+    ControlConfig, EntropyLabels, ExpertId, ExpertInit, LayerId, LayerKind, LayerSums, PolicyConfig,
+};
 
 use super::*;
-use crate::Action;
+use crate::{Action, live_gradient};
 
 fn config(labels: LabelConfig) -> LabelHeadConfig {
     LabelHeadConfig { labels, cooldown: 0, ..LabelHeadConfig::default() }
@@ -105,11 +107,11 @@ fn chance_falls_into_the_part_of_a_label() {
 fn only_the_joint_control_asks_something_of_the_router() {
     let unsure = [sums([6.0, 4.0], 0.9)];
     let gradient = |joint| {
-        let head = labelled(
-            config(LabelConfig::Entropy(EntropyLabels { joint, ..EntropyLabels::default() })),
-            edits(),
-        );
-        head.live_gradient(&window(1, &unsure), &layout(1, 2))
+        let labels = LabelConfig::Entropy(EntropyLabels { joint, ..EntropyLabels::default() });
+        let state = labelled(config(labels.clone()), edits()).state();
+        let policy = PolicyConfig::LabelHead(config(labels));
+        let control = ControlConfig { policy, edits: edits() };
+        live_gradient(&control, 3, &state, &window(1, &unsure), &layout(1, 2))
     };
     assert_eq!(gradient(0.0), []);
     let joint = gradient(0.1);
