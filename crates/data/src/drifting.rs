@@ -67,7 +67,7 @@ mod tests {
     use moelt_schema::{DataConfig, Streams, TextConfig};
 
     use super::*;
-    use crate::{Batches, Encoded, load};
+    use crate::{Batches, Dataset, Encoded};
 
     /// Domain 0 goes at a half, 2 comes at a third, 3 at two thirds.
     fn config() -> PlantedConfig {
@@ -76,7 +76,7 @@ mod tests {
     }
 
     fn dataset(planted: PlantedConfig) -> Splits {
-        load(&DataConfig::Planted(planted), &TextConfig::default()).unwrap()
+        DataConfig::Planted(planted).splits(&TextConfig::default()).unwrap()
     }
 
     #[test]
@@ -152,7 +152,7 @@ mod tests {
     #[test]
     fn too_few_examples_are_refused_by_key() {
         let message = |planted| {
-            load(&DataConfig::Planted(planted), &TextConfig::default()).map(drop).unwrap_err().to_string()
+            DataConfig::Planted(planted).splits(&TextConfig::default()).map(drop).unwrap_err().to_string()
         };
         let few = message(PlantedConfig { validation: 29, ..config() });
         let expected = "`data.planted.validation`: is 29; must be at least 30: 10 evaluation times, up to 3 live domains each";

@@ -12,11 +12,13 @@ use moelt_model::{
     AuxLosses, Classifier, ClassifierConfig, Mode, ModelInput, MoeLayer, MoeLayerConfig, Router,
 };
 use moelt_schema::{
-    LayerKind, LayerKindConfig, LayerSums, ModelConfig, Pooling, RoutingStats, Stream, Streams, Unit,
+    LayerKind, LayerSums, ModelConfig, Pooling, RoutingConfig, RoutingStats, Stream, Streams, Unit,
 };
 use rand::{Rng, RngExt};
 
 const ROWS: usize = 50;
+const TOP_K: RoutingConfig = RoutingConfig::TopK { n_experts: 4 };
+const TOP_ANY: RoutingConfig = RoutingConfig::TopAny { n_experts: 4 };
 
 fn config(model: ModelConfig) -> ClassifierConfig {
     ClassifierConfig { layout: model.initial_layout(), model, n_rows: ROWS, n_classes: 3 }
@@ -25,7 +27,7 @@ fn config(model: ModelConfig) -> ClassifierConfig {
 /// Every kind of routing, and both units.
 fn small_configs() -> Vec<ModelConfig> {
     let of_unit = |unit| {
-        let top_any = ModelConfig { kind: LayerKindConfig::TopAny, ..small(unit, 1) };
+        let top_any = ModelConfig { routing: TOP_ANY, ..small(unit, 1) };
         [small(unit, 1), small(unit, 2), top_any]
     };
     [Unit::Token, Unit::Sequence].into_iter().flat_map(of_unit).collect()
@@ -35,7 +37,7 @@ fn small(unit: Unit, top_k: usize) -> ModelConfig {
     ModelConfig {
         d_model: 8,
         d_ff: 6,
-        n_experts: 4,
+        routing: TOP_K,
         top_k,
         unit,
         conv_width: 3,
@@ -94,7 +96,7 @@ fn padding_changes_neither_logits_nor_statistics() {
         }
         assert_close(&values(together.logits), &alone, 1e-6);
         let (a, b) = (RoutingStats::from_sums(&together.routing[0]), RoutingStats::from_sums(&sums));
-        assert_eq!(a.rows, rows, "padding is not counted");
+        assert_eq!(a.tokens, rows, "padding is not counted");
         assert_same_stats(&a, &b);
     }
 }
@@ -135,7 +137,7 @@ fn assert_relative(a: &[f32], b: &[f32], relative: f32) {
 #[track_caller]
 fn assert_same_stats(a: &RoutingStats, b: &RoutingStats) {
     let close = |a: &[f64], b: &[f64]| a.iter().zip(b).all(|(a, b)| (a - b).abs() <= 1e-6 * a.max(*b));
-    assert_eq!(a.rows, b.rows);
+    assert_eq!(a.tokens, b.tokens);
     assert_eq!(a.tokens_per_expert, b.tokens_per_expert);
     assert_eq!(a.utilization, b.utilization);
     assert_eq!(a.load_entropy, b.load_entropy);
@@ -162,7 +164,7 @@ fn permuting_experts_with_their_router_rows_changes_nothing() {
         let (a, b) = (a.routing.unwrap(), b.routing.unwrap());
         for (new, old) in order.iter().enumerate() {
             let old = *old as usize;
-            assert_eq!(b.tokens[new], a.tokens[old]);
+            assert_eq!(b.tokens_per_expert[new], a.tokens_per_expert[old]);
             assert!((b.gate_norm[new] - a.gate_norm[old]).abs() < 1e-5);
             assert!((b.mass[new] - a.mass[old]).abs() < 1e-5);
         }
@@ -239,7 +241,7 @@ fn an_expert_without_a_token_has_a_gradient_of_exactly_zero() {
         Tensor::cat(vec![w.narrow(0, 0, 2), worst], 0).detach().require_grad()
     });
     let output = layer.forward(Tensor::ones([5, 8], &device));
-    assert_eq!(output.routing.unwrap().tokens[2], 0.0);
+    assert_eq!(output.routing.unwrap().tokens_per_expert[2], 0.0);
     let gradients = output.x.sum().backward();
     let w_in = values(layer.experts.w_in.val().grad(&gradients).unwrap());
     let b_out = values(layer.experts.b_out.val().grad(&gradients).unwrap());
@@ -259,15 +261,15 @@ fn layers_of_different_size_share_what_they_have_in_common() {
 #[test]
 fn dense_and_moe_have_the_same_active_parameters_but_for_the_router() {
     let device = Device::flex();
-    let active = |kind| {
-        let config = config(ModelConfig { kind, ..small(Unit::Token, 2) });
+    let active = |routing| {
+        let config = config(ModelConfig { routing, ..small(Unit::Token, 2) });
         config.init(&Streams::new(1), &device).n_active_params(&config.layout)
     };
-    let (dense, moe) = (active(LayerKindConfig::Dense), active(LayerKindConfig::Moe));
+    let (dense, moe) = (active(RoutingConfig::Dense {}), active(TOP_K));
     // Router 4 × 8, and one output bias more, since two experts are active. Offsets are not counted.
     assert_eq!(moe - dense, 4 * 8 + 8);
     // Top-any: two experts more (8 × 6 weights each way and both biases), and 4 thresholds.
-    assert_eq!(active(LayerKindConfig::TopAny) - moe, 2 * (2 * 8 * 6 + 6 + 8) + 4);
+    assert_eq!(active(TOP_ANY) - moe, 2 * (2 * 8 * 6 + 6 + 8) + 4);
 }
 
 #[test]

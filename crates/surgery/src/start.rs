@@ -46,7 +46,7 @@ impl OldParam<'_> {
         let layer = self.axis.layer;
         let fresh = || fresh_row(self.axis, self.part, &self.tensor.shape, expert, streams);
         let rng = || streams.expert(Stream::Surgery, layer, expert, self.part);
-        let bias = self.axis.role == ExpertRole::RouterBias;
+        let offset = self.axis.role == ExpertRole::RouterBias;
         Ok(match start {
             RowStart::Fresh => fresh(),
             RowStart::Aimed(direction) if self.axis.role == ExpertRole::Router => {
@@ -60,7 +60,7 @@ impl OldParam<'_> {
                 direction.clone()
             }
             RowStart::Aimed(_) => fresh(),
-            RowStart::Copy { parent, .. } if bias => self.row(*parent),
+            RowStart::Copy { parent, .. } if offset => self.row(*parent),
             RowStart::Copy { parent, noise } => noisy(self.row(*parent), *noise, &mut rng()),
             RowStart::Half(parent) => self.halved(*parent),
             RowStart::Upcycled { parent, reinit } => match self.axis.role {
@@ -78,7 +78,7 @@ impl OldParam<'_> {
     pub(crate) fn halved(&self, position: usize) -> Vec<f32> {
         let mut row = self.row(position);
         if self.axis.role == ExpertRole::RouterBias {
-            row.iter_mut().for_each(|bias| *bias -= std::f32::consts::LN_2);
+            row.iter_mut().for_each(|offset| *offset -= std::f32::consts::LN_2);
         }
         row
     }
@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn half_of_a_router_bias_is_ln_2_lower() {
+    fn half_of_an_offset_is_ln_2_lower() {
         let half = start(ExpertRole::RouterBias, None, &RowStart::Half(0)).unwrap();
         assert!((half[1] - (10.0 - 2f32.ln())).abs() < 1e-5);
         assert_eq!(start(ExpertRole::Input, None, &RowStart::Half(0)).unwrap()[1], 10.0);

@@ -106,7 +106,7 @@ mod tests {
         weights.get_mut("layers.0.experts.b_in").unwrap().data[..3].fill(-100.0);
         let model = import(model(), weights.clone()).unwrap();
         let output = model.forward(&ModelInput::new(&[1, 2, 3, 4, 5, 6], 3, 1, &[3, 3]), Mode::Eval);
-        assert_eq!(output.routing[0].tokens, [6.0, 6.0]);
+        assert_eq!(output.routing[0].tokens_per_expert, [6.0, 6.0]);
         let task = Tensor::<2>::from_data([[1.0, -2.0], [-3.0, 5.0]], &output.logits.device());
         let trainable = trainable(model);
         let gradients = trainable.gradients((output.logits * task).sum());

@@ -32,8 +32,7 @@ schedule = 'constant'
 ema_decay = 0.9
 [train]
 batch_size = 16
-[control]
-policy = 'rule'
+[control.policy.rule]
 ";
 
 const TOTAL: u64 = 1000;
@@ -50,7 +49,7 @@ struct Run {
 impl Run {
     fn new(ramping_in: u64) -> Self {
         let mut config = RunConfig::from_toml(CONFIG).unwrap();
-        config.control.ramping_in = ramping_in;
+        config.control.edits.ramp_in = ramping_in;
         let prepared = Prepared::new(&config).unwrap();
         let mut state = TrainState::new(&config, &prepared, &Device::flex());
         state.progress.total_steps = TOTAL;
@@ -70,7 +69,7 @@ impl Run {
         let (step, evidence) = (self.state.step, Evidence::default());
         let plan = Plan { step, edits, reason: "test".into(), evidence };
         let plan = plan.check(&self.state.layout, Limits::default()).unwrap();
-        self.state.edit(&plan, self.config.control.ramping_in).unwrap();
+        self.state.edit(&plan, self.config.control.edits.ramp_in).unwrap();
     }
 
     /// Grows an expert in each layer; gives their ids.
@@ -216,7 +215,7 @@ fn an_expert_that_is_let_in_changes_nothing_at_first_and_is_all_in_at_the_end() 
         run.train(1);
         let tokens = |run: &Run, layer: usize| {
             let position = run.position(LAYERS[layer], new[layer]);
-            run.state.progress.window.layers[layer].tokens[position]
+            run.state.progress.window.layers[layer].tokens_per_expert[position]
         };
         assert_eq!([0, 1].map(|layer| tokens(&run, layer)), [0.0, 0.0]);
         for age in 1..=OPENING {
@@ -281,13 +280,13 @@ fn a_copy_of_an_expert_that_is_half_open_is_let_in_entirely_too() {
     for ramping_in in [0, 20] {
         let (mut run, parent, bias) = half_open();
         let new = run.state.layout.next_id();
-        run.config.control.ramping_in = ramping_in;
+        run.config.control.edits.ramp_in = ramping_in;
         let init = ExpertInit::Copy { parent, noise: 0.1 };
         run.edit(vec![Edit::Grow { layer: LayerId(0), new, init }]);
         // With no ramping_in of its own it is as far open as its parent.
         let begins = if ramping_in == 0 { bias } else { -30.0 };
         assert_eq!([offset_of(&run, parent), offset_of(&run, new)], [bias, begins]);
-        run.config.control.ramping_in = 20;
+        run.config.control.edits.ramp_in = 20;
         run.train(21);
         assert_eq!([offset_of(&run, parent), offset_of(&run, new)], [0.0; 2]);
     }

@@ -134,9 +134,9 @@ fn assert_learns(mut run: Run) {
     let before = run.clone();
     let loss = run.train(3);
     assert!(loss.is_finite());
-    let bias = |layer: LayerId, expert: usize| {
-        let biases = &before.weights().get(&format!("layers.{}.router.bias", layer.0)).cloned();
-        biases.as_ref().map_or(0.0, |biases| biases.data[expert])
+    let offset = |layer: LayerId, expert: usize| {
+        let offsets = &before.weights().get(&format!("layers.{}.router.offset", layer.0)).cloned();
+        offsets.as_ref().map_or(0.0, |offsets| offsets.data[expert])
     };
     for ExpertAxis { param, axis, layer, role, .. } in run.toy().expert_axes() {
         if matches!(role, ExpertRole::RouterBias | ExpertRole::Other) {
@@ -145,7 +145,7 @@ fn assert_learns(mut run: Run) {
         }
         let layout = run.layout.layer(layer).unwrap();
         let live: Vec<usize> =
-            (0..layout.n_experts()).filter(|expert| bias(layer, *expert) > -10.0).collect();
+            (0..layout.n_experts()).filter(|expert| offset(layer, *expert) > -10.0).collect();
         let is_full = layout.effective_top_k() >= layout.n_experts();
         if role == ExpertRole::Router && !has_choice(&before, layer, &live, is_full) {
             continue;

@@ -16,7 +16,7 @@ use crate::toy::{Toy, Widths};
 pub(crate) const LR: f64 = 0.01;
 /// For layers in which every expert is chosen.
 pub(crate) const FULL_SOFTMAX: LayerKind = LayerKind::Moe { top_k: usize::MAX };
-/// An bias under which an expert gets no row, and a gate of exactly 0 where all are chosen.
+/// An offset under which an expert gets no row, and a gate of exactly 0 where all are chosen.
 pub(crate) const STARVED: f32 = -200.0;
 
 #[derive(Clone, Debug)]
@@ -108,11 +108,11 @@ impl Run {
         Self { trainable, layout: undo.layout().clone(), ..self.clone() }
     }
 
-    /// Sets the bias of an expert, in the module and, since it is not trained, in the average.
-    pub(crate) fn set_offset(&mut self, layer: u32, position: usize, bias: f32) {
-        let path = format!("layers.{layer}.router.bias");
+    /// Sets the offset of an expert, in the module and, since it is not trained, in the average.
+    pub(crate) fn set_offset(&mut self, layer: u32, position: usize, offset: f32) {
+        let path = format!("layers.{layer}.router.offset");
         let mut tensor = self.weights()[&path].clone();
-        tensor.data[position] = bias;
+        tensor.data[position] = offset;
         self.average_mut().get_mut(&path).unwrap().weights = tensor.clone();
         self.trainable.module = replace(self.toy().clone(), BTreeMap::from([(path, tensor)]));
     }

@@ -42,7 +42,7 @@ pub(crate) struct ToyRouter {
     /// `[n_experts, d_model]`
     pub(crate) weight: Param<Tensor<2>>,
     /// `[n_experts]`, added to the logits, not trained.
-    pub(crate) bias: Param<Tensor<1>>,
+    pub(crate) offset: Param<Tensor<1>>,
     /// `[n_experts]`, added to the logits for the choice alone, not trained.
     pub(crate) bias: Param<Tensor<1>>,
     #[module(skip)]
@@ -117,7 +117,7 @@ impl ToyRouter {
         let bias = (0..n_experts).map(|expert| 0.01 * expert as f32).collect();
         Some(Self {
             weight: param(rows, [n_experts, d_model], device),
-            bias: fixed(vec![0.0; n_experts]),
+            offset: fixed(vec![0.0; n_experts]),
             bias: fixed(bias),
             top_k,
         })
@@ -126,7 +126,7 @@ impl ToyRouter {
     /// `[rows, n_experts]`: 0 for experts that are not chosen. A single chosen expert keeps its
     /// probability; two or more sum to 1.
     fn gates(&self, x: Tensor<2>) -> Tensor<2> {
-        let logits = x.matmul(self.weight.val().transpose()) + self.bias.val().unsqueeze();
+        let logits = x.matmul(self.weight.val().transpose()) + self.offset.val().unsqueeze();
         let biased = logits.clone() + self.bias.val().unsqueeze();
         let probs = softmax(logits, 1);
         let chosen = probs * chosen(biased, self.top_k);
@@ -188,7 +188,7 @@ impl ToyLayer {
         ];
         let router = [
             axis("router.weight", 0, None, ExpertRole::Router, uniform(d_model, 3)),
-            axis("router.bias", 0, None, ExpertRole::RouterBias, RowInit::Zeros),
+            axis("router.offset", 0, None, ExpertRole::RouterBias, RowInit::Zeros),
             axis("router.bias", 0, None, ExpertRole::Other, RowInit::Zeros),
         ];
         experts.into_iter().chain(router.into_iter().filter(|_| self.router.is_some())).collect()

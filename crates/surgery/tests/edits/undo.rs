@@ -35,7 +35,7 @@ fn undone_later_survivors_keep_what_they_learned_and_the_rest_comes_back() {
             assert_eq!(remembered(&undone, position), remembered(&before, position), "{}", axis.param);
         }
     }
-    assert_eq!(undone.weights()["layers.1.router.bias"].data, [0.0; 4], "no longer halved");
+    assert_eq!(undone.weights()["layers.1.router.offset"].data, [0.0; 4], "no longer halved");
 }
 
 #[test]

@@ -27,7 +27,7 @@ struct Trio {
     /// `[n_experts, d_model]`
     router: Param<Tensor<2>>,
     /// `[n_experts]`
-    bias: Param<Tensor<1>>,
+    offset: Param<Tensor<1>>,
 }
 
 impl Trio {
@@ -37,7 +37,7 @@ impl Trio {
             w_in: param(vec![0.0, 1.0, 2.0, 3.0, 4.0, 5.0], [3, 1, 2], &device),
             w_out: param(vec![0.0, 1.0, 2.0, 3.0, 4.0, 5.0], [2, 3, 1], &device),
             router: param(vec![10.0, 20.0, 30.0], [3, 1], &device),
-            bias: param(vec![0.0, -1.0, -2.0], [3], &device).set_require_grad(false),
+            offset: param(vec![0.0, -1.0, -2.0], [3], &device).set_require_grad(false),
         }
     }
 }
@@ -48,7 +48,7 @@ impl ExpertAxes for Trio {
             ExpertAxis::input("w_in"),
             ExpertAxis::output("w_out").on_axis(1).with_hidden(0),
             ExpertAxis::router("router"),
-            ExpertAxis::router_bias("bias"),
+            ExpertAxis::router_bias("offset"),
         ];
         axes.map(|axis| axis.with_init(RowInit::Zeros)).to_vec()
     }
@@ -107,7 +107,7 @@ fn a_copy_is_its_parent_without_what_the_optimizer_remembers() {
     edited.assert_weights("w_in", &[4, 1, 2], [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 2.0, 3.0]);
     edited.assert_weights("w_out", &[2, 4, 1], [0.0, 1.0, 2.0, 1.0, 3.0, 4.0, 5.0, 4.0]);
     edited.assert_weights("router", &[4, 1], [10.0, 20.0, 30.0, 20.0]);
-    edited.assert_weights("bias", &[4], [0.0, -1.0, -2.0, -1.0]);
+    edited.assert_weights("offset", &[4], [0.0, -1.0, -2.0, -1.0]);
     assert_eq!(edited.state.moment_1, [1.0, 2.0, 3.0, 0.0, 4.0, 5.0, 6.0, 0.0]);
     assert_eq!(edited.state.moment_2, [7.0, 8.0, 9.0, 0.0, 10.0, 11.0, 12.0, 0.0]);
     assert_eq!(edited.state.steps, [5, 6, 7, 0]);
@@ -133,7 +133,7 @@ fn a_pruned_expert_takes_everything_with_it() {
     edited.assert_weights("w_in", &[2, 1, 2], [0.0, 1.0, 4.0, 5.0]);
     edited.assert_weights("w_out", &[2, 2, 1], [0.0, 2.0, 3.0, 5.0]);
     edited.assert_weights("router", &[2, 1], [10.0, 30.0]);
-    edited.assert_weights("bias", &[2], [0.0, -2.0]);
+    edited.assert_weights("offset", &[2], [0.0, -2.0]);
     assert_eq!(edited.state.moment_1, [1.0, 3.0, 4.0, 6.0]);
     assert_eq!(edited.state.steps, [5, 7]);
     assert_eq!(edited.average["w_out"].weights.data, [100.0, 102.0, 103.0, 105.0]);
@@ -148,20 +148,20 @@ fn a_merged_expert_is_the_weighted_mean_and_new_to_the_optimizer() {
     edited.assert_weights("w_in", &[2, 1, 2], [1.0, 2.0, 2.0, 3.0]);
     edited.assert_weights("w_out", &[2, 2, 1], [0.5, 1.0, 3.5, 4.0]);
     edited.assert_weights("router", &[2, 1], [15.0, 20.0]);
-    edited.assert_weights("bias", &[2], [-0.5, -1.0]);
+    edited.assert_weights("offset", &[2], [-0.5, -1.0]);
     assert_eq!(edited.state.moment_1, [0.0, 2.0, 0.0, 5.0]);
     assert_eq!(edited.state.steps, [0, 6]);
     assert_eq!(edited.average["w_out"].weights.data, [100.5, 101.0, 103.5, 104.0]);
     assert_eq!(edited.average["w_out"].updates, [2, 3]);
 }
 
-/// Only biases change in the parent, which keeps its past, its average too.
+/// Only offsets change in the parent, which keeps its past, its average too.
 #[test]
 fn the_halves_of_a_split_share_offset_and_weights() {
     let edited = Edited::by(vec![grow(0, 3, split(1))]);
     edited.assert_weights("w_out", &[2, 4, 1], [0.0, 1.0, 2.0, 1.0, 3.0, 4.0, 5.0, 4.0]);
     let half = -1.0 - std::f32::consts::LN_2;
-    edited.assert_weights("bias", &[4], [0.0, half, -2.0, half]);
+    edited.assert_weights("offset", &[4], [0.0, half, -2.0, half]);
     assert_eq!(edited.state.steps, [5, 6, 7, 0]);
     assert_eq!(
         edited.average["w_out"].weights.data,
