@@ -12,7 +12,7 @@ use burn::{
 use criterion::{Criterion, criterion_group, criterion_main};
 use moelt_model::{Classifier, ClassifierConfig, Mode, ModelInput};
 use moelt_optim::{AdamW, Optimizer};
-use moelt_schema::{CheckedPlan, LayerKind, Layout, ModelConfig, OptimConfig, Plan, Streams};
+use moelt_schema::{CheckedPlan, LayerKind, Layout, ModelConfig, OptimConfig, Plan, RoutingConfig, Streams};
 use moelt_surgery::{Trainable, apply};
 use moelt_train::param_groups;
 
@@ -25,7 +25,8 @@ fn layout() -> Layout {
 }
 
 fn run() -> Trainable<Classifier> {
-    let model = ModelConfig { d_model: 128, d_ff: 256, n_experts: 8, top_k: 2, ..ModelConfig::default() };
+    let routing = RoutingConfig::TopK { n_experts: 8 };
+    let model = ModelConfig { d_model: 128, d_ff: 256, routing, top_k: 2, ..ModelConfig::default() };
     let config = ClassifierConfig { model, layout: layout(), n_rows: ROWS, n_classes: 2 };
     let model = config.init(&Streams::new(1), &Device::flex().autodiff());
     let groups = param_groups(&OptimConfig::default());

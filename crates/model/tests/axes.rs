@@ -5,14 +5,14 @@
 mod common;
 
 use burn::tensor::Device;
-use common::{Seen, input, model, params, resized};
+use common::{DENSE, Seen, TOP_ANY, TOP_K, input, model, params, resized};
 use moelt_model::{Classifier, Mode};
 use moelt_schema::{
-    ExpertAxes, ExpertAxis, ExpertRole, LayerId, LayerKind, LayerKindConfig, Layout, ModelConfig, RowInit,
+    ExpertAxes, ExpertAxis, ExpertRole, LayerId, LayerKind, Layout, ModelConfig, RoutingConfig, RowInit,
     Stream, Streams, uniform,
 };
 
-const KINDS: [LayerKindConfig; 3] = [LayerKindConfig::Dense, LayerKindConfig::Moe, LayerKindConfig::TopAny];
+const ROUTINGS: [RoutingConfig; 3] = [DENSE, TOP_K, TOP_ANY];
 
 fn axis_paths(axes: &[ExpertAxis]) -> Vec<&str> {
     axes.iter().map(|axis| axis.param.as_str()).collect()
@@ -32,7 +32,7 @@ fn assert_first_axes(axes: &[ExpertAxis], expected: &[Expected]) {
 #[test]
 fn the_axes_of_a_layer() {
     let uniform = |fan_in, stream| RowInit::Uniform { fan_in, stream };
-    let axes = model(LayerKindConfig::Moe, &Device::flex()).expert_axes();
+    let axes = model(TOP_K, &Device::flex()).expert_axes();
     let expected = [
         ("router.weight", None, ExpertRole::Router, uniform(5, 4)),
         ("router.offset", None, ExpertRole::Offset, RowInit::Zeros),
@@ -47,15 +47,15 @@ fn the_axes_of_a_layer() {
         ("router.weight", None, ExpertRole::Router, uniform(5, 4)),
         ("router.threshold", None, ExpertRole::Other, RowInit::Zeros),
     ];
-    assert_first_axes(&model(LayerKindConfig::TopAny, &Device::flex()).expert_axes(), &top_any);
+    assert_first_axes(&model(TOP_ANY, &Device::flex()).expert_axes(), &top_any);
 }
 
 #[test]
 fn a_row_drawn_as_its_axis_says_is_the_models_own_initial_row() {
-    for kind in KINDS {
-        let model = model(kind, &Device::flex());
+    for routing in ROUTINGS {
+        let model = model(routing, &Device::flex());
         let params = params(&model, None);
-        let layout = ModelConfig { kind, n_layers: 2, ..ModelConfig::default() }.initial_layout();
+        let layout = ModelConfig { routing, n_layers: 2, ..ModelConfig::default() }.initial_layout();
         for axis in model.expert_axes() {
             let Seen { shape, values, .. } = &params[&axis.param];
             let experts = &layout.layer(axis.layer).unwrap().experts;
@@ -80,8 +80,8 @@ fn a_row_drawn_as_its_axis_says_is_the_models_own_initial_row() {
 
 #[test]
 fn every_parameter_of_a_layer_with_an_expert_axis_is_named() {
-    for kind in KINDS {
-        let model = model(kind, &Device::flex());
+    for routing in ROUTINGS {
+        let model = model(routing, &Device::flex());
         let axes = model.expert_axes();
         let params = params(&model, None);
         let in_layers = params.keys().filter(|path| path.starts_with("layers.") && !path.contains(".norm."));
@@ -94,7 +94,7 @@ fn every_parameter_of_a_layer_with_an_expert_axis_is_named() {
 #[test]
 fn a_dense_model_gets_routers_and_loses_them_again() {
     let device = Device::flex().autodiff();
-    let dense = model(LayerKindConfig::Dense, &device);
+    let dense = model(DENSE, &device);
     let before = params(&dense, None);
     for kind in [LayerKind::Moe { top_k: 2 }, LayerKind::TopAny] {
         // Surgery has not moved rows yet: there is one expert, whatever the layout says.
@@ -111,9 +111,7 @@ fn a_dense_model_gets_routers_and_loses_them_again() {
 
 #[test]
 fn parts_that_are_there_are_not_touched() {
-    for (kind, layer) in
-        [(LayerKindConfig::Moe, LayerKind::Moe { top_k: 2 }), (LayerKindConfig::TopAny, LayerKind::TopAny)]
-    {
+    for (kind, layer) in [(TOP_K, LayerKind::Moe { top_k: 2 }), (TOP_ANY, LayerKind::TopAny)] {
         let model = model(kind, &Device::flex());
         let before = params(&model, None);
         assert_eq!(params(&model.with_parts_of(&Layout::uniform(2, layer, 4)), None), before);
@@ -125,7 +123,7 @@ fn the_number_of_experts_changes_under_the_layer_and_top_k_comes_back() {
     let device = Device::flex().autodiff();
     let tokens =
         |model: &Classifier| -> f64 { model.forward(&input(), Mode::Eval).routing[0].tokens.iter().sum() };
-    let four = model(LayerKindConfig::Moe, &device);
+    let four = model(TOP_K, &device);
     let one = resized(four.clone(), 1);
     let six = resized(one.clone(), 6);
     assert_eq!([&four, &one, &six].map(tokens), [10.0, 5.0, 10.0], "top-2 of 5 tokens, if there are two");

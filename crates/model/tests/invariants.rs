@@ -12,11 +12,13 @@ use moelt_model::{
     AuxLosses, Classifier, ClassifierConfig, Mode, ModelInput, MoeLayer, MoeLayerConfig, Router,
 };
 use moelt_schema::{
-    LayerKind, LayerKindConfig, LayerSums, ModelConfig, Pooling, RoutingStats, Stream, Streams, Unit,
+    LayerKind, LayerSums, ModelConfig, Pooling, RoutingConfig, RoutingStats, Stream, Streams, Unit,
 };
 use rand::{Rng, RngExt};
 
 const ROWS: usize = 50;
+const TOP_K: RoutingConfig = RoutingConfig::TopK { n_experts: 4 };
+const TOP_ANY: RoutingConfig = RoutingConfig::TopAny { n_experts: 4 };
 
 fn config(model: ModelConfig) -> ClassifierConfig {
     ClassifierConfig { layout: model.initial_layout(), model, n_rows: ROWS, n_classes: 3 }
@@ -25,7 +27,7 @@ fn config(model: ModelConfig) -> ClassifierConfig {
 /// Every kind of routing, and both units.
 fn small_configs() -> Vec<ModelConfig> {
     let of_unit = |unit| {
-        let top_any = ModelConfig { kind: LayerKindConfig::TopAny, ..small(unit, 1) };
+        let top_any = ModelConfig { routing: TOP_ANY, ..small(unit, 1) };
         [small(unit, 1), small(unit, 2), top_any]
     };
     [Unit::Token, Unit::Sequence].into_iter().flat_map(of_unit).collect()
@@ -35,7 +37,7 @@ fn small(unit: Unit, top_k: usize) -> ModelConfig {
     ModelConfig {
         d_model: 8,
         d_ff: 6,
-        n_experts: 4,
+        routing: TOP_K,
         top_k,
         unit,
         conv_width: 3,
@@ -259,15 +261,15 @@ fn layers_of_different_size_share_what_they_have_in_common() {
 #[test]
 fn dense_and_moe_have_the_same_active_parameters_but_for_the_router() {
     let device = Device::flex();
-    let active = |kind| {
-        let config = config(ModelConfig { kind, ..small(Unit::Token, 2) });
+    let active = |routing| {
+        let config = config(ModelConfig { routing, ..small(Unit::Token, 2) });
         config.init(&Streams::new(1), &device).n_active_params(&config.layout)
     };
-    let (dense, moe) = (active(LayerKindConfig::Dense), active(LayerKindConfig::Moe));
+    let (dense, moe) = (active(RoutingConfig::Dense {}), active(TOP_K));
     // Router 4 × 8, and one output bias more, since two experts are active. Offsets are not counted.
     assert_eq!(moe - dense, 4 * 8 + 8);
     // Top-any: two experts more (8 × 6 weights each way and both biases), and 4 thresholds.
-    assert_eq!(active(LayerKindConfig::TopAny) - moe, 2 * (2 * 8 * 6 + 6 + 8) + 4);
+    assert_eq!(active(TOP_ANY) - moe, 2 * (2 * 8 * 6 + 6 + 8) + 4);
 }
 
 #[test]

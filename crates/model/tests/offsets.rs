@@ -5,9 +5,9 @@
 mod common;
 
 use burn::{module::Module, tensor::Device};
-use common::{input, model, params, resized};
+use common::{DENSE, TOP_K, input, model, params, resized};
 use moelt_model::{Classifier, Mode};
-use moelt_schema::{ExpertAxes, LayerId, LayerKind, LayerKindConfig, Layout};
+use moelt_schema::{ExpertAxes, LayerId, LayerKind, Layout};
 
 const OFFSETS: [&str; 2] = ["layers.0.router.offset", "layers.1.router.offset"];
 
@@ -21,23 +21,23 @@ fn only_offsets_are_untrained(model: &Classifier) -> bool {
 #[test]
 fn offsets_are_never_trained() {
     let device = Device::flex().autodiff();
-    let moe = model(LayerKindConfig::Moe, &device);
+    let moe = model(TOP_K, &device);
     let set = moe.clone().with_offsets(LayerId(1), &[0.0, 0.5, -0.5, 1.0]);
     let mapped = resized(set.clone(), 4);
     let layout = Layout::uniform(2, LayerKind::Moe { top_k: 2 }, 4);
-    let upcycled = model(LayerKindConfig::Dense, &device).with_parts_of(&layout);
+    let upcycled = model(DENSE, &device).with_parts_of(&layout);
     for model in [moe, set.valid().train(), set.clone(), mapped.valid().train(), mapped, upcycled] {
         assert!(only_offsets_are_untrained(&model));
     }
     assert_eq!(set.valid().train().offsets(LayerId(1)), [0.0, 0.5, -0.5, 1.0]);
-    let plain = model(LayerKindConfig::Moe, &Device::flex());
+    let plain = model(TOP_K, &Device::flex());
     assert!(only_offsets_are_untrained(&plain.train()), "made on a device without gradients");
 }
 
 #[test]
 fn offsets_move_the_routing_and_get_no_gradient() {
     let device = Device::flex().autodiff();
-    let model = model(LayerKindConfig::Moe, &device).with_offsets(LayerId(0), &[9.0, 9.0, -9.0, -9.0]);
+    let model = model(TOP_K, &device).with_offsets(LayerId(0), &[9.0, 9.0, -9.0, -9.0]);
     let output = model.forward(&input(), Mode::Eval);
     let sums = &output.routing[0];
     assert_eq!(sums.tokens, [5.0, 5.0, 0.0, 0.0]);
@@ -51,8 +51,7 @@ fn offsets_move_the_routing_and_get_no_gradient() {
 
 #[test]
 fn offsets_are_not_counted_as_parameters() {
-    let [dense, moe] =
-        [LayerKindConfig::Dense, LayerKindConfig::Moe].map(|kind| model(kind, &Device::flex()));
+    let [dense, moe] = [DENSE, TOP_K].map(|routing| model(routing, &Device::flex()));
     assert_eq!(dense.n_params(), dense.num_params());
     assert_eq!(moe.n_params(), moe.num_params() - 8);
     assert!(dense.offsets(LayerId(0)).is_empty());
@@ -61,5 +60,5 @@ fn offsets_are_not_counted_as_parameters() {
 #[test]
 #[should_panic(expected = "offsets of layer 1 must be [4]")]
 fn offsets_of_another_number_of_experts_are_refused() {
-    let _ = model(LayerKindConfig::Moe, &Device::flex()).with_offsets(LayerId(1), &[0.0; 3]);
+    let _ = model(TOP_K, &Device::flex()).with_offsets(LayerId(1), &[0.0; 3]);
 }

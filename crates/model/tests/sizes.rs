@@ -8,23 +8,22 @@ use std::collections::BTreeMap;
 
 use burn::tensor::Device;
 use moelt_model::ClassifierConfig;
-use moelt_schema::{LayerKindConfig, ModelConfig, Pooling, Streams, Unit};
+use moelt_schema::{ModelConfig, Pooling, Streams, Unit};
 
-use crate::common::params;
+use crate::common::{DENSE, TOP_ANY, TOP_K, params};
 
 /// Every combination of what decides which parameters there are, and how large.
 fn variants() -> impl Iterator<Item = ClassifierConfig> {
-    let kinds = [LayerKindConfig::Dense, LayerKindConfig::Moe, LayerKindConfig::TopAny];
+    let routings = [DENSE, TOP_K, TOP_ANY].map(|routing| routing.with_experts(3));
     let units = [Unit::Token, Unit::Sequence];
     let poolings = [Pooling::Mean, Pooling::SumMax];
     (0..48).map(move |i: usize| {
         let model = ModelConfig {
             d_model: 5,
             d_ff: 4,
-            n_experts: 3,
             top_k: 2,
             n_layers: 2,
-            kind: kinds[i % 3],
+            routing: routings[i % 3],
             unit: units[i / 3 % 2],
             pooling: poolings[i / 6 % 2],
             conv_width: [0, 3][i / 12 % 2],

@@ -64,8 +64,9 @@ mod tests {
         d_model = 8
         d_ff = 4
         n_layers = 2
-        n_experts = 3
         top_k = 3
+        [model.routing.top_k]
+        n_experts = 3
     ";
     const ALPHA: f64 = 3.0;
 

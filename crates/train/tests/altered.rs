@@ -20,6 +20,8 @@ use tempfile::TempDir;
 /// The step of the checkpoint, a few before the last.
 const STEP: u64 = support::STEPS - 3;
 
+const RULE: &str = "[control.policy.rule]\ncooldown = 0";
+
 /// A run that was interrupted, with what its model says of the validation split.
 struct Original {
     folder: TempDir,
@@ -28,7 +30,7 @@ struct Original {
 }
 
 static ORIGINAL: LazyLock<Original> = LazyLock::new(|| {
-    let (folder, config) = (TempDir::new().unwrap(), support::config("policy = 'rule'", |_| ()));
+    let (folder, config) = (TempDir::new().unwrap(), support::config(RULE, |_| ()));
     let run = RunDir::new(folder.path());
     support::interrupt(&config, &run, STEP);
     let loaded = LoadedModel::load(&checkpoint(&run), &Device::flex()).unwrap();
@@ -41,7 +43,7 @@ fn checkpoint(run: &RunDir) -> PathBuf {
 
 fn predictions(loaded: &LoadedModel) -> Vec<Prediction> {
     static VALIDATION: LazyLock<Prepared> =
-        LazyLock::new(|| Prepared::new(&support::config("policy = 'rule'", |_| ())).unwrap());
+        LazyLock::new(|| Prepared::new(&support::config(RULE, |_| ())).unwrap());
     predict(&loaded.evaluated(), &VALIDATION.validation)
 }
 

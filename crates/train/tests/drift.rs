@@ -13,7 +13,7 @@ use std::{
 
 use burn::tensor::Device;
 use moelt_eval::{metrics, predictions_from_csv};
-use moelt_schema::{CellResult, Digest, Prediction, RunConfig, RunDir};
+use moelt_schema::{Budget, CellResult, Digest, PlantedConfig, Prediction, RunConfig, RunDir};
 use moelt_train::{
     CheckpointError, CheckpointStore, LoadedModel, Observer, Outcome, Prepared, TrainError, predict, train,
 };
@@ -31,21 +31,22 @@ times = 4
 [model]
 d_model = 8
 d_ff = 4
+[model.routing.top_k]
 n_experts = 3
 [optim]
 lr = 0.02
 schedule = 'constant'
 ema_decay = 0.8
 [train]
-epochs = 3
+budget = { epochs = 3 }
 batch_size = 16
 eval_every = 7
 checkpoint_every = 4
 keep_last = 1
-[control]
-policy = 'rule'
+[control.edits]
 every = 5
 warmup = 0.0
+[control.policy.rule]
 confirm = 1
 cooldown = 0
 grow_above = 0.0
@@ -56,6 +57,10 @@ const TIMES: [u64; 4] = [15, 30, 45, 60];
 
 fn config() -> RunConfig {
     RunConfig::from_toml(CONFIG).unwrap()
+}
+
+fn planted(config: &mut RunConfig) -> &mut PlantedConfig {
+    config.data.planted_mut().unwrap()
 }
 
 /// Raises the flag after some step.
@@ -160,7 +165,7 @@ fn steps_and_evaluations_see_only_what_is_live() {
 #[test]
 fn without_drift_validation_is_the_whole_split_at_every_step() {
     let mut config = config();
-    config.data.planted.live.clear();
+    planted(&mut config).live.clear();
     let prepared = Prepared::new(&config).unwrap();
     let whole = prepared.validation_at(7, prepared.total_steps);
     assert!(matches!(whole, std::borrow::Cow::Borrowed(_)));
@@ -205,16 +210,16 @@ fn a_missing_checkpoint_of_a_time_is_named() {
 #[test]
 fn more_times_than_steps_are_refused() {
     let mut config = config();
-    config.train.epochs = 0.1;
+    config.train.budget = Budget::Epochs(0.1);
     let error = Prepared::new(&config).map(drop).unwrap_err().to_string();
-    assert_eq!(error, "`data.planted.times`: is 4, but the run has 2 steps; raise train.epochs");
+    assert_eq!(error, "`data.planted.times`: is 4, but the run has 2 steps; raise train.budget.epochs");
 }
 
 #[test]
 fn a_domain_that_ends_between_two_times_is_judged_until_it_does() {
     let mut config = config();
     // Domain 0 ends at step 36, between the times after 30 and 45 steps.
-    config.data.planted.live = vec![[0.0, 0.6], [0.0, 1.0], [0.3333, 1.0]];
+    planted(&mut config).live = vec![[0.0, 0.6], [0.0, 1.0], [0.3333, 1.0]];
     let prepared = Prepared::new(&config).unwrap();
     let asked = |step| {
         let split = prepared.validation_at(step, prepared.total_steps);
@@ -230,7 +235,7 @@ fn a_domain_that_ends_between_two_times_is_judged_until_it_does() {
     assert_eq!(asked(36), [(0, 2), (1, 3), (2, 3)], "of the time that has been, for want of a later one");
     assert_eq!(asked(37), [(1, 3), (2, 3)]);
     // A change of everything between two times is a run like another.
-    config.data.planted.live = vec![[0.0, 0.6], [0.6, 1.0], [0.6, 1.0]];
+    planted(&mut config).live = vec![[0.0, 0.6], [0.6, 1.0], [0.6, 1.0]];
     let folder = TempDir::new().unwrap();
     let run = RunDir::new(folder.path().join("run"));
     let ended = train(&config, &run, &Device::flex(), &AtomicBool::new(false), &mut ()).unwrap();
@@ -240,7 +245,7 @@ fn a_domain_that_ends_between_two_times_is_judged_until_it_does() {
 #[test]
 fn a_domain_that_no_step_sees_is_refused() {
     let mut config = config();
-    config.data.planted.live[2] = [0.495, 0.505];
+    planted(&mut config).live[2] = [0.495, 0.505];
     let error = Prepared::new(&config).map(drop).unwrap_err().to_string();
     assert!(error.starts_with("`data.planted.live`: has domain 2 live from 0.495 to 0.505"), "{error}");
 }

@@ -6,18 +6,19 @@
 mod support;
 
 use moelt_schema::{
-    Event, Flops, LayerKindConfig, Pooling, RoutingStats, RunConfig, RunDir, StartFrom, Unit,
+    Budget, Event, Flops, Pooling, RoutingConfig, RoutingStats, RunConfig, RunDir, RunRef, StartConfig, Unit,
 };
 use moelt_train::Prepared;
 use tempfile::TempDir;
 
-use support::{Finished, STEPS, config, finish};
+use support::{FROZEN, Finished, LABEL_HEAD, LOOKAHEAD, STEPS, config, finish};
 
 /// Experts whose queues differ: nothing asks for an even load.
 fn logged_step_by_step(control: &str, change: impl Fn(&mut RunConfig)) -> RunConfig {
     config(control, |config| {
         (config.train.log_every, config.train.load_balancing_coef) = (1, 0.0);
-        (config.model.pooling, config.model.n_experts) = (Pooling::Mean, 5);
+        config.model.pooling = Pooling::Mean;
+        config.model.routing = RoutingConfig::TopK { n_experts: 5 };
         change(config);
     })
 }
@@ -43,7 +44,8 @@ fn forward(config: &RunConfig, routing: &[RoutingStats], tokens: u64, sequences:
         let n_experts = stats.tokens_per_expert.len() as u64;
         let routed = stats.tokens_per_expert.iter().sum::<f64>() as u64;
         let longest = stats.tokens_per_expert.iter().copied().fold(0.0, f64::max) as u64;
-        let queue = if model.kind == LayerKindConfig::TopAny { rows } else { longest };
+        let is_top_any = matches!(model.routing, RoutingConfig::TopAny { .. });
+        let queue = if is_top_any { rows } else { longest };
         let (router, one_row) = (2 * rows * d * n_experts, 2 * (d * d_ff + d_ff * d));
         Flops { computed: router + one_row * n_experts * queue, unpadded: router + one_row * routed }
     };
@@ -77,10 +79,10 @@ fn a_run_counts_what_it_computed_and_what_of_it_was_asked_for() {
         ("top-1 of tokens", |c| c.model.top_k = 1),
         ("top-2 of tokens", |c| c.model.top_k = 2),
         ("top-1 of sequences", |c| (c.model.unit, c.model.top_k) = (Unit::Sequence, 1)),
-        ("top-any of tokens", |c| c.model.kind = LayerKindConfig::TopAny),
+        ("top-any of tokens", |c| c.model.routing = RoutingConfig::TopAny { n_experts: 5 }),
     ];
     for (name, change) in arms {
-        let config = logged_step_by_step("policy = 'frozen'", change);
+        let config = logged_step_by_step(FROZEN, change);
         let run = run_of(&config);
         assert_eq!(run.result.flops, counted(&config, &run), "{name}");
         let Flops { computed, unpadded } = run.result.flops;
@@ -91,8 +93,8 @@ fn a_run_counts_what_it_computed_and_what_of_it_was_asked_for() {
 
 #[test]
 fn experts_that_come_and_go_are_counted_as_they_are() {
-    let control = "policy = 'lookahead'\nconfidence = 0.0\nhorizon = 2\nrace_every = 1\nexpert_cost = 0.0";
-    let config = logged_step_by_step(control, |_| {});
+    let lines = "confidence = 0.0\nhorizon = 2\nrace_every = 1\nexpert_cost = 0.0";
+    let config = logged_step_by_step(&format!("{LOOKAHEAD}{lines}"), |_| {});
     let run = run_of(&config);
     assert!(run.edit_steps().len() > 1);
     let measuring = run.result.measuring_flops;
@@ -103,9 +105,8 @@ fn experts_that_come_and_go_are_counted_as_they_are() {
 /// A joint head asks for a second pass, with its own padding; the head itself has none.
 #[test]
 fn a_second_pass_is_counted_like_the_first() {
-    let config = logged_step_by_step("policy = 'head'\nlabels = 'entropy'\njoint = 0.5", |config| {
-        config.control.warmup = 0.95;
-    });
+    let head = format!("{LABEL_HEAD}labels = {{ entropy = {{ joint = 0.5 }} }}");
+    let config = logged_step_by_step(&head, |config| config.control.edits.warmup = 0.95);
     let run = run_of(&config);
     let head = run.manifest.state.policy.head.as_ref().unwrap().flops;
     assert_eq!(run.result.flops, counted(&config, &run) * 2 + Flops::unpadded(head));
@@ -116,25 +117,22 @@ fn a_second_pass_is_counted_like_the_first() {
 fn weights_that_a_run_starts_from_are_told_with_what_went_into_them() {
     let folder = TempDir::new().unwrap();
     let run = |name: &str| RunDir::new(folder.path().join(name));
-    let frozen = |change: &dyn Fn(&mut RunConfig)| config("policy = 'frozen'", |config| change(config));
-    let first = finish(&frozen(&|_| {}), &run("first"));
-    let from = |name: &str, take| {
-        let path = run(name).path().display().to_string();
-        frozen(&|config| (config.start.run, config.start.take) = (path.clone(), take))
-    };
+    let named = |name: &str| RunRef::Folder(run(name).path().display().to_string());
+    let first = finish(&config(FROZEN, |_| {}), &run("first"));
+    let from = |start: StartConfig| config(FROZEN, |config| config.start = start.clone());
     assert_eq!(first.result.inherited.steps, 0);
     // The checkpoint that is started from is the best one.
-    let warm = finish(&from("first", StartFrom::Weights), &run("warm"));
+    let warm = finish(&from(StartConfig::Weights { run: named("first") }), &run("warm"));
     let inherited = warm.result.inherited;
     assert_eq!(inherited.steps, first.result.best_step);
     assert!(inherited.flops.unpadded > 0 && inherited.flops.unpadded <= first.result.flops.unpadded);
-    let warmer = finish(&from("warm", StartFrom::Weights), &run("warmer")).result.inherited;
+    let warmer = finish(&from(StartConfig::Weights { run: named("warm") }), &run("warmer")).result.inherited;
     assert_eq!(warmer.steps, inherited.steps + warm.result.best_step);
     assert!(warmer.flops.unpadded > inherited.flops.unpadded);
-    let size = finish(&from("first", StartFrom::Size), &run("size"));
+    let size = finish(&from(StartConfig::Size { run: named("first") }), &run("size"));
     assert_eq!(size.result.inherited, first.result.inherited);
     // Who is to spend as much spends what was inherited, too.
-    let matched = frozen(&|config| config.train.flops_of = run("warm").path().display().to_string());
+    let matched = config(FROZEN, |config| config.train.budget = Budget::FlopsOf(named("warm")));
     let matched = finish(&matched, &run("matched")).result;
     assert_eq!(matched.steps, warm.result.steps + inherited.steps);
 }
@@ -142,15 +140,14 @@ fn weights_that_a_run_starts_from_are_told_with_what_went_into_them() {
 #[test]
 fn the_last_checkpoint_is_told_beside_the_best() {
     // At this rate every few steps forget what those before had learnt.
-    let restless =
-        config("policy = 'frozen'", |config| (config.optim.lr, config.optim.ema_decay) = (0.3, 0.0));
+    let restless = config(FROZEN, |config| (config.optim.lr, config.optim.ema_decay) = (0.3, 0.0));
     let run = run_of(&restless);
     let result = &run.result;
     assert!(result.best_step < STEPS, "the last step is the best one: nothing is shown");
     assert_eq!(result.last.step, STEPS);
     assert_eq!(result.last.validation, run.manifest.validation.as_ref().unwrap().accuracy);
     assert!(result.last.validation <= result.validation.accuracy);
-    let short = config("policy = 'frozen'", |config| config.train.epochs = 0.3);
+    let short = config(FROZEN, |config| config.train.budget = Budget::Epochs(0.3));
     let result = run_of(&short).result;
     assert_eq!(result.best_step, result.last.step);
     let judged = (result.validation.accuracy, result.test.accuracy);

@@ -6,11 +6,11 @@ mod support;
 
 use std::collections::BTreeMap;
 
-use moelt_schema::{Choice, ControlGradients, Digest, Event, Flops, RunConfig, RunDir};
+use moelt_schema::{Budget, ControlGradients, DecisionKind, Digest, Event, Flops, RunConfig, RunDir};
 use moelt_train::CheckpointStore;
 use tempfile::TempDir;
 
-use support::{Finished, config, finish, tensors};
+use support::{FROZEN, Finished, LABEL_HEAD, config, finish, tensors};
 
 /// The steps of a run that is looked at after every step.
 const STEPS: u64 = 20;
@@ -20,7 +20,7 @@ type Tensors = BTreeMap<&'static str, Digest>;
 /// A run whose time for edits begins after its last decision, and its checkpoints after every step.
 fn step_by_step(control: &str) -> (Finished, Vec<Tensors>) {
     let every_step = |config: &mut RunConfig| {
-        (config.control.warmup, config.train.epochs) = (0.95, 1.0);
+        (config.control.edits.warmup, config.train.budget) = (0.95, Budget::Epochs(1.0));
         (config.train.checkpoint_every, config.train.keep_last) = (1, STEPS as usize);
     };
     let folder = TempDir::new().unwrap();
@@ -28,7 +28,8 @@ fn step_by_step(control: &str) -> (Finished, Vec<Tensors>) {
     let finished = finish(&config(control, every_step), &run);
     let store = CheckpointStore::at(run.checkpoints());
     let steps = (1..=STEPS).map(|step| tensors(&store.path(step))).collect();
-    assert!(finished.choices().iter().all(|(_, choice)| *choice == Choice::Keep), "{:?}", finished.choices());
+    let actions = finished.actions();
+    assert!(actions.iter().all(|(_, action)| *action == DecisionKind::Keep), "{actions:?}");
     (finished, steps)
 }
 
@@ -53,13 +54,21 @@ fn head_flops(run: &Finished) -> Flops {
     Flops::unpadded(flops)
 }
 
-const JOINT: &str = "policy = 'head'\nlabels = 'entropy'\njoint = 0.5";
+/// A head that learns these labels.
+fn head(labels: &str) -> String {
+    format!("{LABEL_HEAD}labels = {labels}\n")
+}
+
+/// A head of this weight.
+fn joint_head(joint: f64) -> String {
+    head(&format!("{{ entropy = {{ joint = {joint:?} }} }}"))
+}
 
 #[test]
 fn an_isolated_head_learns_and_the_backbone_is_that_of_a_frozen_run_at_every_step() {
-    let (frozen, of_frozen) = step_by_step("policy = 'frozen'");
-    for labels in ["entropy", "synthetic"] {
-        let (isolated, steps) = step_by_step(&format!("policy = 'head'\nlabels = '{labels}'\njoint = 0.0"));
+    let (frozen, of_frozen) = step_by_step(FROZEN);
+    for labels in ["{ entropy = { joint = 0.0 } }", "'random'"] {
+        let (isolated, steps) = step_by_step(&head(labels));
         for (step, pair) in (1..).zip(steps.iter().zip(&of_frozen)) {
             assert_eq!(pair.0, pair.1, "{labels}, step {step}");
         }
@@ -75,8 +84,8 @@ fn an_isolated_head_learns_and_the_backbone_is_that_of_a_frozen_run_at_every_ste
 
 #[test]
 fn a_joint_head_moves_the_backbone_from_the_first_step() {
-    let (frozen, of_frozen) = step_by_step("policy = 'frozen'");
-    let (joint, steps) = step_by_step(JOINT);
+    let (frozen, of_frozen) = step_by_step(FROZEN);
+    let (joint, steps) = step_by_step(&joint_head(0.5));
     for (step, (one, other)) in (1..).zip(steps.iter().zip(&of_frozen)) {
         for file in ["model.safetensors", "average.safetensors", "optimizer.safetensors"] {
             assert_ne!(one[file], other[file], "{file}, step {step}");
@@ -94,7 +103,7 @@ fn a_joint_head_moves_the_backbone_from_the_first_step() {
 
 #[test]
 fn windows_of_a_joint_run_say_how_its_gradients_lie() {
-    let (joint, _) = step_by_step(JOINT);
+    let (joint, _) = step_by_step(&joint_head(0.5));
     let windows = windows(&joint);
     assert_eq!(windows.len() as u64, STEPS.div_ceil(4));
     for window in windows {
@@ -108,10 +117,11 @@ fn windows_of_a_joint_run_say_how_its_gradients_lie() {
 #[test]
 fn the_joined_gradient_is_as_long_as_alpha_says() {
     let first = |joint: f64| {
-        let control = format!("policy = 'head'\nlabels = 'entropy'\njoint = {joint:?}");
         let folder = TempDir::new().unwrap();
-        let window = |config: &mut RunConfig| (config.train.log_every, config.train.epochs) = (1, 0.2);
-        let run = finish(&config(&control, window), &RunDir::new(folder.path().join("run")));
+        let window = |config: &mut RunConfig| {
+            (config.train.log_every, config.train.budget) = (1, Budget::Epochs(0.2));
+        };
+        let run = finish(&config(&joint_head(joint), window), &RunDir::new(folder.path().join("run")));
         windows(&run)[0].unwrap()
     };
     let [one, ten] = [0.1, 1.0].map(first);

@@ -9,33 +9,45 @@ use std::sync::LazyLock;
 
 use burn::tensor::Device;
 use moelt_data::in_order;
-use moelt_schema::{Choice, Event, EventRecord, Flops, LayerKind, Layout, PolicyKind, RunConfig, RunDir};
+use moelt_schema::{
+    DecisionKind, EffectEvidence, Event, EventRecord, Flops, LayerKind, Layout, Move, RunConfig, RunDir,
+};
 use moelt_train::{Prepared, TrainState};
 use tempfile::TempDir;
 
-use support::{Finished, STEPS, config, finish, interrupt, kill};
+use support::{FROZEN, Finished, LABEL_HEAD, LOOKAHEAD, STEPS, config, finish, interrupt, kill};
 
 fn run_of(config: &RunConfig) -> Finished {
     let folder = TempDir::new().unwrap();
     finish(config, &RunDir::new(folder.path().join("run")))
 }
 
-static FROZEN: LazyLock<Finished> = LazyLock::new(|| run_of(&config("policy = 'frozen'", |_| {})));
-
-const LOOKAHEAD: &str = "policy = 'lookahead'";
-const HEAD: &str = "policy = 'head'\nlabels = 'counterfactual'";
+static UNMOVED: LazyLock<Finished> = LazyLock::new(|| run_of(&config(FROZEN, |_| {})));
 
 /// A bar that nothing takes.
-const NEVER: &str = "confidence = 1e9\nact_above = 1.0\nhorizon = 4";
+const NEVER: &str = "confidence = 1e9\nhorizon = 4";
+/// A head, for which that is none.
+const HEAD: &str = "head = { act_above = 1.0 }";
+const STUDY: &str = "study = {}";
+
+/// Look-ahead of these lines.
+fn lookahead(lines: &[&str]) -> String {
+    format!("{LOOKAHEAD}{}", lines.join("\n"))
+}
+
+/// What training a move on forks showed, decision by decision.
+fn effects(run: &Finished, layer: u32, candidate: Move) -> Vec<EffectEvidence> {
+    run.trials(layer, candidate).iter().filter_map(|trial| trial.effect).collect()
+}
 
 /// Runs that measure and keep, each with how many steps its candidates train.
 #[track_caller]
 fn measures_and_keeps(control: &str, frozen: &Finished, change: impl Fn(&mut RunConfig)) -> Finished {
     let kept = run_of(&config(control, change));
     kept.assert_trained_like(frozen, control);
-    let measured = kept.choices().iter().filter(|(_, choice)| *choice == Choice::Measure).count();
-    assert!(measured > 5, "{control}: {:?}", kept.choices());
-    assert!(kept.choices().iter().all(|(_, choice)| *choice != Choice::Apply), "{control}");
+    let measured = kept.actions().iter().filter(|(_, action)| *action == DecisionKind::Measure).count();
+    assert!(measured > 5, "{control}: {:?}", kept.actions());
+    assert!(kept.actions().iter().all(|(_, action)| *action != DecisionKind::Apply), "{control}");
     assert_eq!(frozen.result.measuring_flops, Flops::default());
     assert!(kept.result.measuring_flops.unpadded > 0, "{control}");
     assert_eq!(kept.result.flops, frozen.result.flops + kept.result.measuring_flops, "{control}");
@@ -47,14 +59,15 @@ fn measures_and_keeps(control: &str, frozen: &Finished, change: impl Fn(&mut Run
 #[test]
 fn a_run_that_measures_and_always_keeps_is_bit_identical_to_a_frozen_one() {
     let cost = |policy: &str, racing: u64, replicate: bool| {
-        let control = format!("{policy}\n{NEVER}\nrace_every = {racing}\nreplicate = {replicate}");
-        let kept = measures_and_keeps(&control, &FROZEN, |_| {});
-        let again = kept.evidence("layer1.prune.replicate").len();
-        assert_eq!(again > 0, replicate, "{control}");
+        let study = if replicate { STUDY } else { "" };
+        let control = lookahead(&[policy, NEVER, &format!("race_every = {racing}"), study]);
+        let kept = measures_and_keeps(&control, &UNMOVED, |_| {});
+        let again = effects(&kept, 1, Move::Prune).iter().any(|effect| effect.replicate.is_some());
+        assert_eq!(again, replicate, "{control}");
         kept.result.measuring_flops.unpadded
     };
-    let [once, twice] = [false, true].map(|replicate| cost(LOOKAHEAD, 0, replicate));
-    let [racing, racing_twice] = [false, true].map(|replicate| cost(LOOKAHEAD, 1, replicate));
+    let [once, twice] = [false, true].map(|replicate| cost("", 0, replicate));
+    let [racing, racing_twice] = [false, true].map(|replicate| cost("", 1, replicate));
     assert!(once < racing && once < twice, "looking costs, and so does measuring again");
     // Each half of the texts is looked at as often as the whole; what comes on top is the training.
     assert_eq!(twice - once, racing_twice - racing);
@@ -66,14 +79,16 @@ fn candidates_that_leave_the_race_leave_no_trace_either() {
     // A new expert costs more than it can ever save: all are out at the first look.
     let growing = "candidates = ['grow', 'double']\nexpert_cost = 1e3\nconfidence = 0.0\nhorizon = 9";
     let mut costs = Vec::new();
-    for (every, steps) in [(0, 9.0), (4, 4.0), (1, 1.0)] {
-        let control = format!("{LOOKAHEAD}\n{growing}\nrace_every = {every}");
-        let kept = measures_and_keeps(&control, &FROZEN, |_| {});
-        for name in ["layer0.grow.steps", "layer1.double.steps"] {
-            let trained = kept.evidence(name);
+    for (every, steps) in [(0, 9), (4, 4), (1, 1)] {
+        let control = lookahead(&[growing, &format!("race_every = {every}")]);
+        let kept = measures_and_keeps(&control, &UNMOVED, |_| {});
+        for (layer, candidate) in [(0, Move::Grow), (1, Move::Double)] {
+            let effects = effects(&kept, layer, candidate);
+            let trained: Vec<u64> = effects.iter().map(|effect| effect.steps).collect();
             // The last decision is 5 steps before the end.
-            let expected = |at| if at + 1 == trained.len() { f64::min(steps, 5.0) } else { steps };
-            assert!((0..trained.len()).all(|at| trained[at] == expected(at)), "{every} {name}: {trained:?}");
+            let expected = |at| if at + 1 == trained.len() { u64::min(steps, 5) } else { steps };
+            let all = (0..trained.len()).all(|at| trained[at] == expected(at));
+            assert!(all && trained.len() > 5, "{every} {layer} {candidate:?}: {trained:?}");
         }
         costs.push(kept.result.measuring_flops.computed);
     }
@@ -83,13 +98,13 @@ fn candidates_that_leave_the_race_leave_no_trace_either() {
 #[test]
 fn a_run_on_drifting_data_that_always_keeps_is_bit_identical_to_a_frozen_one() {
     let drift = |config: &mut RunConfig| {
-        let planted = &mut config.data.planted;
+        let planted = config.data.planted_mut().unwrap();
         planted.live = vec![[0.0, 0.5], [0.0, 1.0], [0.3333, 1.0]];
         (planted.times, planted.test) = (4, 120);
     };
-    let frozen = run_of(&config("policy = 'frozen'", drift));
-    for policy in [LOOKAHEAD, HEAD] {
-        let control = [policy, NEVER, "race_every = 2\nreplicate = true"].join("\n");
+    let frozen = run_of(&config(FROZEN, drift));
+    for policy in ["", HEAD] {
+        let control = lookahead(&[policy, NEVER, "race_every = 2", STUDY]);
         let kept = measures_and_keeps(&control, &frozen, drift);
         assert_eq!(kept.result.per_time.len(), 4);
     }
@@ -97,9 +112,9 @@ fn a_run_on_drifting_data_that_always_keeps_is_bit_identical_to_a_frozen_one() {
 
 #[test]
 fn the_immediate_effect_costs_no_training() {
-    let at_once = |steps| format!("{LOOKAHEAD}\nconfidence = 1e9\nhorizon = {steps}\nrace_every = 0");
-    let looked = measures_and_keeps(&at_once(0), &FROZEN, |_| {});
-    let trained = measures_and_keeps(&at_once(1), &FROZEN, |_| {});
+    let at_once = |steps| lookahead(&["confidence = 1e9", &format!("horizon = {steps}")]);
+    let looked = measures_and_keeps(&at_once(0), &UNMOVED, |_| {});
+    let trained = measures_and_keeps(&at_once(1), &UNMOVED, |_| {});
     assert!(looked.result.measuring_flops.computed < trained.result.measuring_flops.computed);
 }
 
@@ -108,14 +123,13 @@ fn the_immediate_effect_costs_no_training() {
 #[test]
 fn what_a_measurement_costs_is_counted_step_by_step() {
     const HORIZON: u64 = 7;
-    let control =
-        format!("{LOOKAHEAD}\nconfidence = 1e9\ncandidates = ['prune']\nhorizon = {HORIZON}\nrace_every = 0");
+    let control = lookahead(&["confidence = 1e9", "candidates = ['prune']", &format!("horizon = {HORIZON}")]);
     let config = config(&control, |config| config.model.n_layers = 1);
     let measured = run_of(&config);
     let points: Vec<u64> = measured
-        .choices()
+        .actions()
         .iter()
-        .filter(|(_, choice)| *choice == Choice::Measure)
+        .filter(|(_, action)| *action == DecisionKind::Measure)
         .map(|(step, _)| *step)
         .collect();
     assert_eq!(points, (1..12).map(|decision| 5 * decision).collect::<Vec<_>>());
@@ -141,21 +155,21 @@ fn what_a_measurement_costs_is_counted_step_by_step() {
     assert_eq!(measured.result.measuring_flops.unpadded, expected);
 }
 
-/// Policies that act soon and often on these data.
-const POLICIES: [(&str, &str); 6] = [
-    ("lookahead", "policy = 'lookahead'\nconfidence = 0.0\nhorizon = 2\nrace_every = 1\nexpert_cost = 0.0"),
-    ("replicate", "policy = 'lookahead'\nconfidence = 0.5\nhorizon = 3\nrace_every = 0\nreplicate = true"),
-    ("counterfactual", "policy = 'head'\nconfidence = 0.0\nhorizon = 3\nrace_every = 0\nexpert_cost = 0.0"),
-    ("synthetic", "policy = 'head'\nlabels = 'synthetic'\nhead_lr = 0.05"),
-    ("entropy", "policy = 'head'\nlabels = 'entropy'\nhead_lr = 0.05"),
-    ("joint", "policy = 'head'\nlabels = 'entropy'\nhead_lr = 0.05\njoint = 0.5"),
+/// Policies that act soon and often on these data: their tables, and more lines of these.
+const POLICIES: [(&str, &str, &str); 6] = [
+    ("lookahead", LOOKAHEAD, "confidence = 0.0\nhorizon = 2\nrace_every = 1\nexpert_cost = 0.0"),
+    ("study", LOOKAHEAD, "confidence = 0.5\nhorizon = 3\nstudy = {}"),
+    ("head", LOOKAHEAD, "confidence = 0.0\nhorizon = 3\nexpert_cost = 0.0\nhead = {}"),
+    ("random labels", LABEL_HEAD, "labels = 'random'\nlr = 0.05"),
+    ("entropy labels", LABEL_HEAD, "labels = 'entropy'\nlr = 0.05"),
+    ("joint", LABEL_HEAD, "labels = { entropy = { joint = 0.5 } }\nlr = 0.05"),
 ];
 
 static ACTING: LazyLock<Vec<(&'static str, RunConfig, Finished)>> = LazyLock::new(|| {
-    let run = |(name, control): (&'static str, &str)| {
-        let config = config(control, |_| {});
+    let run = |(name, table, lines): (&'static str, &str, &str)| {
+        let config = config(&format!("{table}{lines}"), |_| {});
         let whole = run_of(&config);
-        assert!(whole.edit_steps().len() > 1, "{name}: {:?}", whole.choices());
+        assert!(whole.edit_steps().len() > 1, "{name}: {:?}", whole.actions());
         (name, config, whole)
     };
     POLICIES.into_iter().map(run).collect()
@@ -203,11 +217,12 @@ fn a_run_killed_between_a_decision_and_its_checkpoint_decides_the_same_again() {
 #[test]
 fn policies_that_act_pay_for_what_they_measure() {
     for (name, config, whole) in &*ACTING {
-        let measures = whole.choices().iter().any(|(_, choice)| *choice == Choice::Measure);
-        assert_eq!(measures, config.control.looks_ahead(), "{name}");
-        let learns = config.control.policy == PolicyKind::Head;
+        let measures = whole.actions().iter().any(|(_, action)| *action == DecisionKind::Measure);
+        let policy = &config.control.policy;
+        assert_eq!(measures, policy.lookahead().is_some(), "{name}");
+        let learns = policy.learns_every_step() || policy.lookahead().unwrap().head.is_some();
         assert_eq!(whole.result.measuring_flops.unpadded > 0, measures || learns, "{name}");
         assert!(whole.result.flops.unpadded > whole.result.measuring_flops.unpadded, "{name}");
-        assert_eq!(whole.evidence("not_finite").iter().sum::<f64>(), 0.0, "{name}");
+        assert_eq!(whole.numbers("not_finite").iter().sum::<f64>(), 0.0, "{name}");
     }
 }

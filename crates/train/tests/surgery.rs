@@ -32,8 +32,7 @@ schedule = 'constant'
 ema_decay = 0.9
 [train]
 batch_size = 16
-[control]
-policy = 'rule'
+[control.policy.rule]
 ";
 
 const TOTAL: u64 = 1000;
@@ -50,7 +49,7 @@ struct Run {
 impl Run {
     fn new(opening: u64) -> Self {
         let mut config = RunConfig::from_toml(CONFIG).unwrap();
-        config.control.opening = opening;
+        config.control.edits.ramp_in = opening;
         let prepared = Prepared::new(&config).unwrap();
         let mut state = TrainState::new(&config, &prepared, &Device::flex());
         state.progress.total_steps = TOTAL;
@@ -70,7 +69,7 @@ impl Run {
         let (step, evidence) = (self.state.step, Evidence::default());
         let plan = Plan { step, edits, reason: "test".into(), evidence };
         let plan = plan.check(&self.state.layout, Limits::default()).unwrap();
-        self.state.edit(&plan, self.config.control.opening).unwrap();
+        self.state.edit(&plan, self.config.control.edits.ramp_in).unwrap();
     }
 
     /// Grows an expert in each layer; gives their ids.
@@ -281,13 +280,13 @@ fn a_copy_of_an_expert_that_is_half_open_is_let_in_entirely_too() {
     for opening in [0, 20] {
         let (mut run, parent, offset) = half_open();
         let new = run.state.layout.next_id();
-        run.config.control.opening = opening;
+        run.config.control.edits.ramp_in = opening;
         let init = ExpertInit::Copy { parent, noise: 0.1 };
         run.edit(vec![Edit::Grow { layer: LayerId(0), new, init }]);
         // With no opening of its own it is as far open as its parent.
         let begins = if opening == 0 { offset } else { -30.0 };
         assert_eq!([offset_of(&run, parent), offset_of(&run, new)], [offset, begins]);
-        run.config.control.opening = 20;
+        run.config.control.edits.ramp_in = 20;
         run.train(21);
         assert_eq!([offset_of(&run, parent), offset_of(&run, new)], [0.0; 2]);
     }

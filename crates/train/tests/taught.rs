@@ -13,21 +13,23 @@ use std::{
 };
 
 use burn::tensor::Device;
-use moelt_schema::{RunConfig, RunDir};
+use moelt_schema::{Move, PolicyConfig, RunConfig, RunDir, RunRef};
 use moelt_train::train;
 use tempfile::TempDir;
 
-use support::{Finished, config, finish, interrupt};
+use support::{FROZEN, Finished, LOOKAHEAD, config, finish, interrupt};
 
-const TEACHER: &str = "policy = 'lookahead'\nconfidence = 1e9\nhorizon = 3";
-const HEAD: &str = "policy = 'head'\nconfidence = 0.0\nhorizon = 3\nexpert_cost = 0.0";
+/// A run that measures everything.
+fn teaching(seed: u64, horizon: u64) -> RunConfig {
+    let policy = format!("{LOOKAHEAD}confidence = 1e9\nhorizon = {horizon}");
+    config(&policy, |config| config.seed = seed)
+}
 
 /// Runs that measured everything.
 static TEACHERS: LazyLock<TempDir> = LazyLock::new(|| {
     let folder = TempDir::new().unwrap();
     for seed in 71..=74 {
-        let config = config(TEACHER, |config| config.seed = seed);
-        finish(&config, &RunDir::new(folder.path().join(seed.to_string())));
+        finish(&teaching(seed, 3), &RunDir::new(folder.path().join(seed.to_string())));
     }
     folder
 });
@@ -46,8 +48,11 @@ fn copy_result(run: &Path, to: &Path) {
 
 /// A head that learns from these folders.
 fn learner(folders: &[&Path]) -> RunConfig {
-    config(HEAD, |config| {
-        config.control.records_of = folders.iter().map(|path| path.display().to_string()).collect();
+    let policy = format!("{LOOKAHEAD}confidence = 0.0\nhorizon = 3\nexpert_cost = 0.0\nhead = {{}}");
+    config(&policy, |config| {
+        let PolicyConfig::Lookahead(lookahead) = &mut config.control.policy else { panic!() };
+        let named = folders.iter().map(|path| RunRef::from(path.display().to_string()));
+        lookahead.head.as_mut().unwrap().records_of = named.collect();
     })
 }
 
@@ -64,9 +69,10 @@ fn what_other_runs_measured_is_known_at_the_first_decision() {
     let head = taught.manifest.state.policy.head.as_ref().unwrap();
     let of_run = |run| head.records.iter().filter(|record| record.run == run).count() as f64;
     assert!((1..=4).all(|run| of_run(run) > 20.0));
-    assert_eq!(taught.evidence("records")[0], (1..=4).map(of_run).sum::<f64>());
-    assert_eq!(alone.evidence("records")[0], 0.0);
-    let forecasts = |run: &Finished| run.evidence("layer0.prune.predicted.chance").len();
+    assert_eq!(taught.numbers("records")[0], (1..=4).map(of_run).sum::<f64>());
+    assert_eq!(alone.numbers("records")[0], 0.0);
+    let forecasts =
+        |run: &Finished| run.trials(0, Move::Prune).iter().filter(|trial| trial.forecast.is_some()).count();
     assert!(forecasts(&taught) > forecasts(&alone), "{} {}", forecasts(&taught), forecasts(&alone));
 }
 
@@ -83,7 +89,7 @@ fn a_run_that_goes_on_does_not_need_its_teachers_any_more() {
     fs::remove_dir_all(&copy).unwrap();
     interrupt(&config, &run, 12);
     let resumed = finish(&config, &run);
-    assert_eq!(resumed.choices(), whole.choices());
+    assert_eq!(resumed.actions(), whole.actions());
     assert_eq!(resumed.manifest.state.policy, whole.manifest.state.policy);
     assert!(whole.losses.ends_with(&resumed.losses));
 }
@@ -100,9 +106,9 @@ fn a_teacher_that_cannot_teach_is_refused() {
     let whole = fs::read_to_string(teacher(71).join("events.jsonl")).unwrap();
     let cut: Vec<&str> = whole.lines().take(9).collect();
     fs::write(path("cut/events.jsonl"), cut.join("\n") + "\n").unwrap();
-    let frozen = config("policy = 'frozen'", |config| config.seed = 75);
+    let frozen = config(FROZEN, |config| config.seed = 75);
     finish(&frozen, &RunDir::new(path("frozen")));
-    let twin = config(TEACHER, |_| {});
+    let twin = teaching(learner(&[]).seed, 3);
     finish(&twin, &RunDir::new(path("twin")));
     for (teachers, expected) in [
         (vec![path("nowhere")], "has no result.json"),
@@ -112,14 +118,17 @@ fn a_teacher_that_cannot_teach_is_refused() {
         (vec![teacher(71), path("twice")], "is the same run as"),
         (vec![path("frozen")], "measured no move"),
         (vec![path("twin")], "this run's own seed"),
-        (vec![PathBuf::from("{lookahead}")], r#"--set control.records_of='["DIR"]'"#),
+        (vec![PathBuf::from("{lookahead}")], "a cell of an ablation; name the folder of a finished run"),
     ] {
         let run = RunDir::new(path("run"));
         let teachers: Vec<&Path> = teachers.iter().map(PathBuf::as_path).collect();
         let error =
             train(&learner(&teachers), &run, &Device::flex(), &AtomicBool::new(false), &mut ()).unwrap_err();
         let message = format!("{error:#}");
-        assert!(message.contains("control.records_of") && message.contains(expected), "{message}");
+        assert!(
+            message.contains("control.policy.lookahead.head.records_of") && message.contains(expected),
+            "{message}"
+        );
         assert!(!run.config().exists(), "nothing is claimed");
     }
 }
@@ -127,10 +136,9 @@ fn a_teacher_that_cannot_teach_is_refused() {
 #[test]
 fn runs_of_one_seed_are_one_teacher() {
     let folder = TempDir::new().unwrap();
-    let longer = config(&TEACHER.replace("horizon = 3", "horizon = 4"), |config| config.seed = 71);
-    finish(&longer, &RunDir::new(folder.path().join("longer")));
-    let names =
-        [teacher(71), teacher(72), folder.path().join("longer")].map(|path| path.display().to_string());
+    finish(&teaching(71, 4), &RunDir::new(folder.path().join("longer")));
+    let names = [teacher(71), teacher(72), folder.path().join("longer")];
+    let names: Vec<&Path> = names.iter().map(PathBuf::as_path).collect();
     let runs = moelt_train::decided_runs("RUN", &names).unwrap();
     assert_eq!(
         runs.iter().map(|run| (run.number, run.seed)).collect::<Vec<_>>(),

@@ -5,8 +5,7 @@ use std::sync::atomic::AtomicBool;
 use burn::tensor::Device;
 use moelt_control::{Action, OtherRuns, StatsWindow, policy};
 use moelt_optim::{export, import};
-use moelt_schema::{LayerId, PolicyState};
-
+use moelt_schema::{Budget, LayerId, LookaheadConfig, PolicyConfig, PolicyState, RoutingConfig};
 use tempfile::TempDir;
 
 use super::{waiting::Waiting, *};
@@ -20,14 +19,15 @@ const CONFIG: &str = "
     [model]
     d_model = 8
     d_ff = 4
+    [model.routing.top_k]
     n_experts = 3
     [train]
     batch_size = 16
-    [control]
-    policy = 'lookahead'
+    [control.edits]
     every = 3
     warmup = 0.0
     until = 1.0
+    [control.policy.lookahead]
     confidence = 0.0
     race_every = 1
 ";
@@ -53,6 +53,13 @@ impl Run {
         }
         let (folder, interrupt) = (TempDir::new().unwrap(), AtomicBool::new(false));
         Self { config, prepared, state, folder, interrupt }
+    }
+
+    /// That the experts at these places of the layer go, one after another.
+    fn prune(&self, places: &[usize]) -> Vec<Vec<Edit>> {
+        let layer = &self.state.layout.layers()[0];
+        let prune = |at: &usize| vec![Edit::Prune { layer: LayerId(0), expert: layer.experts[*at] }];
+        places.iter().map(prune).collect()
     }
 
     fn arena(&self) -> Arena<'_> {
@@ -87,9 +94,23 @@ impl Run {
     }
 }
 
-fn race_of<'a>(arena: &'a Arena<'a>, state: &'a TrainState, trial: &Trial) -> Race<'a> {
-    let track = Track::new(arena, state, state.step, arena.validation, arena.config.control.opening);
-    Race::of(track, &trial.candidates)
+/// What look-ahead is to do.
+fn lookahead(config: &mut RunConfig) -> &mut LookaheadConfig {
+    match &mut config.control.policy {
+        PolicyConfig::Lookahead(lookahead) => lookahead,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// A trial that is measured twice, and looked at after every step.
+fn replicated_race(candidates: Vec<Vec<Edit>>, steps: u64) -> Trial {
+    let race = Race { every: 1, expert_cost: 1e-3, confidence: 0.0 };
+    Trial { race: Some(race), replicate: true, ..Trial::new(candidates, steps) }
+}
+
+fn race_of<'a>(arena: &'a Arena<'a>, state: &'a TrainState, trial: &Trial) -> Forks<'a> {
+    let track = Track::new(arena, state, state.step, arena.validation, arena.config.control.edits.ramp_in);
+    Forks::of(track, trial)
 }
 
 /// A fork of which every weight is no number.
@@ -112,12 +133,13 @@ fn a_candidate_that_diverges_is_no_number_never_chosen_and_no_bother_to_others()
     // Pruning is worth ever so much, so that it would be chosen.
     for (race_every, steps, stopped_at) in [(1, 5, 1), (0, 5, 1), (0, 1, 1), (0, 0, 0)] {
         let run = Run::new(|config| {
-            (config.control.expert_cost, config.control.race_every) = (9.0, race_every);
+            let lookahead = lookahead(config);
+            (lookahead.expert_cost, lookahead.race_every) = (9.0, race_every);
         });
         let (whole, chosen) = run.decide(steps, &[]);
         let Action::Apply(best) = chosen.action else { panic!("{chosen:?}") };
         assert!(matches!(best[..], [Edit::Prune { .. }, ..]), "{best:?}");
-        assert_eq!(chosen.evidence.0["not_finite"], 0.0);
+        assert_eq!(chosen.evidence.numbers["not_finite"], 0.0);
         let n = whole.len();
         let spoilt: Vec<usize> = (0..n).filter(|at| *at >= 2).collect();
         let (seen, decision) = run.decide(steps, &spoilt);
@@ -129,7 +151,7 @@ fn a_candidate_that_diverges_is_no_number_never_chosen_and_no_bother_to_others()
             );
             assert_eq!(seen[*at].steps, stopped_at);
         }
-        assert_eq!(decision.evidence.0["not_finite"], spoilt.len() as f64);
+        assert_eq!(decision.evidence.numbers["not_finite"], spoilt.len() as f64);
         assert_eq!(decision.action, Action::Keep, "{}", decision.reason);
         // Those that grow lose at once either way.
         assert!([0, 1].iter().all(|at| bits(&seen[*at]) == bits(&whole[*at])));
@@ -143,8 +165,9 @@ fn a_candidate_that_diverges_is_no_number_never_chosen_and_no_bother_to_others()
 #[test]
 fn of_candidates_that_win_the_one_that_diverges_is_passed_over() {
     let run = Run::new(|config| {
-        (config.control.expert_cost, config.control.race_every) = (9.0, 0);
-        config.model.n_experts = 4;
+        let lookahead = lookahead(config);
+        (lookahead.expert_cost, lookahead.race_every) = (9.0, 0);
+        config.model.routing = RoutingConfig::TopK { n_experts: 4 };
     });
     let (whole, chosen) = run.decide(4, &[]);
     // Halving saves two experts, pruning one.
@@ -157,11 +180,9 @@ fn of_candidates_that_win_the_one_that_diverges_is_passed_over() {
 
 #[test]
 fn where_keeping_diverges_there_is_nothing_to_compare_with() {
-    let run = Run::new(|config| config.control.race_every = 0);
+    let run = Run::new(|_| {});
     let (arena, state) = (run.arena(), &run.state);
-    let prune =
-        |at: usize| vec![Edit::Prune { layer: LayerId(0), expert: state.layout.layers()[0].experts[at] }];
-    let trial = Trial { candidates: vec![prune(0), prune(1)], steps: 5 };
+    let trial = Trial::new(run.prune(&[0, 1]), 5);
     let mut race = race_of(&arena, state, &trial);
     spoil(&race.track, &mut race.keep);
     let (seen, _) = race.run(5).unwrap();
@@ -172,15 +193,15 @@ fn where_keeping_diverges_there_is_nothing_to_compare_with() {
 fn forks_see_nothing_of_a_domain_that_has_yet_to_come() {
     // Domain 2 comes after 20 of 40 steps, domain 0 goes after 30.
     let run = Run::new(|config| {
-        let planted = &mut config.data.planted;
+        let planted = config.data.planted_mut().unwrap();
         (planted.domains, planted.times) = (3, 4);
         planted.live = vec![[0.0, 0.75], [0.0, 1.0], [0.5, 1.0]];
-        config.train.epochs = 2.0;
+        config.train.budget = Budget::Epochs(2.0);
     });
     assert_eq!(run.prepared.total_steps, TOTAL);
     let train = moelt_data::load(&run.config.data, &run.config.text).unwrap().train;
     let arena = run.arena();
-    let trial = Trial { candidates: Vec::new(), steps: 30 };
+    let trial = Trial::new(Vec::new(), 30);
     for (now, domains) in [(20, vec![0, 1]), (21, vec![0, 1, 2]), (31, vec![1, 2])] {
         let state = TrainState { step: now, ..run.state.clone() };
         let mut track = race_of(&arena, &state, &trial).track;
@@ -213,33 +234,24 @@ fn a_fork_is_judged_by_the_average_since_it_is_one() {
 
 #[test]
 fn what_a_fork_spent_before_it_diverged_is_counted() {
-    let run = Run::new(|config| config.control.race_every = 0);
+    let run = Run::new(|_| {});
     let (arena, state) = (run.arena(), &run.state);
-    let prune =
-        |at: usize| vec![Edit::Prune { layer: LayerId(0), expert: state.layout.layers()[0].experts[at] }];
-    let cost = |candidates: Vec<Vec<Edit>>, spoilt: bool| {
-        let trial = Trial { candidates, steps: 5 };
-        let mut race = race_of(&arena, state, &trial);
+    let cost = |places: &[usize], spoilt: bool| {
+        let mut race = race_of(&arena, state, &Trial::new(run.prune(places), 5));
         if spoilt {
             spoil(&race.track, &mut race.racers[1].fork);
         }
         race.run(5).unwrap().1.computed
     };
-    let [one, spoilt, both] = [
-        cost(vec![prune(0)], false),
-        cost(vec![prune(0), prune(1)], true),
-        cost(vec![prune(0), prune(1)], false),
-    ];
+    let [one, spoilt, both] = [cost(&[0], false), cost(&[0, 1], true), cost(&[0, 1], false)];
     assert!(one < spoilt && spoilt < both, "{one} {spoilt} {both}");
 }
 
 #[test]
 fn measuring_leaves_everything_but_the_cost_as_it_was() {
-    let mut run = Run::new(|config| config.control.replicate = true);
+    let mut run = Run::new(|_| {});
     let (weights, progress) = (export(run.state.model()), run.state.progress.clone());
-    let layer = LayerId(0);
-    let prune = |at: usize| vec![Edit::Prune { layer, expert: run.state.layout.layers()[0].experts[at] }];
-    let trial = Trial { candidates: vec![prune(0), prune(1)], steps: 100 };
+    let trial = replicated_race(run.prune(&[0, 1]), 100);
     let (mut state, arena) = (run.state.clone(), run.arena());
     let one = arena.measure(&mut state, &trial).unwrap();
     let other = arena.measure(&mut state, &trial).unwrap();
@@ -269,7 +281,7 @@ fn legs_end_at_every_look_and_at_the_end() {
 #[test]
 fn a_fork_that_waits_is_taken_up_bit_by_bit() {
     let run = Run::new(|config| {
-        (config.optim.ema_decay, config.control.opening) = (0.9, 4);
+        (config.optim.ema_decay, config.control.edits.ramp_in) = (0.9, 4);
     });
     let arena = run.arena();
     let expert = run.state.layout.layers()[0].experts[0];
@@ -293,11 +305,9 @@ fn a_fork_that_waits_is_taken_up_bit_by_bit() {
 
 #[test]
 fn a_race_that_is_interrupted_is_given_up_at_once() {
-    let run = Run::new(|config| config.control.replicate = true);
+    let run = Run::new(|_| {});
     let arena = run.arena();
-    let prune =
-        |at: usize| vec![Edit::Prune { layer: LayerId(0), expert: run.state.layout.layers()[0].experts[at] }];
-    let trial = Trial { candidates: vec![prune(0), prune(1)], steps: 20 };
+    let trial = replicated_race(run.prune(&[0, 1]), 20);
     let mut state = run.state.clone();
     run.interrupt.store(true, std::sync::atomic::Ordering::Relaxed);
     assert!(matches!(arena.measure(&mut state, &trial), Err(TrainError::Interrupted)));
@@ -308,10 +318,9 @@ fn a_race_that_is_interrupted_is_given_up_at_once() {
 #[test]
 fn a_race_costs_what_its_forks_computed() {
     const STEPS: u64 = 4;
-    let run = Run::new(|config| config.control.race_every = 0);
-    let (arena, layout) = (run.arena(), &run.state.layout);
-    let prune = vec![Edit::Prune { layer: LayerId(0), expert: layout.layers()[0].experts[0] }];
-    let trial = Trial { candidates: vec![prune.clone()], steps: STEPS };
+    let run = Run::new(|_| {});
+    let (arena, prune) = (run.arena(), run.prune(&[0]).remove(0));
+    let trial = Trial::new(vec![prune.clone()], STEPS);
     let race = race_of(&arena, &run.state, &trial);
     let mut batches = race.track.batches.clone();
     let mut expected = Flops::default();

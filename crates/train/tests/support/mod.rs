@@ -15,7 +15,8 @@ use std::{
 
 use burn::tensor::Device;
 use moelt_schema::{
-    CellResult, Choice, Digest, Event, EventRecord, EventsPosition, Manifest, RunConfig, RunDir, Wall,
+    CellResult, DecisionKind, Digest, Event, EventRecord, EventsPosition, Evidence, LayerId, Manifest, Move,
+    RunConfig, RunDir, TrialEvidence, Wall,
 };
 use moelt_train::{Checkpoint, CheckpointStore, Observer, Outcome, train};
 
@@ -30,25 +31,25 @@ test = 60
 d_model = 8
 d_ff = 4
 n_layers = 2
-n_experts = 3
 row_dropout = 0.1
+[model.routing.top_k]
+n_experts = 3
 [optim]
 lr = 0.02
 schedule = 'constant'
 ema_decay = 0.8
 [train]
-epochs = 3
+budget = { epochs = 3 }
 batch_size = 16
 log_every = 4
 eval_every = 7
 checkpoint_every = 4
 keep_last = 1
-[control]
+[control.edits]
 every = 5
 warmup = 0.0
 until = 1.0
-cooldown = 0
-opening = 3
+ramp_in = 3
 max_experts = 8
 ";
 
@@ -57,9 +58,16 @@ pub(crate) const STEPS: u64 = 60;
 
 const TENSORS: [&str; 3] = ["model.safetensors", "average.safetensors", "optimizer.safetensors"];
 
-/// A config with these lines more in `[control]`, and what `change` does to the rest.
-pub(crate) fn config(control: &str, change: impl Fn(&mut RunConfig)) -> RunConfig {
-    let mut config = RunConfig::from_toml(&format!("{CONFIG}{control}\n")).unwrap();
+/// The experts stay.
+pub(crate) const FROZEN: &str = "[control.policy.frozen]";
+
+/// Look-ahead and a head that learns entropies; either takes more lines of its own.
+pub(crate) const LOOKAHEAD: &str = "[control.policy.lookahead]\ncooldown = 0\n";
+pub(crate) const LABEL_HEAD: &str = "[control.policy.label_head]\ncooldown = 0\n";
+
+/// A config of this policy, a table, and what `change` does to the rest.
+pub(crate) fn config(policy: &str, change: impl Fn(&mut RunConfig)) -> RunConfig {
+    let mut config = RunConfig::from_toml(&format!("{CONFIG}{policy}\n")).unwrap();
     change(&mut config);
     config.check().unwrap();
     config
@@ -163,22 +171,32 @@ impl Finished {
         self.events.iter().filter(|record| !own(&record.event)).collect()
     }
 
-    /// Step and choice of every decision.
-    pub(crate) fn choices(&self) -> Vec<(u64, Choice)> {
-        let choice = |record: &EventRecord| match record.event {
-            Event::Decision { choice, .. } => Some((record.step, choice)),
+    /// Step and action of every decision.
+    pub(crate) fn actions(&self) -> Vec<(u64, DecisionKind)> {
+        let action = |record: &EventRecord| match record.event {
+            Event::Decision { action, .. } => Some((record.step, action)),
             _ => None,
         };
-        self.events.iter().filter_map(choice).collect()
+        self.events.iter().filter_map(action).collect()
+    }
+
+    fn evidence(&self) -> impl Iterator<Item = &Evidence> {
+        self.events.iter().filter_map(|record| match &record.event {
+            Event::Decision { evidence, .. } => Some(evidence),
+            _ => None,
+        })
     }
 
     /// Numbers with this name in the evidence of decisions.
-    pub(crate) fn evidence(&self, name: &str) -> Vec<f64> {
-        let number = |record: &EventRecord| match &record.event {
-            Event::Decision { evidence, .. } => evidence.0.get(name).copied(),
-            _ => None,
-        };
-        self.events.iter().filter_map(number).collect()
+    pub(crate) fn numbers(&self, name: &str) -> Vec<f64> {
+        self.evidence().filter_map(|evidence| evidence.numbers.get(name).copied()).collect()
+    }
+
+    /// What decisions knew of a move in a layer, where they knew something.
+    pub(crate) fn trials(&self, layer: u32, candidate: Move) -> Vec<&TrialEvidence> {
+        let layers = self.evidence().filter_map(|evidence| evidence.layer(LayerId(layer)));
+        let trials = layers.flat_map(|layer| &layer.trials);
+        trials.filter(|trial| trial.candidate == candidate).collect()
     }
 
     pub(crate) fn edit_steps(&self) -> Vec<u64> {
