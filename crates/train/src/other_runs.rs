@@ -90,7 +90,11 @@ pub(crate) fn script(config: &RunConfig) -> Result<Option<EditLog>, TrainError> 
 /// # Errors
 /// When it stands for a cell of an arm still: only an ablation knows its folder.
 pub(crate) fn folder_of<'a>(key: &'static str, run: &'a RunRef) -> Result<&'a Path, TrainError> {
-    run.folder().map_err(|message| TrainError::Start { key, path: run.to_string().into(), message })
+    run.folder().map_err(|message| {
+        let value = if key == RECORDS_OF { r#"'["DIR"]'"# } else { "DIR" };
+        let message = format!("{message}: --set {key}={value}");
+        TrainError::Start { key, path: run.to_string().into(), message }
+    })
 }
 
 fn read(key: &'static str, name: &Path) -> Result<(CellResult, Vec<Decided>), TrainError> {

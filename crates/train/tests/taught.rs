@@ -118,7 +118,10 @@ fn a_teacher_that_cannot_teach_is_refused() {
         (vec![teacher(71), path("twice")], "is the same run as"),
         (vec![path("frozen")], "measured no move"),
         (vec![path("twin")], "this run's own seed"),
-        (vec![PathBuf::from("{lookahead}")], "a cell of an ablation; name the folder of a finished run"),
+        (
+            vec![PathBuf::from("{lookahead}")],
+            r#"a cell of an ablation; name the folder of a finished run: --set control.policy.lookahead.head.records_of='["DIR"]'"#,
+        ),
     ] {
         let run = RunDir::new(path("run"));
         let teachers: Vec<&Path> = teachers.iter().map(PathBuf::as_path).collect();

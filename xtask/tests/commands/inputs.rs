@@ -44,15 +44,15 @@ fn a_run_that_cells_take_something_from_is_pinned_by_what_they_read_of_it() {
     let (first, second) =
         ("checkpoints/step-00000100/manifest.json", "checkpoints/step-00000200/manifest.json");
     let best = "checkpoints/best";
-    let head = ["control.policy=head", "control.labels=counterfactual", "control.records_of=['runs/old']"];
+    let head = ["control.policy=lookahead", "control.policy.lookahead.head.records_of=['runs/old']"];
     let cases: [(&[&str], &[&str]); 7] = [
-        (&["start.run=runs/old"], &[best, second]),
-        (&["start.run=runs/old/checkpoints"], &[best, second]),
-        (&["start.run=runs/old/checkpoints/best"], &[best, second]),
-        (&["start.run=runs/old/checkpoints/step-00000100"], &[first]),
-        (&["train.flops_of=runs/old"], &["result.json"]),
+        (&["start={weights={run='runs/old'}}"], &[best, second]),
+        (&["start={size={run='runs/old/checkpoints'}}"], &[best, second]),
+        (&["start={weights={run='runs/old/checkpoints/best'}}"], &[best, second]),
+        (&["start={weights={run='runs/old/checkpoints/step-00000100'}}"], &[first]),
+        (&["train.budget={flops_of='runs/old'}"], &["result.json"]),
         (&head, &["events.jsonl", "result.json"]),
-        (&["control.policy=placebo_time", "control.edits_of=runs/old"], &["result.json"]),
+        (&["control.policy={placebo_time={edits_of='runs/old'}}"], &["result.json"]),
     ];
     for (sets, read) in cases {
         for changed in read {
@@ -67,10 +67,12 @@ fn a_run_that_cells_take_something_from_is_pinned_by_what_they_read_of_it() {
     }
 }
 
+const START: &str = "start={weights={run='runs/old'}}";
+
 #[test]
 fn a_pointer_that_names_another_checkpoint_is_another_plan() {
     let workspace = with_old_run();
-    workspace.plan("test", &["--phases", "moe", "--seeds", "1", "--set", "start.run=runs/old"]);
+    workspace.plan("test", &["--phases", "moe", "--seeds", "1", "--set", START]);
     write(&workspace, "checkpoints/best", &format!("step-00000100 {HASH}\n"));
     let text = workspace.xtask(&["ablate", "run", "--name", "test"], 1);
     assert!(text.contains("it was planned with another runs/old/checkpoints/best ("), "{text}");
@@ -80,8 +82,14 @@ fn a_pointer_that_names_another_checkpoint_is_another_plan() {
 fn a_run_that_is_not_there_is_told_before_any_cell_runs() {
     let workspace = TestWorkspace::new();
     for (set, says) in [
-        ("start.run=runs/gone", "q2 seed 200: start.run: `runs/gone` has no checkpoint to start from"),
-        ("train.flops_of=runs/gone", "q2 seed 200: train.flops_of: `runs/gone` is no finished run"),
+        (
+            "start={weights={run='runs/gone'}}",
+            "moe seed 200: start.weights.run: `runs/gone` has no checkpoint to start from",
+        ),
+        (
+            "train.budget={flops_of='runs/gone'}",
+            "moe seed 200: train.budget.flops_of: `runs/gone` is no finished run",
+        ),
     ] {
         let text = workspace.xtask(&["ablate", "plan", "--phases", "moe", "--seeds", "1", "--set", set], 1);
         assert!(text.contains(says), "{text}");

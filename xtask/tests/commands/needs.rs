@@ -3,13 +3,18 @@
 use std::fs;
 
 use moelt_eval::Report;
-use moelt_schema::{AblationPlan, Cell, PolicyKind, RunConfig, StartFrom};
+use moelt_schema::{AblationPlan, Budget, Cell, PlaceboConfig, PolicyConfig, RunConfig, RunRef, StartConfig};
 
 use crate::support::TestWorkspace;
 
 /// The cell of an arm.
 fn cell<'a>(plan: &'a AblationPlan, arm: &str, seed: u64) -> &'a Cell {
     plan.cells.iter().find(|cell| cell.arm == arm && cell.seed == seed).unwrap()
+}
+
+/// A cell of a preset of the data sets, as another one names it.
+fn named(ablation: &str, cell: &Cell) -> RunRef {
+    RunRef::Folder(format!("runs/{ablation}/cells/{}", cell.id))
 }
 
 /// The run folder of a cell of the ablation `test`.
@@ -28,33 +33,45 @@ fn phases_of_the_data_sets_build_on_cells_of_their_own_seed() {
         let name = format!("{dataset}-smoke");
         let plan = workspace.plan(&name, &["--dataset", dataset, "--preset", "smoke"]);
         for seed in [0, 1] {
-            let parent = cell(&plan, "rule", seed);
-            assert_eq!(parent.config.control.policy, PolicyKind::Rule);
-            let run = format!("runs/{name}/cells/{}", parent.id);
-            for (arm, take) in [("rule-continued", StartFrom::Weights), ("rule-size-from-scratch", StartFrom::Size)] {
-                let child = cell(&plan, arm, seed);
-                assert_eq!((&child.config.start.run, child.config.start.take), (&run, take));
-                assert_eq!(child.config.control.policy, PolicyKind::Frozen);
-                assert_eq!(child.needs, [parent.id.as_str()]);
-            }
-            // The size of 7a, and as much training as stands behind 7b3.
-            let (matched, warm) = (cell(&plan, "rule-size-matched", seed), cell(&plan, "rule-continued", seed));
-            assert_eq!((&matched.config.start.run, matched.config.start.take), (&run, StartFrom::Size));
-            assert_eq!(matched.config.train.flops_of, format!("runs/{name}/cells/{}", warm.id));
-            assert_eq!(matched.needs, [parent.id.as_str(), warm.id.as_str()]);
-            for (arm, policy) in
-                [("placebo-time", PolicyKind::PlaceboTime), ("placebo-surgery", PolicyKind::PlaceboSurgery)]
-            {
-                let placebo = cell(&plan, arm, seed);
-                assert_eq!(placebo.needs, [parent.id.as_str()]);
-                // Nothing else differs from 7a.
-                let mut config = RunConfig { arm: arm.to_owned(), ..parent.config.clone() };
-                (config.control.policy, config.control.edits_of) = (policy, run.clone());
-                assert_eq!(placebo.config, config);
-            }
+            assert_builds_on_rule(&plan, &name, seed);
             let dynmoe = cell(&plan, "dynmoe", seed);
-            assert_eq!((dynmoe.config.control.policy, dynmoe.needs.len()), (PolicyKind::Dynmoe, 0));
+            assert_eq!(dynmoe.config.control.policy, PolicyConfig::Dynmoe {});
+            assert!(dynmoe.needs.is_empty());
         }
+    }
+}
+
+#[track_caller]
+fn assert_builds_on_rule(plan: &AblationPlan, ablation: &str, seed: u64) {
+    let parent = cell(plan, "rule", seed);
+    assert!(matches!(parent.config.control.policy, PolicyConfig::Rule(_)));
+    let run = named(ablation, parent);
+    let size = StartConfig::Size { run: run.clone() };
+    for (arm, start) in [
+        ("rule-continued", StartConfig::Weights { run: run.clone() }),
+        ("rule-size-from-scratch", size.clone()),
+    ] {
+        let child = cell(plan, arm, seed);
+        assert_eq!(child.config.start, start);
+        assert!(child.config.control.policy.is_frozen());
+        assert_eq!(child.needs, [parent.id.as_str()]);
+    }
+    // The size of `rule`, and as much training as stands behind `rule-continued`.
+    let (matched, warm) = (cell(plan, "rule-size-matched", seed), cell(plan, "rule-continued", seed));
+    assert_eq!(matched.config.start, size);
+    assert_eq!(matched.config.train.budget, Budget::FlopsOf(named(ablation, warm)));
+    assert_eq!(matched.needs, [parent.id.as_str(), warm.id.as_str()]);
+    let placebo = PlaceboConfig { edits_of: run };
+    for (arm, policy) in [
+        ("placebo-time", PolicyConfig::PlaceboTime(placebo.clone())),
+        ("placebo-surgery", PolicyConfig::PlaceboSurgery(placebo)),
+    ] {
+        let placebo = cell(plan, arm, seed);
+        assert_eq!(placebo.needs, [parent.id.as_str()]);
+        // Nothing else differs from `rule`, but that the log has no such phase.
+        let mut config = RunConfig { arm: arm.to_owned(), phase: String::new(), ..parent.config.clone() };
+        config.control.policy = policy;
+        assert_eq!(placebo.config, config);
     }
 }
 
@@ -62,17 +79,17 @@ fn phases_of_the_data_sets_build_on_cells_of_their_own_seed() {
 fn a_recipe_lies_over_the_settings_that_the_editing_arms_share() {
     let workspace = TestWorkspace::new();
     let recipe = workspace.path("configs/datasets/planted.toml");
-    let text = fs::read_to_string(&recipe).unwrap() + "\n[control]\nevery = 7\n";
+    let text = fs::read_to_string(&recipe).unwrap() + "\n[control.edits]\nevery = 7\n";
     fs::write(&recipe, text).unwrap();
-    let plan = workspace.plan("test", &["--phases", "7a,dynmoe,placebo-time", "--seeds", "1"]);
-    assert!(plan.cells.iter().all(|cell| cell.config.control.every == 7));
+    let plan = workspace.plan("test", &["--phases", "rule,dynmoe,placebo-time", "--seeds", "1"]);
+    assert!(plan.cells.iter().all(|cell| cell.config.control.edits.every == 7));
     assert!(plan.cells.iter().all(|cell| cell.config.model.d_ff == 2));
 }
 
 #[test]
 fn cells_run_after_those_they_need_in_whatever_order_they_are_named() {
     let workspace = TestWorkspace::new();
-    let phases = ["--phases", "7b3,placebo-time,q2,7a", "--seeds", "2"];
+    let phases = ["--phases", "rule-continued,placebo-time,moe,rule", "--seeds", "2"];
     let plan = workspace.plan("test", &phases);
     assert_eq!(plan.arms(), ["rule-continued", "placebo-time", "moe", "rule"]);
     plan.cells.iter().for_each(|cell| workspace.prepare(cell, 90));
@@ -87,6 +104,7 @@ fn cells_run_after_those_they_need_in_whatever_order_they_are_named() {
         assert!(text.contains(&format!("run = \"{}\"", run_of(parent))), "{text}");
     }
     assert_eq!(calls.len(), 8);
+    // By the names of the research log.
     let other_order = workspace.plan("other", &["--phases", "7a,7b3,placebo-time,q2", "--seeds", "2"]);
     assert_eq!(cell(&other_order, "rule", 201).id, cell(&plan, "rule", 201).id);
 }
@@ -94,7 +112,7 @@ fn cells_run_after_those_they_need_in_whatever_order_they_are_named() {
 #[test]
 fn what_needs_a_failed_cell_fails_with_it_until_that_is_mended() {
     let workspace = TestWorkspace::new();
-    let plan = workspace.plan("test", &["--phases", "7b3,7a,q2", "--seeds", "2"]);
+    let plan = workspace.plan("test", &["--phases", "rule-continued,rule,moe", "--seeds", "2"]);
     let (parent, child) = (cell(&plan, "rule", 201), cell(&plan, "rule-continued", 201));
     plan.cells.iter().filter(|cell| cell.id != parent.id).for_each(|cell| workspace.prepare(cell, 90));
     let text = workspace.xtask(&["ablate", "run", "--name", "test"], 1);
@@ -117,7 +135,7 @@ fn what_needs_a_failed_cell_fails_with_it_until_that_is_mended() {
 #[test]
 fn a_single_cell_is_run_only_when_what_it_needs_is_finished() {
     let workspace = TestWorkspace::new();
-    let plan = workspace.plan("test", &["--phases", "7a,7b3", "--seeds", "1"]);
+    let plan = workspace.plan("test", &["--phases", "rule,rule-continued", "--seeds", "1"]);
     plan.cells.iter().for_each(|cell| workspace.prepare(cell, 90));
     let [parent, child] = [&plan.cells[0].id, &plan.cells[1].id].map(String::as_str);
     let text = workspace.xtask(&["ablate", "run", "--name", "test", child], 1);
@@ -132,16 +150,25 @@ fn a_single_cell_is_run_only_when_what_it_needs_is_finished() {
 fn what_cannot_be_linked_is_not_planned() {
     let workspace = TestWorkspace::new();
     let phase = |name: &str, run: &str| {
-        let text = format!("parent = \"../base.toml\"\n[start]\nrun = \"{run}\"\n");
+        let text = format!("parent = \"../base.toml\"\n[start.weights]\nrun = \"{run}\"\n");
         fs::write(workspace.path(&format!("configs/phases/{name}.toml")), text).unwrap();
     };
     phase("lost", "{q9}");
     phase("chicken", "{egg}");
     phase("egg", "{chicken}");
     let cases = [
-        ("rule-continued", "phase `rule-continued` starts from `rule`, which is not among the phases; add it: --phases 7a,7b3"),
-        ("q1,placebo-time", "phase `placebo-time` follows the edits of `rule`, which is not among the phases"),
-        ("lost", "phase `lost` starts from `{q9}`: no phase `q9` in configs/phases; there are: 7a, 7b1"),
+        (
+            "rule-continued",
+            "phase `rule-continued` starts from `rule`, which is not among the phases; add it: --phases rule,rule-continued",
+        ),
+        (
+            "dense,placebo-time",
+            "phase `placebo-time` follows the edits of `rule`, which is not among the phases",
+        ),
+        (
+            "lost",
+            "phase `lost` starts from `{q9}`: no phase `q9` in configs/phases; there are: averaged, chicken, dense, ",
+        ),
         ("egg,chicken", "phases need one another: egg → chicken → egg"),
     ];
     for (phases, expected) in cases {

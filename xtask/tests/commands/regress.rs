@@ -5,10 +5,10 @@ use std::fs;
 use crate::support::TestWorkspace;
 
 /// Prepares every cell around these accuracies: `moe` and the other arms.
-fn prepare(workspace: &TestWorkspace, others: usize, q2: usize) {
+fn prepare(workspace: &TestWorkspace, others: usize, moe: usize) {
     let plan = workspace.plan("any", &["--preset", "regress"]);
     for cell in &plan.cells {
-        let right = if cell.arm == "moe" { q2 } else { others };
+        let right = if cell.arm == "moe" { moe } else { others };
         workspace.prepare(cell, right + cell.seed as usize % 5);
     }
 }
@@ -29,7 +29,7 @@ fn only_a_clear_fall_fails() {
     assert_eq!(workspace.calls().len(), 2 * 40, "results of an earlier run were taken for this one's");
     prepare(&workspace, 80, 70);
     let text = workspace.xtask(&["regress"], 1);
-    assert!(text.contains("CLEARLY WORSE") && text.contains("(moelt 0.1.0): q2"), "{text}");
+    assert!(text.contains("CLEARLY WORSE") && text.contains("(moelt 0.1.0): moe"), "{text}");
     workspace.xtask(&["regress", "--update", "--reason", "known loss"], 0);
     workspace.xtask(&["regress"], 0);
     let baseline = fs::read_to_string(workspace.path("configs/baselines/planted.json")).unwrap();
@@ -57,7 +57,7 @@ fn other_seeds_and_what_ifs_are_compared_with_the_same_baseline() {
         workspace.xtask(&[&["regress"], args].concat(), code)
     };
     let text = again(90, &["--first-seed", "100"], 0);
-    assert!(text.contains("q2: 92.00") && text.contains("moe-s104"), "{text}");
+    assert!(text.contains("moe: 92.00") && text.contains("moe-s104"), "{text}");
     assert!(text.contains("WARNING: inconclusive; with these seeds a fall of"), "{text}");
     let text = again(70, &["--set", "optim.lr=0.0001"], 1);
     assert!(text.contains("CLEARLY WORSE"), "{text}");

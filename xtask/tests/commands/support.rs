@@ -156,7 +156,7 @@ fn result(cell: &Cell, predictions: &[Prediction], files: BTreeMap<String, Diges
         test: metrics(predictions, 2),
         per_time: Vec::new(),
         bayes_accuracy: Some(0.97),
-        last: LastCheckpoint { step: 9, validation: 0.9, verdict: 0.9 },
+        last: LastCheckpoint { step: 9, validation: 0.9, test: 0.9 },
         flops: Flops { computed: 3_000_000, unpadded: 2_000_000 },
         measuring_flops: Flops::default(),
         inherited: Inherited::default(),

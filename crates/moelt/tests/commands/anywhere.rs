@@ -33,7 +33,7 @@ const TINY: [&str; 15] = [
     "--name",
     "tiny",
     "--phases",
-    "q1,7a,7b3",
+    "dense,rule,rule-continued",
     "--seeds",
     "1",
     "--set",
@@ -43,7 +43,7 @@ const TINY: [&str; 15] = [
     "--set",
     "data.planted.validation=64",
     "--set",
-    "train.epochs=1",
+    "train.budget.epochs=1",
 ];
 
 #[test]
@@ -82,7 +82,7 @@ fn files_on_disk_take_the_place_of_built_in_ones() {
 fn own_texts_train_and_are_predicted_without_a_config_or_a_column_named() {
     let folder = TempDir::new().unwrap();
     write(&folder, "reviews.csv", reviews());
-    let train = ["train", "--data", "reviews.csv", "--set", "train.epochs=1", "--threads", "1"];
+    let train = ["train", "--data", "reviews.csv", "--set", "train.budget.epochs=1", "--threads", "1"];
     let said = here(&folder, &train).well();
     for note in ["column `Review` taken for `text`", "column `sentiment` taken for `label`"] {
         assert!(said.stderr.contains(&format!("note: reviews.csv: {note}\n")), "{}", said.stderr);
@@ -91,7 +91,7 @@ fn own_texts_train_and_are_predicted_without_a_config_or_a_column_named() {
         fs::read_dir(folder.path().join("runs")).unwrap().map(|run| run.unwrap().path()).collect();
     assert_eq!(runs.len(), 1);
     let config = fs::read_to_string(runs[0].join("config.toml")).unwrap();
-    assert!(config.contains("kind = \"csv\"") && config.contains("prefixes = ["), "{config}");
+    assert!(config.contains("[data.csv]\n") && config.contains("prefixes = ["), "{config}");
     let predicted = here(&folder, &["predict", runs[0].to_str().unwrap(), "reviews.csv"]).well().stdout;
     assert_eq!(predicted.lines().count(), 61);
     let named = [&train[..], &["--text-column", "id", "--label-column", "sentiment", "--out", "runs/named"]];
@@ -106,7 +106,11 @@ fn an_ablation_runs_in_an_empty_folder_and_its_cells_run_this_very_binary() {
     let folder = TempDir::new().unwrap();
     let first = here(&folder, &TINY).well();
     assert!(first.stdout.contains("Report: runs/tiny/report.md"), "{}", first.stdout);
-    assert!(first.stderr.contains("rule-continued-s200-") && first.stderr.contains("[3/3] "), "{}", first.stderr);
+    assert!(
+        first.stderr.contains("rule-continued-s200-") && first.stderr.contains("[3/3] "),
+        "{}",
+        first.stderr
+    );
     let run = folder.path().join("runs/tiny");
     let plan: AblationPlan = serde_json::from_slice(&fs::read(run.join("plan.json")).unwrap()).unwrap();
     let binary = Digest::of_file(Path::new(env!("CARGO_BIN_EXE_moelt"))).unwrap();

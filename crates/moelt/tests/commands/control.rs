@@ -12,17 +12,18 @@ use tempfile::TempDir;
 
 use crate::support::{Ended, Run, TINY, copy, json, moelt};
 
-/// Many decisions, each of which measures two moves twice and edits nothing.
-const STUDY: [&str; 8] = [
-    "control.policy=lookahead",
-    "control.replicate=true",
-    "control.candidates=['grow', 'prune']",
-    "control.confidence=1e6",
-    "control.every=3",
-    "control.warmup=0.01",
-    "control.until=0.95",
-    "control.horizon=2",
+/// Many decisions, each of which measures two moves and edits nothing.
+const ONCE: [&str; 6] = [
+    "control.policy.lookahead.candidates=['grow', 'prune']",
+    "control.policy.lookahead.confidence=1e6",
+    "control.policy.lookahead.horizon=2",
+    "control.edits.every=3",
+    "control.edits.warmup=0.01",
+    "control.edits.until=0.95",
 ];
+
+/// … and measures each of them twice.
+const STUDY: &str = "control.policy.lookahead.study={}";
 
 /// Such runs of four seeds, one that measured once, one for which experts are dear, and one that measured nothing.
 struct Finished {
@@ -48,12 +49,12 @@ static FINISHED: LazyLock<Finished> = LazyLock::new(|| {
         let run = Run::new(folder.path(), name, TINY);
         sets.iter().fold(run, |run, set| run.set(*set)).train().well();
     };
-    train("first", &STUDY);
-    for (name, seed) in [("second", "seed=1"), ("third", "seed=2"), ("fourth", "seed=3")] {
-        train(name, &[&STUDY[..], &[seed]].concat());
+    for (name, seed) in [("first", "seed=0"), ("second", "seed=1"), ("third", "seed=2"), ("fourth", "seed=3")]
+    {
+        train(name, &[&ONCE[..], &[STUDY, seed]].concat());
     }
-    train("once", &[&STUDY[..], &["control.replicate=false", "seed=4"]].concat());
-    train("dear", &[&STUDY[..], &["control.expert_cost=0.5", "seed=5"]].concat());
+    train("once", &[&ONCE[..], &["seed=4"]].concat());
+    train("dear", &[&ONCE[..], &[STUDY, "control.policy.lookahead.expert_cost=0.5", "seed=5"]].concat());
     train("frozen", &[]);
     Finished { folder }
 });
@@ -90,7 +91,7 @@ fn write_log(run: &Path, log: &str) {
 fn a_report_says_what_knows_the_second_gain() {
     let text = said("report", &[]);
     for part in
-        ["Does the signal know anything?", "counterfactual", "entropy labels", "rank correlation [95 %]"]
+        ["Does the signal know anything?", "measured effect", "entropy labels", "rank correlation [95 %]"]
     {
         assert!(text.contains(part), "{part}: {text}");
     }
@@ -103,7 +104,8 @@ fn a_report_says_what_knows_the_second_gain() {
 fn a_head_is_tried_on_the_run_that_it_has_not_seen() {
     let text = said("fit", &[]);
     let runs = SEEDS.map(|name| FINISHED.run(name).display().to_string());
-    let usage = format!("--set seed=4 --set control.records_of='[\"{}\"]'", runs.join("\",\""));
+    let usage =
+        format!("--set seed=4 --set control.policy.lookahead.head.records_of='[\"{}\"]'", runs.join("\",\""));
     for part in ["grow", "prune", "moves in runs that it has not seen the head would make", &usage] {
         assert!(text.contains(part), "{part}: {text}");
     }
@@ -124,16 +126,17 @@ fn a_head_is_tried_on_the_run_that_it_has_not_seen() {
 
 #[test]
 fn what_is_set_moves_the_bars() {
-    let total = |set: &str| {
+    let total = |bar: &str| {
+        let set = &format!("control.policy.lookahead.head.{bar}");
         let fit: Value = serde_json::from_str(&said("fit", &["--set", set, "--json"])).unwrap();
         fit["total"].clone()
     };
-    let made_never = total("control.act_above=1");
+    let made_never = total("act_above=1");
     assert_eq!(made_never["made"]["records"], 0);
-    let asked_never = total("control.ask_above=1000");
+    let asked_never = total("ask_above=1000");
     assert_eq!(asked_never["asked"]["records"], 0);
     assert_eq!(made_never["correlation"], asked_never["correlation"]);
-    let [made, asked] = ["control.act_above=0", "control.ask_above=0"].map(total);
+    let [made, asked] = ["act_above=0", "ask_above=0"].map(total);
     assert!(made["made"]["records"].as_u64().unwrap() > 0 && asked["asked"]["records"].as_u64().unwrap() > 0);
 }
 
@@ -143,13 +146,11 @@ fn the_usage_line_is_taken_by_a_run() {
     let line = text.lines().last().unwrap().trim().strip_prefix("--set ").unwrap();
     let (seed, records) = line.split_once(" --set ").unwrap();
     let folder = TempDir::new().unwrap();
-    let head = Run::new(folder.path(), "head", TINY)
-        .set("control.policy=head")
-        .set("control.labels=counterfactual")
-        .set(seed)
-        .set(records.replace('\'', ""));
+    let head = Run::new(folder.path(), "head", TINY).set(seed).set(records.replace('\'', ""));
     head.train().well();
 }
+
+const ACT_ABOVE: &str = "control.policy.lookahead.head.act_above";
 
 #[test]
 fn runs_that_cannot_answer_are_named_with_the_mend() {
@@ -157,19 +158,25 @@ fn runs_that_cannot_answer_are_named_with_the_mend() {
     let (first, once, dear, frozen) = (&*run("first"), &*run("once"), &*run("dear"), &*run("frozen"));
     let name = |path: &Path| path.display().to_string();
     let (once_name, frozen_name) = (name(once), name(frozen));
-    refused("report", &[first, once], &[], &[&once_name, "`control.replicate`", "study.toml"]);
+    refused(
+        "report",
+        &[first, once],
+        &[],
+        &[&once_name, "[control.policy.lookahead.study]", "the phase `study`"],
+    );
     refused("fit", &[first], &[], &["RUN", "1 seed", "4 seeds at least"]);
     refused("fit", &[first, first], &[], &["the same run"]);
     refused("fit", &[first, frozen], &[], &[&frozen_name, "`control.policy`", "lookahead.toml"]);
-    refused("fit", &[first, dear], &[], &[&name(dear), "`control.expert_cost`", "one cost"]);
+    refused("fit", &[first, dear], &[], &[&name(dear), "`control.policy.lookahead.expert_cost`", "one cost"]);
     refused(
         "fit",
         &[first, once],
-        &["--set", "control.expert_cost=1"],
-        &["`control.expert_cost`", "control.act_above"],
+        &["--set", "control.policy.lookahead.expert_cost=1"],
+        &["`control.policy.lookahead.expert_cost`", ACT_ABOVE],
     );
-    refused("fit", &[first, once], &["--set", "control.act_above"], &["expected key=value"]);
-    refused("fit", &[first, once], &["--set", "control.act_above=2"], &["--set", "`control.act_above`"]);
+    refused("fit", &[first, once], &["--set", ACT_ABOVE], &["expected key=value"]);
+    let beyond = format!("{ACT_ABOVE}=2");
+    refused("fit", &[first, once], &["--set", &beyond], &["--set", &format!("`{ACT_ABOVE}`")]);
 }
 
 #[test]
@@ -186,7 +193,9 @@ fn what_is_no_finished_run_is_refused() {
     for what in ["report", "fit"] {
         refused(what, &[first, &broken], &[], &["events.jsonl:", "EOF"]);
     }
-    fs::write(broken.join("events.jsonl"), log.replace("feature.slope", "feature.sloped")).unwrap();
+    let other = log.replace("\"n_experts\":4", "\"n_experts\":5");
+    assert_ne!(log, other);
+    fs::write(broken.join("events.jsonl"), other).unwrap();
     for what in ["report", "fit"] {
         refused(what, &[first, &broken], &[], &["events.jsonl: its decisions have hash"]);
     }
@@ -195,12 +204,26 @@ fn what_is_no_finished_run_is_refused() {
     refused("report", &[first, &broken], &[], &["no finished run"]);
 }
 
-/// As a moelt with other features would have written it.
+/// As a moelt with other features would have written it, and one without any.
 #[test]
 fn features_that_a_head_does_not_see_teach_nothing() {
     let (first, folder) = (&*FINISHED.run("first"), TempDir::new().unwrap());
     let other = FINISHED.copied("second", &folder);
     let log = fs::read_to_string(other.join("events.jsonl")).unwrap();
-    write_log(&other, &log.replace("feature.slope", "feature.sloped"));
+    let renamed = log.replace("\"slope\":", "\"sloped\":");
+    fs::write(other.join("events.jsonl"), renamed).unwrap();
+    refused("fit", &[first, &other], &[], &["events.jsonl:", "unknown feature `sloped`"]);
+    let without: Vec<String> = log.lines().map(without_features).collect();
+    write_log(&other, &without.join("\n"));
     refused("fit", &[first, &other], &[], &[&other.display().to_string(), "features"]);
+}
+
+/// A line of the log that says nothing of what a head would see.
+fn without_features(line: &str) -> String {
+    let mut record: Value = serde_json::from_str(line).unwrap();
+    let layers = record.pointer_mut("/evidence/layers").and_then(Value::as_array_mut);
+    for layer in layers.into_iter().flatten() {
+        assert!(layer.as_object_mut().unwrap().remove("features").is_some());
+    }
+    record.to_string()
 }

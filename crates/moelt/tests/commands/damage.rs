@@ -7,7 +7,7 @@ use std::{
     sync::LazyLock,
 };
 
-use moelt_schema::{CHECKPOINT_FORMAT, Digest, RunConfig, resolved_toml};
+use moelt_schema::{CHECKPOINT_FORMAT, Digest, RoutingConfig, RunConfig, resolved_toml};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -296,7 +296,7 @@ fn another_format_vocabulary_or_layout_is_named_although_all_hashes_are_right() 
                 (layout["layers"][0]["experts"], layout["next_id"]) = (json!([0, 1, 2]), json!(3));
             }
         });
-        edit_config(folder, |config| config.model.n_experts = 3);
+        edit_config(folder, |config| config.model.routing = RoutingConfig::TopK { n_experts: 3 });
     };
     let not_the_configs = |folder: &Path| {
         experts(folder);

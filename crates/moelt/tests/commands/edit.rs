@@ -164,18 +164,19 @@ fn a_merge_weighs_by_the_tokens_that_the_checkpoint_has_counted() {
     let ended = edit(&latest, &["--merge", "0:1:3"], &out).well();
     let plan = &manifest(&out)["edits"]["plans"][0];
     assert_eq!(plan["edits"][0]["merge"]["share"].as_f64().unwrap(), gone / (gone + stays));
-    assert_eq!(plan["evidence"], json!({"layer_0.expert_1.tokens": gone, "layer_0.expert_3.tokens": stays}));
+    let numbers = json!({"layer_0.expert_1.tokens": gone, "layer_0.expert_3.tokens": stays});
+    assert_eq!(plan["evidence"], json!({"layers": [], "numbers": numbers}));
     assert!(ended.stdout.contains("share of 1 in 3: 0."), "{}", ended.stdout);
     let sums = &manifest(&out)["state"]["decision_window"]["layers"][0];
     assert_eq!(sums["tokens"], json!([tokens[0], tokens[2], gone + stays]));
     assert!(inspect(&out)["experts"][2]["routed"]["utilization"].as_f64().unwrap() > 0.0);
 
     // A layer that has just got its router has counted nothing.
-    let dense = Trained::new(&["model.kind=dense"]);
+    let dense = Trained::new(&["model.routing=dense"]);
     let (upcycled, out) = (dense.edited("upcycled", &["--upcycle", "0:4"]), dense.out("by-halves"));
     let ended = edit(&upcycled, &["--merge", "0:1:3"], &out).well();
     assert!(ended.stdout.contains("0.5, because the checkpoint has not counted"), "{}", ended.stdout);
-    assert_eq!(manifest(&out)["edits"]["plans"][1]["evidence"], json!({}));
+    assert_eq!(manifest(&out)["edits"]["plans"][1]["evidence"], json!({"layers": [], "numbers": {}}));
 }
 
 #[test]
@@ -208,7 +209,7 @@ fn a_split_where_every_expert_is_chosen_changes_nothing() {
 
 #[test]
 fn dense_and_top_any_layers_are_edited_too() {
-    let dense = Trained::new(&["model.kind=dense"]);
+    let dense = Trained::new(&["model.routing=dense"]);
     let out = dense.edited("upcycled", &["--upcycle", "0:4", "--top-k", "3", "--reinit", "0.25"]);
     is_read_by_every_command(&out);
     let layer = &manifest(&out)["layout"]["layers"][0];
@@ -218,7 +219,7 @@ fn dense_and_top_any_layers_are_edited_too() {
     edit(&out, &["--prune", "0:2"], &dense.out("pruned")).well();
     is_read_by_every_command(&dense.out("pruned"));
 
-    let top_any = Trained::new(&["model.kind=top_any"]);
+    let top_any = Trained::new(&["model.routing=top_any"]);
     let out = top_any.edited("edited", &["--grow", "0:1", "--prune", "0:0"]);
     is_read_by_every_command(&out);
     assert_eq!(*experts(&manifest(&out)), json!([1, 2, 3, 4]));
@@ -229,7 +230,7 @@ fn dense_and_top_any_layers_are_edited_too() {
 fn a_run_starts_from_an_edited_checkpoint() {
     let out = TRAINED.edited("start", &["--grow", "0:1", "--prune", "0:2"]);
     let folder = TempDir::new().unwrap();
-    let run = Run::new(folder.path(), "on", TINY).set(format!("start.run={}", out.display()));
+    let run = Run::new(folder.path(), "on", TINY).set(format!("start.weights.run={}", out.display()));
     run.train().well();
     assert_eq!(run.events()[0]["layout"]["layers"][0]["experts"], json!([0, 1, 3, 4]));
     is_read_by_every_command(run.dir.path());
@@ -238,17 +239,17 @@ fn a_run_starts_from_an_edited_checkpoint() {
 /// The experts of a run that starts from another are that one's, whatever its config says.
 #[test]
 fn a_policy_trains_what_was_upcycled_and_refuses_more_experts_than_it_allows() {
-    let dense = Trained::new(&["model.kind=dense"]);
+    let dense = Trained::new(&["model.routing=dense"]);
     let out = dense.edited("upcycled", &["--upcycle", "0:6"]);
     let folder = TempDir::new().unwrap();
-    let sets = ["model.kind=dense", "control.policy=rule", "control.every=5", "control.grow_above=0"];
-    let start = format!("start.run={}", out.display());
+    let sets = ["model.routing=dense", "control.edits.every=5", "control.policy.rule.grow_above=0"];
+    let start = format!("start.weights.run={}", out.display());
     let run = sets.iter().fold(Run::new(folder.path(), "on", TINY).set(start), |run, set| run.set(*set));
-    run.clone().set("control.max_experts=5").train().with_error(
+    run.clone().set("control.edits.max_experts=5").train().with_error(
         "six experts",
         &[
-            "`start.run`: ",
-            "does not fit `model.n_experts` here: it is 6; control.min_experts and max_experts",
+            "`start.weights.run`: ",
+            "does not fit `model.routing` here: it has 6 experts; control.edits.min_experts and max_experts",
         ],
     );
     assert!(!run.dir.config().exists());

@@ -51,11 +51,25 @@ fn assert_trained(what: &str, run: &Run, outcome: &Outcome) {
     }
 }
 
+/// What it is, the file's name, its content and what becomes of it.
+type Case = (&'static str, &'static str, Vec<u8>, Outcome);
+
+/// The good file with more lines.
+fn rows(tail: &str) -> Vec<u8> {
+    format!("{GOOD}{tail}").into_bytes()
+}
+
+fn assert_all_trained(cases: Vec<Case>) {
+    for (what, name, content, outcome) in cases {
+        let folder = TempDir::new().unwrap();
+        fs::write(folder.path().join(name), content).unwrap();
+        assert_trained(what, &csv_run(folder.path(), name), &outcome);
+    }
+}
+
 #[test]
-fn training_files() {
-    let rows = |tail: &str| format!("{GOOD}{tail}").into_bytes();
-    let cases: Vec<(&str, &str, Vec<u8>, Outcome)> = vec![
-        ("as it should be", "a.csv", rows(""), Rows(4)),
+fn training_files_that_cannot_be_read() {
+    assert_all_trained(vec![
         (
             "no header",
             "a.csv",
@@ -68,11 +82,6 @@ fn training_files() {
             b"text,stars\nfine,1\n".into(),
             Refused(&["a.csv:1: no column `label`"]),
         ),
-        // Skipped, counted and listed.
-        ("no label", "a.csv", rows("fine,\n"), Rows(4)),
-        ("empty text", "a.csv", rows(",1\n"), Rows(4)),
-        ("blank text", "a.csv", rows("  ,1\n"), Rows(4)),
-        ("a comma too many", "a.csv", rows("fine, really,1\n"), Rows(4)),
         (
             "not UTF-8",
             "a.csv",
@@ -100,8 +109,26 @@ fn training_files() {
             b"Text,TEXT,label\na,b,1\n".into(),
             Refused(&["a.csv:1: column `text` could be `Text`, `TEXT`"]),
         ),
-        // Tolerated: a byte order mark, CRLF, blank lines, quotes, delimiters by extension or header,
-        // and lines of any length, of which text.max_tokens tokens count.
+    ]);
+}
+
+#[test]
+fn rows_without_text_or_label_are_skipped() {
+    assert_all_trained(vec![
+        ("as it should be", "a.csv", rows(""), Rows(4)),
+        // Skipped, counted and listed.
+        ("no label", "a.csv", rows("fine,\n"), Rows(4)),
+        ("empty text", "a.csv", rows(",1\n"), Rows(4)),
+        ("blank text", "a.csv", rows("  ,1\n"), Rows(4)),
+        ("a comma too many", "a.csv", rows("fine, really,1\n"), Rows(4)),
+    ]);
+}
+
+/// A byte order mark, CRLF, blank lines, quotes, delimiters by extension or header, and lines of any length, of which
+/// text.max_tokens tokens count.
+#[test]
+fn training_files_that_are_tolerated() {
+    assert_all_trained(vec![
         ("a byte order mark", "a.csv", format!("\u{feff}{GOOD}").into(), Rows(4)),
         ("CRLF", "a.csv", GOOD.replace('\n', "\r\n").into(), Rows(4)),
         ("blank lines", "a.csv", rows("\n\nfine,1\n\n"), Rows(5)),
@@ -113,12 +140,7 @@ fn training_files() {
         ("capital headers", "a.csv", GOOD.replace("text,label", " Text , LABEL ").into(), Rows(4)),
         ("a line of 1 MB", "a.csv", rows(&format!("{},1\n", long_line("fine "))), Rows(5)),
         ("a word of 1 MB", "a.csv", rows(&format!("{},1\n", long_line("fine"))), Rows(5)),
-    ];
-    for (what, name, content, outcome) in cases {
-        let folder = TempDir::new().unwrap();
-        fs::write(folder.path().join(name), content).unwrap();
-        assert_trained(what, &csv_run(folder.path(), name), &outcome);
-    }
+    ]);
 }
 
 #[test]
@@ -165,7 +187,6 @@ fn sst2_files() {
         fs::write(folder.path().join("train.tsv"), train).unwrap();
         fs::write(folder.path().join("dev.tsv"), "sentence\tlabel\n\" fine\t1\nnot \" so\t0\n").unwrap();
         let run = Run::new(folder.path(), "run", SENTIMENT)
-            .set("data.kind=sst2")
             .set(format!("data.sst2.dir={}", folder.path().display()));
         match outcome {
             Refused(_) => assert_trained(what, &run, &outcome),
@@ -181,7 +202,7 @@ fn sst2_files() {
         }
     }
     let folder = TempDir::new().unwrap();
-    let gone = Run::new(folder.path(), "run", SENTIMENT).set("data.kind=sst2").set("data.sst2.dir=gone");
+    let gone = Run::new(folder.path(), "run", SENTIMENT).set("data.sst2.dir=gone");
     assert_trained("no folder", &gone, &Refused(&["train.tsv", "run `cargo xtask data sst2 --from PATH`"]));
 }
 

@@ -13,7 +13,7 @@ fn of_kind(run: &Run, kind: &str) -> Vec<Value> {
 /// A run that has nothing more to learn long before its end.
 #[cfg(unix)]
 fn patient(folder: &TempDir, name: &str) -> Run {
-    ["train.epochs=20", "train.patience=2", "train.checkpoint_every=1"]
+    ["train.budget.epochs=20", "train.patience=2", "train.checkpoint_every=1"]
         .into_iter()
         .fold(Run::new(folder.path(), name, TINY), Run::set)
 }

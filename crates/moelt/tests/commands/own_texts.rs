@@ -44,11 +44,10 @@ fn exported() -> String {
 fn an_exported_table_trains_and_says_what_was_skipped_guessed_and_cut() {
     let folder = TempDir::new().unwrap();
     let file = write(&folder, "reviews.csv", exported());
-    let run = run(&folder, "run", &file).set("train.epochs=1").set("train.batch_size=64");
+    let run = run(&folder, "run", &file).set("train.budget.epochs=1").set("train.batch_size=64");
     let said = run.train().well().stderr;
     let result = json(&run.dir.result());
-    let n: u64 =
-        ["train", "validation", "test"].iter().map(|s| result["splits"][s].as_u64().unwrap()).sum();
+    let n: u64 = ["train", "validation", "test"].iter().map(|s| result["splits"][s].as_u64().unwrap()).sum();
     assert_eq!(n, 3771);
     let file = file.to_str().unwrap();
     let expected = [
@@ -224,13 +223,10 @@ fn every_row_is_answered_in_its_place() {
 fn what_was_chosen_by_comes_first_and_the_test_is_marked() {
     let folder = TempDir::new().unwrap();
     let train = write(&folder, "train.csv", csv(&coin_flips(), &ALL[..1]));
-    let run = run(&folder, "run", &train).set("train.epochs=1");
+    let run = run(&folder, "run", &train).set("train.budget.epochs=1");
     let summary = run.train().well().stdout;
     let (first, second) = summary.split_once('\n').unwrap();
-    assert!(
-        first.starts_with("sentiment seed 0: validation ") && !first.contains("test"),
-        "{summary}"
-    );
+    assert!(first.starts_with("sentiment seed 0: validation ") && !first.contains("test"), "{summary}");
     assert!(second.starts_with("test ") && second.contains("judged once"), "{summary}");
     let result = fs::read_to_string(run.dir.result()).unwrap();
     assert!(result.find("\"validation\": {") < result.find("\"test\": {"));

@@ -121,7 +121,7 @@ fn start_until(run: &Run, moment: Moment) -> Child {
             Moment::Waiting => evaluations_since_best(run) > 0,
             Moment::Measuring => {
                 let line = last_line(run);
-                line != said && line.contains(r#""choice":"measure""#) && line.ends_with('}')
+                line != said && line.contains(r#""action":"measure""#) && line.ends_with('}')
             }
             Moment::Stopped => is_stopped(run),
         };
@@ -243,19 +243,20 @@ arm = 'measuring'
 train = 19200
 validation = 64
 test = 64
-[model]
+[model.routing.top_k]
 n_experts = 4
 [optim]
 ema_decay = 0.9
 [train]
 batch_size = 32
-epochs = 2.0
 checkpoint_every = 300
-[control]
-policy = 'lookahead'
+[train.budget]
+epochs = 2.0
+[control.edits]
 every = 500
 warmup = 0.0
 until = 1.0
+[control.policy.lookahead]
 cooldown = 0
 horizon = 600
 race_every = 200
@@ -267,7 +268,7 @@ fn a_trial_that_is_interrupted_stops_at_once_and_is_held_again_bit_identically()
     let folder = TempDir::new().unwrap();
     let whole = Run::new(folder.path(), "whole", MEASURING);
     whole.train().well();
-    let measured = |run: &Run| run.events().iter().filter(|event| event["choice"] == "measure").count();
+    let measured = |run: &Run| run.events().iter().filter(|event| event["action"] == "measure").count();
     assert!(measured(&whole) >= 2, "{:?}", whole.events());
     let interrupted = Run::new(folder.path(), "interrupted", MEASURING);
     for (turn, name) in ["INT", "TERM"].into_iter().cycle().take(10).enumerate() {
@@ -279,7 +280,7 @@ fn a_trial_that_is_interrupted_stops_at_once_and_is_held_again_bit_identically()
         assert!(ended.stderr.contains("interrupted after step 500;"), "{}", ended.stderr);
         let last: serde_json::Value = serde_json::from_str(&last_line(&interrupted)).unwrap();
         assert_eq!(
-            (&last["choice"], &last["step"]),
+            (&last["action"], &last["step"]),
             (&"measure".into(), &500.into()),
             "the log tells of the trial"
         );

@@ -7,24 +7,26 @@ mod start;
 
 use std::{collections::BTreeMap, fs, path::Path, sync::LazyLock};
 
-use moelt_schema::{CellResult, Choice, Edit, EditEffect, Event, EventRecord, Layout, Manifest, Plan};
+use moelt_schema::{
+    CellResult, DecisionKind, Edit, EditEffect, Event, EventRecord, Evidence, Layout, Manifest, Plan,
+};
 use tempfile::TempDir;
 
 use crate::support::{Run, TINY, checkpoints};
 
 /// Laid over [`TINY`]: 15 decisions in 80 steps, and thresholds at which some experts go and some come.
 const CONTROL: &str = "
-[control]
-policy = 'rule'
+[control.edits]
 every = 5
 warmup = 0.05
 until = 0.9
+ramp_in = 12
+[control.policy.rule]
 cooldown = 1
 confirm = 2
 grow_above = 0.5
 grow_load_above = 0.5
 prune_below = 0.95
-opening = 12
 ";
 
 /// The runs that the tests look at, by name: each edits its experts.
@@ -32,15 +34,13 @@ const POLICIES: [&str; 5] = ["rule", "loss", "dynmoe", "placebo_time", "placebo_
 
 /// A run of a policy, with a checkpoint after every step; placebos follow the rule's run in the same folder.
 fn configured(folder: &Path, name: &str) -> Run {
-    let common = ["train.epochs=4", "train.checkpoint_every=1", "train.keep_last=100"];
+    let common = ["train.budget.epochs=4", "train.checkpoint_every=1", "train.keep_last=100"];
     let run = common.into_iter().fold(Run::new(folder, name, &[TINY, CONTROL].concat()), Run::set);
     match name {
         "rule" => run,
-        "loss" => run.set("control.saliency=loss").set("control.prune_below=0.001"),
-        "dynmoe" => run.set("control.policy=dynmoe").set("model.kind=top_any"),
-        placebo => run
-            .set(format!("control.policy={placebo}"))
-            .set(format!("control.edits_of={}", folder.join("rule").display())),
+        "loss" => run.set("control.policy.rule.saliency=loss").set("control.policy.rule.prune_below=0.001"),
+        "dynmoe" => run.set("control.policy=dynmoe").set("model.routing=top_any"),
+        placebo => run.set(format!("control.policy.{placebo}.edits_of={}", folder.join("rule").display())),
     }
 }
 
@@ -175,13 +175,14 @@ fn placebo_surgery_edits_at_the_same_times_and_leaves_the_number_of_experts() {
 }
 
 /// What was decided at each step, in order.
-fn decisions(run: &Run) -> BTreeMap<u64, Vec<Choice>> {
-    let mut decisions: BTreeMap<u64, Vec<Choice>> = BTreeMap::new();
+fn decisions(run: &Run) -> BTreeMap<u64, Vec<DecisionKind>> {
+    let mut decisions: BTreeMap<u64, Vec<DecisionKind>> = BTreeMap::new();
     for record in records(run) {
-        if let Event::Decision { choice, reason, evidence } = record.event {
+        if let Event::Decision { action, reason, evidence } = record.event {
             let at = format!("{}, step {}", run.dir.path().display(), record.step);
-            assert!(!reason.is_empty() && !evidence.0.is_empty(), "{at}: `{reason}` {evidence:?}");
-            decisions.entry(record.step).or_default().push(choice);
+            let told = !reason.is_empty() && evidence != Evidence::default();
+            assert!(told, "{at}: `{reason}` {evidence:?}");
+            decisions.entry(record.step).or_default().push(action);
         }
     }
     decisions
@@ -193,14 +194,16 @@ fn every_decision_is_an_event_with_its_reason_and_evidence() {
         let run = finished(name);
         let decisions = decisions(run);
         assert!(decisions.keys().copied().eq((5..80).step_by(5)), "{name}: {decisions:?}");
-        let applied = decisions.iter().filter(|(_, choices)| choices.last() == Some(&Choice::Apply));
+        let applied = decisions.iter().filter(|(_, actions)| actions.last() == Some(&DecisionKind::Apply));
         assert_eq!(applied.map(|(step, _)| *step).collect::<Vec<_>>(), edit_steps(run), "{name}");
-        let kept: Vec<&Vec<Choice>> =
-            decisions.values().filter(|c| c.last() != Some(&Choice::Apply)).collect();
-        assert!(!kept.is_empty() && kept.iter().all(|c| c.last() == Some(&Choice::Keep)), "{name}: {kept:?}");
-        let measured = decisions.values().filter(|choices| choices.len() > 1);
-        let measured: Vec<&[Choice]> = measured.map(Vec::as_slice).collect();
-        let first = measured.iter().all(|choices| choices.len() == 2 && choices[0] == Choice::Measure);
+        let ends = |actions: &[DecisionKind], with| actions.last() == Some(&with);
+        let kept: Vec<&Vec<DecisionKind>> =
+            decisions.values().filter(|actions| !ends(actions, DecisionKind::Apply)).collect();
+        let all_kept = kept.iter().all(|actions| ends(actions, DecisionKind::Keep));
+        assert!(!kept.is_empty() && all_kept, "{name}: {kept:?}");
+        let measured = decisions.values().filter(|actions| actions.len() > 1);
+        let measured: Vec<&[DecisionKind]> = measured.map(Vec::as_slice).collect();
+        let first = measured.iter().all(|actions| actions.len() == 2 && actions[0] == DecisionKind::Measure);
         assert!(first && (name == "loss") != measured.is_empty(), "{name}: {decisions:?}");
     }
 }
@@ -211,10 +214,11 @@ fn an_edit_follows_its_decision_and_rests_on_the_same() {
         let records = records(finished(name));
         for pair in records.windows(2) {
             let Event::Edit { plan, .. } = &pair[1].event else { continue };
-            let Event::Decision { choice, reason, evidence } = &pair[0].event else {
+            let Event::Decision { action, reason, evidence } = &pair[0].event else {
                 panic!("{name}: {pair:?}")
             };
-            assert_eq!((*choice, reason, evidence), (Choice::Apply, &plan.reason, &plan.evidence), "{name}");
+            let decided = (*action, reason, evidence);
+            assert_eq!(decided, (DecisionKind::Apply, &plan.reason, &plan.evidence), "{name}");
         }
     }
 }

@@ -16,20 +16,21 @@ use crate::support::{Ended, Run, TINY, files, json, moelt};
 /// For the user's own file: a model small enough to learn a handful of texts by heart in a moment.
 pub(crate) const SENTIMENT: &str = "
 arm = 'sentiment'
-[data]
-kind = 'csv'
+[data.csv]
 [text]
 max_tokens = 64
 [model]
 d_model = 16
 d_ff = 8
-n_experts = 2
 top_k = 1
+[model.routing.top_k]
+n_experts = 2
 [optim]
 lr = 2e-2
 [train]
-epochs = 20.0
 batch_size = 16
+[train.budget]
+epochs = 20.0
 ";
 
 /// Reviews of several lengths, whose words give their labels away.
@@ -181,7 +182,7 @@ fn results_do_not_depend_on_the_number_of_threads() {
         "model.d_ff=256",
         "model.conv_width=3",
         "train.batch_size=128",
-        "train.epochs=2",
+        "train.budget.epochs=2",
         "data.planted.validation=512",
     ];
     let folder = TempDir::new().unwrap();
@@ -221,7 +222,7 @@ fn another_config_is_refused_naming_what_differs() {
     let cases = [
         ("optim.lr=0.5", "`optim.lr` is 0.002 there, 0.5 here"),
         ("seed=1", "`seed` is 0 there, 1 here"),
-        ("data.csv.validation=a.csv", "`data.csv.validation` is unset there, \"a.csv\" here"),
+        ("control.policy.rule.confirm=3", "`control.policy.rule.confirm` is unset there, 3 here"),
     ];
     let refused = |what: &str| {
         let before = files(run.dir.path());
@@ -282,8 +283,16 @@ fn a_loss_that_is_no_number_stops_the_run_with_a_checkpoint_that_is_good() {
 fn what_cannot_be_meant_is_an_error() {
     let folder = TempDir::new().unwrap();
     let run = Run::new(folder.path(), "run", TINY);
-    let cases: [(&str, &[&str]); 4] = [
-        ("model.n_expert=2", &["--set model.n_expert=2: `model.n_expert`: unknown field", "n_experts"]),
+    let cases: [(&str, &[&str]); 6] = [
+        (
+            "model.routing.top_k.n_expert=2",
+            &[
+                "--set model.routing.top_k.n_expert=2: `model.routing.top_k.n_expert`: unknown field",
+                "n_experts",
+            ],
+        ),
+        ("model.n_experts=2", &["`model.n_experts`: is called model.routing.top_k.n_experts"]),
+        ("control.policy.rule.horizon=2", &["`control.policy.rule.horizon`: unknown field", "confirm"]),
         ("optim.lr=fast", &["--set optim.lr=fast: `optim.lr`: invalid type"]),
         ("train.batch_size=0", &["--set train.batch_size=0: `train.batch_size`: must be at least 1"]),
         ("seed", &["--set seed: expected key=value"]),

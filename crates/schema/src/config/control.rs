@@ -100,7 +100,7 @@ impl ControlConfig {
             Some(layer) => {
                 let n = layer.n_experts();
                 let message = format!(
-                    "are {n} experts; control.edits.min_experts and max_experts allow {min} to {max}"
+                    "has {n} experts; control.edits.min_experts and max_experts allow {min} to {max}"
                 );
                 Err(ConfigFault::new("model.routing", message))
             }

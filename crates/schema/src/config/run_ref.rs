@@ -35,7 +35,7 @@ impl RunRef {
         match self {
             Self::Folder(folder) => Ok(Path::new(folder)),
             Self::Arm { .. } => {
-                Err(format!("is `{self}`, a cell of an ablation; name the folder of a finished run"))
+                Err("is a cell of an ablation; name the folder of a finished run".to_owned())
             }
         }
     }

@@ -49,7 +49,7 @@ fn counters_that_no_run_can_have_come_to() {
             (manifest["step"], manifest["state"]["total_steps"]) = (json!(61), json!(61));
         });
     };
-    let plan = |step: u64| json!({"step": step, "edits": [], "reason": "", "evidence": {}});
+    let plan = |step: u64| json!({"step": step, "edits": [], "reason": "", "evidence": {"layers": [], "numbers": {}}});
     refused(&[
         set("/seed", json!(7), &["seed: is 7, but config.toml says 0"]),
         set("/arm", json!("other"), &["arm: is `other`, but config.toml says `tiny`"]),

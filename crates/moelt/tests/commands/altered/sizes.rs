@@ -3,7 +3,7 @@
 use std::{fs, path::Path};
 
 use moelt_data::Vocabulary;
-use moelt_schema::RunConfig;
+use moelt_schema::{LabelHeadConfig, PolicyConfig, RoutingConfig, RunConfig};
 use serde_json::{Value, json};
 
 use super::{Case, case, put, refused};
@@ -17,7 +17,7 @@ fn config(what: &'static str, change: fn(&mut RunConfig), parts: &[&'static str]
 /// A case in which config and layouts have so many experts.
 fn experts(what: &'static str, n: usize, parts: &[&'static str]) -> Case {
     let alter = move |folder: &Path| {
-        edit_config(folder, |config| config.model.n_experts = n);
+        edit_config(folder, |config| config.model.routing = RoutingConfig::TopK { n_experts: n });
         edit_manifest(folder, |manifest| {
             for layout in ["/layout", "/edits/initial"] {
                 put(manifest, &format!("{layout}/layers/0/experts"), json!((0..n).collect::<Vec<_>>()));
@@ -47,6 +47,14 @@ fn vocabulary(what: &'static str, change: impl Fn(&mut Value) + 'static, parts: 
 
 const HOLDS: &str = "model.safetensors: holds ";
 
+fn huge_head() -> PolicyConfig {
+    PolicyConfig::LabelHead(LabelHeadConfig { hidden: usize::MAX >> 1, ..LabelHeadConfig::default() })
+}
+
+fn many_texts(config: &mut RunConfig) {
+    config.data.planted_mut().unwrap().train = 1_000_000_000_000_000;
+}
+
 #[test]
 fn configs_beyond_the_weights() {
     refused(&[
@@ -71,18 +79,22 @@ fn configs_beyond_the_weights() {
         config("n_layers 1000", |c| c.model.n_layers = 1000, &["has 1 layers, but model.n_layers is 1000"]),
         config(
             "n_experts 10¹²",
-            |c| c.model.n_experts = 1_000_000_000_000,
-            &["config.toml: `model.n_experts`"],
+            |c| c.model.routing = RoutingConfig::TopK { n_experts: 1_000_000_000_000 },
+            &["config.toml: `model.routing.top_k.n_experts`"],
         ),
-        config("n_experts 5", |c| c.model.n_experts = 5, &["edits.initial: is another layout"]),
+        config(
+            "n_experts 5",
+            |c| c.model.routing = RoutingConfig::TopK { n_experts: 5 },
+            &["edits.initial: is another layout"],
+        ),
         config("top_k 10¹⁸", |c| c.model.top_k = 1_000_000_000_000_000_000, &["config.toml: `model.top_k`"]),
         config("d_model 0", |c| c.model.d_model = 0, &["config.toml: `model.d_model`: must be at least 1"]),
         config("an even width", |c| c.model.conv_width = 2, &["`model.conv_width`: must be odd"]),
         config("d_model 8", |c| c.model.d_model = 8, &["misshapen", "embedding.table (needs ["]),
         config("row_dropout 5", |c| c.model.row_dropout = 5.0, &["`model.row_dropout`: is 5"]),
         config("no average", |c| c.optim.ema_decay = 0.0, &["files: names `average.safetensors`"]),
-        config("a head", |c| c.control.head_hidden = usize::MAX >> 1, &["`control.head_hidden`"]),
-        config("texts", |c| c.data.planted.train = 1_000_000_000_000_000, &["`data.planted.train`"]),
+        config("a head", |c| c.control.policy = huge_head(), &["`control.policy.label_head.hidden`"]),
+        config("texts", many_texts, &["`data.planted.train`"]),
         experts("10,000 experts", 10_000, &[HOLDS, "`layers.0.experts.w_out` [10000, 8, 16]"]),
         experts("5 experts", 5, &["model.safetensors: ", "missing", "expert.4"]),
     ]);

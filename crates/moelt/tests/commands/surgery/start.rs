@@ -1,6 +1,6 @@
 //! A run that starts from what another one left.
 
-use std::fs;
+use std::{fs, path::Path};
 
 use moelt_schema::{Event, ExpertId, Layout};
 use safetensors::SafeTensors;
@@ -15,7 +15,12 @@ use crate::{
 
 /// A frozen run that starts from `first`.
 fn from(folder: &TempDir, name: &str, first: &Run) -> Run {
-    Run::new(folder.path(), name, TINY).set(format!("start.run={}", first.dir.path().display()))
+    Run::new(folder.path(), name, TINY).set(start("weights", first.dir.path()))
+}
+
+/// What is taken from a run or a checkpoint.
+fn start(what: &str, from: &Path) -> String {
+    format!("start.{what}.run={}", from.display())
 }
 
 /// The experts at the start, and the last note.
@@ -76,7 +81,7 @@ fn weights_of_another_world_are_refused_and_the_folder_is_free_for_another_try()
     let warm = from(&folder, "warm", finished("rule"));
     let refused = |set: &str, message: &str| {
         let ended = warm.clone().set(set).train();
-        ended.with_error(set, &["`start.run`: ", "step-", message]);
+        ended.with_error(set, &["`start.weights.run`: ", "step-", message]);
         assert!(!warm.dir.config().exists() && !warm.dir.events().exists(), "{set}");
     };
     refused("data.planted.filler_words=30", "was trained with another vocabulary");
@@ -84,8 +89,8 @@ fn weights_of_another_world_are_refused_and_the_folder_is_free_for_another_try()
     refused("data.planted.test=65", "was trained on other data");
     refused("model.d_ff=4", "has another model; set the [model] section as in its config.toml");
     refused("model.top_k=1", "has another model; set the [model] section as in its config.toml");
-    let nowhere = warm.clone().set(format!("start.run={}", folder.path().join("gone").display()));
-    nowhere.train().with_error("no run", &["`start.run`: ", "gone has no checkpoint to start from"]);
+    let nowhere = warm.clone().set(start("weights", &folder.path().join("gone")));
+    nowhere.train().with_error("no run", &["`start.weights.run`: ", "gone has no checkpoint to start from"]);
     assert!(!warm.dir.config().exists());
     warm.train().well();
 }
@@ -96,8 +101,9 @@ fn the_number_of_experts_alone_is_a_start_from_scratch() {
     let first = finished("rule");
     let n_experts = result(first).layout.n_experts();
     assert_ne!(n_experts, 4, "as many as at the start show nothing");
-    let sized = from(&folder, "sized", first).set("start.take=size");
-    let plain = Run::new(folder.path(), "plain", TINY).set(format!("model.n_experts={n_experts}"));
+    let sized = Run::new(folder.path(), "sized", TINY).set(start("size", first.dir.path()));
+    let plain =
+        Run::new(folder.path(), "plain", TINY).set(format!("model.routing.top_k.n_experts={n_experts}"));
     for run in [&sized, &plain] {
         run.train().well();
     }
@@ -141,12 +147,15 @@ fn a_placebo_goes_on_with_the_edits_it_has_followed_so_far_or_not_at_all() {
     let model = finished("rule").in_folder(folder.path().join("model"));
     copy(finished("rule").dir.path(), model.dir.path());
     let placebo = super::configured(folder.path(), "placebo_time")
-        .set(format!("control.edits_of={}", model.dir.path().display()));
+        .set(format!("control.policy.placebo_time.edits_of={}", model.dir.path().display()));
     kill_surely(&placebo, Moment::Pointed(30));
     let whole = fs::read(model.dir.result()).unwrap();
     fs::remove_dir_all(model.dir.path()).unwrap();
     copy(finished("loss").dir.path(), model.dir.path());
-    let parts = ["`control.edits_of`: ", "holds other edits than those that this run has followed so far"];
+    let parts = [
+        "`control.policy.placebo_time.edits_of`: ",
+        "holds other edits than those that this run has followed so far",
+    ];
     placebo.train().with_error("another run's edits", &parts);
     fs::write(model.dir.result(), whole).unwrap();
     copy(finished("rule").dir.path(), model.dir.path());
@@ -157,9 +166,8 @@ fn a_placebo_goes_on_with_the_edits_it_has_followed_so_far_or_not_at_all() {
 fn a_script_that_the_run_is_too_short_for_is_refused() {
     let folder = TempDir::new().unwrap();
     let short = Run::new(folder.path(), "short", &[TINY, super::CONTROL].concat())
-        .set("control.policy=placebo_surgery")
-        .set("train.epochs=2")
-        .set(format!("control.edits_of={}", finished("rule").dir.path().display()));
+        .set("train.budget.epochs=2")
+        .set(format!("control.policy.placebo_surgery.edits_of={}", finished("rule").dir.path().display()));
     short.train().with_error("half as long", &["placebo_surgery follows ", "this run has 7 decisions"]);
 }
 
@@ -172,8 +180,8 @@ fn an_expert_that_was_being_let_in_is_let_in_by_the_run_that_takes_it_over() {
         let step = (1..80).find(is).unwrap();
         let path = first.checkpoint(&format!("step-{step:08}"));
         let warm = Run::new(folder.path(), &format!("warm-{age}"), TINY)
-            .set(format!("start.run={}", path.display()))
-            .set("control.opening=20")
+            .set(start("weights", &path))
+            .set("control.edits.ramp_in=20")
             .set("train.checkpoint_every=1")
             .set("train.keep_last=100");
         warm.train().well();
