@@ -11,14 +11,14 @@ const EXAMPLES: &str = "\
 Examples:
   moelt ablate
   moelt ablate --preset smoke
-  moelt ablate --dataset sst2 --phases q1,q2 --seeds 5
-  moelt ablate --phases q2,7a,7b3
-  moelt ablate --phases q2 --set optim.lr=0.001 --name slower
+  moelt ablate --dataset sst2 --phases dense,moe --seeds 5
+  moelt ablate --phases moe,rule,rule-continued
+  moelt ablate --phases moe --set optim.lr=0.001 --name slower
   moelt ablate collect --name planted-standard
 
 Finished cells are never run twice: after an interruption or a failure, give the same command again.";
 
-/// Compare phases over several seeds: plan, run, report.
+/// Compare arms over several seeds: plan, run, report.
 #[derive(Args)]
 #[command(after_help = EXAMPLES, args_conflicts_with_subcommands = true)]
 pub struct AblateArgs {
@@ -49,7 +49,7 @@ pub(crate) enum Step {
     #[command(after_help = "Example:\n  moelt ablate collect --name night")]
     Collect(NameArgs),
     /// Compare each arm with itself, seeds against other seeds: verdicts where nothing differs.
-    #[command(after_help = "Example:\n  moelt ablate --phases q2 --seeds 100 --name same\n  \
+    #[command(after_help = "Example:\n  moelt ablate --phases moe --seeds 100 --name same\n  \
                             moelt ablate aa --name same")]
     Aa(AaArgs),
 }
@@ -63,11 +63,12 @@ pub(crate) struct PlanArgs {
     /// Preset of configs/ablations/DATASET.toml, such as smoke, standard, full.
     #[arg(long, default_value = "standard")]
     pub(crate) preset: String,
-    /// Phases: files of configs/phases, and frozen-N for N frozen experts, in the order of the report; a
-    /// phase that builds on another (7b3 on 7a) runs after it [default: the preset's].
+    /// Arms: files of configs/phases (or the phases of the research log that they repeat, such as 7a), and
+    /// frozen-N for N frozen experts, in the order of the report. An arm that builds on another
+    /// (rule-continued on rule) runs after it [default: the preset's].
     #[arg(long, value_delimiter = ',', value_name = "A,B")]
     pub(crate) phases: Option<Vec<String>>,
-    /// Seeds per phase [default: the preset's].
+    /// Seeds per arm [default: the preset's].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) seeds: Option<u64>,
     /// The first of them; the others follow [default: the preset's].
@@ -76,7 +77,8 @@ pub(crate) struct PlanArgs {
     /// Folder below runs/ [default: DATASET-PRESET, and a hash of what deviates from the preset].
     #[arg(long)]
     pub(crate) name: Option<String>,
-    /// Set a config key in every cell; may be repeated.
+    /// Set a config key in every cell; one for another kind than an arm's, such as another policy, skips that
+    /// arm. May be repeated.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub(crate) sets: Vec<String>,
 }

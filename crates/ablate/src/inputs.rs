@@ -78,7 +78,7 @@ fn shown(path: &Path) -> String {
 fn data_files(site: &Site, data: &DataConfig) -> Result<Vec<String>> {
     let there = |file: &String| site.root().join(file).is_file();
     match data {
-        DataConfig::Planted(_) => Ok(Vec::new()),
+        DataConfig::Planted(_) | DataConfig::Own {} => Ok(Vec::new()),
         DataConfig::Sst2(sst2) => {
             let dir = Path::new(&sst2.dir);
             let files = ["train.tsv", "dev.tsv"].map(|name| dir.join(name).display().to_string());

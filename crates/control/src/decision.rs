@@ -13,8 +13,8 @@ pub struct StatsWindow<'a> {
     pub sums: &'a [LayerSums],
     /// Mean task loss of these steps, nats: without auxiliary losses.
     pub loss: f64,
-    /// Experts that are still being let in: what they carry says nothing about their worth yet.
-    pub opening: &'a [(LayerId, ExpertId)],
+    /// Experts that are still ramping in: what they carry says nothing about their worth yet.
+    pub ramping_in: &'a [(LayerId, ExpertId)],
 }
 
 /// What is to be done.

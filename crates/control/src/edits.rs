@@ -46,7 +46,7 @@ pub(crate) fn describe(edit: &Edit) -> String {
 fn origin(init: &ExpertInit) -> String {
     match init {
         ExpertInit::Fresh => String::new(),
-        ExpertInit::Aimed { .. } => " aimed at the rows that no expert claimed".to_owned(),
+        ExpertInit::Aimed { .. } => " aimed at the tokens that no expert claimed".to_owned(),
         ExpertInit::Copy { parent, .. } => format!(" as a copy of expert {}", parent.0),
         ExpertInit::Split { parent } => format!(" as a half of expert {}", parent.0),
     }

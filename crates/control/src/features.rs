@@ -14,7 +14,7 @@ pub(crate) fn features(
     let n = layer.n() as f64;
     let shares = relative_shares(layer);
     let [most, least] = saliencies(proposer.saliency, layer);
-    let opening = layer.layout.experts.iter().filter(|expert| layer.is_opening(**expert)).count();
+    let ramping_in = layer.layout.experts.iter().filter(|expert| layer.is_ramping_in(**expert)).count();
     Features::clamped([
         layer.routing_entropy(),
         layer.load_entropy(),
@@ -24,7 +24,7 @@ pub(crate) fn features(
         squash(quantile(&shares, 0.25)),
         squash(quantile(&shares, 0.0)),
         layer.dead() as f64 / n,
-        opening as f64 / n,
+        ramping_in as f64 / n,
         squash(most),
         squash(least),
         least / most,
@@ -69,15 +69,15 @@ mod tests {
     fn of(tokens: &[f64], loss: f64, before: Option<f64>) -> Features {
         let n = tokens.len();
         let layout = Layout::uniform(1, LayerKind::Moe { top_k: 1 }, n);
-        let rows = tokens.iter().sum();
+        let routed = tokens.iter().sum();
         let sums = LayerSums {
-            rows,
-            tokens: tokens.into(),
-            entropy: 0.5 * rows * (n as f64).ln(),
+            tokens: routed,
+            tokens_per_expert: tokens.into(),
+            entropy: 0.5 * routed * (n as f64).ln(),
             ..LayerSums::zeros(n)
         };
-        let opening = [(LayerId(0), ExpertId(0))];
-        let window = StatsWindow { step: 25, total_steps: 100, sums: &[sums], loss, opening: &opening };
+        let ramping_in = [(LayerId(0), ExpertId(0))];
+        let window = StatsWindow { step: 25, total_steps: 100, sums: &[sums], loss, ramping_in: &ramping_in };
         let limits = Limits { min: 1, max: 16 };
         let (saliency, new_expert) = (Saliency::Utilization, NewExpertConfig::Fresh {});
         features(
@@ -91,7 +91,7 @@ mod tests {
     #[test]
     fn hand_worked_layer() {
         let features = of(&[0.0, 8.0, 8.0, 0.0], 1.0, Some(1.0));
-        // Shares of the even one: 0 0 2 2. Expert 0 is being let in, so the saliencies are 2 2 0.
+        // Shares of the even one: 0 0 2 2. Expert 0 is ramping in, so the saliencies are 2 2 0.
         let expected = [
             0.5,
             0.5,

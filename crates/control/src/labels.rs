@@ -26,12 +26,12 @@ pub fn random_label(streams: &Streams, step: u64, layer: LayerId) -> Label {
 /// concentrated (load entropy / ln n below `prune_load_below`) or an expert is dead (below `dead_below` of the even
 /// share, and not just ramping in); keep between, and when nothing was routed.
 pub(crate) fn entropy_label(config: &EntropyLabels, layer: &LayerView<'_>) -> Label {
-    if layer.sums.rows <= 0.0 {
+    if layer.sums.tokens <= 0.0 {
         return Label::Keep;
     }
     let floor = config.dead_below / layer.n() as f64;
     let mut experts = layer.layout.experts.iter().zip(layer.utilization());
-    let has_dead = experts.any(|(expert, share)| *share < floor && !layer.is_opening(*expert));
+    let has_dead = experts.any(|(expert, share)| *share < floor && !layer.is_ramping_in(*expert));
     if layer.routing_entropy() > config.grow_above {
         Label::Grow
     } else if layer.load_entropy() < config.prune_load_below || has_dead {
@@ -63,12 +63,17 @@ mod tests {
 
     #[test]
     fn entropies_and_dead_experts_decide() {
-        let label = |routing: f64, tokens: &[f64], opening: &[(LayerId, ExpertId)]| {
-            let (n, rows) = (tokens.len(), tokens.iter().sum());
+        let label = |routing: f64, tokens: &[f64], ramping_in: &[(LayerId, ExpertId)]| {
+            let (n, routed) = (tokens.len(), tokens.iter().sum());
             let layout = Layout::uniform(1, LayerKind::Moe { top_k: 1 }, n);
-            let entropy = routing * rows * (n as f64).ln();
-            let sums = LayerSums { rows, tokens: tokens.into(), entropy, ..LayerSums::zeros(n) };
-            let window = StatsWindow { step: 1, total_steps: 2, sums: &[sums], loss: 1.0, opening };
+            let entropy = routing * routed * (n as f64).ln();
+            let sums = LayerSums {
+                tokens: routed,
+                tokens_per_expert: tokens.into(),
+                entropy,
+                ..LayerSums::zeros(n)
+            };
+            let window = StatsWindow { step: 1, total_steps: 2, sums: &[sums], loss: 1.0, ramping_in };
             entropy_label(&EntropyLabels::default(), &LayerView::all(&window, &layout)[0])
         };
         assert_eq!(label(0.6, &[4.0, 4.0], &[]), Label::Grow);

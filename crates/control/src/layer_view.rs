@@ -11,7 +11,7 @@ pub(crate) struct LayerView<'a> {
     pub(crate) id: LayerId,
     pub(crate) layout: &'a LayerLayout,
     pub(crate) sums: &'a LayerSums,
-    opening: &'a [(LayerId, ExpertId)],
+    ramping_in: &'a [(LayerId, ExpertId)],
     stats: RoutingStats,
 }
 
@@ -25,9 +25,13 @@ impl<'a> LayerView<'a> {
         let layers: Vec<_> = layers.collect();
         assert_eq!(window.sums.len(), layers.len(), "routing sums of another number of MoE layers");
         let view = |((layout, id), sums): ((&'a LayerLayout, u32), &'a LayerSums)| {
-            assert_eq!(sums.tokens.len(), layout.n_experts(), "routing sums of other experts in layer {id}");
-            let (stats, opening) = (RoutingStats::from_sums(sums), window.opening);
-            Self { id: LayerId(id), layout, sums, opening, stats }
+            assert_eq!(
+                sums.tokens_per_expert.len(),
+                layout.n_experts(),
+                "routing sums of other experts in layer {id}"
+            );
+            let (stats, ramping_in) = (RoutingStats::from_sums(sums), window.ramping_in);
+            Self { id: LayerId(id), layout, sums, ramping_in, stats }
         };
         layers.into_iter().zip(window.sums).map(view).collect()
     }
@@ -51,12 +55,12 @@ impl<'a> LayerView<'a> {
         if self.n() == 1 { 1.0 } else { entropy / (self.n() as f64).ln() }
     }
 
-    /// Mean router weight × output norm over the rows of each expert.
+    /// Mean router weight × output norm over the tokens of each expert.
     pub(crate) fn mean_gate_norm(&self) -> Vec<f64> {
         self.stats.gate_norm.clone()
     }
 
-    /// Part of the (row, choice) pairs of each expert.
+    /// Part of the (token, choice) pairs of each expert.
     pub(crate) fn utilization(&self) -> &[f64] {
         &self.stats.utilization
     }
@@ -66,15 +70,15 @@ impl<'a> LayerView<'a> {
         self.stats.dead_experts.len()
     }
 
-    /// Whether an expert is still being let in.
-    pub(crate) fn is_opening(&self, expert: ExpertId) -> bool {
-        self.opening.contains(&(self.id, expert))
+    /// Whether an expert is still ramping in.
+    pub(crate) fn is_ramping_in(&self, expert: ExpertId) -> bool {
+        self.ramping_in.contains(&(self.id, expert))
     }
 
-    /// The expert with the most rows, the first of several.
+    /// The expert with the most tokens, the first of several.
     pub(crate) fn busiest(&self) -> ExpertId {
-        let by_rows = self.layout.experts.iter().zip(&self.sums.tokens);
-        let busiest = by_rows.reduce(|best, other| if other.1 > best.1 { other } else { best });
+        let by_tokens = self.layout.experts.iter().zip(&self.sums.tokens_per_expert);
+        let busiest = by_tokens.reduce(|best, other| if other.1 > best.1 { other } else { best });
         *busiest.expect("a layer has at least one expert").0
     }
 
@@ -82,7 +86,7 @@ impl<'a> LayerView<'a> {
     pub(crate) fn evidence(&self) -> LayerEvidence {
         let finite = |value: f64| Some(value).filter(|value| value.is_finite());
         LayerEvidence {
-            tokens: self.sums.rows,
+            tokens: self.sums.tokens,
             routing_entropy: finite(self.routing_entropy()),
             load_entropy: finite(self.load_entropy()),
             ..LayerEvidence::new(self.id, self.n())
@@ -98,12 +102,12 @@ mod tests {
     fn entropies_are_parts_of_the_largest_there_can_be() {
         let layout = Layout::uniform(1, LayerKind::Moe { top_k: 1 }, 4);
         let sums = LayerSums {
-            rows: 10.0,
-            tokens: vec![5.0, 0.0, 5.0, 0.0],
+            tokens: 10.0,
+            tokens_per_expert: vec![5.0, 0.0, 5.0, 0.0],
             entropy: 10.0 * 4f64.ln(),
             ..LayerSums::zeros(4)
         };
-        let window = StatsWindow { step: 1, total_steps: 2, sums: &[sums], loss: 1.0, opening: &[] };
+        let window = StatsWindow { step: 1, total_steps: 2, sums: &[sums], loss: 1.0, ramping_in: &[] };
         let layer = &LayerView::all(&window, &layout)[0];
         assert_eq!(layer.routing_entropy(), 1.0);
         assert!((layer.load_entropy() - 0.5).abs() < 1e-12);
@@ -114,7 +118,7 @@ mod tests {
     fn a_single_expert_counts_as_unsure_and_busy() {
         let layout = Layout::uniform(1, LayerKind::Moe { top_k: 1 }, 1);
         let window =
-            StatsWindow { step: 1, total_steps: 2, sums: &[LayerSums::zeros(1)], loss: 1.0, opening: &[] };
+            StatsWindow { step: 1, total_steps: 2, sums: &[LayerSums::zeros(1)], loss: 1.0, ramping_in: &[] };
         let layer = &LayerView::all(&window, &layout)[0];
         assert_eq!((layer.routing_entropy(), layer.load_entropy()), (1.0, 1.0));
     }
@@ -124,7 +128,13 @@ mod tests {
     fn sums_of_another_layout_are_a_mistake() {
         let layout = Layout::uniform(1, LayerKind::TopAny, 3);
         LayerView::all(
-            &StatsWindow { step: 1, total_steps: 2, sums: &[LayerSums::zeros(2)], loss: 1.0, opening: &[] },
+            &StatsWindow {
+                step: 1,
+                total_steps: 2,
+                sums: &[LayerSums::zeros(2)],
+                loss: 1.0,
+                ramping_in: &[],
+            },
             &layout,
         );
     }

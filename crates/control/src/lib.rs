@@ -9,10 +9,10 @@
 //! look-ahead always does, and the [`head`] that learns from measured effects does where it is unsure. Heads
 //! that learn from labels ([`Label`](moelt_schema::Label)) are there as negative controls. All of them see a layer as [`Features`](moelt_schema::Features).
 //!
-//! Here one expert that rows leave idle is named after its second idle window:
+//! Here one expert that tokens leave idle is named after its second idle window:
 //!
 //! ```
-//! use moelt_control::{Action, OtherRuns, StatsWindow, policy};
+//! use moelt_control::{Action, OtherRuns, OwnPolicies, StatsWindow, policy};
 //! use moelt_schema::{
 //!     ControlConfig, Edit, EditsConfig, ExpertId, LayerId, LayerKind, LayerSums, Layout, PolicyConfig, PolicyState,
 //!     RuleConfig,
@@ -20,11 +20,11 @@
 //!
 //! let edits = EditsConfig { warmup: 0.0, ..EditsConfig::default() };
 //! let config = ControlConfig { policy: PolicyConfig::Rule(RuleConfig::default()), edits };
-//! let mut rule = policy(&config, 7, 1000, OtherRuns::default(), PolicyState::default())?;
+//! let mut rule = policy(&config, 7, 1000, OtherRuns::default(), PolicyState::default(), &OwnPolicies::default())?;
 //! let layout = Layout::uniform(1, LayerKind::Moe { top_k: 1 }, 3);
-//! // 100 rows, top-1: none of them went to expert 1.
-//! let sums = LayerSums { rows: 100.0, tokens: vec![60.0, 0.0, 40.0], entropy: 30.0, ..LayerSums::zeros(3) };
-//! let window = |step| StatsWindow { step, total_steps: 1000, sums: std::slice::from_ref(&sums), loss: 1.0, opening: &[] };
+//! // 100 tokens, top-1: none of them went to expert 1.
+//! let sums = LayerSums { tokens: 100.0, tokens_per_expert: vec![60.0, 0.0, 40.0], entropy: 30.0, ..LayerSums::zeros(3) };
+//! let window = |step| StatsWindow { step, total_steps: 1000, sums: std::slice::from_ref(&sums), loss: 1.0, ramping_in: &[] };
 //!
 //! assert_eq!(rule.decide(&window(50), &layout).action, Action::Keep);
 //! let decision = rule.decide(&window(100), &layout);
@@ -53,5 +53,5 @@ mod timing;
 pub use decision::{Action, Decision, LiveGradient, MeasuredEffect, Race, Replicate, StatsWindow, Trial};
 pub use gain::{Gain, race};
 pub use labels::random_label;
-pub use policy::{OtherRuns, Policy, PolicyError, policy};
+pub use policy::{OtherRuns, OwnPolicies, Policy, PolicyError, PolicyStart, live_gradient, policy};
 pub use records::{measured_gain, records};

@@ -84,12 +84,12 @@ pub(crate) fn init(new_expert: NewExpertConfig, parent: ExpertId) -> ExpertInit 
     }
 }
 
-/// The experts with the most rows first, without those that are still being let in.
+/// The experts with the most tokens first, without those that are still ramping in.
 fn busiest_first(layer: &LayerView<'_>) -> Vec<ExpertId> {
-    let by_rows = layer.layout.experts.iter().copied().zip(&layer.sums.tokens);
-    let mut by_rows: Vec<_> = by_rows.filter(|(expert, _)| !layer.is_opening(*expert)).collect();
-    by_rows.sort_by(|one, other| other.1.total_cmp(one.1));
-    by_rows.into_iter().map(|(expert, _)| expert).collect()
+    let by_tokens = layer.layout.experts.iter().copied().zip(&layer.sums.tokens_per_expert);
+    let mut by_tokens: Vec<_> = by_tokens.filter(|(expert, _)| !layer.is_ramping_in(*expert)).collect();
+    by_tokens.sort_by(|one, other| other.1.total_cmp(one.1));
+    by_tokens.into_iter().map(|(expert, _)| expert).collect()
 }
 
 #[cfg(test)]
@@ -99,13 +99,15 @@ mod tests {
     use super::*;
     use crate::StatsWindow;
 
-    /// The candidates of one layer with these rows per expert, as kinds with the experts they name.
-    fn of(proposer: &Proposer, tokens: &[f64], opening: &[u64]) -> Vec<(Move, Vec<u64>)> {
+    /// The candidates of one layer with these tokens per expert, as kinds with the experts they name.
+    fn of(proposer: &Proposer, tokens: &[f64], ramping_in: &[u64]) -> Vec<(Move, Vec<u64>)> {
         let layout = Layout::uniform(1, LayerKind::Moe { top_k: 1 }, tokens.len());
-        let rows = tokens.iter().sum();
-        let sums = LayerSums { rows, tokens: tokens.into(), ..LayerSums::zeros(tokens.len()) };
-        let opening: Vec<_> = opening.iter().map(|id| (LayerId(0), ExpertId(*id))).collect();
-        let window = StatsWindow { step: 1, total_steps: 2, sums: &[sums], loss: 1.0, opening: &opening };
+        let routed = tokens.iter().sum();
+        let sums =
+            LayerSums { tokens: routed, tokens_per_expert: tokens.into(), ..LayerSums::zeros(tokens.len()) };
+        let ramping_in: Vec<_> = ramping_in.iter().map(|id| (LayerId(0), ExpertId(*id))).collect();
+        let window =
+            StatsWindow { step: 1, total_steps: 2, sums: &[sums], loss: 1.0, ramping_in: &ramping_in };
         let layer = &LayerView::all(&window, &layout)[0];
         let id = |edit: &Edit| match edit {
             Edit::Grow { init, .. } => init.parent().unwrap().0,
@@ -152,8 +154,8 @@ mod tests {
     #[test]
     fn new_experts_have_ids_of_their_own() {
         let layout = Layout::uniform(1, LayerKind::Moe { top_k: 1 }, 2);
-        let sums = LayerSums { rows: 3.0, tokens: vec![1.0, 2.0], ..LayerSums::zeros(2) };
-        let window = StatsWindow { step: 1, total_steps: 2, sums: &[sums], loss: 1.0, opening: &[] };
+        let sums = LayerSums { tokens: 3.0, tokens_per_expert: vec![1.0, 2.0], ..LayerSums::zeros(2) };
+        let window = StatsWindow { step: 1, total_steps: 2, sums: &[sums], loss: 1.0, ramping_in: &[] };
         let layer = &LayerView::all(&window, &layout)[0];
         let grow = |id| Edit::Grow { layer: LayerId(0), new: ExpertId(id), init: ExpertInit::Fresh };
         let proposer = Proposer { new_expert: NewExpertConfig::Fresh {}, ..config(1, 16) };

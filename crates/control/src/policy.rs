@@ -5,6 +5,7 @@ mod effect_head;
 mod frozen;
 mod label_head;
 mod lookahead;
+mod own;
 mod placebo;
 mod placebo_surgery;
 mod placebo_time;
@@ -14,6 +15,7 @@ mod trials;
 
 use moelt_schema::{ControlConfig, EditLog, EffectRecord, Evidence, Layout, PolicyConfig, PolicyState};
 
+pub use self::own::{OwnPolicies, PolicyStart};
 use self::{
     dynmoe::Dynmoe, effect_head::EffectHead, frozen::Frozen, label_head::LabelHead, lookahead::Lookahead,
     placebo::Script, placebo_surgery::PlaceboSurgery, placebo_time::PlaceboTime, rule::Rule,
@@ -52,18 +54,32 @@ pub trait Policy {
     /// When the window is of another layout.
     fn learn(&mut self, _window: &StatsWindow<'_>, _layout: &Layout) {}
 
-    /// What a head that is *not* isolated (`joint` above 0) asks of the live routers at one batch, with
-    /// the same window that [`learn`](Self::learn) gets afterwards: for each layer that routed something, in
-    /// layer order. Empty for every other policy.
-    ///
-    /// # Panics
-    /// When the window is of another layout.
-    fn live_gradient(&self, _window: &StatsWindow<'_>, _layout: &Layout) -> Vec<LiveGradient> {
-        Vec::new()
+    /// All that it remembers: part of every checkpoint. A resumed run makes the policy anew from it. Nothing, for a
+    /// policy that decides by what it is shown alone.
+    fn state(&self) -> PolicyState {
+        PolicyState::default()
     }
+}
 
-    /// All that it remembers.
-    fn state(&self) -> PolicyState;
+/// What a head that is *not* isolated (`joint` above 0) asks of the live routers at one batch, with the window that
+/// [`Policy::learn`] gets afterwards: for each layer that routed something, in layer order. `state` is the policy's
+/// own. Empty for every other policy.
+///
+/// # Panics
+/// When the window is of another layout.
+pub fn live_gradient(
+    config: &ControlConfig,
+    seed: u64,
+    state: &PolicyState,
+    window: &StatsWindow<'_>,
+    layout: &Layout,
+) -> Vec<LiveGradient> {
+    let PolicyConfig::LabelHead(head) = &config.policy else { return Vec::new() };
+    if config.policy.joint() <= 0.0 {
+        return Vec::new();
+    }
+    let head = LabelHead::new(head.clone(), config.edits.clone(), seed, state.clone());
+    head.map_or(Vec::new(), |head| head.live_gradient(window, layout))
 }
 
 /// A policy that cannot be made.
@@ -74,6 +90,14 @@ pub enum PolicyError {
     NoScript {
         /// The policy as a config names it.
         policy: &'static str,
+    },
+    /// A policy of the program that embeds moelt, which this program does not have.
+    #[error("policy `{name}` is none of this program: {}", those_there(known))]
+    NotOwn {
+        /// What a config calls it.
+        name: String,
+        /// Those there are.
+        known: Vec<String>,
     },
     /// A head whose remembered networks or records are of another size.
     #[error(
@@ -98,6 +122,13 @@ pub enum PolicyError {
     },
 }
 
+fn those_there(names: &[String]) -> String {
+    match names {
+        [] => "it has no policies of its own; run it with the program that has it".to_owned(),
+        names => format!("it has {}", names.join(", ")),
+    }
+}
+
 /// What other runs give to a policy.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct OtherRuns {
@@ -107,7 +138,8 @@ pub struct OtherRuns {
     pub records: Vec<EffectRecord>,
 }
 
-/// The policy of a config, continuing from `state` (its default: from the start).
+/// The policy of a config, continuing from `state` (its default: from the start). `own` are those of the program that
+/// embeds moelt.
 ///
 /// # Errors
 /// When a placebo has no script, or one that this run is too short for; when the state or the records are of
@@ -118,6 +150,7 @@ pub fn policy(
     total_steps: u64,
     others: OtherRuns,
     state: PolicyState,
+    own: &OwnPolicies,
 ) -> Result<Box<dyn Policy>, PolicyError> {
     let edits = config.edits.clone();
     let script = |policy| {
@@ -133,6 +166,7 @@ pub fn policy(
             Some(head) => Box::new(EffectHead::new(lookahead, head, edits, seed, others.records, state)?),
         },
         PolicyConfig::LabelHead(head) => Box::new(LabelHead::new(head, edits, seed, state)?),
+        PolicyConfig::Own(config) => own.make(&PolicyStart { config, edits, seed, total_steps, state })?,
         PolicyConfig::PlaceboTime(_) => Box::new(PlaceboTime::new(script("placebo_time")?, state)?),
         PolicyConfig::PlaceboSurgery(_) => Box::new(PlaceboSurgery::new(script("placebo_surgery")?, state)?),
     })
@@ -159,7 +193,7 @@ mod tests {
             let config = ControlConfig { policy: placebo, ..ControlConfig::default() };
             let make = |script| {
                 let others = OtherRuns { script, ..OtherRuns::default() };
-                policy(&config, 1, 100, others, PolicyState::default())
+                policy(&config, 1, 100, others, PolicyState::default(), &OwnPolicies::default())
             };
             assert!(matches!(make(None), Err(PolicyError::NoScript { .. })));
             assert!(make(Some(EditLog::new(layout.clone()))).is_ok());
@@ -179,7 +213,8 @@ mod tests {
         let make = |kind, total| {
             let edits = EditsConfig { every: 10, warmup: 0.0, ..EditsConfig::default() };
             let config = ControlConfig { policy: kind, edits };
-            policy(&config, 1, total, others.clone(), PolicyState::default()).map(drop)
+            policy(&config, 1, total, others.clone(), PolicyState::default(), &OwnPolicies::default())
+                .map(drop)
         };
         for (kind, name) in placebos() {
             assert_eq!(make(kind.clone(), 31), Ok(()));
@@ -192,9 +227,16 @@ mod tests {
     #[test]
     fn a_policy_that_never_measures_keeps_the_experts() {
         let layout = Layout::uniform(1, LayerKind::Dense, 1);
-        let mut frozen =
-            policy(&ControlConfig::default(), 1, 100, OtherRuns::default(), PolicyState::default()).unwrap();
-        let window = StatsWindow { step: 50, total_steps: 100, sums: &[], loss: 1.0, opening: &[] };
+        let mut frozen = policy(
+            &ControlConfig::default(),
+            1,
+            100,
+            OtherRuns::default(),
+            PolicyState::default(),
+            &OwnPolicies::default(),
+        )
+        .unwrap();
+        let window = StatsWindow { step: 50, total_steps: 100, sums: &[], loss: 1.0, ramping_in: &[] };
         assert_eq!(frozen.observe(&window, &layout, &[]).action, crate::Action::Keep);
     }
 }

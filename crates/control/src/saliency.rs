@@ -10,7 +10,7 @@ use crate::{MeasuredEffect, layer_view::LayerView};
 pub(crate) struct Saliencies {
     kind: Saliency,
     /// In router order, as far as they were measured; not finite where that went wrong. Without experts
-    /// that are still being let in.
+    /// that are still ramping in.
     values: Vec<(ExpertId, f64)>,
 }
 
@@ -18,7 +18,7 @@ impl Saliencies {
     /// From the window, or from the effects of pruning each expert.
     pub(crate) fn new(kind: Saliency, layer: &LayerView<'_>, effects: &[MeasuredEffect]) -> Self {
         let carried = match kind {
-            Saliency::Utilization => layer.sums.tokens.clone(),
+            Saliency::Utilization => layer.sums.tokens_per_expert.clone(),
             Saliency::RouterMass => layer.sums.mass.clone(),
             Saliency::Reap => layer.mean_gate_norm(),
             Saliency::Loss => return Self { kind, values: loss_increases(layer, effects) },
@@ -27,7 +27,7 @@ impl Saliencies {
         // When nobody carries anything nobody carries least.
         let share = |carried: f64| if total > 0.0 { carried / total * layer.n() as f64 } else { f64::NAN };
         let experts = layer.layout.experts.iter().copied().zip(carried.into_iter().map(share));
-        Self { kind, values: experts.filter(|(expert, _)| !layer.is_opening(*expert)).collect() }
+        Self { kind, values: experts.filter(|(expert, _)| !layer.is_ramping_in(*expert)).collect() }
     }
 
     /// Every expert with its value.
@@ -82,7 +82,7 @@ fn loss_increases(layer: &LayerView<'_>, effects: &[MeasuredEffect]) -> Vec<(Exp
         let effect = effects.iter().find(|effect| effect.edits == candidate)?;
         Some((*expert, effect.loss_increase()))
     };
-    layer.layout.experts.iter().filter(|expert| !layer.is_opening(**expert)).filter_map(increase).collect()
+    layer.layout.experts.iter().filter(|expert| !layer.is_ramping_in(**expert)).filter_map(increase).collect()
 }
 
 #[cfg(test)]
@@ -93,8 +93,8 @@ mod tests {
     use crate::StatsWindow;
 
     fn values(kind: Saliency, sums: LayerSums) -> Vec<f64> {
-        let layout = Layout::uniform(1, LayerKind::Moe { top_k: 1 }, sums.tokens.len());
-        let window = StatsWindow { step: 1, total_steps: 2, sums: &[sums], loss: 1.0, opening: &[] };
+        let layout = Layout::uniform(1, LayerKind::Moe { top_k: 1 }, sums.tokens_per_expert.len());
+        let window = StatsWindow { step: 1, total_steps: 2, sums: &[sums], loss: 1.0, ramping_in: &[] };
         let layer = &LayerView::all(&window, &layout)[0];
         Saliencies::new(kind, layer, &[]).values().iter().map(|(_, value)| *value).collect()
     }
@@ -102,8 +102,8 @@ mod tests {
     #[test]
     fn shares_are_parts_of_the_even_share() {
         let sums = LayerSums {
-            rows: 8.0,
-            tokens: vec![8.0, 0.0],
+            tokens: 8.0,
+            tokens_per_expert: vec![8.0, 0.0],
             gate_norm: vec![2.0, 0.0],
             mass: vec![5.0, 3.0],
             ..LayerSums::zeros(2)
@@ -114,12 +114,12 @@ mod tests {
         assert_eq!(values(Saliency::Loss, sums), [0.0; 0]);
     }
 
-    /// 90 rows with a mean of 0.1 against 10 with a mean of 0.8: the specialist is worth more.
+    /// 90 tokens with a mean of 0.1 against 10 with a mean of 0.8: the specialist is worth more.
     #[test]
     fn reap_is_the_mean_over_an_experts_rows() {
         let sums = LayerSums {
-            rows: 100.0,
-            tokens: vec![90.0, 10.0],
+            tokens: 100.0,
+            tokens_per_expert: vec![90.0, 10.0],
             gate_norm: vec![9.0, 8.0],
             ..LayerSums::zeros(2)
         };
@@ -130,9 +130,10 @@ mod tests {
     #[test]
     fn an_expert_that_is_being_let_in_is_not_judged() {
         let layout = Layout::uniform(1, LayerKind::Moe { top_k: 1 }, 2);
-        let sums = LayerSums { rows: 9.0, tokens: vec![9.0, 0.0], ..LayerSums::zeros(2) };
-        let opening = [(moelt_schema::LayerId(0), ExpertId(1))];
-        let window = StatsWindow { step: 1, total_steps: 2, sums: &[sums], loss: 1.0, opening: &opening };
+        let sums = LayerSums { tokens: 9.0, tokens_per_expert: vec![9.0, 0.0], ..LayerSums::zeros(2) };
+        let ramping_in = [(moelt_schema::LayerId(0), ExpertId(1))];
+        let window =
+            StatsWindow { step: 1, total_steps: 2, sums: &[sums], loss: 1.0, ramping_in: &ramping_in };
         let layer = &LayerView::all(&window, &layout)[0];
         assert_eq!(Saliencies::new(Saliency::Utilization, layer, &[]).weakest(), Some((ExpertId(0), 2.0)));
     }

@@ -3,7 +3,8 @@
 #![allow(clippy::unwrap_used)] // a test that cannot go on should stop
 
 use moelt_control::{
-    Action, Decision, MeasuredEffect, OtherRuns, Policy, Replicate, StatsWindow, Trial, policy,
+    Action, Decision, MeasuredEffect, OtherRuns, OwnPolicies, Policy, Replicate, StatsWindow, Trial,
+    live_gradient, policy,
 };
 use moelt_schema::{
     ControlConfig, Edit, EditLog, EditsConfig, EffectHeadConfig, EntropyLabels, Evidence, ExpertId,
@@ -32,12 +33,12 @@ impl<R: Rng> Dice<R> {
 
     /// A window of one layer, now and then an empty one.
     fn sums(&mut self, n: usize) -> LayerSums {
-        let rows = 100.0 * self.unit();
-        let tokens: Vec<f64> = self.units(n).iter().map(|part| (part * rows).floor()).collect();
-        let entropy = rows * (n as f64).ln() * self.unit().sqrt();
-        let unrouted = Unrouted { rows: (3.0 * self.unit()).floor(), sum: self.units(4) };
+        let tokens = 100.0 * self.unit();
+        let tokens_per_expert: Vec<f64> = self.units(n).iter().map(|part| (part * tokens).floor()).collect();
+        let entropy = tokens * (n as f64).ln() * self.unit().sqrt();
+        let unrouted = Unrouted { tokens: (3.0 * self.unit()).floor(), sum: self.units(4) };
         let [gate, gate_norm, mass] = [self.units(n), self.units(n), self.units(n)];
-        LayerSums { rows, tokens, entropy, gate, gate_norm, mass, unrouted }
+        LayerSums { tokens, tokens_per_expert, entropy, gate, gate_norm, mass, unrouted }
     }
 
     /// A window of every layer with a router.
@@ -46,8 +47,8 @@ impl<R: Rng> Dice<R> {
         routed.map(|layer| self.sums(layer.n_experts())).collect()
     }
 
-    /// The newest expert of each layer is being let in, now and then.
-    fn opening(&mut self, layout: &Layout) -> Vec<(LayerId, ExpertId)> {
+    /// The newest expert of each layer is ramping in, now and then.
+    fn ramping_in(&mut self, layout: &Layout) -> Vec<(LayerId, ExpertId)> {
         let newest = |layer: &moelt_schema::LayerLayout| layer.experts[layer.n_experts() - 1];
         let layers = layout.layers().iter().zip(0..).map(|(layer, id)| (LayerId(id), newest(layer)));
         layers.filter(|_| self.unit() < 0.1).collect()
@@ -127,7 +128,7 @@ fn follows(script: &EditLog) -> OtherRuns {
 }
 
 fn make(config: &ControlConfig, script: &EditLog, state: PolicyState) -> Box<dyn Policy> {
-    policy(config, 5, TOTAL, follows(script), state).unwrap()
+    policy(config, 5, TOTAL, follows(script), state, &OwnPolicies::default()).unwrap()
 }
 
 /// Every decision of a run, each with the layout it was made for.
@@ -135,17 +136,17 @@ fn run(subject: &mut Subject<'_>, mut layout: Layout, seed: u64) -> Vec<(Layout,
     let mut dice = Dice(Streams::new(seed).rng(Stream::Policy, 1));
     let mut decisions = Vec::new();
     for step in (1..=DECISIONS).map(|decision| 10 * decision) {
-        let opening = dice.opening(&layout);
+        let ramping_in = dice.ramping_in(&layout);
         for step in [step - 1, step] {
             let (sums, loss) = (dice.layer_sums(&layout), dice.unit());
-            let window = StatsWindow { step, total_steps: TOTAL, sums: &sums, loss, opening: &opening };
-            let live = subject.policy().live_gradient(&window, &layout);
+            let window = StatsWindow { step, total_steps: TOTAL, sums: &sums, loss, ramping_in: &ramping_in };
+            let live = live_gradient(subject.config, 5, &subject.policy().state(), &window, &layout);
             assert!(live.is_empty() || subject.config.policy.joint() > 0.0);
             subject.policy().learn(&window, &layout);
         }
         let (sums, loss) =
             (dice.layer_sums(&layout), if dice.unit() < 0.05 { f64::NAN } else { dice.unit() });
-        let window = StatsWindow { step, total_steps: TOTAL, sums: &sums, loss, opening: &opening };
+        let window = StatsWindow { step, total_steps: TOTAL, sums: &sums, loss, ramping_in: &ramping_in };
         let mut decision = subject.policy().decide(&window, &layout);
         decisions.push((layout.clone(), decision.clone()));
         if let Action::Measure(Trial { candidates, steps, .. }) = decision.action {
@@ -269,7 +270,7 @@ proptest! {
         let layout = layout(n_layers, dense_first, kind, n_experts);
         let script = script(&layout, &mut Dice(Streams::new(seed).rng(Stream::Policy, 0)));
         // A placebo that warms up for long cannot answer a long script, and says so at once.
-        prop_assume!(policy(&config, 5, TOTAL, follows(&script), PolicyState::default()).is_ok());
+        prop_assume!(policy(&config, 5, TOTAL, follows(&script), PolicyState::default(), &OwnPolicies::default()).is_ok());
         let steady = run(&mut Subject::new(&config, script.clone(), false), layout.clone(), seed);
         let restored = run(&mut Subject::new(&config, script, true), layout, seed);
         prop_assert_eq!(steady, restored);

@@ -202,11 +202,11 @@ mod tests {
         let lengths: Vec<usize> = (0..4000).map(|i| 1 + i * 7919 % 40).collect();
         let mut batches = batches(&lengths, 16, 3);
         let all: Vec<TokenBatch> = (0..batches.per_epoch()).map(|step| batches.at(step)).collect();
-        let places: usize = all.iter().map(|b| b.batch * b.seq).sum();
+        let places: usize = all.iter().map(|b| b.n_texts() * b.longest()).sum();
         let tokens: usize = lengths.iter().sum();
         assert!((places as f64) < 1.1 * tokens as f64, "{places} places for {tokens} tokens");
-        let first: usize = all[..125].iter().map(|b| b.seq).sum();
-        let second: usize = all[125..].iter().map(|b| b.seq).sum();
+        let first: usize = all[..125].iter().map(|b| b.longest()).sum();
+        let second: usize = all[125..].iter().map(|b| b.longest()).sum();
         assert!(first.abs_diff(second) < 600, "short and long batches are mixed: {first}, {second}");
     }
 
@@ -251,7 +251,7 @@ mod tests {
             let mut seen: Vec<usize> = Vec::new();
             for step in epoch * n..(epoch + 1) * n {
                 let batch = batches.at(step);
-                prop_assert!(batch.batch <= batch_size);
+                prop_assert!(batch.n_texts() <= batch_size);
                 prop_assert!(batch.examples.iter().zip(&batch.labels).all(|(&i, &label)| i as u32 == label));
                 seen.extend(batch.examples);
             }

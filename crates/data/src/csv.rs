@@ -3,7 +3,7 @@
 use moelt_schema::{ConfigFault, CsvConfig, TextConfig};
 
 use crate::{
-    DataError, Dataset, Example, Labelled,
+    DataError, Example, Labelled, Splits,
     key::keys,
     labelled::{read_examples, read_training},
     notes::{repeats, shared},
@@ -12,7 +12,7 @@ use crate::{
 
 /// Reads the training file and, when they are given, the files to choose and to judge on; what is not
 /// given is held out of the training file.
-pub(crate) fn load(config: &CsvConfig, text: &TextConfig) -> Result<Dataset, DataError> {
+pub(crate) fn load(config: &CsvConfig, text: &TextConfig) -> Result<Splits, DataError> {
     let (classes, Labelled { examples, mut notes }) = read_training(&config.train, config)?;
     let keys = keys(&examples, text);
     notes.extend(repeats(&examples, &keys));
@@ -42,7 +42,7 @@ pub(crate) fn load(config: &CsvConfig, text: &TextConfig) -> Result<Dataset, Dat
     let (chosen, judged) =
         (name(&config.validation, "the validation split"), name(&config.test, "the test split"));
     notes.extend(shared([("the training split", &train), (&chosen, &validation), (&judged, &test)], text));
-    Ok(Dataset { classes, train, validation, test, bayes_accuracy: None, drift: None, notes })
+    Ok(Splits { classes, train, validation, test, bayes_accuracy: None, drift: None, notes })
 }
 
 fn nothing_held_out(key: &'static str, file: &str) -> DataError {
@@ -57,11 +57,11 @@ mod tests {
     use proptest::prelude::*;
     use tempfile::TempDir;
 
-    use moelt_schema::{BadRows, DataConfig};
+    use moelt_schema::{BadLines, DataConfig};
 
     use super::*;
 
-    fn load(config: &CsvConfig) -> Result<Dataset, DataError> {
+    fn load(config: &CsvConfig) -> Result<Splits, DataError> {
         super::load(config, &TextConfig::default())
     }
 
@@ -166,7 +166,7 @@ mod tests {
             let note =
                 format!("train.csv: 1 of 7 rows cannot be used and are skipped: {}:7: {reason}", skip.train);
             assert!(data.notes[0].ends_with(&note), "{:?}", data.notes);
-            let strict = load(&CsvConfig { bad_rows: BadRows::Error, ..skip }).unwrap_err().to_string();
+            let strict = load(&CsvConfig { bad_lines: BadLines::Error, ..skip }).unwrap_err().to_string();
             assert!(strict.contains(&format!("train.csv:7: {reason}")) && strict.contains(fix), "{strict}");
         }
     }
@@ -233,7 +233,7 @@ mod tests {
         let folder = Folder::new();
         let csv = folder.config(format!("{GOOD}{},1\n", "long ".repeat(3000)));
         let config = DataConfig::Csv(csv);
-        let notes = crate::load(&config, &TextConfig::default()).unwrap().notes;
+        let notes = crate::Dataset::splits(&config, &TextConfig::default()).unwrap().notes;
         let expected =
             "training split: 1 of 6 texts are cut at text.max_tokens = 256; the longest has 3000 tokens";
         assert!(notes.iter().any(|note| note == expected), "{notes:?}");

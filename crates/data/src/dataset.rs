@@ -1,58 +1,40 @@
-//! What every data set ends as: labelled texts in three splits.
+//! What can be trained on: a data set that a config names, splits in memory, or a data set of your own.
 
-use moelt_schema::{DataConfig, Digest, Drift, SplitSizes, TextConfig};
-use serde::Serialize;
+use moelt_schema::{ConfigFault, DataConfig, TextConfig};
 
-use crate::{DataError, csv, cut_note, planted, sst2};
+use crate::{DataError, Splits, csv, cut_note, planted, sst2};
 
-/// A text and its class.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Example {
-    /// The text, as it came.
-    pub text: String,
-    /// Index into [`Dataset::classes`].
-    pub label: u32,
-    /// Where the text comes from, when the data set knows it.
-    pub domain: Option<u32>,
-    /// At which evaluation time the model is asked about it, from 1 to [`Drift::times`]; only in the
-    /// validation and test splits of a data set that drifts.
-    #[serde(skip_serializing_if = "Option::is_none")] // The hash of data that does not drift is as ever.
-    pub time: Option<u32>,
+/// A data set. Implement it to train on your own.
+///
+/// ```
+/// use moelt_data::{DataError, Dataset, Splits};
+/// use moelt_schema::TextConfig;
+///
+/// /// Which of two words comes first?
+/// struct Order;
+///
+/// impl Dataset for Order {
+///     fn splits(&self, _text: &TextConfig) -> Result<Splits, DataError> {
+///         let text = |i: u32| if i % 2 == 0 { ("tea coffee", "tea") } else { ("coffee tea", "coffee") };
+///         Splits::of_texts((0..60).map(|i| (format!("{} {i}", text(i).0), text(i).1)), 1)
+///     }
+/// }
+/// assert_eq!(Order.splits(&TextConfig::default())?.classes, ["coffee", "tea"]);
+/// # Ok::<(), DataError>(())
+/// ```
+pub trait Dataset {
+    /// The three splits, none of them empty. `text` says which texts a model cannot tell apart: they belong on one
+    /// side of a split.
+    ///
+    /// # Errors
+    /// When it cannot be read or made.
+    fn splits(&self, text: &TextConfig) -> Result<Splits, DataError>;
 }
 
-/// Labelled texts in three splits. What chooses sees `train` and `validation`; `test` is read once.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Dataset {
-    /// Names of the classes, in label order; at least two.
-    pub classes: Vec<String>,
-    /// To train on.
-    pub train: Vec<Example>,
-    /// To choose on.
-    pub validation: Vec<Example>,
-    /// To judge on.
-    pub test: Vec<Example>,
-    /// The accuracy no classifier can beat, when it is known.
-    pub bayes_accuracy: Option<f64>,
-    /// Which domains are live when, if that changes during training.
-    pub drift: Option<Drift>,
-    /// What a reader of the run should know: repeated texts, contradictory labels, what was left out, guessed
-    /// or cut.
-    pub notes: Vec<String>,
-}
-
-impl Dataset {
-    /// Hash of classes, examples and drift: two runs with the same hash saw the same data.
-    pub fn digest(&self) -> Digest {
-        let data = (&self.classes, &self.train, &self.validation, &self.test);
-        match &self.drift {
-            None => Digest::of_json(&data),
-            Some(drift) => Digest::of_json(&(data, drift)),
-        }
-    }
-
-    /// Examples per split.
-    pub fn sizes(&self) -> SplitSizes {
-        SplitSizes { train: self.train.len(), validation: self.validation.len(), test: self.test.len() }
+/// Splits in memory are as they are.
+impl Dataset for Splits {
+    fn splits(&self, _: &TextConfig) -> Result<Splits, DataError> {
+        Ok(self.clone())
     }
 }
 
@@ -60,9 +42,10 @@ impl Dataset {
 /// tell apart: they are on one side of a split.
 ///
 /// ```
+/// use moelt_data::Dataset;
 /// use moelt_schema::{DataConfig, PlantedConfig, TextConfig};
 /// let planted = PlantedConfig { train: 100, validation: 10, test: 20, ..PlantedConfig::default() };
-/// let data = moelt_data::load(&DataConfig::Planted(planted), &TextConfig::default())?;
+/// let data = DataConfig::Planted(planted).splits(&TextConfig::default())?;
 /// assert_eq!(data.sizes().test, 20);
 /// assert!((data.bayes_accuracy.unwrap() - 0.968_381).abs() < 1e-6);
 /// # Ok::<(), moelt_data::DataError>(())
@@ -71,48 +54,21 @@ impl Dataset {
 /// # Errors
 /// When a file is missing or malformed (the message names file, line and fix), or when the config
 /// cannot be met.
-pub fn load(config: &DataConfig, text: &TextConfig) -> Result<Dataset, DataError> {
-    let mut data = match config {
-        DataConfig::Planted(planted) => planted::generate(planted)?,
-        DataConfig::Sst2(sst2) => sst2::load(sst2, text)?,
-        DataConfig::Csv(csv) => csv::load(csv, text)?,
-    };
-    for (name, split) in
-        [("training", &data.train), ("validation", &data.validation), ("test", &data.test)]
-    {
-        let texts = split.iter().map(|example| example.text.as_str());
-        data.notes.extend(cut_note(&format!("{name} split"), texts, text));
-    }
-    Ok(data)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn example(text: &str, label: u32) -> Example {
-        Example { text: text.into(), label, domain: None, time: None }
-    }
-
-    fn dataset() -> Dataset {
-        Dataset {
-            classes: vec!["no".into(), "yes".into()],
-            train: vec![example("a", 0), example("b", 1)],
-            validation: vec![example("c", 0)],
-            test: vec![example("d", 1)],
-            bayes_accuracy: None,
-            drift: None,
-            notes: vec![],
+impl Dataset for DataConfig {
+    fn splits(&self, text: &TextConfig) -> Result<Splits, DataError> {
+        let mut data = match self {
+            DataConfig::Planted(planted) => planted::generate(planted)?,
+            DataConfig::Sst2(sst2) => sst2::load(sst2, text)?,
+            DataConfig::Csv(csv) => csv::load(csv, text)?,
+            DataConfig::Own {} => {
+                let message = "is `own`: the texts are those of the program that embeds moelt, which hands them to Trainer";
+                return Err(ConfigFault::new("data", message).into());
+            }
+        };
+        for (name, split) in data.clone().named() {
+            let texts = split.iter().map(|example| example.text.as_str());
+            data.notes.extend(cut_note(&format!("{name} split"), texts, text));
         }
-    }
-
-    #[test]
-    fn the_digest_sees_examples_and_splits_but_no_notes() {
-        let digest = dataset().digest();
-        assert_eq!(digest, Dataset { notes: vec!["x".into()], ..dataset() }.digest());
-        assert_ne!(digest, Dataset { validation: vec![], ..dataset() }.digest());
-        assert_ne!(digest, Dataset { train: vec![example("a", 1), example("b", 1)], ..dataset() }.digest());
-        let sizes = SplitSizes { train: 2, validation: 1, test: 1 };
-        assert_eq!(dataset().sizes(), sizes);
+        Ok(data)
     }
 }

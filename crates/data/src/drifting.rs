@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use moelt_schema::{ConfigFault, Drift, PlantedConfig};
 
-use crate::{DataError, Dataset, Example, Segment};
+use crate::{DataError, Example, Segment, Splits};
 
 /// Evaluation time and domain of example `i` of a split that judges. Examples take times, and those of a time
 /// its live domains, in turn: every prefix of a split is spread as evenly as can be.
@@ -44,7 +44,7 @@ pub(crate) fn check_train(train: &[Example], config: &PlantedConfig) -> Result<(
     }
 }
 
-impl Dataset {
+impl Splits {
     /// Which training examples each step of a run of `total` steps may see: all of them or, where domains
     /// drift, those of the domains that are live.
     pub fn segments(&self, total: u64) -> Vec<Segment> {
@@ -67,7 +67,7 @@ mod tests {
     use moelt_schema::{DataConfig, Streams, TextConfig};
 
     use super::*;
-    use crate::{Batches, Encoded, load};
+    use crate::{Batches, Dataset, Encoded};
 
     /// Domain 0 goes at a half, 2 comes at a third, 3 at two thirds.
     fn config() -> PlantedConfig {
@@ -75,8 +75,8 @@ mod tests {
         PlantedConfig { train: 600, validation: 100, test: 240, live, ..PlantedConfig::default() }
     }
 
-    fn dataset(planted: PlantedConfig) -> Dataset {
-        load(&DataConfig::Planted(planted), &TextConfig::default()).unwrap()
+    fn dataset(planted: PlantedConfig) -> Splits {
+        DataConfig::Planted(planted).splits(&TextConfig::default()).unwrap()
     }
 
     #[test]
@@ -152,10 +152,7 @@ mod tests {
     #[test]
     fn too_few_examples_are_refused_by_key() {
         let message = |planted| {
-            load(&DataConfig::Planted(planted), &TextConfig::default())
-                .map(drop)
-                .unwrap_err()
-                .to_string()
+            DataConfig::Planted(planted).splits(&TextConfig::default()).map(drop).unwrap_err().to_string()
         };
         let few = message(PlantedConfig { validation: 29, ..config() });
         let expected = "`data.planted.validation`: is 29; must be at least 30: 10 evaluation times, up to 3 live domains each";

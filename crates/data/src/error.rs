@@ -159,6 +159,9 @@ pub enum DataError {
         /// The only label.
         label: String,
     },
+    /// Splits in memory that nothing can be trained or judged on.
+    #[error("data set: {0}")]
+    Splits(String),
     /// A configuration no data set can be made with.
     #[error(transparent)]
     Config(#[from] ConfigFault),

@@ -9,7 +9,7 @@ use moelt_schema::CsvConfig;
 
 use crate::{
     DataError, Example,
-    bad_rows::{Faults, RowFault},
+    bad_lines::{Faults, RowFault},
     source::Source,
     table::{Dialect, Row, read_columns},
 };
@@ -30,7 +30,7 @@ pub struct Labelled {
 
 /// Reads the labelled texts of another file for a model that knows `classes`. Labels are class names
 /// or, when no class is named by a number, positions in `classes` from 0 (GLUE's `0` and `1`). Rows that cannot be
-/// used, a label that is none of the classes included, are left out or an error, as `config.bad_rows` says.
+/// used, a label that is none of the classes included, are left out or an error, as `config.bad_lines` says.
 ///
 /// # Errors
 /// When the file cannot be read, lacks a column, has an open quote or more bad rows than may be left out.
@@ -45,7 +45,7 @@ pub fn read_examples(file: &str, classes: &[String], config: &CsvConfig) -> Resu
         (line, example)
     };
     let (examples, faults) = Faults::sort_out(rows.into_iter().map(known));
-    faults.check(file, config.bad_rows, classes)?;
+    faults.check(file, config.bad_lines, classes)?;
     notes.extend(faults.note(file, SKIPPED));
     Ok(Labelled { examples: examples.into_iter().map(|(_, example)| example).collect(), notes })
 }
@@ -55,7 +55,7 @@ pub fn read_examples(file: &str, classes: &[String], config: &CsvConfig) -> Resu
 pub(crate) fn read_training(file: &str, config: &CsvConfig) -> Result<(Vec<String>, Labelled), DataError> {
     let (rows, mut notes) = read_rows(file, config)?;
     let (rows, faults) = Faults::sort_out(rows);
-    faults.check(file, config.bad_rows, &[])?;
+    faults.check(file, config.bad_lines, &[])?;
     notes.extend(faults.note(file, SKIPPED));
     let classes = classes_of(file, &rows, &config.label_column)?;
     let lookup = Lookup::new(&classes);

@@ -1,14 +1,14 @@
-//! From raw text to padded batches: readers, splits, vocabulary, the planted generator.
+//! From raw text to batches: readers, splits, vocabulary, the planted generator.
 //!
-//! [`load`] turns a config into a [`Dataset`] of three splits; texts that a model cannot tell apart are on one side
-//! of a split, and what was skipped, guessed or cut is among its notes. A [`Vocabulary`] built from the training
+//! A [`Dataset`] gives [`Splits`]: labelled texts to train, to choose and to judge on. Texts that a model cannot tell apart are on one side
+//! of a split, and what was skipped, guessed or cut is among their notes. A [`Vocabulary`] built from the training
 //! texts turns each text into an [`Encoded`] sequence of tokens, and each token into rows of the
 //! embedding table. [`Batches`] cuts the training texts into [`TokenBatch`]es in an order that depends on
 //! seed and step alone; [`in_order`] does it for evaluation. No tensor library is known here.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
-mod bad_rows;
+mod bad_lines;
 mod batch;
 mod batches;
 mod csv;
@@ -24,6 +24,7 @@ mod phrases;
 mod planted;
 mod source;
 mod split;
+mod splits;
 mod sst2;
 mod subword;
 mod table;
@@ -33,12 +34,13 @@ mod vocabulary;
 
 pub use batch::TokenBatch;
 pub use batches::{Batches, Segment, in_order};
-pub use dataset::{Dataset, Example, load};
+pub use dataset::Dataset;
 pub use encoded::Encoded;
 pub use error::DataError;
 pub use glue::{GlueCounts, verify_glue};
 pub use labelled::{Labelled, read_examples};
 pub use notes::cut_note;
+pub use splits::{Example, Splits};
 pub use texts::{Texts, read_texts};
 pub use tokenizer::tokenize;
 pub use vocabulary::{VOCABULARY_FORMAT, Vocabulary, VocabularyError};

@@ -27,13 +27,13 @@ use rand::{
     seq::{IndexedRandom, SliceRandom},
 };
 
-use crate::{DataError, Dataset, Example, drifting};
+use crate::{DataError, Example, Splits, drifting};
 
 /// Stream index of the polarity tables; the splits follow.
 const TABLES: u64 = 0;
 
 /// Generates the three splits. Each has a stream of its own, so a larger split begins like a smaller one.
-pub(crate) fn generate(config: &PlantedConfig) -> Result<Dataset, DataError> {
+pub(crate) fn generate(config: &PlantedConfig) -> Result<Splits, DataError> {
     let drift = check(config)?;
     let streams = Streams::new(config.seed);
     let polarity = polarity_tables(config, &mut streams.rng(Stream::Planted, TABLES))?;
@@ -53,7 +53,7 @@ pub(crate) fn generate(config: &PlantedConfig) -> Result<Dataset, DataError> {
         drifting::check_train(&train, config)?;
     }
     let domain_is_known = config.markers_per_text > 0 || config.domains == 1;
-    Ok(Dataset {
+    Ok(Splits {
         classes: ["negative", "positive"].map(str::to_owned).to_vec(),
         train,
         validation: split(2, config.validation, drift.as_ref()),
@@ -80,7 +80,10 @@ fn check(config: &PlantedConfig) -> Result<Option<Drift>, DataError> {
     ];
     for (key, value, least) in at_least {
         if value < least {
-            return Err(DataError::Config(ConfigFault::new(key, format!("is {value}; must be at least {least}"))));
+            return Err(DataError::Config(ConfigFault::new(
+                key,
+                format!("is {value}; must be at least {least}"),
+            )));
         }
     }
     let at_most_even = [

@@ -13,7 +13,7 @@ use moelt_schema::{ConfigFault, Sst2Config, Stream, Streams, TextConfig};
 use rand::seq::SliceRandom;
 
 use crate::{
-    DataError, Dataset, Example,
+    DataError, Example, Splits,
     key::keys,
     notes::{repeats, shared},
     phrases::Phrases,
@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// Reads `train.tsv` and `dev.tsv` and splits the former by sentence.
-pub(crate) fn load(config: &Sst2Config, text: &TextConfig) -> Result<Dataset, DataError> {
+pub(crate) fn load(config: &Sst2Config, text: &TextConfig) -> Result<Splits, DataError> {
     let dir = Path::new(&config.dir);
     let examples = read(&dir.join("train.tsv"))?;
     let test = read(&dir.join("dev.tsv"))?;
@@ -41,7 +41,7 @@ pub(crate) fn load(config: &Sst2Config, text: &TextConfig) -> Result<Dataset, Da
     let splits =
         [("the training split", &train[..]), ("the validation split", &validation), ("dev.tsv", &test)];
     notes.extend(shared(splits, text));
-    Ok(Dataset { classes, train, validation, test, bayes_accuracy: None, drift: None, notes })
+    Ok(Splits { classes, train, validation, test, bayes_accuracy: None, drift: None, notes })
 }
 
 /// Reads one of the files. Texts are trimmed: some copies end them with a blank.
@@ -280,7 +280,8 @@ mod tests {
         assert_eq!(load(&config(&dir), &TextConfig::default()).unwrap().digest(), data.digest());
         let padded = |example: &Example| format!(" {} ", example.text);
         let validation: Vec<String> = data.validation.iter().map(padded).collect();
-        let leaks = |example: &&Example| validation.iter().any(|sentence| sentence.contains(&padded(example)));
+        let leaks =
+            |example: &&Example| validation.iter().any(|sentence| sentence.contains(&padded(example)));
         assert_eq!(data.train.iter().step_by(50).find(leaks), None);
     }
 

@@ -4,7 +4,7 @@ use csv::{ReaderBuilder, StringRecord};
 
 use crate::{
     DataError,
-    bad_rows::RowFault,
+    bad_lines::RowFault,
     source::{Source, newlines},
 };
 

@@ -4,7 +4,7 @@ use std::io::Read;
 
 use crate::{
     DataError,
-    bad_rows::{Faults, RowFault},
+    bad_lines::{Faults, RowFault},
     source::Source,
     table::{Dialect, Row, candidates, header, read_columns},
 };

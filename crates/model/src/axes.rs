@@ -1,5 +1,5 @@
 //! What surgery and the loop may do to a classifier's experts: which parameters have an expert axis, which
-//! routers there are, and the offsets on router logits.
+//! routers there are, and the biases on router logits.
 
 use burn::tensor::Tensor;
 use moelt_schema::{ExpertAxes, ExpertAxis, LayerId, Layout};
@@ -22,36 +22,36 @@ impl ExpertAxes for Classifier {
 }
 
 impl Classifier {
-    /// The offsets on the router logits of a layer, in router order; empty without a top-k router.
+    /// The biases on the router logits of a layer, in router order; empty without a top-k router.
     ///
-    /// An offset is how a new expert is let in gradually and how a split expert shares its probability.
+    /// An bias is how a new expert ramps in gradually and how a split expert shares its probability.
     /// The model does not know who sets it, and training does not.
     ///
     /// # Panics
     /// When there is no such layer.
-    pub fn offsets(&self, layer: LayerId) -> Vec<f32> {
+    pub fn biases(&self, layer: LayerId) -> Vec<f32> {
         match &self.layers[layer.0 as usize].router {
-            Some(Router::TopK(TopKRouter { offset, .. })) => to_host(offset.val()),
+            Some(Router::TopK(TopKRouter { bias, .. })) => to_host(bias.val()),
             Some(Router::TopAny(_)) | None => Vec::new(),
         }
     }
 
-    /// The classifier with these offsets in a layer.
+    /// The classifier with these biases in a layer.
     ///
     /// # Shapes
-    /// - offsets: `[n_experts]`, or empty for a layer without a top-k router
+    /// - biases: `[n_experts]`, or empty for a layer without a top-k router
     ///
     /// # Panics
     /// When there is no such layer, or the length is another.
-    pub fn with_offsets(mut self, layer: LayerId, offsets: &[f32]) -> Self {
-        let offset = match &mut self.layers[layer.0 as usize].router {
-            Some(Router::TopK(TopKRouter { offset, .. })) => Some(offset),
+    pub fn with_biases(mut self, layer: LayerId, biases: &[f32]) -> Self {
+        let bias = match &mut self.layers[layer.0 as usize].router {
+            Some(Router::TopK(TopKRouter { bias, .. })) => Some(bias),
             Some(Router::TopAny(_)) | None => None,
         };
-        let n_experts = offset.as_ref().map_or(0, |offset| offset.dims()[0]);
-        assert_eq!(offsets.len(), n_experts, "offsets of layer {} must be [{n_experts}]", layer.0);
-        if let Some(offset) = offset {
-            *offset = offset.clone().map(|old| Tensor::from_data(offsets, &old.device()));
+        let n_experts = bias.as_ref().map_or(0, |bias| bias.dims()[0]);
+        assert_eq!(biases.len(), n_experts, "biases of layer {} must be [{n_experts}]", layer.0);
+        if let Some(bias) = bias {
+            *bias = bias.clone().map(|old| Tensor::from_data(biases, &old.device()));
         }
         self
     }

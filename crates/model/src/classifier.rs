@@ -171,13 +171,13 @@ impl Classifier {
         (x, outputs)
     }
 
-    /// Values that are trained: every parameter but the router offsets.
+    /// Values that are trained: every parameter but the router biases.
     pub fn n_params(&self) -> usize {
-        let offsets = |layer: &MoeLayer| match &layer.router {
-            Some(Router::TopK(router)) => router.offset.num_params(),
+        let biases = |layer: &MoeLayer| match &layer.router {
+            Some(Router::TopK(router)) => router.bias.num_params(),
             Some(Router::TopAny(_)) | None => 0,
         };
-        self.num_params() - self.layers.iter().map(offsets).sum::<usize>()
+        self.num_params() - self.layers.iter().map(biases).sum::<usize>()
     }
 
     /// Trained values that take part in the arithmetic for one row: everything but the embedding table (a

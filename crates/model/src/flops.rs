@@ -142,7 +142,7 @@ mod tests {
             let shared = 384 + 32 + rows * 40;
             let pass = |kind| {
                 let output = classifier(unit, kind).forward(&input(), Mode::Eval);
-                let tokens = output.routing.first().map_or(&[][..], |sums| &sums.tokens);
+                let tokens = output.routing.first().map_or(&[][..], |sums| &sums.tokens_per_expert);
                 let longest = tokens.iter().copied().fold(0.0, f64::max) as u64;
                 let pairs = tokens.iter().sum::<f64>() as u64;
                 (output.flops, longest, pairs)

@@ -2,8 +2,7 @@
 
 /// A batch of token sequences. Each token is a bag of rows of the embedding table; row 0 is no row.
 ///
-/// Padding tokens may be present in `rows` and are skipped: everything up to pooling works on the
-/// real tokens of all sequences, laid end to end.
+/// Everything up to pooling works on the real tokens of all sequences, laid end to end: there is no padding.
 #[derive(Clone, Debug)]
 pub struct ModelInput {
     lengths: Vec<usize>,
@@ -14,7 +13,24 @@ pub struct ModelInput {
 }
 
 impl ModelInput {
-    /// From padded ids.
+    /// From tokens that lie end to end already.
+    ///
+    /// # Shapes
+    /// - rows: rows of the embedding table, token by token, none of them 0
+    /// - tokens: for each of `rows` the token it belongs to, counted over all sequences; a token may have no row
+    /// - lengths: tokens of each sequence, at least 1
+    ///
+    /// # Panics
+    /// When the shapes do not fit.
+    pub fn packed(rows: Vec<u32>, tokens: Vec<u32>, lengths: Vec<usize>) -> Self {
+        assert_eq!(rows.len(), tokens.len(), "every row needs its token");
+        assert!(lengths.iter().all(|n| *n > 0), "every sequence needs a token");
+        let n_tokens: usize = lengths.iter().sum();
+        assert!(tokens.iter().all(|token| (*token as usize) < n_tokens), "there are {n_tokens} tokens only");
+        Self { lengths, bag_rows: rows, bag_tokens: tokens }
+    }
+
+    /// From padded ids. Padding is skipped.
     ///
     /// # Shapes
     /// - rows: `[lengths.len(), seq, rows_per_token]`, row-major; 0 where a token has fewer rows
@@ -41,7 +57,7 @@ impl ModelInput {
                 token += 1;
             }
         }
-        Self { lengths: lengths.to_vec(), bag_rows, bag_tokens }
+        Self::packed(bag_rows, bag_tokens, lengths.to_vec())
     }
 
     /// Sequences.

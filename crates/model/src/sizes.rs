@@ -39,7 +39,7 @@ impl ClassifierConfig {
             ])
     }
 
-    /// Values that the parameters hold, offsets of routers included. It never overflows: what is too large to be
+    /// Values that the parameters hold, biases of routers included. It never overflows: what is too large to be
     /// counted counts as the largest number.
     pub fn n_values(&self) -> u128 {
         self.parameters().map(|(_, shape)| volume(&shape)).fold(0, u128::saturating_add)
@@ -62,7 +62,7 @@ fn layer_parameters(
     let n = layer.n_experts();
     let router = match layer.kind {
         LayerKind::Dense => None,
-        LayerKind::Moe { .. } => Some([("router.weight", vec![n, width]), ("router.offset", vec![n])]),
+        LayerKind::Moe { .. } => Some([("router.weight", vec![n, width]), ("router.bias", vec![n])]),
         LayerKind::TopAny => Some([("router.weight", vec![n, width]), ("router.threshold", vec![n])]),
     };
     let experts = [

@@ -35,7 +35,7 @@ fn the_axes_of_a_layer() {
     let axes = model(TOP_K, &Device::flex()).expert_axes();
     let expected = [
         ("router.weight", None, ExpertRole::Router, uniform(5, 4)),
-        ("router.offset", None, ExpertRole::Offset, RowInit::Zeros),
+        ("router.bias", None, ExpertRole::RouterBias, RowInit::Zeros),
         ("experts.w_in", Some(2), ExpertRole::Input, uniform(5, 0)),
         ("experts.b_in", Some(1), ExpertRole::Input, uniform(5, 1)),
         ("experts.w_out", Some(1), ExpertRole::Output, uniform(3, 2)),
@@ -121,11 +121,12 @@ fn parts_that_are_there_are_not_touched() {
 #[test]
 fn the_number_of_experts_changes_under_the_layer_and_top_k_comes_back() {
     let device = Device::flex().autodiff();
-    let tokens =
-        |model: &Classifier| -> f64 { model.forward(&input(), Mode::Eval).routing[0].tokens.iter().sum() };
+    let tokens = |model: &Classifier| -> f64 {
+        model.forward(&input(), Mode::Eval).routing[0].tokens_per_expert.iter().sum()
+    };
     let four = model(TOP_K, &device);
     let one = resized(four.clone(), 1);
     let six = resized(one.clone(), 6);
     assert_eq!([&four, &one, &six].map(tokens), [10.0, 5.0, 10.0], "top-2 of 5 tokens, if there are two");
-    assert_eq!(six.offsets(LayerId(0)), [0.0; 6]);
+    assert_eq!(six.biases(LayerId(0)), [0.0; 6]);
 }

@@ -96,7 +96,7 @@ fn padding_changes_neither_logits_nor_statistics() {
         }
         assert_close(&values(together.logits), &alone, 1e-6);
         let (a, b) = (RoutingStats::from_sums(&together.routing[0]), RoutingStats::from_sums(&sums));
-        assert_eq!(a.rows, rows, "padding is not counted");
+        assert_eq!(a.tokens, rows, "padding is not counted");
         assert_same_stats(&a, &b);
     }
 }
@@ -137,7 +137,7 @@ fn assert_relative(a: &[f32], b: &[f32], relative: f32) {
 #[track_caller]
 fn assert_same_stats(a: &RoutingStats, b: &RoutingStats) {
     let close = |a: &[f64], b: &[f64]| a.iter().zip(b).all(|(a, b)| (a - b).abs() <= 1e-6 * a.max(*b));
-    assert_eq!(a.rows, b.rows);
+    assert_eq!(a.tokens, b.tokens);
     assert_eq!(a.tokens_per_expert, b.tokens_per_expert);
     assert_eq!(a.utilization, b.utilization);
     assert_eq!(a.load_entropy, b.load_entropy);
@@ -164,12 +164,12 @@ fn permuting_experts_with_their_router_rows_changes_nothing() {
         let (a, b) = (a.routing.unwrap(), b.routing.unwrap());
         for (new, old) in order.iter().enumerate() {
             let old = *old as usize;
-            assert_eq!(b.tokens[new], a.tokens[old]);
+            assert_eq!(b.tokens_per_expert[new], a.tokens_per_expert[old]);
             assert!((b.gate_norm[new] - a.gate_norm[old]).abs() < 1e-5);
             assert!((b.mass[new] - a.mass[old]).abs() < 1e-5);
         }
-        assert_eq!(a.unrouted.rows, b.unrouted.rows);
-        assert_eq!(a.unrouted.rows > 0.0, kind == LayerKind::TopAny, "the fallback is tried");
+        assert_eq!(a.unrouted.tokens, b.unrouted.tokens);
+        assert_eq!(a.unrouted.tokens > 0.0, kind == LayerKind::TopAny, "the fallback is tried");
     }
 }
 
@@ -177,11 +177,11 @@ fn layer(kind: LayerKind, n_experts: usize, device: &Device) -> MoeLayer {
     MoeLayerConfig::new(8, 6).with_n_experts(n_experts).with_kind(kind).with_seed(1).init(device)
 }
 
-/// Router offsets and thresholds that differ between experts, so that order could matter.
+/// Router biases and thresholds that differ between experts, so that order could matter.
 fn uneven(mut layer: MoeLayer, device: &Device) -> MoeLayer {
     let values = || Param::from_data([0.3, -0.2, 0.1, 0.2], device);
     match layer.router.as_mut().unwrap() {
-        Router::TopK(router) => router.offset = values(),
+        Router::TopK(router) => router.bias = values(),
         Router::TopAny(router) => router.threshold = values(),
     }
     layer
@@ -195,7 +195,7 @@ fn permute(mut layer: MoeLayer, order: &[i64], device: &Device) -> MoeLayer {
     match layer.router.as_mut().unwrap() {
         Router::TopK(router) => {
             select(&mut router.weight, &order);
-            select(&mut router.offset, &order);
+            select(&mut router.bias, &order);
         }
         Router::TopAny(router) => {
             select(&mut router.weight, &order);
@@ -241,7 +241,7 @@ fn an_expert_without_a_token_has_a_gradient_of_exactly_zero() {
         Tensor::cat(vec![w.narrow(0, 0, 2), worst], 0).detach().require_grad()
     });
     let output = layer.forward(Tensor::ones([5, 8], &device));
-    assert_eq!(output.routing.unwrap().tokens[2], 0.0);
+    assert_eq!(output.routing.unwrap().tokens_per_expert[2], 0.0);
     let gradients = output.x.sum().backward();
     let w_in = values(layer.experts.w_in.val().grad(&gradients).unwrap());
     let b_out = values(layer.experts.b_out.val().grad(&gradients).unwrap());

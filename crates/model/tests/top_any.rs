@@ -59,7 +59,7 @@ fn hand_worked_output_and_sums() {
     assert!((losses.diversity.unwrap().into_scalar::<f32>() - 2f32.sqrt()).abs() < 1e-6);
     assert!((losses.simplicity.unwrap().into_scalar::<f32>() - 2.0).abs() < 1e-6);
     assert!(losses.load_balancing.is_none());
-    assert_eq!((sums.rows, &sums.tokens), (2.0, &vec![2.0, 1.0, 0.0]));
+    assert_eq!((sums.tokens, &sums.tokens_per_expert), (2.0, &vec![2.0, 1.0, 0.0]));
     assert_eq!(sums.entropy, 2f64.ln());
     assert_eq!(sums.gate, [1.5, 0.5, 0.0]);
     // Output norms 1, 5, 2.
@@ -67,14 +67,14 @@ fn hand_worked_output_and_sums() {
     let score = |cos: f64| 1.0 / (1.0 + (-cos).exp());
     let mass = [(0.6, 0.28), (0.8, -0.96), (-0.6, -0.28)].map(|(a, b)| score(a) + score(b));
     assert_close(&sums.mass, &mass);
-    assert_eq!((sums.unrouted.rows, sums.unrouted.sum), (1.0, vec![7.0, -24.0]));
+    assert_eq!((sums.unrouted.tokens, sums.unrouted.sum), (1.0, vec![7.0, -24.0]));
 }
 
 #[test]
 fn a_batch_whose_rows_all_pass_has_nothing_unrouted() {
     let device = Device::flex();
     let sums = layer(&device).forward(rows(&device).narrow(0, 0, 1)).routing.unwrap();
-    assert_eq!((sums.unrouted.rows, sums.unrouted.sum.len()), (0.0, 0));
+    assert_eq!((sums.unrouted.tokens, sums.unrouted.sum.len()), (0.0, 0));
 }
 
 #[test]

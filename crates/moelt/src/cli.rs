@@ -6,7 +6,7 @@ mod edits;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
-use moelt_schema::BadRows;
+use moelt_schema::BadLines;
 
 pub(crate) use self::config::{ConfigCommand, ConfigShowArgs};
 pub(crate) use self::edits::{EditKind, TypedEdit, TypedEdits};
@@ -55,7 +55,7 @@ pub(crate) enum Command {
         its line is `,`, both fields empty. Such rows are listed on standard error. (A line of a table that is \
         blank as a whole is no row.)")]
     Predict(PredictArgs),
-    /// Compare phases over several seeds: plan, run, report. Everything lies in runs/ of the current folder.
+    /// Compare arms over several seeds: plan, run, report. Everything lies in runs/ of the current folder.
     Ablate(Box<moelt_ablate::AblateArgs>),
     /// Show the config files that are built in.
     #[command(subcommand)]
@@ -67,7 +67,7 @@ pub(crate) enum Command {
         moelt edit runs/dense --upcycle 0:4 --top-k 2 --out edited/four\n\n\
         L is a layer, from 0; the other numbers are ids of experts as `moelt inspect` shows them, all as they \
         are before the edits. New experts get the next free ids, in the order typed. DIR can be given wherever \
-        a checkpoint can: to inspect, eval, predict and edit, and to train by --set start.run=DIR.")]
+        a checkpoint can: to inspect, eval, predict and edit, and to train by --set start.weights.run=DIR.")]
     Edit(EditArgs),
     /// Show what is in a checkpoint: experts, edits, sizes, metrics, tensors.
     #[command(after_help = "Examples:\n  \
@@ -83,11 +83,11 @@ pub(crate) enum Command {
 pub(crate) enum ControlCommand {
     /// Which statistics predict benefit: what labels and features know of the gains that were measured twice.
     #[command(after_help = "Examples:\n  \
-        moelt train configs/datasets/planted.toml configs/phases/study.toml --out runs/study-0\n  \
-        moelt train configs/datasets/planted.toml configs/phases/study.toml --set seed=1 --out runs/study-1\n  \
+        moelt train datasets/planted phases/study --out runs/study-0\n  \
+        moelt train datasets/planted phases/study --set seed=1 --out runs/study-1\n  \
         moelt control report runs/study-0 runs/study-1")]
     Report(ControlReportArgs),
-    /// Train the counterfactual head on all runs but one, and say what it would have done on that one.
+    /// Train the head that predicts effects on all runs but one, and say what it would have done on that one.
     #[command(after_help = "Examples:\n  \
         moelt control fit runs/planted-standard/cells/lookahead-s*/\n  \
         moelt control fit runs/planted-standard/cells/lookahead-s*/ --set control.policy.lookahead.head.act_above=0.8 --json")]
@@ -118,9 +118,9 @@ pub(crate) struct TrainArgs {
     /// Set one config value, such as optim.lr=0.001. Repeatable.
     #[arg(long, value_name = "KEY=VALUE")]
     pub(crate) set: Vec<String>,
-    /// What becomes of rows of your own files that cannot be used: short for --set data.csv.bad_rows=…
+    /// What becomes of rows of your own files that cannot be used: short for --set data.csv.bad_lines=…
     #[arg(long, value_enum, value_name = "WHAT")]
-    pub(crate) bad_rows: Option<BadRowsArg>,
+    pub(crate) bad_lines: Option<BadLinesArg>,
     /// No progress bar, no notes and no summary.
     #[arg(long, short)]
     pub(crate) quiet: bool,
@@ -146,7 +146,7 @@ pub(crate) struct EvalArgs {
     pub(crate) label_column: String,
     /// What becomes of rows of --file that cannot be used.
     #[arg(long, value_enum, value_name = "WHAT", default_value_t, requires = "file")]
-    pub(crate) bad_rows: BadRowsArg,
+    pub(crate) bad_lines: BadLinesArg,
     /// Machine-readable output.
     #[arg(long)]
     pub(crate) json: bool,
@@ -156,7 +156,7 @@ pub(crate) struct EvalArgs {
 
 /// What becomes of rows that cannot be used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum BadRowsArg {
+pub(crate) enum BadLinesArg {
     /// They are left out, counted and listed, up to half of a file.
     #[default]
     Skip,
@@ -164,22 +164,22 @@ pub(crate) enum BadRowsArg {
     Error,
 }
 
-impl BadRowsArg {
+impl BadLinesArg {
     /// As it is set in a config.
     pub(crate) fn set(self) -> String {
         let value = match self {
             Self::Skip => "skip",
             Self::Error => "error",
         };
-        format!("data.csv.bad_rows={value}")
+        format!("data.csv.bad_lines={value}")
     }
 }
 
-impl From<BadRowsArg> for BadRows {
-    fn from(arg: BadRowsArg) -> Self {
+impl From<BadLinesArg> for BadLines {
+    fn from(arg: BadLinesArg) -> Self {
         match arg {
-            BadRowsArg::Skip => Self::Skip,
-            BadRowsArg::Error => Self::Error,
+            BadLinesArg::Skip => Self::Skip,
+            BadLinesArg::Error => Self::Error,
         }
     }
 }
@@ -220,7 +220,7 @@ pub(crate) struct EditArgs {
     /// Noise on the copies of --grow L:PARENT, as a fraction of the RMS of each tensor.
     #[arg(long, value_name = "F", default_value_t = 0.1, requires = "grow")]
     pub(crate) noise: f64,
-    /// Experts per row of an upcycled layer.
+    /// Experts per token of an upcycled layer.
     #[arg(long, value_name = "K", default_value_t = 2, requires = "upcycle")]
     pub(crate) top_k: usize,
     /// Fraction of each copy's hidden units that --upcycle draws anew, so that copies differ.

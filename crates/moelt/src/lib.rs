@@ -1,7 +1,35 @@
 //! moelt: train, evaluate and use Mixture-of-Experts text classifiers.
 //!
-//! A thin facade over the crates that do the work; the `moelt` binary is built on it. This crate alone
+//! A thin facade over the crates that do the work, and the command line of the `moelt` binary as a function: a program
+//! with policies of its own calls [`run`] and has all of moelt's commands, ablations included. This crate alone
 //! chooses the backend, by its features `flex` (default), `wgpu` and `cuda`.
+//!
+//! ```no_run
+//! use moelt::control::{Decision, OwnPolicies, Policy, StatsWindow};
+//! use moelt::schema::{Evidence, Layout};
+//!
+//! /// `[control.policy.own] name = "idle"` in a config.
+//! struct Idle;
+//!
+//! impl Policy for Idle {
+//!     fn decide(&mut self, _: &StatsWindow<'_>, _: &Layout) -> Decision {
+//!         Decision::keep("there is always another day", Evidence::default())
+//!     }
+//! }
+//!
+//! fn main() -> std::process::ExitCode {
+//!     moelt::run(&OwnPolicies::default().with("idle", |_| Idle))
+//! }
+//! ```
+
+mod backend;
+mod cli;
+mod commands;
+mod progress;
+
+use std::{io::IsTerminal, process::ExitCode};
+
+use clap::Parser;
 
 pub use moelt_ablate as ablate;
 pub use moelt_control as control;
@@ -10,4 +38,46 @@ pub use moelt_eval as eval;
 pub use moelt_model as model;
 pub use moelt_optim as optim;
 pub use moelt_schema as schema;
+pub use moelt_surgery as surgery;
 pub use moelt_train as train;
+
+use crate::cli::{Cli, Command};
+
+/// The command line of moelt, with policies that a config can name as `control.policy.own`. Cells of `ablate` are run
+/// by the same executable.
+pub fn run(policies: &control::OwnPolicies) -> ExitCode {
+    let cli = Cli::parse();
+    tracing_subscriber::fmt()
+        .with_max_level(if cli.verbose { tracing::Level::DEBUG } else { tracing::Level::INFO })
+        .with_target(false)
+        .without_time()
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr)
+        .init();
+    let files = ablate::config_files(cli.configs);
+    let done = match cli.command {
+        Command::Train(args) => commands::train::run(&files, policies, &args),
+        Command::Ablate(args) => commands::ablate::run(files, *args),
+        Command::Eval(args) => commands::eval::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::Predict(args) => commands::predict::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::Edit(args) => commands::edit::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::Control(command) => commands::control::run(&command).map(|()| ExitCode::SUCCESS),
+        Command::Config(command) => commands::config::run(&files, &command).map(|()| ExitCode::SUCCESS),
+        Command::Inspect(args) => commands::inspect::run(&args).map(|()| ExitCode::SUCCESS),
+    };
+    done.unwrap_or_else(|error| {
+        if is_closed_pipe(&error) {
+            return ExitCode::SUCCESS;
+        }
+        eprintln!("error: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+/// Whether whoever read our output has stopped reading, as `moelt predict … | head` does.
+fn is_closed_pipe(error: &anyhow::Error) -> bool {
+    error
+        .chain()
+        .filter_map(|cause| cause.downcast_ref::<std::io::Error>())
+        .any(|cause| cause.kind() == std::io::ErrorKind::BrokenPipe)
+}

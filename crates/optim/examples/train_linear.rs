@@ -24,8 +24,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
 
     let averaged = average.apply(linear)?;
-    println!("bias {}", averaged.bias.as_ref().ok_or("a linear map has a bias")?.val());
-    println!("weight {}", averaged.weight.val());
+    let bias = averaged.bias.as_ref().ok_or("a linear map has a bias")?;
+    println!("weights {}, bias {}", averaged.weight.val().into_data(), bias.val().into_data());
     let error = averaged.weight.val().sub_scalar(1.0).abs().max().into_scalar::<f32>();
     assert!(error < 0.1, "all weights should be 1, not {error} off");
     Ok(())

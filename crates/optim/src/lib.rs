@@ -16,7 +16,8 @@
 //!
 //! let device = Device::flex().autodiff();
 //! let mut linear = LinearConfig::new(3, 1).init(&device);
-//! let loss = |linear: &burn::nn::Linear| linear.forward(Tensor::<2>::ones([4, 3], &device)).square().mean();
+//! let x = Tensor::<2>::ones([4, 3], &device);
+//! let loss = |linear: &burn::nn::Linear| (linear.forward(x.clone()) - 10.0).square().mean();
 //! let before = loss(&linear).into_scalar::<f32>();
 //! for _ in 0..10 {
 //!     let gradients = take_gradients(&linear, loss(&linear).backward());

@@ -12,8 +12,8 @@ pub enum ExpertRole {
     /// The router's row for the expert.
     Router,
     /// One number an expert that is added to its router logit and not trained: 0, lowered by ln 2 when the
-    /// expert is split, and low while a new expert is let in.
-    Offset,
+    /// expert is split, and low while a new expert ramps in.
+    RouterBias,
     /// Anything else that the expert has of its own, such as a threshold or a balance bias.
     Other,
 }
@@ -89,8 +89,8 @@ impl ExpertAxis {
     }
 
     /// What is added to the router's logits and not trained, `[n_experts]`.
-    pub fn offset(param: impl Into<String>) -> Self {
-        Self::new(param, None, ExpertRole::Offset, RowInit::Zeros)
+    pub fn router_bias(param: impl Into<String>) -> Self {
+        Self::new(param, None, ExpertRole::RouterBias, RowInit::Zeros)
     }
 
     /// Anything else with a slice per expert; 0 in a fresh expert.

@@ -27,14 +27,14 @@ use crate::Digest;
 
 pub use self::{
     control::{ControlConfig, EditsConfig},
-    data::{BadRows, CsvConfig, DataConfig, PlantedConfig, Sst2Config},
+    data::{BadLines, CsvConfig, DataConfig, PlantedConfig, Sst2Config},
     fault::ConfigFault,
     file::{ConfigError, config_differences, load_config, resolved_toml},
     model::{ModelConfig, Pooling, RoutingConfig, Unit},
     optim::{OptimConfig, ScheduleKind},
     policy::{
         EffectHeadConfig, EntropyLabels, LabelConfig, LabelHeadConfig, LookaheadConfig, Move,
-        NewExpertConfig, PlaceboConfig, PolicyConfig, RuleConfig, Saliency, StudyConfig,
+        NewExpertConfig, OwnConfig, PlaceboConfig, PolicyConfig, RuleConfig, Saliency, StudyConfig,
     },
     run_ref::RunRef,
     source::{ConfigFiles, ConfigText},
@@ -192,5 +192,56 @@ mod tests {
         assert_eq!(config.check(), Ok(()));
         config.control.policy = PolicyConfig::Rule(RuleConfig::default());
         assert_eq!(config.check().unwrap_err().key, "train.budget.flops_of");
+    }
+
+    #[test]
+    fn numbers_far_beyond_any_use_are_refused_by_key_before_anything_is_made_of_them() {
+        type Change = fn(&mut RunConfig);
+        let planted = |change: fn(&mut PlantedConfig)| {
+            let mut planted = PlantedConfig::default();
+            change(&mut planted);
+            DataConfig::Planted(planted)
+        };
+        let lookahead = |change: fn(&mut LookaheadConfig)| {
+            let mut lookahead =
+                LookaheadConfig { head: Some(EffectHeadConfig::default()), ..Default::default() };
+            change(&mut lookahead);
+            PolicyConfig::Lookahead(lookahead)
+        };
+        let refused = |config: &RunConfig, key: &str| {
+            let fault = config.check().unwrap_err();
+            assert_eq!(fault.key, key);
+            assert!(fault.message.contains("must be at most"), "{fault}");
+        };
+        let cases: [(Change, &str); 9] = [
+            (|c| c.seed = u64::MAX, "seed"),
+            (|c| c.model.d_model = 1_000_000_000, "model.d_model"),
+            (|c| c.model.d_ff = usize::MAX, "model.d_ff"),
+            (|c| c.model.n_layers = 1_000_000_000_000, "model.n_layers"),
+            (
+                |c| c.model.routing = RoutingConfig::TopK { n_experts: 1_000_000_000_000 },
+                "model.routing.top_k.n_experts",
+            ),
+            (|c| c.model.top_k = usize::MAX, "model.top_k"),
+            (|c| c.model.conv_width = 100_000_001, "model.conv_width"),
+            (|c| c.train.batch_size = usize::MAX, "train.batch_size"),
+            (|c| c.text.subwords.max_parts = usize::MAX, "text.subwords.max_parts"),
+        ];
+        for (change, key) in cases {
+            let mut config = RunConfig::default();
+            change(&mut config);
+            refused(&config, key);
+        }
+        let data = planted(|planted| planted.train = 1_000_000_000_000_000);
+        refused(&RunConfig { data, ..RunConfig::default() }, "data.planted.train");
+        let policies: [(fn(&mut LookaheadConfig), &str); 2] = [
+            (|lookahead| lookahead.horizon = u64::MAX, "horizon"),
+            (|lookahead| lookahead.head.as_mut().unwrap().hidden = usize::MAX, "head.hidden"),
+        ];
+        for (change, key) in policies {
+            let control = ControlConfig { policy: lookahead(change), ..ControlConfig::default() };
+            let key = format!("control.policy.lookahead.{key}");
+            refused(&RunConfig { control, ..RunConfig::default() }, &key);
+        }
     }
 }

@@ -37,11 +37,12 @@ pub use ablation::{AblationPlan, Cell, METRIC, PLAN_FORMAT};
 pub use axes::{ExpertAxes, ExpertAxis, ExpertRole, RowInit};
 pub use comparison::{ClaimKind, Comparison};
 pub use config::{
-    BadRows, Budget, ConfigError, ConfigFault, ConfigFiles, ConfigText, ControlConfig, CsvConfig, DataConfig,
-    EditsConfig, EffectHeadConfig, EntropyLabels, LabelConfig, LabelHeadConfig, LookaheadConfig, ModelConfig,
-    Move, NewExpertConfig, OptimConfig, PlaceboConfig, PlantedConfig, PolicyConfig, Pooling, RoutingConfig,
-    RuleConfig, RunConfig, RunRef, Saliency, ScheduleKind, Sst2Config, StartConfig, StudyConfig,
-    SubwordConfig, TextConfig, TrainConfig, Unit, config_differences, load_config, resolved_toml,
+    BadLines, Budget, ConfigError, ConfigFault, ConfigFiles, ConfigText, ControlConfig, CsvConfig,
+    DataConfig, EditsConfig, EffectHeadConfig, EntropyLabels, LabelConfig, LabelHeadConfig, LookaheadConfig,
+    ModelConfig, Move, NewExpertConfig, OptimConfig, OwnConfig, PlaceboConfig, PlantedConfig, PolicyConfig,
+    Pooling, RoutingConfig, RuleConfig, RunConfig, RunRef, Saliency, ScheduleKind, Sst2Config, StartConfig,
+    StudyConfig, SubwordConfig, TextConfig, TrainConfig, Unit, config_differences, load_config,
+    resolved_toml,
 };
 pub use digest::{Digest, DigestError};
 pub use drift::{Drift, Stretch};
@@ -57,7 +58,7 @@ pub use flops::Flops;
 pub use layout::{ExpertId, LayerId, LayerKind, LayerLayout, Layout, LayoutError};
 pub use manifest::{
     BestSoFar, CHECKPOINT_FORMAT, ControlGradients, DecisionWindow, EventsPosition, Inherited, LayerSums,
-    LoopState, MAX_STEPS, Manifest, Opening, Probe, Unrouted, WindowState,
+    LoopState, MAX_STEPS, Manifest, Probe, RampIn, Unrouted, WindowState,
 };
 pub use metrics::{DomainAccuracy, Metrics, Prediction};
 pub use plan_check::{CheckedPlan, Limits};

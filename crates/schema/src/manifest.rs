@@ -93,8 +93,8 @@ pub struct LoopState {
     pub decision_window: DecisionWindow,
     /// What the policy remembers.
     pub policy: PolicyState,
-    /// New experts that are being let in.
-    pub openings: Vec<Opening>,
+    /// New experts that are ramping in.
+    pub ramp_ins: Vec<RampIn>,
     /// Floating-point operations of training so far, what policies had measured included.
     pub flops: Flops,
     /// … of which for what policies had measured, and for what their heads learnt.
@@ -117,18 +117,18 @@ pub struct Inherited {
     pub flops: Flops,
 }
 
-/// A new expert that is being let in: its router offset rises to what it is going to be.
+/// A new expert that is ramping in: its router bias rises to what it is going to be.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Opening {
+pub struct RampIn {
     /// Its layer.
     pub layer: LayerId,
     /// The expert.
     pub expert: ExpertId,
     /// Step at which it was grown.
     pub since: u64,
-    /// The offset it is going to have.
-    pub offset: f32,
+    /// The bias it is going to have.
+    pub bias: f32,
 }
 
 /// The best evaluation on validation so far.
@@ -247,35 +247,35 @@ impl LoopState {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LayerSums {
-    /// Rows routed.
-    pub rows: f64,
-    /// (row, choice) pairs per expert.
-    pub tokens: Vec<f64>,
-    /// Entropy of each row's router probabilities, nats.
+    /// Tokens (or sequences) routed.
+    pub tokens: f64,
+    /// (token, choice) pairs per expert.
+    pub tokens_per_expert: Vec<f64>,
+    /// Entropy of each token's router probabilities, nats.
     pub entropy: f64,
     /// Expert weights per expert.
     pub gate: Vec<f64>,
     /// Expert weight × output norm per expert.
     pub gate_norm: Vec<f64>,
-    /// Router probabilities per expert, over all rows.
+    /// Router probabilities per expert, over all tokens.
     pub mass: Vec<f64>,
-    /// Rows that passed no threshold, and the sum of them; top-any routing only.
+    /// Tokens that passed no threshold, and the sum of them; top-any routing only.
     pub unrouted: Unrouted,
 }
 
-/// Rows that no expert claimed.
+/// Tokens that no expert claimed.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Unrouted {
     /// How many.
-    pub rows: f64,
-    /// Sum of the rows, `[d_model]`; empty when there are none.
+    pub tokens: f64,
+    /// Sum of the tokens, `[d_model]`; empty when there are none.
     pub sum: Vec<f64>,
 }
 
 impl Unrouted {
     fn add(&mut self, other: &Self) {
-        self.rows += other.rows;
+        self.tokens += other.tokens;
         if self.sum.is_empty() {
             self.sum.clone_from(&other.sum);
         } else {
@@ -289,8 +289,8 @@ impl LayerSums {
     pub fn zeros(n_experts: usize) -> Self {
         let zeros = || vec![0.0; n_experts];
         Self {
-            rows: 0.0,
-            tokens: zeros(),
+            tokens: 0.0,
+            tokens_per_expert: zeros(),
             entropy: 0.0,
             gate: zeros(),
             gate_norm: zeros(),
@@ -301,9 +301,9 @@ impl LayerSums {
 
     /// All sums.
     fn values(&self) -> impl Iterator<Item = f64> {
-        let Self { rows, tokens, entropy, gate, gate_norm, mass, unrouted } = self;
-        let per_expert = [tokens, gate, gate_norm, mass, &unrouted.sum].into_iter().flatten();
-        [*rows, *entropy, unrouted.rows].into_iter().chain(per_expert.copied())
+        let Self { tokens, tokens_per_expert, entropy, gate, gate_norm, mass, unrouted } = self;
+        let per_expert = [tokens_per_expert, gate, gate_norm, mass, &unrouted.sum].into_iter().flatten();
+        [*tokens, *entropy, unrouted.tokens].into_iter().chain(per_expert.copied())
     }
 
     /// Adds another batch's sums.
@@ -311,12 +311,16 @@ impl LayerSums {
     /// # Panics
     /// When the numbers of experts differ.
     pub fn add(&mut self, other: &Self) {
-        assert_eq!(self.tokens.len(), other.tokens.len(), "sums of layers with other experts");
-        self.rows += other.rows;
+        assert_eq!(
+            self.tokens_per_expert.len(),
+            other.tokens_per_expert.len(),
+            "sums of layers with other experts"
+        );
+        self.tokens += other.tokens;
         self.entropy += other.entropy;
         self.unrouted.add(&other.unrouted);
         let pairs = [
-            (&mut self.tokens, &other.tokens),
+            (&mut self.tokens_per_expert, &other.tokens_per_expert),
             (&mut self.gate, &other.gate),
             (&mut self.gate_norm, &other.gate_norm),
             (&mut self.mass, &other.mass),

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use crate::{
     EventsPosition, HeadState, LayerKind, LayerLayout, LayerSums, LoopState, MAX_STEPS, Manifest,
-    NetworkState, Opening, PolicyState, Probe, RunConfig, StartConfig, WindowState,
+    NetworkState, PolicyState, Probe, RampIn, RunConfig, StartConfig, WindowState,
 };
 
 type Checked = Result<(), String>;
@@ -103,7 +103,7 @@ impl LoopState {
         finite("state.decision_window.loss", &[self.decision_window.loss])?;
         windows.check("state.decision_window.layers", &self.decision_window.layers)?;
         self.policy.check(step, manifest.layout.layers().len())?;
-        self.check_openings(manifest)?;
+        self.check_ramp_ins(manifest)?;
         ensure(self.measuring_flops.is_part_of(self.flops), || {
             let Self { flops, measuring_flops, .. } = self;
             format!("state.measuring_flops: is {measuring_flops}, which is no part of state.flops = {flops}")
@@ -111,17 +111,17 @@ impl LoopState {
         not_negative("state.seconds", &[self.seconds])
     }
 
-    /// Every opening is of another expert, behind a router that has offsets.
-    fn check_openings(&self, manifest: &Manifest) -> Checked {
+    /// Every ramping_in is of another expert, behind a router that has biases.
+    fn check_ramp_ins(&self, manifest: &Manifest) -> Checked {
         let mut seen = BTreeSet::new();
-        for Opening { layer, expert, since, offset } in &self.openings {
-            let name = || format!("state.openings, layer {}, expert {}", layer.0, expert.0);
+        for RampIn { layer, expert, since, bias } in &self.ramp_ins {
+            let name = || format!("state.ramp_ins, layer {}, expert {}", layer.0, expert.0);
             let routed = manifest.layout.layer(*layer).filter(|l| matches!(l.kind, LayerKind::Moe { .. }));
             let there = routed.is_some_and(|layer| layer.experts.contains(expert));
             ensure(there, || format!("{}: is no expert behind a top-k router of the layout", name()))?;
             ensure(seen.insert((*layer, *expert)), || format!("{}: is there twice", name()))?;
-            at_most("state.openings.since", *since, manifest.step, "step")?;
-            finite("state.openings.offset", &[f64::from(*offset)])?;
+            at_most("state.ramp_ins.since", *since, manifest.step, "step")?;
+            finite("state.ramp_ins.bias", &[f64::from(*bias)])?;
         }
         Ok(())
     }
@@ -148,7 +148,8 @@ impl Windows<'_> {
     }
 
     fn check_layer(&self, key: &str, sums: &LayerSums, n_experts: usize) -> Checked {
-        let LayerSums { rows, tokens, entropy, gate, gate_norm, mass, unrouted } = sums;
+        let LayerSums { tokens: rows, tokens_per_expert: tokens, entropy, gate, gate_norm, mass, unrouted } =
+            sums;
         for (name, list) in [("tokens", tokens), ("gate", gate), ("gate_norm", gate_norm), ("mass", mass)] {
             ensure(list.len() == n_experts, || {
                 format!("{key}: `{name}` has {} numbers for {n_experts} experts", list.len())
@@ -161,7 +162,7 @@ impl Windows<'_> {
         finite(key, &unrouted.sum)?;
         finite(key, &[*entropy])?;
         not_negative(key, tokens)?;
-        not_negative(key, &[*rows, unrouted.rows])
+        not_negative(key, &[*rows, unrouted.tokens])
     }
 }
 

@@ -6,33 +6,33 @@ use crate::LayerSums;
 
 /// Statistics of one MoE layer over a window. Padding is never counted. Lists are in router order.
 ///
-/// *Routing entropy* is of one row's router probabilities, averaged over rows: low when the router
+/// *Routing entropy* is of one token's router probabilities, averaged over tokens: low when the router
 /// is sure. *Load entropy* is of the utilization: low when few experts do all the work. They tend
 /// to move in opposite directions. Both in nats, at most `ln n_experts`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RoutingStats {
-    /// Rows (tokens or sequences) that reached the layer.
-    pub rows: f64,
-    /// (row, choice) pairs sent to each expert: sums to `rows × top_k`.
+    /// Tokens (or sequences) that reached the layer.
+    pub tokens: f64,
+    /// (token, choice) pairs sent to each expert: sums to `tokens × top_k`.
     pub tokens_per_expert: Vec<f64>,
     /// `tokens_per_expert` as fractions.
     pub utilization: Vec<f64>,
-    /// Mean entropy of a row's router probabilities, nats.
+    /// Mean entropy of a token's router probabilities, nats.
     pub routing_entropy: f64,
     /// Entropy of the utilization, nats.
     pub load_entropy: f64,
     /// Positions of experts whose utilization lies under the floor.
     pub dead_experts: Vec<usize>,
-    /// Mean expert weight over the rows an expert got; 0 for an expert without rows.
+    /// Mean expert weight over the tokens an expert got; 0 for an expert without tokens.
     pub mean_gate: Vec<f64>,
-    /// Mean of expert weight × output norm over the rows an expert got: REAP's saliency
-    /// (Lasby et al. 2025); 0 for an expert without rows.
+    /// Mean of expert weight × output norm over the tokens an expert got: REAP's saliency
+    /// (Lasby et al. 2025); 0 for an expert without tokens.
     pub gate_norm: Vec<f64>,
-    /// Mean router probability of each expert over all rows: router mass. Sums to 1 (with top-any routing
+    /// Mean router probability of each expert over all tokens: router mass. Sums to 1 (with top-any routing
     /// it is the mean of the score instead).
     pub router_mass: Vec<f64>,
-    /// Fraction of the rows that passed no threshold; 0 unless routing is top-any.
+    /// Fraction of the tokens that passed no threshold; 0 unless routing is top-any.
     pub unrouted: f64,
 }
 
@@ -42,22 +42,23 @@ impl RoutingStats {
 
     /// Turns the sums of a window into statistics.
     pub fn from_sums(sums: &LayerSums) -> Self {
-        let rows = sums.rows;
-        let tokens: Vec<f64> = sums.tokens.clone();
-        let total: f64 = tokens.iter().sum();
-        let utilization: Vec<f64> = tokens.iter().map(|n| ratio(*n, total)).collect();
-        let floor = Self::DEAD_SHARE / tokens.len().max(1) as f64;
-        let per_token = |sums: &[f64]| sums.iter().zip(&tokens).map(|(sum, n)| ratio(*sum, *n)).collect();
+        let tokens = sums.tokens;
+        let tokens_per_expert: Vec<f64> = sums.tokens_per_expert.clone();
+        let total: f64 = tokens_per_expert.iter().sum();
+        let utilization: Vec<f64> = tokens_per_expert.iter().map(|n| ratio(*n, total)).collect();
+        let floor = Self::DEAD_SHARE / tokens_per_expert.len().max(1) as f64;
+        let per_token =
+            |sums: &[f64]| sums.iter().zip(&tokens_per_expert).map(|(sum, n)| ratio(*sum, *n)).collect();
         Self {
-            rows,
-            routing_entropy: ratio(sums.entropy, rows),
+            tokens,
+            routing_entropy: ratio(sums.entropy, tokens),
             load_entropy: entropy(&utilization),
-            dead_experts: (0..tokens.len()).filter(|e| utilization[*e] < floor).collect(),
+            dead_experts: (0..utilization.len()).filter(|e| utilization[*e] < floor).collect(),
             mean_gate: per_token(&sums.gate),
             gate_norm: per_token(&sums.gate_norm),
-            router_mass: sums.mass.iter().map(|sum| ratio(*sum, rows)).collect(),
-            unrouted: ratio(sums.unrouted.rows, rows),
-            tokens_per_expert: tokens,
+            router_mass: sums.mass.iter().map(|sum| ratio(*sum, tokens)).collect(),
+            unrouted: ratio(sums.unrouted.tokens, tokens),
+            tokens_per_expert,
             utilization,
         }
     }
@@ -81,13 +82,13 @@ mod tests {
     fn hand_worked_window() {
         // 4 rows, top-1, loads 3 / 1 / 0.
         let stats = RoutingStats::from_sums(&LayerSums {
-            rows: 4.0,
-            tokens: vec![3.0, 1.0, 0.0],
+            tokens: 4.0,
+            tokens_per_expert: vec![3.0, 1.0, 0.0],
             entropy: 2.0,
             gate: vec![2.4, 0.5, 0.0],
             gate_norm: vec![6.0, 0.25, 0.0],
             mass: vec![2.0, 1.0, 1.0],
-            unrouted: Unrouted { rows: 1.0, sum: vec![0.5] },
+            unrouted: Unrouted { tokens: 1.0, sum: vec![0.5] },
         });
         assert_eq!(stats.router_mass, [0.5, 0.25, 0.25]);
         assert_eq!(stats.unrouted, 0.25);

@@ -113,7 +113,7 @@ impl LayerSums {
     /// The sums of the same steps for the experts after an edit.
     pub fn remapped(&self, map: &RowMap) -> Self {
         Self {
-            tokens: map.remap_sums(&self.tokens),
+            tokens_per_expert: map.remap_sums(&self.tokens_per_expert),
             gate: map.remap_sums(&self.gate),
             gate_norm: map.remap_sums(&self.gate_norm),
             mass: map.remap_sums(&self.mass),

@@ -105,7 +105,9 @@ fn param_rows(
 ) -> Result<Vec<Row<f32>>, SurgeryError> {
     let row = |source: &RowSource| {
         Ok(match source {
-            RowSource::Halve(old) if param.axis.role == ExpertRole::Offset => Row::Values(param.halved(*old)),
+            RowSource::Halve(old) if param.axis.role == ExpertRole::RouterBias => {
+                Row::Values(param.halved(*old))
+            }
             RowSource::Keep(old) | RowSource::Halve(old) => Row::Old(*old),
             RowSource::New { expert, start } => Row::Values(param.start(*expert, start, streams)?),
             RowSource::Merge { into, .. } => Row::Values(merged_row(param, *into, &merges[into])),

@@ -46,7 +46,7 @@ impl OldParam<'_> {
         let layer = self.axis.layer;
         let fresh = || fresh_row(self.axis, self.part, &self.tensor.shape, expert, streams);
         let rng = || streams.expert(Stream::Surgery, layer, expert, self.part);
-        let offset = self.axis.role == ExpertRole::Offset;
+        let offset = self.axis.role == ExpertRole::RouterBias;
         Ok(match start {
             RowStart::Fresh => fresh(),
             RowStart::Aimed(direction) if self.axis.role == ExpertRole::Router => {
@@ -64,7 +64,7 @@ impl OldParam<'_> {
             RowStart::Copy { parent, noise } => noisy(self.row(*parent), *noise, &mut rng()),
             RowStart::Half(parent) => self.halved(*parent),
             RowStart::Upcycled { parent, reinit } => match self.axis.role {
-                ExpertRole::Router | ExpertRole::Offset => fresh(),
+                ExpertRole::Router | ExpertRole::RouterBias => fresh(),
                 // Which units are drawn anew is one choice an expert, the same in all of its parameters.
                 _ => {
                     let choice = streams.expert(Stream::Surgery, layer, expert, u8::MAX);
@@ -77,7 +77,7 @@ impl OldParam<'_> {
     /// The row of an expert that shares its router probability with its other half.
     pub(crate) fn halved(&self, position: usize) -> Vec<f32> {
         let mut row = self.row(position);
-        if self.axis.role == ExpertRole::Offset {
+        if self.axis.role == ExpertRole::RouterBias {
             row.iter_mut().for_each(|offset| *offset -= std::f32::consts::LN_2);
         }
         row
@@ -214,7 +214,7 @@ mod tests {
 
     #[test]
     fn half_of_an_offset_is_ln_2_lower() {
-        let half = start(ExpertRole::Offset, None, &RowStart::Half(0)).unwrap();
+        let half = start(ExpertRole::RouterBias, None, &RowStart::Half(0)).unwrap();
         assert!((half[1] - (10.0 - 2f32.ln())).abs() < 1e-5);
         assert_eq!(start(ExpertRole::Input, None, &RowStart::Half(0)).unwrap()[1], 10.0);
     }

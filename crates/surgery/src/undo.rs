@@ -106,7 +106,7 @@ impl Back<'_> {
     fn back<T>(&self, saved: impl Fn(usize) -> Row<T>) -> Vec<Row<T>> {
         let unchanged = |source: &RowSource, old: usize| match source {
             RowSource::Keep(kept) => *kept == old,
-            RowSource::Halve(kept) => *kept == old && self.axis.role != ExpertRole::Offset,
+            RowSource::Halve(kept) => *kept == old && self.axis.role != ExpertRole::RouterBias,
             RowSource::New { .. } | RowSource::Merge { .. } => false,
         };
         let row = |old: usize| {

@@ -1,7 +1,7 @@
 //! Decision points: the policy looks at the window, and what it decides is written down and done.
 
 use burn::module::Module;
-use moelt_control::{Action, Decision, LiveGradient, OtherRuns, Policy, StatsWindow, policy};
+use moelt_control::{Action, Decision, OtherRuns, OwnPolicies, Policy, StatsWindow, policy};
 use moelt_schema::{
     ControlConfig, DecisionWindow, Digest, Event, ExpertId, Flops, LayerId, LayerSums, Plan, PolicyState,
     RunConfig,
@@ -33,6 +33,7 @@ impl Control {
         prepared: &Prepared,
         total_steps: u64,
         state: PolicyState,
+        policies: &OwnPolicies,
     ) -> Result<Self, TrainError> {
         let control = &config.control;
         let edits = script(config)?;
@@ -46,7 +47,7 @@ impl Control {
             return Err(TrainError::Start { key, path: run.to_string().into(), message });
         }
         let others = OtherRuns { script: edits, records };
-        let policy = policy(control, config.seed, total_steps, others, state)?;
+        let policy = policy(control, config.seed, total_steps, others, state, policies)?;
         Ok(Self { policy, total_steps, script })
     }
 
@@ -67,8 +68,8 @@ impl Control {
         log: &mut dyn FnMut(Event) -> Result<(), TrainError>,
     ) -> Result<(), TrainError> {
         let seen = state.progress.decision_window.clone();
-        let (opening, layout) = (opening(state), state.layout.clone());
-        let window = self.window(state.step, &seen.layers, seen.mean_loss(), &opening);
+        let (ramping_in, layout) = (ramping_in(state), state.layout.clone());
+        let window = self.window(state.step, &seen.layers, seen.mean_loss(), &ramping_in);
         let mut decision = self.policy.decide(&window, &layout);
         log(event(&decision))?;
         if let Action::Measure(trial) = decision.action {
@@ -91,21 +92,10 @@ impl Control {
         if !config.policy.learns_every_step() {
             return;
         }
-        let opening = opening(state);
-        let window = self.window(state.step, &report.routing, report.loss, &opening);
+        let ramping_in = ramping_in(state);
+        let window = self.window(state.step, &report.routing, report.loss, &ramping_in);
         self.policy.learn(&window, &state.layout);
         self.remember(state);
-    }
-
-    /// What a head that is not isolated asks of the routers of a step that is under way.
-    pub(crate) fn live_gradient(
-        &self,
-        state: &TrainState,
-        sums: &[LayerSums],
-        loss: f64,
-    ) -> Vec<LiveGradient> {
-        let opening = opening(state);
-        self.policy.live_gradient(&self.window(state.step + 1, sums, loss, &opening), &state.layout)
     }
 
     fn window<'a>(
@@ -113,9 +103,9 @@ impl Control {
         step: u64,
         sums: &'a [LayerSums],
         loss: f64,
-        opening: &'a [(LayerId, ExpertId)],
+        ramping_in: &'a [(LayerId, ExpertId)],
     ) -> StatsWindow<'a> {
-        StatsWindow { step, total_steps: self.total_steps, sums, loss, opening }
+        StatsWindow { step, total_steps: self.total_steps, sums, loss, ramping_in }
     }
 
     /// What the policy remembers from now on; what its head learnt is paid for.
@@ -127,9 +117,9 @@ impl Control {
     }
 }
 
-/// The experts that are being let in.
-fn opening(state: &TrainState) -> Vec<(LayerId, ExpertId)> {
-    state.progress.openings.iter().map(|now| (now.layer, now.expert)).collect()
+/// The experts that are ramping in.
+pub(crate) fn ramping_in(state: &TrainState) -> Vec<(LayerId, ExpertId)> {
+    state.progress.ramp_ins.iter().map(|now| (now.layer, now.expert)).collect()
 }
 
 fn event(decision: &Decision) -> Event {

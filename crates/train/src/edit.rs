@@ -6,13 +6,13 @@ use moelt_surgery::apply;
 use crate::{TrainError, TrainState};
 
 impl TrainState {
-    /// Applies a plan: model, optimizer, averaged weights, windows and openings change together, and the
-    /// edit log grows. With `opening` > 0 a grown expert is let in over so many steps, unless its parent was
+    /// Applies a plan: model, optimizer, averaged weights, windows and ramp_ins change together, and the
+    /// edit log grows. With `ramping_in` > 0 a grown expert ramps in over so many steps, unless its parent was
     /// split; with 0 it is there at once, or as far open as its parent.
     ///
     /// # Errors
     /// When the plan does not fit; the state is then what it was.
-    pub fn edit(&mut self, plan: &CheckedPlan, opening: u64) -> Result<(), TrainError> {
+    pub fn edit(&mut self, plan: &CheckedPlan, ramping_in: u64) -> Result<(), TrainError> {
         let held = self.held();
         self.let_in_entirely();
         match apply(&self.trainable, plan, self.streams) {
@@ -28,7 +28,7 @@ impl TrainState {
         progress.decision_window.layers = moved_sums(&progress.decision_window.layers, plan);
         self.layout = plan.after().clone();
         self.edits.push(plan);
-        self.move_openings(plan, &held, opening);
+        self.move_openings(plan, &held, ramping_in);
         Ok(())
     }
 }

@@ -5,7 +5,7 @@ use std::{io, path::PathBuf};
 use moelt_control::PolicyError;
 use moelt_data::DataError;
 use moelt_optim::ImportError;
-use moelt_schema::{PlanError, ResultError};
+use moelt_schema::{ConfigFault, PlanError, ResultError};
 use moelt_surgery::SurgeryError;
 
 use crate::CheckpointError;
@@ -13,6 +13,9 @@ use crate::CheckpointError;
 /// Why a run did not end as planned.
 #[derive(Debug, thiserror::Error)]
 pub enum TrainError {
+    /// The config cannot work.
+    #[error(transparent)]
+    Config(#[from] ConfigFault),
     /// The data set cannot be had.
     #[error(transparent)]
     Data(#[from] DataError),
@@ -27,7 +30,7 @@ pub enum TrainError {
         /// Why.
         cause: io::Error,
     },
-    /// Asked to stop in the middle of something that is done whole or not at all. [`train`](crate::train) answers
+    /// Asked to stop in the middle of something that is done whole or not at all. [`Trainer`](crate::Trainer) answers
     /// with [`Outcome::Interrupted`](crate::Outcome::Interrupted) instead.
     #[error("interrupted")]
     Interrupted,

@@ -77,5 +77,5 @@ pub(crate) fn predict_unless(
 
 /// The model's view of a batch.
 pub(crate) fn model_input(batch: &TokenBatch) -> ModelInput {
-    ModelInput::new(&batch.rows, batch.seq, batch.rows_per_token, &batch.lengths)
+    ModelInput::packed(batch.rows.clone(), batch.tokens.clone(), batch.lengths.clone())
 }

@@ -3,8 +3,8 @@
 use moelt_optim::{ParamGroup, ParamGroups};
 use moelt_schema::OptimConfig;
 
-/// Biases, norms, thresholds and offsets: one vector or number per expert, layer or model.
-const VECTORS: [&str; 7] = ["bias", "b_in", "b_out", "gamma", "beta", "threshold", "offset"];
+/// Biases, norms, thresholds and biases: one vector or number per expert, layer or model.
+const VECTORS: [&str; 7] = ["bias", "b_in", "b_out", "gamma", "beta", "threshold", "bias"];
 
 /// The group of every parameter of a [`Classifier`](moelt_model::Classifier): the embedding table has its own
 /// learning rate and decay and is not clipped; vectors and router rows do not decay. Which parameters count steps per
@@ -80,7 +80,7 @@ mod tests {
             ("layers.0.experts.w_out", expert_matrix),
             ("layers.0.norm.beta", vector),
             ("layers.0.norm.gamma", vector),
-            ("layers.0.router.offset", expert_vector),
+            ("layers.0.router.bias", expert_vector),
             ("layers.0.router.weight", expert_vector),
             ("layers.1.experts.b_in", expert_vector),
             ("layers.1.experts.b_out", expert_vector),
@@ -106,7 +106,7 @@ mod tests {
         weights.get_mut("layers.0.experts.b_in").unwrap().data[..3].fill(-100.0);
         let model = import(model(), weights.clone()).unwrap();
         let output = model.forward(&ModelInput::new(&[1, 2, 3, 4, 5, 6], 3, 1, &[3, 3]), Mode::Eval);
-        assert_eq!(output.routing[0].tokens, [6.0, 6.0]);
+        assert_eq!(output.routing[0].tokens_per_expert, [6.0, 6.0]);
         let task = Tensor::<2>::from_data([[1.0, -2.0], [-3.0, 5.0]], &output.logits.device());
         let trainable = trainable(model);
         let gradients = trainable.gradients((output.logits * task).sum());

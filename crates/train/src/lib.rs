@@ -1,13 +1,15 @@
 //! The training loop, strict checkpoints, bit-exact resume and the run folder.
 //!
-//! [`train`] runs one config to its end in a run folder, or continues the run it finds there.
+//! A [`Trainer`] takes a config to its end in a run folder, or continues the run it finds there: on a data set of moelt's
+//! or any other, with a policy of moelt's or any other.
 //! [`Checkpoint`] is everything a run needs to go on; [`LoadedModel`] is a checkpoint ready to
-//! predict, its probe recomputed.
+//! predict, its probe recomputed; [`LoadedModel::classify`] names the classes of texts.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod budget;
 mod checkpoint;
+mod classify;
 mod decide;
 mod edit;
 mod effect;
@@ -20,18 +22,20 @@ mod interrupt;
 mod joint;
 mod memory;
 mod offline;
-mod openings;
 mod other_runs;
 mod prepared;
-mod run;
+mod ramp_ins;
+mod session;
 mod snapshot;
 mod start;
 mod state;
+mod trainer;
 mod trial;
 
 pub use checkpoint::{
     Checkpoint, CheckpointError, CheckpointStore, ExpertNames, KeyMismatch, LoadedModel, resolve_checkpoint,
 };
+pub use classify::Classification;
 pub use error::TrainError;
 pub use evaluate::{Split, predict};
 pub use events::EventLog;
@@ -39,5 +43,5 @@ pub use groups::param_groups;
 pub use offline::EditedCheckpoint;
 pub use other_runs::{DecidedRun, decided_runs};
 pub use prepared::Prepared;
-pub use run::{Observer, Outcome, train};
 pub use state::{StepReport, TrainState};
+pub use trainer::{Observer, Outcome, Trainer, train};

@@ -171,9 +171,15 @@ mod tests {
             (|c| c.model.d_model = 1_000_000, "`model.d_model`: is 1000000: weights, gradients"),
             (|c| c.model.d_ff = 100_000_000, "`model.d_ff`: is 100000000: "),
             (|c| (c.model.n_layers, c.model.d_ff) = (1000, 1000), "`model.n_layers`: is 1000: "),
-            (|c| (c.model.routing, c.model.d_ff) = (MANY, 100), "`model.routing.top_k.n_experts`: is 10000: "),
+            (
+                |c| (c.model.routing, c.model.d_ff) = (MANY, 100),
+                "`model.routing.top_k.n_experts`: is 10000: ",
+            ),
             (|c| (c.model.conv_width, c.model.d_model) = (9999, 128), "`model.conv_width`: is 9999: "),
-            (|c| (c.model.routing, c.optim.ema_decay) = (MANY, 0.9), "`model.routing.top_k.n_experts`: is 10000: "),
+            (
+                |c| (c.model.routing, c.optim.ema_decay) = (MANY, 0.9),
+                "`model.routing.top_k.n_experts`: is 10000: ",
+            ),
         ];
         for (change, expected) in cases {
             let error = model(change, GB).unwrap_err();

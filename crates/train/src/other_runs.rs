@@ -38,13 +38,22 @@ pub fn decided_runs(key: &'static str, names: &[&Path]) -> Result<Vec<DecidedRun
         let wrong = |message: String| TrainError::Start { key, path: (*name).into(), message };
         let (result, decisions) = read(key, name)?;
         if let Some(same) = configs.iter().position(|config| *config == result.config) {
-            return Err(wrong(format!("is the same run as {}: leave one of them out", names[same].display())));
+            return Err(wrong(format!(
+                "is the same run as {}: leave one of them out",
+                names[same].display()
+            )));
         }
         configs.push(result.config);
         let known = runs.iter().find(|run| (run.data, run.seed) == (result.data, result.seed));
         let next = runs.iter().map(|run| run.number).max().unwrap_or(0) + 1;
         let number = known.map_or(next, |run| run.number);
-        runs.push(DecidedRun { name: name.display().to_string(), number, data: result.data, seed: result.seed, decisions });
+        runs.push(DecidedRun {
+            name: name.display().to_string(),
+            number,
+            data: result.data,
+            seed: result.seed,
+            decisions,
+        });
     }
     Ok(runs)
 }

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use moelt_data::{Batches, DataError, Dataset, Encoded, Example, Vocabulary, load};
+use moelt_data::{Batches, DataError, Dataset, Encoded, Example, Splits, Vocabulary};
 use moelt_schema::{Budget, ConfigFault, Digest, Drift, MAX_STEPS, RunConfig, SplitSizes, Streams};
 
 use crate::{Split, TrainError, memory};
@@ -40,8 +40,17 @@ impl Prepared {
     /// When the data cannot be read or held, drifts with more evaluation times than the run has steps, or the run
     /// has more steps than any.
     pub fn new(config: &RunConfig) -> Result<Self, TrainError> {
+        Self::of(config, &config.data)
+    }
+
+    /// The same of any data set.
+    ///
+    /// # Errors
+    /// As [`Self::new`]; when a split is empty or has a label without a class.
+    pub fn of(config: &RunConfig, dataset: &dyn Dataset) -> Result<Self, TrainError> {
         memory::check_data(config, memory::of_machine())?;
-        let dataset = load(&config.data, &config.text)?;
+        let dataset = dataset.splits(&config.text)?;
+        dataset.check()?;
         let total_steps = total_steps(config, dataset.train.len());
         check_steps(total_steps)?;
         check_times(&dataset, total_steps)?;
@@ -114,7 +123,7 @@ fn check_steps(total_steps: u64) -> Result<(), DataError> {
 
 /// A model is judged after a step, so that every evaluation time needs one of its own; and so does every domain,
 /// or the model would be judged by one that it never saw.
-fn check_times(dataset: &Dataset, total_steps: u64) -> Result<(), DataError> {
+fn check_times(dataset: &Splits, total_steps: u64) -> Result<(), DataError> {
     let Some(drift) = &dataset.drift else { return Ok(()) };
     let times = drift.times();
     if u64::from(times) > total_steps {

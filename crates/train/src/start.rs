@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use burn::{module::Module, tensor::Device};
 use moelt_eval::metrics;
-use moelt_schema::{Inherited, Layout, Manifest, ModelConfig, Opening, RunConfig, RunRef, StartConfig};
+use moelt_schema::{Inherited, Layout, Manifest, ModelConfig, RampIn, RunConfig, RunRef, StartConfig};
 
 use crate::{
     CheckpointError, LoadedModel, Prepared, TrainError, TrainState, memory, other_runs::folder_of, predict,
@@ -34,9 +34,10 @@ pub(crate) fn start(
         }
     };
     // A config is checked with the experts it names; these are another run's.
-    config.control.check_layout(&state.layout).map_err(|fault| {
-        other.refused(format!("does not fit `{}` here: it {}", fault.key, fault.message))
-    })?;
+    config
+        .control
+        .check_layout(&state.layout)
+        .map_err(|fault| other.refused(format!("does not fit `{}` here: it {}", fault.key, fault.message)))?;
     Ok((state, Some(note)))
 }
 
@@ -98,9 +99,9 @@ fn with_weights(
     let (layout, model) = (manifest.layout.clone(), other.loaded.evaluated().train());
     let note = format!("weights of {}: {repeated}", other.name);
     let mut state = TrainState::from_model(config, layout, model);
-    // Without this an expert that was still being let in would stay as it is, closed or half open.
-    let anew = |opening: &Opening| Opening { since: 0, ..*opening };
-    state.progress.openings = manifest.state.openings.iter().map(anew).collect();
+    // Without this an expert that was still ramping in would stay as it is, closed or half open.
+    let anew = |ramping_in: &RampIn| RampIn { since: 0, ..*ramping_in };
+    state.progress.ramp_ins = manifest.state.ramp_ins.iter().map(anew).collect();
     state.progress.inherited = inherited(manifest);
     Ok((state, note))
 }
@@ -117,8 +118,7 @@ fn inherited(manifest: &Manifest) -> Inherited {
 /// Weights mean something only with the data, the words and the sizes that they were trained with.
 fn same_ground(config: &RunConfig, prepared: &Prepared, other: &Other) -> Result<(), TrainError> {
     let checkpoint = &other.loaded.checkpoint;
-    let sizes =
-        |model: &ModelConfig| ModelConfig { routing: model.routing.with_experts(0), ..model.clone() };
+    let sizes = |model: &ModelConfig| ModelConfig { routing: model.routing.with_experts(0), ..model.clone() };
     let message = if prepared.vocabulary.digest() != checkpoint.manifest.vocabulary {
         "was trained with another vocabulary"
     } else if prepared.digest != checkpoint.manifest.data {

@@ -16,7 +16,7 @@ use moelt_surgery::Trainable;
 use crate::{
     LoadedModel, Prepared, TrainError,
     evaluate::model_input,
-    joint::{Live, join},
+    joint::{ExtraGradient, Joint},
     param_groups,
 };
 
@@ -146,27 +146,27 @@ impl TrainState {
     /// Takes one optimizer step on `batch`, of a run of `total` steps, and adds it to the window. A loss or
     /// gradient that is not finite leaves the weights as they were; the report says so.
     pub fn train_step(self, batch: &TokenBatch, config: &RunConfig, total: u64) -> (Self, StepReport) {
-        self.train_step_jointly(batch, config, total, &|_, _, _| Vec::new())
+        self.train_step_with(batch, config, total, None::<&Joint<'_>>)
     }
 
-    /// The same with a head that may ask something of the routers.
-    pub(crate) fn train_step_jointly(
+    /// The same with something that may add to the gradient.
+    pub(crate) fn train_step_with(
         mut self,
         batch: &TokenBatch,
         config: &RunConfig,
         total: u64,
-        live: Live<'_>,
+        hook: Option<&impl ExtraGradient>,
     ) -> (Self, StepReport) {
-        self.let_in(config.control.edits.ramp_in);
+        self.ramp_in(config.control.edits.ramp_in);
         let input = model_input(batch);
         let output = self.train_forward(&input);
         let Objective { objective, loss, aux } = Objective::of(&output, batch, config);
         let mut gradients = self.trainable.gradients(objective);
-        let asked = live(&self, &output.routing, loss);
+        let extra = hook.and_then(|hook| hook.extra(&self, &output.routing, loss));
         // With the same noise, as the first pass has been gone back through.
-        let second = (!asked.is_empty()).then(|| self.train_forward(&input));
+        let second = extra.as_ref().map(|_| self.train_forward(&input));
         let passes = output.flops + second.as_ref().map_or(Flops::default(), |output| output.flops);
-        let joint = second.map(|output| join(&self, &mut gradients, &output, &asked, config.control.policy.joint()));
+        let joint = extra.zip(second).map(|(extra, output)| extra.join(&self, &mut gradients, &output));
         let clipped = self.trainable.optimizer.clipped_norm(&gradients);
         let all = gradients.norm(|_| true);
         // The clipped norm is what is reported, unless a gradient outside it is not a number.
@@ -221,7 +221,7 @@ impl Objective {
     fn of(output: &ModelOutput, batch: &TokenBatch, config: &RunConfig) -> Self {
         let labels: Vec<i64> = batch.labels.iter().map(|label| i64::from(*label)).collect();
         let device = output.logits.device();
-        let labels = Tensor::<1, Int>::from_data(TensorData::new(labels, [batch.batch]), &device);
+        let labels = Tensor::<1, Int>::from_data(TensorData::new(labels, [batch.n_texts()]), &device);
         let task = CrossEntropyLossConfig::new().init(&device).forward(output.logits.clone(), labels);
         let loss = scalar(&task);
         let objective = match &output.aux_loss {

@@ -70,10 +70,10 @@ impl Arena<'_> {
         // After the last step of the run there is nothing to be gained.
         let steps = trial.steps.min(self.total_steps.saturating_sub(state.step));
         // Without training an expert whose share rises gradually would do nothing at all.
-        let opening = if trial.steps == 0 { 0 } else { self.config.control.edits.ramp_in };
+        let ramping_in = if trial.steps == 0 { 0 } else { self.config.control.edits.ramp_in };
         let start = &*state;
         let race = |first_batch, texts| {
-            let track = Track::new(self, start, first_batch, texts, opening);
+            let track = Track::new(self, start, first_batch, texts, ramping_in);
             Forks::of(track, trial).run(steps)
         };
         if !trial.replicate {

@@ -12,6 +12,7 @@ use std::{
 };
 
 use burn::tensor::Device;
+use moelt_data::Dataset;
 use moelt_eval::{metrics, predictions_from_csv};
 use moelt_schema::{Budget, CellResult, Digest, PlantedConfig, Prediction, RunConfig, RunDir};
 use moelt_train::{
@@ -149,7 +150,7 @@ fn steps_and_evaluations_see_only_what_is_live() {
     assert_eq!(domains(21), (Some(2), vec![0, 1, 2]));
     assert_eq!(domains(31), (Some(3), vec![1, 2]));
     assert_eq!(prepared.validation.texts.len(), plain.texts.len());
-    let data = moelt_data::load(&config().data, &config().text).unwrap();
+    let data = config().data.splits(&config().text).unwrap();
     for step in 0..total {
         for example in prepared.train.at(step).examples {
             let live: &[u32] = match step {

@@ -40,7 +40,7 @@ fn forward(config: &RunConfig, routing: &[RoutingStats], tokens: u64, sequences:
     let shared = 2 * (tokens * model.conv_width as u64 * d * d + sequences * d * 2);
     let layer = |stats: &RoutingStats| {
         let rows = if model.unit == Unit::Token { tokens } else { sequences };
-        assert_eq!(stats.rows, rows as f64);
+        assert_eq!(stats.tokens, rows as f64);
         let n_experts = stats.tokens_per_expert.len() as u64;
         let routed = stats.tokens_per_expert.iter().sum::<f64>() as u64;
         let longest = stats.tokens_per_expert.iter().copied().fold(0.0, f64::max) as u64;

@@ -8,8 +8,8 @@ use std::{collections::BTreeMap, fs, path::Path};
 use burn::tensor::Device;
 use moelt_optim::{HostTensor, Rows, export};
 use moelt_schema::{
-    Edit, EventsPosition, Evidence, ExpertAxes, ExpertId, ExpertInit, ExpertRole, LayerId, Limits, Opening,
-    Plan, Probe, RunConfig,
+    Edit, EventsPosition, Evidence, ExpertAxes, ExpertId, ExpertInit, ExpertRole, LayerId, Limits, Plan,
+    Probe, RampIn, RunConfig,
 };
 use moelt_train::{CheckpointStore, LoadedModel, Prepared, TrainState};
 use safetensors::SafeTensors;
@@ -47,9 +47,9 @@ struct Run {
 }
 
 impl Run {
-    fn new(opening: u64) -> Self {
+    fn new(ramping_in: u64) -> Self {
         let mut config = RunConfig::from_toml(CONFIG).unwrap();
-        config.control.edits.ramp_in = opening;
+        config.control.edits.ramp_in = ramping_in;
         let prepared = Prepared::new(&config).unwrap();
         let mut state = TrainState::new(&config, &prepared, &Device::flex());
         state.progress.total_steps = TOTAL;
@@ -127,7 +127,7 @@ fn reorder(run: &mut Run, orders: [Vec<ExpertId>; 2]) {
     run.edit(LAYERS.into_iter().zip(orders).map(|(layer, order)| Edit::Reorder { layer, order }).collect());
 }
 
-/// At ten points of a run its experts change places and change back. If router rows, offsets, optimizer,
+/// At ten points of a run its experts change places and change back. If router rows, biases, optimizer,
 /// averages or windows did not move along, or moved anything else, the runs would part.
 #[test]
 fn surgery_that_cancels_out_leaves_a_run_bit_identical_to_a_frozen_one() {
@@ -180,7 +180,7 @@ fn a_hundred_rounds_of_growing_pruning_saving_and_loading_leave_nothing_behind()
         let init = if round % 2 == 0 { ExpertInit::Fresh } else { copy };
         run.edit(vec![Edit::Grow { layer: LayerId(0), new, init }]);
         run.train(1);
-        // Sometimes the one that is being let in goes again, sometimes the oldest.
+        // Sometimes the one that is ramping in goes again, sometimes the oldest.
         let gone = if round % 3 == 0 { new } else { parent };
         run.edit(vec![Edit::Prune { layer: LayerId(0), expert: gone }]);
         let path = run.save(folder.path());
@@ -188,7 +188,7 @@ fn a_hundred_rounds_of_growing_pruning_saving_and_loading_leave_nothing_behind()
         let loaded = LoadedModel::load(&path, &Device::flex().autodiff()).unwrap();
         let restored = TrainState::restore(loaded);
         assert_eq!(restored.progress, run.state.progress, "round {round}");
-        assert!(restored.progress.openings.len() <= 2, "{:?}", restored.progress.openings);
+        assert!(restored.progress.ramp_ins.len() <= 2, "{:?}", restored.progress.ramp_ins);
         let kept = std::mem::replace(&mut run.state, restored);
         assert_eq!(run.weights(), export(kept.model()), "round {round}");
         assert_eq!(run.state.trainable.optimizer.state(), kept.trainable.optimizer.state(), "round {round}");
@@ -215,77 +215,77 @@ fn an_expert_that_is_let_in_changes_nothing_at_first_and_is_all_in_at_the_end() 
         run.train(1);
         let tokens = |run: &Run, layer: usize| {
             let position = run.position(LAYERS[layer], new[layer]);
-            run.state.progress.window.layers[layer].tokens[position]
+            run.state.progress.window.layers[layer].tokens_per_expert[position]
         };
         assert_eq!([0, 1].map(|layer| tokens(&run, layer)), [0.0, 0.0]);
         for age in 1..=OPENING {
-            let offsets = offsets_of(&run, new);
+            let biases = biases_of(&run, new);
             let closing = (((age - 1) as f32) / OPENING as f32).ln().max(-30.0);
-            assert!(offsets.iter().all(|offset| (offset - closing).abs() < 1e-6), "age {age}: {offsets:?}");
+            assert!(biases.iter().all(|bias| (bias - closing).abs() < 1e-6), "age {age}: {biases:?}");
             run.train(1);
         }
-        assert_eq!(offsets_of(&run, new).map(f32::to_bits), [0, 0]);
-        assert_eq!(run.state.progress.openings, []);
+        assert_eq!(biases_of(&run, new).map(f32::to_bits), [0, 0]);
+        assert_eq!(run.state.progress.ramp_ins, []);
         assert!([0, 1].iter().all(|layer| tokens(&run, *layer) > 0.0), "{init:?}");
     }
 }
 
 /// Offsets of an expert of each layer. Those of the averaged model must be the same.
-fn offsets_of(run: &Run, experts: [ExpertId; 2]) -> [f32; 2] {
+fn biases_of(run: &Run, experts: [ExpertId; 2]) -> [f32; 2] {
     let averaged = run.state.evaluated().unwrap();
     [0, 1].map(|layer| {
-        let offsets = run.state.model().offsets(LAYERS[layer]);
-        assert_eq!(averaged.offsets(LAYERS[layer]), offsets);
-        offsets[run.position(LAYERS[layer], experts[layer])]
+        let biases = run.state.model().biases(LAYERS[layer]);
+        assert_eq!(averaged.biases(LAYERS[layer]), biases);
+        biases[run.position(LAYERS[layer], experts[layer])]
     })
 }
 
-/// Growing one expert is no step for another that is being let in: what an edit does to the output is its own.
+/// Growing one expert is no step for another that is ramping in: what an edit does to the output is its own.
 #[test]
 fn growing_leaves_the_openings_of_others_alone() {
     let mut run = Run::new(20);
     run.train(5);
     let first = run.grow(&ExpertInit::Fresh);
     run.train(5);
-    let (before, offsets) = (run.probe(), offsets_of(&run, first));
+    let (before, biases) = (run.probe(), biases_of(&run, first));
     let second = run.grow(&ExpertInit::Fresh);
-    assert_eq!(offsets_of(&run, first), offsets);
+    assert_eq!(biases_of(&run, first), biases);
     assert!(deviation(&before.logits, &run.probe().logits) <= 1e-5);
-    let since = |opening: &Opening| opening.since;
-    let openings: Vec<u64> = run.state.progress.openings.iter().map(since).collect();
-    assert_eq!(openings, [5, 10, 5, 10]);
+    let since = |ramping_in: &RampIn| ramping_in.since;
+    let ramp_ins: Vec<u64> = run.state.progress.ramp_ins.iter().map(since).collect();
+    assert_eq!(ramp_ins, [5, 10, 5, 10]);
     run.train(20);
-    assert_eq!(offsets_of(&run, first), [0.0; 2]);
-    assert!(offsets_of(&run, second).iter().all(|offset| *offset < 0.0));
+    assert_eq!(biases_of(&run, first), [0.0; 2]);
+    assert!(biases_of(&run, second).iter().all(|bias| *bias < 0.0));
 }
 
-/// An expert that has been let in half, in layer 0, and its offset.
+/// An expert that has been let in half, in layer 0, and its bias.
 fn half_open() -> (Run, ExpertId, f32) {
     let mut run = Run::new(20);
     run.train(5);
     let [expert, _] = run.grow(&ExpertInit::Fresh);
     run.train(11);
-    let offset = offset_of(&run, expert);
-    assert!((offset - 0.5f32.ln()).abs() < 1e-6, "{offset}");
-    (run, expert, offset)
+    let bias = offset_of(&run, expert);
+    assert!((bias - 0.5f32.ln()).abs() < 1e-6, "{bias}");
+    (run, expert, bias)
 }
 
-/// Offset of an expert of layer 0.
+/// RouterBias of an expert of layer 0.
 fn offset_of(run: &Run, expert: ExpertId) -> f32 {
-    run.state.model().offsets(LayerId(0))[run.position(LayerId(0), expert)]
+    run.state.model().biases(LayerId(0))[run.position(LayerId(0), expert)]
 }
 
 #[test]
 fn a_copy_of_an_expert_that_is_half_open_is_let_in_entirely_too() {
-    for opening in [0, 20] {
-        let (mut run, parent, offset) = half_open();
+    for ramping_in in [0, 20] {
+        let (mut run, parent, bias) = half_open();
         let new = run.state.layout.next_id();
-        run.config.control.edits.ramp_in = opening;
+        run.config.control.edits.ramp_in = ramping_in;
         let init = ExpertInit::Copy { parent, noise: 0.1 };
         run.edit(vec![Edit::Grow { layer: LayerId(0), new, init }]);
-        // With no opening of its own it is as far open as its parent.
-        let begins = if opening == 0 { offset } else { -30.0 };
-        assert_eq!([offset_of(&run, parent), offset_of(&run, new)], [offset, begins]);
+        // With no ramping_in of its own it is as far open as its parent.
+        let begins = if ramping_in == 0 { bias } else { -30.0 };
+        assert_eq!([offset_of(&run, parent), offset_of(&run, new)], [bias, begins]);
         run.config.control.edits.ramp_in = 20;
         run.train(21);
         assert_eq!([offset_of(&run, parent), offset_of(&run, new)], [0.0; 2]);
@@ -299,9 +299,9 @@ fn an_opening_does_not_stay_in_those_that_are_merged() {
     run.edit(vec![Edit::Merge { layer: LayerId(0), from: open, into, share: 0.5 }]);
     assert_eq!(offset_of(&run, into), 0.0);
 
-    let (mut run, open, offset) = half_open();
+    let (mut run, open, bias) = half_open();
     run.edit(vec![Edit::Merge { layer: LayerId(0), from: into, into: open, share: 0.5 }]);
-    assert_eq!(offset_of(&run, open), offset);
+    assert_eq!(offset_of(&run, open), bias);
     run.train(21);
     assert_eq!(offset_of(&run, open), 0.0);
 }
@@ -316,7 +316,7 @@ fn the_first_update_of_a_new_expert_and_its_router_row_is_at_most_lr() {
     let before = run.weights();
     run.train(1);
     let after = run.weights();
-    let trained = |role| !matches!(role, ExpertRole::Offset | ExpertRole::Other);
+    let trained = |role| !matches!(role, ExpertRole::RouterBias | ExpertRole::Other);
     let axes: Vec<_> =
         run.state.model().expert_axes().into_iter().filter(|axis| trained(axis.role)).collect();
     assert_eq!(axes.len(), 2 * 5);

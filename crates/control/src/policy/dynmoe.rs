@@ -1,5 +1,5 @@
-//! DynMoE's rules (Guo et al. 2024, arXiv 2405.14297): an expert that no row chose goes, and one is added
-//! where rows chose none.
+//! DynMoE's rules (Guo et al. 2024, arXiv 2405.14297): an expert that no token chose goes, and one is added
+//! where tokens chose none.
 //!
 //! The paper's record window is the window between two decisions. As there, nothing is confirmed and no
 //! layer cools down.
@@ -34,7 +34,7 @@ impl Policy for Dynmoe {
         layers.retain(|layer| layer.layout.kind == LayerKind::TopAny);
         let seen = |layer: &LayerView<'_>| {
             let mut evidence = layer.evidence();
-            evidence.note("unrouted_tokens", layer.sums.unrouted.rows);
+            evidence.note("unrouted_tokens", layer.sums.unrouted.tokens);
             evidence.note("idle_experts", idle(layer).len() as f64);
             evidence
         };
@@ -62,13 +62,13 @@ impl Policy for Dynmoe {
 
 /// What the rules ask of one layer, within the limits.
 fn layer_edits(layer: &LayerView<'_>, limits: &Limits, new_ids: &mut NewIds) -> Vec<Edit> {
-    if layer.sums.rows <= 0.0 {
+    if layer.sums.tokens <= 0.0 {
         return Vec::new();
     }
     let mut gone = idle(layer);
     gone.truncate(layer.n().saturating_sub(limits.min.max(1)));
     let rest = layer.n() - gone.len();
-    let grows = layer.sums.unrouted.rows > 0.0 && rest < limits.max;
+    let grows = layer.sums.unrouted.tokens > 0.0 && rest < limits.max;
     if !allows(limits, rest + usize::from(grows)) {
         return Vec::new();
     }
@@ -81,9 +81,9 @@ fn layer_edits(layer: &LayerView<'_>, limits: &Limits, new_ids: &mut NewIds) -> 
     edits
 }
 
-/// The experts that no row chose, those with the least router mass first.
+/// The experts that no token chose, those with the least router mass first.
 fn idle(layer: &LayerView<'_>) -> Vec<ExpertId> {
-    let experts = layer.layout.experts.iter().zip(&layer.sums.tokens).zip(&layer.sums.mass);
+    let experts = layer.layout.experts.iter().zip(&layer.sums.tokens_per_expert).zip(&layer.sums.mass);
     let mut idle: Vec<(ExpertId, f64)> = experts
         .filter(|((_, tokens), _)| **tokens == 0.0)
         .map(|((expert, _), mass)| (*expert, *mass))
@@ -92,7 +92,7 @@ fn idle(layer: &LayerView<'_>) -> Vec<ExpertId> {
     idle.into_iter().map(|(expert, _)| expert).collect()
 }
 
-/// Towards the rows that no expert claimed; fresh when they cancel out.
+/// Towards the tokens that no expert claimed; fresh when they cancel out.
 fn aim(unrouted: &Unrouted) -> ExpertInit {
     let norm = unrouted.sum.iter().map(|value| value * value).sum::<f64>().sqrt();
     if norm > 0.0 && norm.is_finite() {
@@ -109,12 +109,12 @@ fn reason(layer: &LayerView<'_>, edits: &[Edit]) -> String {
         edits.iter().map(describe).collect::<Vec<_>>().join(", ")
     };
     format!(
-        "layer {} {what}: {} of {} experts had no row, {} of {} rows had no expert",
+        "layer {} {what}: {} of {} experts had no token, {} of {} tokens had no expert",
         layer.id.0,
         idle(layer).len(),
         layer.n(),
-        layer.sums.unrouted.rows,
-        layer.sums.rows
+        layer.sums.unrouted.tokens,
+        layer.sums.tokens
     )
 }
 
@@ -131,8 +131,14 @@ mod tests {
         let layout = Layout::uniform(1, LayerKind::TopAny, tokens.len());
         let config = EditsConfig { min_experts: limits.0, max_experts: limits.1, ..EditsConfig::default() };
         let zeros = LayerSums::zeros(tokens.len());
-        let sums = LayerSums { rows: 10.0, tokens: tokens.to_vec(), mass: mass.to_vec(), unrouted, ..zeros };
-        let window = StatsWindow { step: 500, total_steps: 1000, sums: &[sums], loss: 1.0, opening: &[] };
+        let sums = LayerSums {
+            tokens: 10.0,
+            tokens_per_expert: tokens.to_vec(),
+            mass: mass.to_vec(),
+            unrouted,
+            ..zeros
+        };
+        let window = StatsWindow { step: 500, total_steps: 1000, sums: &[sums], loss: 1.0, ramping_in: &[] };
         Dynmoe::new(config, PolicyState::default()).decide(&window, &layout)
     }
 
@@ -144,19 +150,19 @@ mod tests {
         Edit::Grow { layer: LAYER, new: ExpertId(new), init }
     }
 
-    fn rows(sum: &[f64]) -> Unrouted {
-        Unrouted { rows: 2.0, sum: sum.to_vec() }
+    fn tokens(sum: &[f64]) -> Unrouted {
+        Unrouted { tokens: 2.0, sum: sum.to_vec() }
     }
 
     #[test]
-    fn idle_experts_go_and_one_is_aimed_at_the_rows_left_over() {
-        let decision = decide(&[4.0, 0.0, 3.0, 0.0], &[1.0; 4], rows(&[3.0, -4.0]), (1, 4));
+    fn idle_experts_go_and_one_is_aimed_at_the_tokens_left_over() {
+        let decision = decide(&[4.0, 0.0, 3.0, 0.0], &[1.0; 4], tokens(&[3.0, -4.0]), (1, 4));
         let aimed = ExpertInit::Aimed { direction: vec![0.6, -0.8] };
         assert_eq!(decision.action, Action::Apply(vec![prune(1), prune(3), grow(4, aimed)]));
         assert_eq!(
             decision.reason,
-            "layer 0 prunes expert 1, prunes expert 3, grows expert 4 aimed at the rows that no expert \
-             claimed: 2 of 4 experts had no row, 2 of 10 rows had no expert"
+            "layer 0 prunes expert 1, prunes expert 3, grows expert 4 aimed at the tokens that no expert \
+             claimed: 2 of 4 experts had no token, 2 of 10 tokens had no expert"
         );
         assert_eq!(decision.evidence.layers[0].numbers["idle_experts"], 2.0);
     }
@@ -171,18 +177,18 @@ mod tests {
 
     #[test]
     fn a_full_layer_does_not_grow() {
-        let decision = decide(&[1.0, 2.0], &[1.0; 2], rows(&[1.0]), (1, 2));
+        let decision = decide(&[1.0, 2.0], &[1.0; 2], tokens(&[1.0]), (1, 2));
         assert_eq!(decision.action, Action::Keep);
         assert_eq!(
             decision.reason,
-            "layer 0 keeps 2 experts: 0 of 2 experts had no row, 2 of 10 rows had no expert"
+            "layer 0 keeps 2 experts: 0 of 2 experts had no token, 2 of 10 tokens had no expert"
         );
     }
 
     #[test]
     fn rows_that_cancel_out_or_overflow_give_no_direction() {
         for sum in [vec![], vec![0.0, 0.0], vec![f64::INFINITY, 1.0], vec![f64::NAN]] {
-            let decision = decide(&[1.0, 2.0], &[1.0; 2], rows(&sum), (1, 4));
+            let decision = decide(&[1.0, 2.0], &[1.0; 2], tokens(&sum), (1, 4));
             assert_eq!(decision.action, Action::Apply(vec![grow(2, ExpertInit::Fresh)]));
         }
     }

@@ -39,8 +39,10 @@ mod tests {
         let layout = Layout::uniform(2, LayerKind::Moe { top_k: 1 }, 3);
         let sums = [LayerSums::zeros(3), LayerSums::zeros(3)];
         let mut frozen = Frozen::new(PolicyState::default());
-        let decision = frozen
-            .decide(&StatsWindow { step: 5, total_steps: 9, sums: &sums, loss: 1.0, opening: &[] }, &layout);
+        let decision = frozen.decide(
+            &StatsWindow { step: 5, total_steps: 9, sums: &sums, loss: 1.0, ramping_in: &[] },
+            &layout,
+        );
         assert_eq!(decision.action, Action::Keep);
         assert_eq!(decision.evidence.numbers["n_experts"], 6.0);
         assert_eq!(frozen.state().decisions, 1);

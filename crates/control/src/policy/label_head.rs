@@ -6,8 +6,8 @@
 //! makes a rule; there its action is the most probable one.
 
 use moelt_schema::{
-    Edit, EditsConfig, EntropyLabels, Features, HeadState, Label, LabelConfig, LabelHeadConfig,
-    LayerEvidence, LayerId, Layout, Move, NetworkState, PolicyState, Stream, Streams,
+    Edit, EditsConfig, Features, HeadState, Label, LabelConfig, LabelHeadConfig, LayerEvidence, LayerId,
+    Layout, Move, NetworkState, PolicyState, Stream, Streams,
 };
 use rand::{Rng, RngExt};
 
@@ -67,7 +67,7 @@ impl LabelHead {
     /// What the head sees at each layer that routed something, and the label. Between decisions the slope is
     /// that against the window of the last one.
     fn lessons(&self, window: &StatsWindow<'_>, layout: &Layout) -> Vec<Lesson> {
-        let layers = LayerView::all(window, layout).into_iter().filter(|layer| layer.sums.rows > 0.0);
+        let layers = LayerView::all(window, layout).into_iter().filter(|layer| layer.sums.tokens > 0.0);
         let lesson = |layer: LayerView<'_>| Lesson {
             features: features(&self.surveyor.proposer, window, &layer, self.surveyor.state.loss),
             label: self.label(window.step, &layer),
@@ -114,6 +114,21 @@ struct Lesson {
 }
 
 impl LabelHead {
+    /// The gradient of the head's cross entropy by what it saw of each layer that routed something. It changes nothing.
+    pub(super) fn live_gradient(&self, window: &StatsWindow<'_>, layout: &Layout) -> Vec<LiveGradient> {
+        let of = |Lesson { layer, features, label, is_single }: Lesson| {
+            let gradient = self.label_network.feature_gradient(self.network(), &features, label);
+            let by = |feature: usize| if is_single { 0.0 } else { f64::from(gradient[feature]) };
+            LiveGradient {
+                layer,
+                loss: f64::from(self.label_network.loss(self.network(), &features, label)),
+                routing_entropy: by(Features::ROUTING_ENTROPY),
+                load_entropy: by(Features::LOAD_ENTROPY),
+            }
+        };
+        self.lessons(window, layout).into_iter().map(of).collect()
+    }
+
     /// What the head makes of one layer: what was seen of it, with the label that was picked.
     fn look(
         &self,
@@ -171,24 +186,6 @@ impl Policy for LabelHead {
             self.label_network.learn(&mut head.networks[0], &lesson.features, lesson.label);
             head.flops = head.flops.saturating_add(self.label_network.network().flops());
         }
-    }
-
-    fn live_gradient(&self, window: &StatsWindow<'_>, layout: &Layout) -> Vec<LiveGradient> {
-        match self.labels {
-            LabelConfig::Entropy(EntropyLabels { joint, .. }) if joint > 0.0 => {}
-            _ => return Vec::new(),
-        }
-        let of = |Lesson { layer, features, label, is_single }: Lesson| {
-            let gradient = self.label_network.feature_gradient(self.network(), &features, label);
-            let by = |feature: usize| if is_single { 0.0 } else { f64::from(gradient[feature]) };
-            LiveGradient {
-                layer,
-                loss: f64::from(self.label_network.loss(self.network(), &features, label)),
-                routing_entropy: by(Features::ROUTING_ENTROPY),
-                load_entropy: by(Features::LOAD_ENTROPY),
-            }
-        };
-        self.lessons(window, layout).into_iter().map(of).collect()
     }
 
     fn state(&self) -> PolicyState {

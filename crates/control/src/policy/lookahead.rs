@@ -72,13 +72,13 @@ mod tests {
         MeasuredEffect { edits, steps: 30, loss_keep: 0.5, loss, standard_error: 0.01, replicate: None }
     }
 
-    /// Experts 0 to 3 with 4, 3, 2 and 1 rows.
+    /// Experts 0 to 3 with 4, 3, 2 and 1 tokens.
     fn sums() -> [LayerSums; 1] {
-        [LayerSums { rows: 10.0, tokens: vec![4.0, 3.0, 2.0, 1.0], ..LayerSums::zeros(4) }]
+        [LayerSums { tokens: 10.0, tokens_per_expert: vec![4.0, 3.0, 2.0, 1.0], ..LayerSums::zeros(4) }]
     }
 
     fn window(step: u64, sums: &[LayerSums]) -> StatsWindow<'_> {
-        StatsWindow { step, total_steps: 100, sums, loss: 0.5, opening: &[] }
+        StatsWindow { step, total_steps: 100, sums, loss: 0.5, ramping_in: &[] }
     }
 
     #[test]

@@ -80,7 +80,7 @@ mod tests {
         let config = EditsConfig { every: 10, ..EditsConfig::default() };
         let script = Script::new(log, &config, 3, 100);
         let mut placebo = PlaceboSurgery::new(script, PolicyState::default()).unwrap();
-        let window = |step| StatsWindow { step, total_steps: 100, sums: &[], loss: 1.0, opening: &[] };
+        let window = |step| StatsWindow { step, total_steps: 100, sums: &[], loss: 1.0, ramping_in: &[] };
         (1..=n).map(|decision| placebo.decide(&window(10 * decision), &layout)).collect()
     }
 

@@ -91,7 +91,7 @@ fn stand_in(layer: LayerId, edit: &Edit, experts: &mut Vec<ExpertId>) -> Option<
     })
 }
 
-/// The same way to begin with a random parent. A direction belongs to the rows it was taken from: without
+/// The same way to begin with a random parent. A direction belongs to the tokens it was taken from: without
 /// them the expert begins fresh.
 fn other_parent(init: &ExpertInit, experts: &mut Vec<ExpertId>) -> Option<ExpertInit> {
     Some(match init {
@@ -139,7 +139,7 @@ mod tests {
         let mut layout = Layout::uniform(1, LayerKind::Moe { top_k: 1 }, n_experts);
         let decide = |decision: u64| {
             let window =
-                StatsWindow { step: 10 * decision, total_steps: 200, sums: &[], loss: 1.0, opening: &[] };
+                StatsWindow { step: 10 * decision, total_steps: 200, sums: &[], loss: 1.0, ramping_in: &[] };
             let decision = placebo.decide(&window, &layout);
             if let Action::Apply(edits) = &decision.action {
                 let plan = Plan {

@@ -78,13 +78,13 @@ impl Rule {
         let open = layers.iter().filter(|layer| {
             let memory = &self.state.layers[layer.id.0 as usize];
             cooling_until(self.config.cooldown, memory, self.state.decisions).is_none()
-                && layer.sums.rows > 0.0
+                && layer.sums.tokens > 0.0
                 && can_prune(&self.edits.limits(), layer)
         });
         let of_layer = |layer: &LayerView<'_>| {
             let id = layer.id;
             let prune = |expert: &ExpertId| vec![Edit::Prune { layer: id, expert: *expert }];
-            layer.layout.experts.iter().filter(|e| !layer.is_opening(**e)).map(prune).collect::<Vec<_>>()
+            layer.layout.experts.iter().filter(|e| !layer.is_ramping_in(**e)).map(prune).collect::<Vec<_>>()
         };
         open.flat_map(of_layer).collect()
     }

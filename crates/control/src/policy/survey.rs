@@ -63,7 +63,7 @@ impl Surveyor {
             let now = self.state.decisions;
             return Some(format!("cooling down through decision {until}, this is decision {now}"));
         }
-        (layer.sums.rows <= 0.0).then(|| "no tokens were routed since the last decision".to_owned())
+        (layer.sums.tokens <= 0.0).then(|| "no tokens were routed since the last decision".to_owned())
     }
 
     /// A layer was edited by this decision.

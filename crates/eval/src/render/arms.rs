@@ -11,7 +11,7 @@ struct ArmColumn {
 
 /// The columns after `arm` and `cells`.
 const COLUMNS: [ArmColumn; 13] = [
-    column("verdict %", |results| results.test_accuracy.percent().to_string()),
+    column("test %", |results| results.test_accuracy.percent().to_string()),
     column("last %", |results| results.last_accuracy.percent().to_string()),
     column("validation %", |results| results.validation_accuracy.percent().to_string()),
     column("macro-F1", |results| format!("{:.2}", results.macro_f1.percent().mean)),

@@ -15,7 +15,7 @@ impl MoeLayer {
             Some(router) => {
                 let weight = ExpertAxis::router("router.weight").with_init(RouterRow.init(d_model));
                 let second = match router {
-                    Router::TopK(_) => ExpertAxis::offset("router.offset"),
+                    Router::TopK(_) => ExpertAxis::router_bias("router.bias"),
                     Router::TopAny(_) => ExpertAxis::other("router.threshold"),
                 };
                 vec![weight, second]

@@ -59,10 +59,10 @@ fn top_k_sums(routed: &RoutedTopK, outputs: Tensor<2>) -> LayerSums {
     let norms = to_host(outputs.square().sum_dim(1).sqrt());
     let dispatch = &routed.dispatch;
     let mut sums = LayerSums::zeros(dispatch.loads().len());
-    sums.rows = (dispatch.n_pairs() / dispatch.k()) as f64;
+    sums.tokens = (dispatch.n_pairs() / dispatch.k()) as f64;
     sums.entropy = routed.entropy;
     sums.mass.clone_from(&routed.mass);
-    sums.tokens = dispatch.loads().iter().map(|n| f64::from(*n)).collect();
+    sums.tokens_per_expert = dispatch.loads().iter().map(|n| f64::from(*n)).collect();
     for ((expert, gate), norm) in dispatch.experts().iter().zip(gates).zip(norms) {
         sums.gate[*expert as usize] += f64::from(gate);
         sums.gate_norm[*expert as usize] += f64::from(gate * norm);
@@ -95,11 +95,11 @@ fn top_any_sums(routed: &RoutedTopAny, x: Tensor<2>, outputs: Tensor<3>) -> Laye
     let [n_experts, rows, _] = outputs.dims();
     let norms = to_host(outputs.square().sum_dim(2).sqrt());
     let mut sums = LayerSums::zeros(n_experts);
-    sums.rows = rows as f64;
+    sums.tokens = rows as f64;
     sums.entropy = routed.dispatch.entropy();
     sums.mass.clone_from(&routed.mass);
     for (row, expert, gate) in routed.dispatch.pairs() {
-        sums.tokens[expert] += 1.0;
+        sums.tokens_per_expert[expert] += 1.0;
         sums.gate[expert] += f64::from(gate);
         sums.gate_norm[expert] += f64::from(gate * norms[expert * rows + row]);
     }
@@ -114,5 +114,5 @@ fn unrouted(rows: &[u32], x: Tensor<2>) -> Unrouted {
     }
     let at = indices(rows, &x.device());
     let sum = to_host(x.select(0, at).sum_dim(0)).into_iter().map(f64::from).collect();
-    Unrouted { rows: rows.len() as f64, sum }
+    Unrouted { tokens: rows.len() as f64, sum }
 }

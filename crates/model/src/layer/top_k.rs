@@ -12,7 +12,7 @@ use crate::{
     init::{ExpertPart, expert_rows, fixed_zeros, param},
 };
 
-/// Softmax top-k router (Shazeer et al. 2017, without noise): `router_probs = softmax(x Wᵀ + offset)`.
+/// Softmax top-k router (Shazeer et al. 2017, without noise): `router_probs = softmax(x Wᵀ + bias)`.
 ///
 /// Expert weights are the probabilities of the chosen experts, renormalised to sum to 1 for two or
 /// more. A single chosen expert keeps its full-softmax probability: renormalised it would be 1 and
@@ -21,9 +21,9 @@ use crate::{
 pub struct TopKRouter {
     /// `[n_experts, d_model]`: one row per expert.
     pub weight: Param<Tensor<2>>,
-    /// `[n_experts]`, 0 at first, never trained. It is how a new expert is let in gradually and how the
+    /// `[n_experts]`, 0 at first, never trained. It is how a new expert ramps in gradually and how the
     /// halves of a split expert share its probability; the model does not know who sets it.
-    pub offset: Param<Tensor<1>>,
+    pub bias: Param<Tensor<1>>,
     /// Experts asked for per row. There may be fewer, now or later.
     #[module(skip)]
     pub top_k: usize,
@@ -58,12 +58,12 @@ impl TopKRouter {
         Self::from_rows(values, [experts.len(), d_model], top_k, device)
     }
 
-    /// A router with these rows and no offsets.
+    /// A router with these rows and no biases.
     ///
     /// # Shapes
     /// - rows: `[n_experts, d_model]`, row-major, as `shape` says
     pub(crate) fn from_rows(rows: Vec<f32>, shape: [usize; 2], top_k: usize, device: &Device) -> Self {
-        Self { weight: param(rows, shape, device), offset: fixed_zeros(shape[0], device), top_k }
+        Self { weight: param(rows, shape, device), bias: fixed_zeros(shape[0], device), top_k }
     }
 
     /// Routes each row to `min(top_k, n_experts)` experts. The probabilities are read back once: the
@@ -72,12 +72,12 @@ impl TopKRouter {
     /// # Shapes
     /// - x: `[rows, d_model]`
     pub fn forward(&self, x: Tensor<2>) -> RoutedTopK {
-        let (weight, offset) = (self.weight.val(), self.offset.val());
+        let (weight, bias) = (self.weight.val(), self.bias.val());
         let [n_experts, d_model] = weight.dims();
         assert_shape!(x, [.., d_model]);
-        assert_shape!(offset, [n_experts]);
+        assert_shape!(bias, [n_experts]);
         let device = x.device();
-        let router_probs = softmax(x.matmul(weight.transpose()) + offset.unsqueeze(), 1);
+        let router_probs = softmax(x.matmul(weight.transpose()) + bias.unsqueeze(), 1);
         let host = to_host(router_probs.clone());
         let top_k = self.top_k.min(n_experts);
         let dispatch = Dispatch::top_k(&host, n_experts, top_k);
@@ -137,11 +137,11 @@ mod tests {
     }
 
     #[test]
-    fn offsets_add_to_the_logits_and_mass_is_summed_over_rows() {
-        // Logits 0, ln 2, ln 5, offsets 0, ln 2, −ln 5: probabilities 1/6, 4/6, 1/6 in each of two rows.
+    fn biases_add_to_the_logits_and_mass_is_summed_over_rows() {
+        // Logits 0, ln 2, ln 5, biases 0, ln 2, −ln 5: probabilities 1/6, 4/6, 1/6 in each of two rows.
         let mut router = router([[0.0, 0.0], [2f32.ln(), 0.0], [5f32.ln(), 0.0]], 1);
-        let offset = [0.0, 2f32.ln(), -5f32.ln()];
-        router.offset = router.offset.map(|old| Tensor::from_data(offset, &old.device()));
+        let bias = [0.0, 2f32.ln(), -5f32.ln()];
+        router.bias = router.bias.map(|old| Tensor::from_data(bias, &old.device()));
         let routed = router.forward(x().repeat_dim(0, 2));
         assert_eq!(routed.dispatch.experts(), [1, 1]);
         for (mass, sixths) in routed.mass.iter().zip([2.0, 8.0, 2.0]) {
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn offsets_of_zero_change_no_bit() {
+    fn biases_of_zero_change_no_bit() {
         let device = Device::flex();
         let values: Vec<f32> = (0..60).map(|i| (i as f32 * 0.7).sin()).collect();
         let rows = |from: usize, n: usize| values[from..from + n * 6].to_vec();

@@ -43,7 +43,7 @@ fn file_split(args: &EvalArgs, file: &str, loaded: &LoadedModel) -> anyhow::Resu
     let columns = CsvConfig {
         text_column: args.text_column.clone(),
         label_column: args.label_column.clone(),
-        bad_rows: args.bad_rows.into(),
+        bad_lines: args.bad_lines.into(),
         ..CsvConfig::default()
     };
     let checkpoint = &loaded.checkpoint;
@@ -70,9 +70,7 @@ fn data_split(split: SplitName, loaded: &LoadedModel) -> anyhow::Result<Split> {
     Ok(match split {
         SplitName::Validation => prepared.validation_at(manifest.step, prepared.total_steps).into_owned(),
         SplitName::Test => {
-            super::say(&[
-                "the test split is for the last judgement; do not choose or tune by it".to_owned()
-            ]);
+            super::say(&["the test split is for the last judgement; do not choose or tune by it".to_owned()]);
             prepared.test
         }
     })

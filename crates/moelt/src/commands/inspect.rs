@@ -59,7 +59,8 @@ fn head(loaded: &LoadedModel) -> Vec<String> {
     ];
     if let Some(validation) = &manifest.validation {
         let percent = 100.0 * validation.accuracy;
-        lines.push(format!("validation   {percent:.2} % (n = {}), loss {:.4}", validation.n, validation.loss));
+        lines
+            .push(format!("validation   {percent:.2} % (n = {}), loss {:.4}", validation.n, validation.loss));
     }
     lines
 }
@@ -75,7 +76,7 @@ fn describe_layer(
         return vec![line];
     }
     let counted = match routing(manifest).get(&id) {
-        Some(sums) => format!("; statistics of {} rows", sums.rows),
+        Some(sums) => format!("; statistics of {} rows", sums.tokens),
         None => "; no statistics: a window had just ended".to_owned(),
     };
     vec![line + &counted, table(experts, id)]

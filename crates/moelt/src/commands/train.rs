@@ -11,15 +11,16 @@ use std::{
 };
 
 use anyhow::{Context, ensure};
+use moelt_control::OwnPolicies;
 use moelt_schema::{Cell, CellResult, ConfigFiles, RunConfig, RunDir};
-use moelt_train::{Observer, Outcome, train};
+use moelt_train::{Observer, Outcome, Trainer};
 
 use crate::{cli::TrainArgs, progress::Bar};
 
 /// Exit code of a run that was interrupted and can go on: 128 + SIGINT.
 const INTERRUPTED: u8 = 130;
 
-pub(crate) fn run(files: &ConfigFiles, args: &TrainArgs) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(files: &ConfigFiles, policies: &OwnPolicies, args: &TrainArgs) -> anyhow::Result<ExitCode> {
     let config = config(files, args)?;
     let device = args.device.open()?;
     let run = RunDir::new(args.out.clone().unwrap_or_else(|| own_folder(&config)));
@@ -32,7 +33,8 @@ pub(crate) fn run(files: &ConfigFiles, args: &TrainArgs) -> anyhow::Result<ExitC
         bar = Bar::new();
         &mut bar
     };
-    match train(&config, &run, &device, &interrupt, observer)? {
+    let trainer = Trainer::new(config).policies(policies).interrupt(&interrupt).observer(observer);
+    match trainer.run(run.path(), &device)? {
         Outcome::Finished(result) => {
             if !args.quiet {
                 stdout().write_all(summary(&result, &run).as_bytes())?;
@@ -60,7 +62,7 @@ fn config(files: &ConfigFiles, args: &TrainArgs) -> anyhow::Result<RunConfig> {
         args.data.as_ref().map(|file| set("data.csv.train", file)),
         args.text_column.as_ref().map(|name| set("data.csv.text_column", name)),
         args.label_column.as_ref().map(|name| set("data.csv.label_column", name)),
-        args.bad_rows.map(|what| Ok(what.set())),
+        args.bad_lines.map(|what| Ok(what.set())),
     ];
     let short: Vec<String> = short.into_iter().flatten().collect::<anyhow::Result<_>>()?;
     let sets: Vec<String> = args.set.iter().cloned().chain(short).collect();

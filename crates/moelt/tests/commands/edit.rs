@@ -223,7 +223,7 @@ fn dense_and_top_any_layers_are_edited_too() {
     let out = top_any.edited("edited", &["--grow", "0:1", "--prune", "0:0"]);
     is_read_by_every_command(&out);
     assert_eq!(*experts(&manifest(&out)), json!([1, 2, 3, 4]));
-    assert_eq!(inspect(&out)["experts"][0]["offset"], Value::Null);
+    assert_eq!(inspect(&out)["experts"][0]["bias"], Value::Null);
 }
 
 #[test]

@@ -70,7 +70,7 @@ fn an_exported_table_trains_and_says_what_was_skipped_guessed_and_cut() {
     assert!(eval.stderr.contains("4 of 3775 rows cannot be used"), "{}", eval.stderr);
     assert!(eval.stderr.contains("3 of 3771 texts are cut at text.max_tokens = 64"), "{}", eval.stderr);
     let empty = ["reviews.csv:12: the text is empty; fill it in"];
-    Ended::moelt(["eval", folder, "--file", file, "--bad-rows", "error"]).with_error("strict", &empty);
+    Ended::moelt(["eval", folder, "--file", file, "--bad-lines", "error"]).with_error("strict", &empty);
     let predicted = Ended::moelt(["predict", folder, file]).well();
     let lines: Vec<&str> = predicted.stdout.lines().skip(1).collect();
     let without: Vec<usize> = (0..lines.len()).filter(|i| lines[*i] == ",").collect();
@@ -94,9 +94,9 @@ fn bad_rows_can_be_errors_in_training_and_in_the_files_to_judge_on() {
     let listed = format!("{0}:6: unknown label `2`; {0}:7: the text is empty", bad.display());
     assert!(notes(&skipping).contains(&listed), "{}", notes(&skipping));
     let unknown = ["bad.csv:6: unknown label `2`; the classes are `0`, `1`"];
-    judged("by-key").set("data.csv.bad_rows=error").train().with_error("by key", &unknown);
+    judged("by-key").set("data.csv.bad_lines=error").train().with_error("by key", &unknown);
     let mut command = judged("by-flag").command();
-    command.args(["--bad-rows", "error"]);
+    command.args(["--bad-lines", "error"]);
     Ended::of(command, "").with_error("by flag", &unknown);
     run(&folder, "mostly", &write(&folder, "mostly.csv", format!("{good}{}", ",1\n".repeat(5))))
         .train()

@@ -10,7 +10,7 @@ use crate::Drift;
 
 /// Which texts a run trains on.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum DataConfig {
     /// Generated; Bayes accuracy known.
     Planted(PlantedConfig),
@@ -18,6 +18,8 @@ pub enum DataConfig {
     Sst2(Sst2Config),
     /// The user's own CSV or TSV.
     Csv(CsvConfig),
+    /// Texts of the program that embeds moelt, which hands them to the trainer; their hash tells them from others.
+    Own {},
 }
 
 impl Default for DataConfig {
@@ -31,7 +33,7 @@ impl DataConfig {
     pub fn planted(&self) -> Option<&PlantedConfig> {
         match self {
             Self::Planted(planted) => Some(planted),
-            Self::Sst2(_) | Self::Csv(_) => None,
+            Self::Sst2(_) | Self::Csv(_) | Self::Own {} => None,
         }
     }
 
@@ -39,7 +41,7 @@ impl DataConfig {
     pub fn planted_mut(&mut self) -> Option<&mut PlantedConfig> {
         match self {
             Self::Planted(planted) => Some(planted),
-            Self::Sst2(_) | Self::Csv(_) => None,
+            Self::Sst2(_) | Self::Csv(_) | Self::Own {} => None,
         }
     }
 
@@ -48,6 +50,7 @@ impl DataConfig {
             Self::Planted(planted) => planted.check().map_err(|fault| fault.within("planted")),
             Self::Sst2(sst2) => sst2.check().map_err(|fault| fault.within("sst2")),
             Self::Csv(csv) => csv.check().map_err(|fault| fault.within("csv")),
+            Self::Own {} => Ok(()),
         }
     }
 }
@@ -163,7 +166,7 @@ pub struct CsvConfig {
     /// Header of the label column, likewise. Labels are names or numbers.
     pub label_column: String,
     /// What becomes of rows that cannot be used.
-    pub bad_rows: BadRows,
+    pub bad_lines: BadLines,
     /// Part of `train` held out for validation, stratified. Texts that the tokenizer cannot tell apart, or that
     /// differ in case only, stay on one side.
     pub validation_fraction: f64,
@@ -181,7 +184,7 @@ impl Default for CsvConfig {
             test: None,
             text_column: "text".to_owned(),
             label_column: "label".to_owned(),
-            bad_rows: BadRows::default(),
+            bad_lines: BadLines::default(),
             validation_fraction: 0.1,
             test_fraction: 0.1,
             split_seed: 1,
@@ -193,7 +196,7 @@ impl Default for CsvConfig {
 /// a label that training does not know.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum BadRows {
+pub enum BadLines {
     /// They are left out, counted and listed; a file of which more than half is bad is refused.
     #[default]
     Skip,

@@ -3,6 +3,7 @@
 mod head;
 mod lookahead;
 mod new_expert;
+mod own;
 mod placebo;
 mod rule;
 
@@ -14,6 +15,7 @@ pub use self::{
     head::{EntropyLabels, LabelConfig, LabelHeadConfig},
     lookahead::{EffectHeadConfig, LookaheadConfig, Move, StudyConfig},
     new_expert::{NewExpertConfig, Saliency},
+    own::OwnConfig,
     placebo::PlaceboConfig,
     rule::RuleConfig,
 };
@@ -37,6 +39,8 @@ pub enum PolicyConfig {
     Lookahead(LookaheadConfig),
     /// A network that learns labels which have seen no effect of an edit. A negative control.
     LabelHead(LabelHeadConfig),
+    /// A policy of the program that embeds moelt.
+    Own(OwnConfig),
 }
 
 impl Default for PolicyConfig {
@@ -61,6 +65,7 @@ impl PolicyConfig {
             Self::PlaceboSurgery(_) => "placebo_surgery",
             Self::Lookahead(_) => "lookahead",
             Self::LabelHead(_) => "label_head",
+            Self::Own(_) => "own",
         }
     }
 
@@ -85,9 +90,9 @@ impl PolicyConfig {
         }
     }
 
-    /// Whether it learns from every step, and not only at decisions.
+    /// Whether it may learn from every step, and not only at decisions.
     pub fn learns_every_step(&self) -> bool {
-        matches!(self, Self::LabelHead(_))
+        matches!(self, Self::LabelHead(_) | Self::Own(_))
     }
 
     /// The runs whose measured effects its head learns before it begins.
@@ -108,7 +113,11 @@ impl PolicyConfig {
 
     pub(super) fn check(&self) -> Result<(), ConfigFault> {
         let checked = match self {
-            Self::Frozen {} | Self::Dynmoe {} | Self::PlaceboTime(_) | Self::PlaceboSurgery(_) => Ok(()),
+            Self::Frozen {}
+            | Self::Dynmoe {}
+            | Self::PlaceboTime(_)
+            | Self::PlaceboSurgery(_)
+            | Self::Own(_) => Ok(()),
             Self::Rule(rule) => rule.check(),
             Self::Lookahead(lookahead) => lookahead.check(),
             Self::LabelHead(head) => head.check(),

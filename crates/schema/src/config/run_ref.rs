@@ -34,9 +34,7 @@ impl RunRef {
     pub fn folder(&self) -> Result<&Path, String> {
         match self {
             Self::Folder(folder) => Ok(Path::new(folder)),
-            Self::Arm { .. } => {
-                Err("is a cell of an ablation; name the folder of a finished run".to_owned())
-            }
+            Self::Arm { .. } => Err("is a cell of an ablation; name the folder of a finished run".to_owned()),
         }
     }
 }

@@ -51,7 +51,7 @@ fn updates(mut run: Run) -> Vec<(String, Vec<f64>)> {
         (axis.param, moved)
     };
     let trained = |axis: &moelt_surgery::schema::ExpertAxis| {
-        !matches!(axis.role, ExpertRole::Offset | ExpertRole::Other)
+        !matches!(axis.role, ExpertRole::RouterBias | ExpertRole::Other)
     };
     run.toy().expert_axes().into_iter().filter(trained).map(of_axis).collect()
 }

@@ -97,7 +97,7 @@ fn assert_rows(before: &Run, after: &Run, plan: &CheckedPlan) {
         let is_born = !before.weights().contains_key(&param);
         for (position, source) in map.rows.iter().enumerate() {
             let now = after.remembered(&param, axis, position);
-            let lowered = role == ExpertRole::Offset && matches!(source, RowSource::Halve(_));
+            let lowered = role == ExpertRole::RouterBias && matches!(source, RowSource::Halve(_));
             match source.kept() {
                 Some(old) if !is_born && !lowered => {
                     assert_eq!(
@@ -139,7 +139,7 @@ fn assert_learns(mut run: Run) {
         offsets.as_ref().map_or(0.0, |offsets| offsets.data[expert])
     };
     for ExpertAxis { param, axis, layer, role, .. } in run.toy().expert_axes() {
-        if matches!(role, ExpertRole::Offset | ExpertRole::Other) {
+        if matches!(role, ExpertRole::RouterBias | ExpertRole::Other) {
             assert_eq!(run.weights()[&param], before.weights()[&param], "{param} is not trained");
             continue;
         }

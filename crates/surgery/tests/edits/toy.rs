@@ -188,7 +188,7 @@ impl ToyLayer {
         ];
         let router = [
             axis("router.weight", 0, None, ExpertRole::Router, uniform(d_model, 3)),
-            axis("router.offset", 0, None, ExpertRole::Offset, RowInit::Zeros),
+            axis("router.offset", 0, None, ExpertRole::RouterBias, RowInit::Zeros),
             axis("router.bias", 0, None, ExpertRole::Other, RowInit::Zeros),
         ];
         experts.into_iter().chain(router.into_iter().filter(|_| self.router.is_some())).collect()

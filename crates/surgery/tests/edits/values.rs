@@ -48,7 +48,7 @@ impl ExpertAxes for Trio {
             ExpertAxis::input("w_in"),
             ExpertAxis::output("w_out").on_axis(1).with_hidden(0),
             ExpertAxis::router("router"),
-            ExpertAxis::offset("offset"),
+            ExpertAxis::router_bias("offset"),
         ];
         axes.map(|axis| axis.with_init(RowInit::Zeros)).to_vec()
     }

@@ -43,7 +43,7 @@ pub(super) struct Track<'a> {
     first_batch: u64,
     texts: &'a Split,
     /// Steps over which a new expert's share rises.
-    opening: u64,
+    ramping_in: u64,
     /// Of all that was done.
     pub(super) flops: Flops,
 }
@@ -73,10 +73,10 @@ impl<'a> Track<'a> {
         start: &'a TrainState,
         first_batch: u64,
         texts: &'a Split,
-        opening: u64,
+        ramping_in: u64,
     ) -> Self {
         let batches = arena.prepared.train.clone().known_after(start.step);
-        Self { arena, start, batches, first_batch, texts, opening, flops: Flops::default() }
+        Self { arena, start, batches, first_batch, texts, ramping_in, flops: Flops::default() }
     }
 
     /// Takes a fork through a leg and asks it about the texts. If another leg follows it waits in a file:
@@ -114,7 +114,7 @@ impl<'a> Track<'a> {
             let (step, edits) = (fork.step, edits.to_vec());
             let plan = Plan { step, edits, reason: String::new(), evidence: Evidence::default() };
             let plan = plan.check(&fork.layout, config.control.edits.limits())?;
-            fork.edit(&plan, self.opening)?;
+            fork.edit(&plan, self.ramping_in)?;
         }
         Ok(fork.with_new_average(&config.optim))
     }

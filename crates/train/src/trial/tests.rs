@@ -3,7 +3,8 @@
 use std::sync::atomic::AtomicBool;
 
 use burn::tensor::Device;
-use moelt_control::{Action, OtherRuns, StatsWindow, policy};
+use moelt_control::{Action, OtherRuns, OwnPolicies, StatsWindow, policy};
+use moelt_data::Dataset;
 use moelt_optim::{export, import};
 use moelt_schema::{Budget, LayerId, LookaheadConfig, PolicyConfig, PolicyState, RoutingConfig};
 use tempfile::TempDir;
@@ -77,10 +78,12 @@ impl Run {
     /// Lets the policy ask, spoils these candidates, measures, and lets the policy answer.
     fn decide(&self, steps: u64, spoilt: &[usize]) -> (Vec<Seen>, moelt_control::Decision) {
         let (state, control) = (&self.state, &self.config.control);
-        let mut policy = policy(control, 0, TOTAL, OtherRuns::default(), PolicyState::default()).unwrap();
+        let mut policy =
+            policy(control, 0, TOTAL, OtherRuns::default(), PolicyState::default(), &OwnPolicies::default())
+                .unwrap();
         let seen = &state.progress.decision_window;
         let (sums, loss) = (&seen.layers[..], seen.mean_loss());
-        let window = StatsWindow { step: state.step, total_steps: TOTAL, sums, loss, opening: &[] };
+        let window = StatsWindow { step: state.step, total_steps: TOTAL, sums, loss, ramping_in: &[] };
         let Action::Measure(asked) = policy.decide(&window, &state.layout).action else { panic!() };
         let trial = Trial { steps, ..asked };
         let arena = self.arena();
@@ -199,7 +202,7 @@ fn forks_see_nothing_of_a_domain_that_has_yet_to_come() {
         config.train.budget = Budget::Epochs(2.0);
     });
     assert_eq!(run.prepared.total_steps, TOTAL);
-    let train = moelt_data::load(&run.config.data, &run.config.text).unwrap().train;
+    let train = run.config.data.splits(&run.config.text).unwrap().train;
     let arena = run.arena();
     let trial = Trial::new(Vec::new(), 30);
     for (now, domains) in [(20, vec![0, 1]), (21, vec![0, 1, 2]), (31, vec![1, 2])] {
@@ -342,8 +345,8 @@ fn a_race_costs_what_its_forks_computed() {
 
 /// Places that stay empty when every queue is as long as the longest.
 fn padding(sums: &moelt_schema::LayerSums) -> u64 {
-    let longest = sums.tokens.iter().copied().fold(0.0, f64::max);
-    sums.tokens.iter().map(|tokens| (longest - tokens) as u64).sum()
+    let longest = sums.tokens_per_expert.iter().copied().fold(0.0, f64::max);
+    sums.tokens_per_expert.iter().map(|tokens| (longest - tokens) as u64).sum()
 }
 
 /// Operations of one expert for one row.

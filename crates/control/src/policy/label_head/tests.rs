@@ -1,9 +1,11 @@
 //! Heads on labels.
 
-use moelt_schema::{ExpertId, ExpertInit, LayerId, LayerKind, LayerSums};
+use moelt_schema::{
+    ControlConfig, EntropyLabels, ExpertId, ExpertInit, LayerId, LayerKind, LayerSums, PolicyConfig,
+};
 
 use super::*;
-use crate::Action;
+use crate::{Action, live_gradient};
 
 fn config(labels: LabelConfig) -> LabelHeadConfig {
     LabelHeadConfig { labels, cooldown: 0, ..LabelHeadConfig::default() }
@@ -25,14 +27,19 @@ fn layout(n_layers: usize, n: usize) -> Layout {
     Layout::uniform(n_layers, LayerKind::Moe { top_k: 1 }, n)
 }
 
-/// Two experts with these rows and this routing entropy / ln 2.
+/// Two experts with these tokens and this routing entropy / ln 2.
 fn sums(tokens: [f64; 2], routing: f64) -> LayerSums {
-    let rows = tokens[0] + tokens[1];
-    LayerSums { rows, tokens: tokens.into(), entropy: routing * rows * 2f64.ln(), ..LayerSums::zeros(2) }
+    let routed = tokens[0] + tokens[1];
+    LayerSums {
+        tokens: routed,
+        tokens_per_expert: tokens.into(),
+        entropy: routing * routed * 2f64.ln(),
+        ..LayerSums::zeros(2)
+    }
 }
 
 fn window(step: u64, sums: &[LayerSums]) -> StatsWindow<'_> {
-    StatsWindow { step, total_steps: 100_000, sums, loss: 0.5, opening: &[] }
+    StatsWindow { step, total_steps: 100_000, sums, loss: 0.5, ramping_in: &[] }
 }
 
 #[test]
@@ -105,11 +112,11 @@ fn chance_falls_into_the_part_of_a_label() {
 fn only_the_joint_control_asks_something_of_the_router() {
     let unsure = [sums([6.0, 4.0], 0.9)];
     let gradient = |joint| {
-        let head = labelled(
-            config(LabelConfig::Entropy(EntropyLabels { joint, ..EntropyLabels::default() })),
-            edits(),
-        );
-        head.live_gradient(&window(1, &unsure), &layout(1, 2))
+        let labels = LabelConfig::Entropy(EntropyLabels { joint, ..EntropyLabels::default() });
+        let state = labelled(config(labels.clone()), edits()).state();
+        let policy = PolicyConfig::LabelHead(config(labels));
+        let control = ControlConfig { policy, edits: edits() };
+        live_gradient(&control, 3, &state, &window(1, &unsure), &layout(1, 2))
     };
     assert_eq!(gradient(0.0), []);
     let joint = gradient(0.1);

@@ -37,7 +37,7 @@ impl Band {
         }
     }
 
-    /// The number of windows in a row that asked, with this one.
+    /// The number of windows in a token that asked, with this one.
     pub(super) fn count(self, before: u64) -> u64 {
         match self {
             Self::Asks => before + 1,

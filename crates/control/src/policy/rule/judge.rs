@@ -57,7 +57,7 @@ impl Judge<'_> {
             let now = self.decision;
             return Some(format!("cooling down through decision {until}, this is decision {now}"));
         }
-        (self.layer.sums.rows <= 0.0).then(|| "no rows were routed since the last decision".to_owned())
+        (self.layer.sums.tokens <= 0.0).then(|| "no tokens were routed since the last decision".to_owned())
     }
 
     fn count(&self, memory: &mut LayerMemory) {
@@ -165,7 +165,7 @@ impl Judge<'_> {
     }
 }
 
-/// Windows in a row that asked to prune `expert`.
+/// Windows in a token that asked to prune `expert`.
 fn asked(memory: &LayerMemory, expert: ExpertId) -> u64 {
     memory.asked_to_prune.get(&expert).copied().unwrap_or(0)
 }

@@ -42,7 +42,7 @@ impl Run {
     /// Decides; candidates do to the loss what `increase` says.
     fn decide(&mut self, sums: &[LayerSums], increase: impl Fn(ExpertId) -> f64) -> Decision {
         self.step += self.edits.every;
-        let window = StatsWindow { step: self.step, total_steps: 1000, sums, loss: 1.0, opening: &[] };
+        let window = StatsWindow { step: self.step, total_steps: 1000, sums, loss: 1.0, ramping_in: &[] };
         let mut decision = self.rule.decide(&window, &self.layout);
         if let Action::Measure(Trial { candidates, .. }) = decision.action {
             let effects: Vec<_> = candidates.into_iter().map(|edits| effect(edits, &increase)).collect();
@@ -72,13 +72,13 @@ fn effect(edits: Vec<Edit>, increase: impl Fn(ExpertId) -> f64) -> MeasuredEffec
     MeasuredEffect { edits, steps: 0, loss_keep: 0.5, loss, standard_error: 0.01, replicate: None }
 }
 
-/// A window with these rows per expert and this part of the largest routing entropy.
+/// A window with these tokens per expert and this part of the largest routing entropy.
 fn sums(tokens: &[f64], routing: f64) -> LayerSums {
-    let rows: f64 = tokens.iter().sum();
+    let routed: f64 = tokens.iter().sum();
     LayerSums {
-        rows,
-        tokens: tokens.to_vec(),
-        entropy: routing * (tokens.len() as f64).ln() * rows,
+        tokens: routed,
+        tokens_per_expert: tokens.to_vec(),
+        entropy: routing * (tokens.len() as f64).ln() * routed,
         gate_norm: tokens.to_vec(),
         mass: tokens.to_vec(),
         ..LayerSums::zeros(tokens.len())
@@ -133,7 +133,7 @@ fn outside_its_time_it_keeps_and_counts_nothing() {
     let mut rule = Rule::new(config, edits, PolicyState::default());
     let mut decide = |step| {
         rule.decide(
-            &StatsWindow { step, total_steps: 1000, sums: &window_sums, loss: 1.0, opening: &[] },
+            &StatsWindow { step, total_steps: 1000, sums: &window_sums, loss: 1.0, ramping_in: &[] },
             &layout,
         )
     };
@@ -188,7 +188,7 @@ fn a_signal_around_the_threshold_edits_in_one_direction() {
         .filter(|action| *action != Action::Keep)
         .collect();
     assert_eq!(edits, [2, 3, 4].map(|id| grow(id, ExpertInit::Fresh)));
-    // Falling back below the band starts over: never two windows in a row.
+    // Falling back below the band starts over: never two windows in a token.
     let mut run = Run::new(RuleConfig::default(), 1, 2);
     for window in 0..20 {
         let routing = if window % 2 == 0 { 0.53 } else { 0.44 };
@@ -227,11 +227,11 @@ fn a_single_expert_grows_up_to_the_limit() {
 }
 
 #[test]
-fn a_window_without_rows_says_nothing() {
+fn a_window_without_tokens_says_nothing() {
     let mut run = Run::new(RuleConfig { confirm: 1, ..RuleConfig::default() }, 1, 4);
     let decision = run.see(LayerSums::zeros(4));
     assert_eq!(decision.action, Action::Keep);
-    assert_eq!(decision.reason, "layer 0: no rows were routed since the last decision");
+    assert_eq!(decision.reason, "layer 0: no tokens were routed since the last decision");
 }
 
 #[test]
@@ -271,7 +271,7 @@ fn loss_measures_every_expert_that_could_go() {
         total_steps: 1000,
         sums: &[even(3, 0.1), even(3, 0.1)],
         loss: 1.0,
-        opening: &[],
+        ramping_in: &[],
     };
     let decision = run.rule.decide(&window, &run.layout);
     let prune = |layer, expert| vec![Edit::Prune { layer: LayerId(layer), expert: ExpertId(expert) }];
@@ -280,7 +280,8 @@ fn loss_measures_every_expert_that_could_go() {
     assert_eq!(decision.reason, "the loss without each of 6 experts decides which may go");
     // At its least size nothing can go: growth is decided at once.
     let mut run = Run::limited(RuleConfig { confirm: 1, ..by_loss() }, (3, 16), 1, 3);
-    let window = StatsWindow { step: 10, total_steps: 1000, sums: &[even(3, 0.9)], loss: 1.0, opening: &[] };
+    let window =
+        StatsWindow { step: 10, total_steps: 1000, sums: &[even(3, 0.9)], loss: 1.0, ramping_in: &[] };
     assert_eq!(run.rule.decide(&window, &run.layout).action, grow(3, ExpertInit::Fresh));
 }
 
@@ -331,7 +332,9 @@ fn growth_is_decided_with_the_losses_known() {
 fn a_model_without_routers_is_kept() {
     let mut rule = Rule::new(RuleConfig::default(), EditsConfig::default(), PolicyState::default());
     let layout = Layout::uniform(2, LayerKind::Dense, 1);
-    let decision = rule
-        .decide(&StatsWindow { step: 500, total_steps: 1000, sums: &[], loss: 1.0, opening: &[] }, &layout);
+    let decision = rule.decide(
+        &StatsWindow { step: 500, total_steps: 1000, sums: &[], loss: 1.0, ramping_in: &[] },
+        &layout,
+    );
     assert_eq!((decision.action, decision.reason.as_str()), (Action::Keep, "no layer has a router"));
 }

@@ -98,7 +98,8 @@ fn unused_seed(runs: &[FinishedRun]) -> u64 {
 fn measured(run: &FinishedRun) -> anyhow::Result<Vec<MeasuredMove>> {
     let DecidedRun { name, number, decisions, .. } = &run.decided;
     let of_decision = |decided: &moelt_eval::Decided| {
-        let with_gain = |record| Some(MeasuredMove { gain: measured_gain(&record, &decided.evidence)?, record });
+        let with_gain =
+            |record| Some(MeasuredMove { gain: measured_gain(&record, &decided.evidence)?, record });
         records(*number, decided.step, &decided.evidence)
             .into_iter()
             .filter_map(with_gain)

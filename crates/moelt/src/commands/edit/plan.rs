@@ -99,7 +99,7 @@ impl Planner<'_> {
     /// Tokens that the checkpoint has counted for an expert.
     fn tokens(&self, layer: LayerId, expert: ExpertId) -> Option<f64> {
         let position = self.layout.layer(layer)?.experts.iter().position(|id| *id == expert)?;
-        self.routing.get(&layer)?.tokens.get(position).copied()
+        self.routing.get(&layer)?.tokens_per_expert.get(position).copied()
     }
 
     fn upcycle(&mut self, layer: LayerId, n: u64, typed: &TypedEdit) -> anyhow::Result<Edit> {

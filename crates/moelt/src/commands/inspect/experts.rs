@@ -22,7 +22,7 @@ pub(super) struct ExpertFacts {
     /// Of its weights, without the router's.
     norm: f64,
     /// On its router logit; none without a top-k router.
-    offset: Option<f32>,
+    bias: Option<f32>,
     /// What its router did over the window that the checkpoint has counted; none without one.
     routed: Option<Routed>,
 }
@@ -44,7 +44,7 @@ pub(super) fn experts(loaded: &LoadedModel) -> Vec<ExpertFacts> {
         routing(manifest).into_iter().map(|(layer, sums)| (layer, RoutingStats::from_sums(sums))).collect();
     let of_layer = |(layer, layout): (LayerId, &moelt_schema::LayerLayout)| {
         let axes: Vec<&ExpertAxis> = axes.iter().filter(|axis| is_body(axis, layer)).collect();
-        let offsets = loaded.trained.offsets(layer);
+        let biases = loaded.trained.biases(layer);
         let states: Vec<_> = axes.iter().filter_map(|axis| loaded.optimizer.get(&axis.param)).collect();
         let fact = |(position, expert): (usize, &ExpertId)| ExpertFacts {
             layer,
@@ -52,7 +52,7 @@ pub(super) fn experts(loaded: &LoadedModel) -> Vec<ExpertFacts> {
             lineage: manifest.edits.lineage(layer, *expert),
             steps: states.iter().filter_map(|state| state.steps.get(position).copied()).max(),
             norm: norm(&axes, &tensors, position),
-            offset: offsets.get(position).copied(),
+            bias: biases.get(position).copied(),
             routed: stats.get(&layer).map(|stats| Routed::of(stats, position)),
         };
         layout.experts.iter().enumerate().map(fact).collect::<Vec<_>>()
@@ -98,7 +98,7 @@ impl ExpertFacts {
             routed(|routed| routed.mean_gate),
             routed(|routed| routed.gate_norm),
             routed(|routed| routed.router_mass),
-            number(self.offset.map(f64::from)),
+            number(self.bias.map(f64::from)),
         ]
     }
 }
@@ -116,7 +116,7 @@ pub(super) fn table(experts: &[ExpertFacts], layer: LayerId) -> String {
         "mean gate",
         "gate norm",
         "router mass",
-        "offset",
+        "bias",
     ]);
     table.add_rows(experts.iter().filter(|facts| facts.layer == layer).map(ExpertFacts::row));
     table.to_string()

@@ -78,7 +78,7 @@ fn windows_policies_and_openings_that_do_not_fit_the_experts() {
         json!({"rows": 1.0, "tokens": list, "entropy": 0.0, "gate": list, "gate_norm": list, "mass": list,
                "unrouted": {"rows": 0.0, "sum": []}})
     };
-    let opening = |layer: u64, expert: u64, since: u64, offset: f64| json!([{"layer": layer, "expert": expert, "since": since, "offset": offset}]);
+    let ramping_in = |layer: u64, expert: u64, since: u64, bias: f64| json!([{"layer": layer, "expert": expert, "since": since, "bias": bias}]);
     let network = json!({"weights": [1.0], "first": [], "second": [], "updates": 0});
     let infinite = json!({"weights": [1e300], "first": [0.0], "second": [0.0], "updates": 0});
     let head = |network: &Value| json!({"networks": [network], "records": [], "flops": 0});
@@ -95,10 +95,22 @@ fn windows_policies_and_openings_that_do_not_fit_the_experts() {
             json!([1.0]),
             &["`unrouted.sum` has 1 numbers for rows of 16"],
         ),
-        set("/state/openings", opening(9, 0, 0, 0.0), &["state.openings, layer 9, expert 0: is no expert"]),
-        set("/state/openings", opening(0, 77, 0, 0.0), &["state.openings, layer 0, expert 77: is no expert"]),
-        set("/state/openings", opening(0, 1, 61, 0.0), &["state.openings.since: is 61; must be at most 60"]),
-        set("/state/openings", opening(0, 1, 0, 1e300), &["manifest.json: number out of range at line "]),
+        set(
+            "/state/ramp_ins",
+            ramping_in(9, 0, 0, 0.0),
+            &["state.ramp_ins, layer 9, expert 0: is no expert"],
+        ),
+        set(
+            "/state/ramp_ins",
+            ramping_in(0, 77, 0, 0.0),
+            &["state.ramp_ins, layer 0, expert 77: is no expert"],
+        ),
+        set(
+            "/state/ramp_ins",
+            ramping_in(0, 1, 61, 0.0),
+            &["state.ramp_ins.since: is 61; must be at most 60"],
+        ),
+        set("/state/ramp_ins", ramping_in(0, 1, 0, 1e300), &["manifest.json: number out of range at line "]),
         set("/state/policy/decisions", json!(u64::MAX), &["state.policy.decisions"]),
         set("/state/policy/layers", json!([{}, {}]), &["missing field"]),
         set("/state/policy/layers", json!([memory]), &["state.policy.layers: is 18446744073709551615"]),

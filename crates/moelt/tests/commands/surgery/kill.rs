@@ -1,4 +1,4 @@
-//! A run that is killed around an edit goes on bit for bit: experts, openings, policy and edit log too.
+//! A run that is killed around an edit goes on bit for bit: experts, ramp_ins, policy and edit log too.
 
 use std::{fs, path::PathBuf};
 
@@ -114,7 +114,7 @@ fn a_run_killed_while_an_expert_is_let_in_lets_it_in_as_it_would_have() {
     for policy in ["rule", "placebo_time", "placebo_surgery"] {
         let whole = finished(policy);
         let half_open = |manifest: &Manifest| {
-            manifest.state.openings.iter().any(|opening| manifest.step == opening.since + 6)
+            manifest.state.ramp_ins.iter().any(|ramping_in| manifest.step == ramping_in.since + 6)
         };
         goes_on(whole, Kill::After(last_with(whole, half_open)));
     }

@@ -176,7 +176,7 @@ fn an_expert_that_was_being_let_in_is_let_in_by_the_run_that_takes_it_over() {
     let (folder, first) = (TempDir::new().unwrap(), finished("rule"));
     // One step after an edit the new expert has no share yet, some steps later a part of it.
     for age in [1, 6] {
-        let is = |step: &u64| manifest(first, *step).state.openings.iter().any(|o| o.since + age == *step);
+        let is = |step: &u64| manifest(first, *step).state.ramp_ins.iter().any(|o| o.since + age == *step);
         let step = (1..80).find(is).unwrap();
         let path = first.checkpoint(&format!("step-{step:08}"));
         let warm = Run::new(folder.path(), &format!("warm-{age}"), TINY)
@@ -185,28 +185,25 @@ fn an_expert_that_was_being_let_in_is_let_in_by_the_run_that_takes_it_over() {
             .set("train.checkpoint_every=1")
             .set("train.keep_last=100");
         warm.train().well();
-        let offsets = |step: u64| -> Vec<f32> {
-            let offset = |id: &ExpertId| offset(&warm, step, *id);
-            manifest(&warm, step).layout.layers()[0].experts.iter().map(offset).collect()
+        let biases = |step: u64| -> Vec<f32> {
+            let bias = |id: &ExpertId| bias(&warm, step, *id);
+            manifest(&warm, step).layout.layers()[0].experts.iter().map(bias).collect()
         };
         let lowest: Vec<f32> =
-            (1..=60).map(|step| offsets(step).into_iter().reduce(f32::min).unwrap()).collect();
+            (1..=60).map(|step| biases(step).into_iter().reduce(f32::min).unwrap()).collect();
         let at_first = if age == 1 { -30.0 } else { (5f32 / 12.0).ln() };
         assert!((lowest[0] - at_first).abs() < 1e-6, "age {age}: {lowest:?}");
         assert!(lowest.is_sorted(), "age {age}: {lowest:?}");
-        assert!(
-            lowest[19] < 0.0 && lowest[20..].iter().all(|offset| *offset == 0.0),
-            "age {age}: {lowest:?}"
-        );
-        assert!(manifest(&warm, 60).state.openings.is_empty());
+        assert!(lowest[19] < 0.0 && lowest[20..].iter().all(|bias| *bias == 0.0), "age {age}: {lowest:?}");
+        assert!(manifest(&warm, 60).state.ramp_ins.is_empty());
     }
 }
 
-/// The router offset of an expert in the checkpoint of a step.
-fn offset(run: &Run, step: u64, expert: ExpertId) -> f32 {
+/// The router bias of an expert in the checkpoint of a step.
+fn bias(run: &Run, step: u64, expert: ExpertId) -> f32 {
     let path = run.checkpoint(&format!("step-{step:08}")).join("model.safetensors");
     let bytes = fs::read(path).unwrap();
     let tensors = SafeTensors::deserialize(&bytes).unwrap();
-    let tensor = tensors.tensor(&format!("layers.0.router.offset.expert.{}", expert.0)).unwrap();
+    let tensor = tensors.tensor(&format!("layers.0.router.bias.expert.{}", expert.0)).unwrap();
     f32::from_le_bytes(tensor.data().try_into().unwrap())
 }

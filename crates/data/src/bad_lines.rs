@@ -1,6 +1,6 @@
 //! Rows that cannot be used: why, and what becomes of the file they are in.
 
-use moelt_schema::BadRows;
+use moelt_schema::BadLines;
 
 use crate::{DataError, error::shorten};
 
@@ -68,13 +68,13 @@ impl Faults {
 
     /// Refuses a file whose bad rows cannot be left out: any of them if `policy` says so, and more than half of
     /// all rows in any case, since then most likely the file was misunderstood. `classes` are for the message.
-    pub(crate) fn check(&self, file: &str, policy: BadRows, classes: &[String]) -> Result<(), DataError> {
+    pub(crate) fn check(&self, file: &str, policy: BadLines, classes: &[String]) -> Result<(), DataError> {
         let Some((line, first)) = self.found.first() else { return Ok(()) };
         let (bad, rows) = (self.found.len(), self.rows);
         match policy {
-            BadRows::Error => Err(first.error(file, *line, classes)),
-            BadRows::Skip if 2 * bad <= rows => Ok(()),
-            BadRows::Skip => {
+            BadLines::Error => Err(first.error(file, *line, classes)),
+            BadLines::Skip if 2 * bad <= rows => Ok(()),
+            BadLines::Skip => {
                 let first = Box::new(first.error(file, *line, classes));
                 Err(DataError::MostRowsBad { first, bad, rows })
             }
@@ -118,14 +118,14 @@ mod tests {
     #[test]
     fn up_to_half_of_a_file_may_be_bad_unless_none_may() {
         let message = |bad, policy| faults(bad, 10).check("a.csv", policy, &[]).unwrap_err().to_string();
-        assert!(faults(5, 10).check("a.csv", BadRows::Skip, &[]).is_ok());
-        let most = message(6, BadRows::Skip);
+        assert!(faults(5, 10).check("a.csv", BadLines::Skip, &[]).is_ok());
+        let most = message(6, BadLines::Skip);
         assert!(
             most.starts_with("a.csv:2: the text is empty; ") && most.contains("Of 10 rows 6 cannot"),
             "{most}"
         );
-        assert!(message(1, BadRows::Error).starts_with("a.csv:2: the text is empty; fill it in"));
-        assert!(faults(0, 10).check("a.csv", BadRows::Error, &[]).is_ok());
+        assert!(message(1, BadLines::Error).starts_with("a.csv:2: the text is empty; fill it in"));
+        assert!(faults(0, 10).check("a.csv", BadLines::Error, &[]).is_ok());
     }
 
     #[test]

@@ -1,0 +1,182 @@
+//! Trains a config in a run folder, or goes on with the run that it finds there.
+
+use std::{
+    fs::{self, File, TryLockError},
+    path::Path,
+    sync::atomic::AtomicBool,
+};
+
+use burn::tensor::Device;
+use moelt_control::OwnPolicies;
+use moelt_data::Dataset;
+use moelt_schema::{
+    CellResult, DataConfig, EventRecord, RunConfig, RunDir, config_differences, create_folders,
+};
+
+use crate::{
+    CheckpointStore, Prepared, TrainError, finish,
+    interrupt::Interrupt,
+    session::{End, Session},
+};
+
+/// Is told how a run goes: a progress bar, a test, nothing (`()`).
+pub trait Observer {
+    /// The data is ready; `done` of `total` steps are taken already.
+    fn started(&mut self, _prepared: &Prepared, _done: u64, _total: u64) {}
+    /// A step was taken.
+    fn stepped(&mut self, _step: u64, _loss: f64) {}
+    /// A line was written to the event log.
+    fn logged(&mut self, _record: &EventRecord) {}
+}
+
+impl Observer for () {}
+
+/// How a run ended.
+#[derive(Debug)]
+pub enum Outcome {
+    /// To the end; `result.json` is written.
+    Finished(Box<CellResult>),
+    /// By the interrupt flag, after this step; a checkpoint is written and the same call goes on from it.
+    Interrupted {
+        /// Steps done.
+        step: u64,
+    },
+}
+
+/// Trains a config in a run folder, or goes on with the run that it finds there.
+///
+/// Resuming is bit-exact: weights, optimizer state and event log (wall-clock fields aside) are those of
+/// a run that was never stopped.
+///
+/// ```
+/// use moelt_data::Splits;
+/// use moelt_schema::{Budget, RunConfig};
+/// use moelt_train::{LoadedModel, Trainer};
+/// # let device = burn::tensor::Device::from(burn_flex::FlexDevice);
+/// # let folder = tempfile::tempdir()?;
+/// let rain = (0..40).map(|i| (format!("rain and wind {i}"), "bad"));
+/// let sun = (0..40).map(|i| (format!("sun all day {i}"), "good"));
+/// let texts = Splits::of_texts(rain.chain(sun), 1)?;
+/// let mut config = RunConfig::default();
+/// (config.train.budget, config.train.batch_size) = (Budget::Epochs(5.0), 8);
+/// Trainer::new(config).dataset(&texts).run(folder.path(), &device)?;
+/// let model = LoadedModel::open(folder.path(), &device)?;
+/// assert_eq!(model.classify(&["wind and rain"])[0].class, "bad");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Trainer<'a> {
+    config: RunConfig,
+    dataset: Option<&'a dyn Dataset>,
+    policies: Option<&'a OwnPolicies>,
+    observer: Option<&'a mut dyn Observer>,
+    interrupt: Option<&'a AtomicBool>,
+}
+
+impl<'a> Trainer<'a> {
+    /// Trains on the data set and with the policy that the config names.
+    pub fn new(config: RunConfig) -> Self {
+        Self { config, dataset: None, policies: None, observer: None, interrupt: None }
+    }
+
+    /// Trains on this data set, and not on one that moelt reads: `data` is `own` in the run's config.
+    #[must_use]
+    pub fn dataset(mut self, dataset: &'a dyn Dataset) -> Self {
+        self.config.data = DataConfig::Own {};
+        Self { dataset: Some(dataset), ..self }
+    }
+
+    /// Policies that `control.policy.own` can name.
+    #[must_use]
+    pub fn policies(self, policies: &'a OwnPolicies) -> Self {
+        Self { policies: Some(policies), ..self }
+    }
+
+    /// Is told how the run goes.
+    #[must_use]
+    pub fn observer(self, observer: &'a mut dyn Observer) -> Self {
+        Self { observer: Some(observer), ..self }
+    }
+
+    /// Once this is set the run is saved and ends; the same call goes on from there.
+    #[must_use]
+    pub fn interrupt(self, interrupt: &'a AtomicBool) -> Self {
+        Self { interrupt: Some(interrupt), ..self }
+    }
+
+    /// Trains in `folder` until the run ends or is interrupted. A finished run is returned as it is.
+    ///
+    /// # Errors
+    /// When the config cannot work; when data, folder or checkpoints cannot be read, written or trusted; when the
+    /// folder holds another run; when the loss stops being a number.
+    pub fn run(self, folder: impl AsRef<Path>, device: &Device) -> Result<Outcome, TrainError> {
+        let Self { config, dataset, policies, observer, interrupt } = self;
+        let (run, none, mut silent) = (RunDir::new(folder.as_ref()), OwnPolicies::default(), ());
+        let interrupt = interrupt.map_or_else(Interrupt::never, Interrupt::new);
+        config.check()?;
+        check_folder(&config, &run)?;
+        if let Some(result) = CellResult::read(&run, config.digest())? {
+            return Ok(Outcome::Finished(Box::new(result)));
+        }
+        let prepared = Prepared::of(&config, dataset.unwrap_or(&config.data))?;
+        let _lock = lock(&run)?;
+        let store = CheckpointStore::open(run.checkpoints(), config.train.keep_last)?;
+        let store = store.pin(prepared.judged_after());
+        let policies = policies.unwrap_or(&none);
+        let observer = observer.unwrap_or(&mut silent);
+        let session = Session::open(&config, &run, prepared, store, device, policies, observer)?;
+        let (session, end) = session.run(interrupt)?;
+        let Session { prepared, store, state, .. } = session;
+        let interrupted = Outcome::Interrupted { step: state.step };
+        match end {
+            End::Interrupted => Ok(interrupted),
+            End::Trained => match finish::finish(&config, &run, &prepared, &store, &state, device, interrupt)
+            {
+                Err(TrainError::Interrupted) => Ok(interrupted),
+                result => Ok(Outcome::Finished(Box::new(result?))),
+            },
+        }
+    }
+}
+
+/// [`Trainer`] in one call: with the data set and policy of the config.
+///
+/// # Errors
+/// As [`Trainer::run`].
+pub fn train(
+    config: &RunConfig,
+    run: &RunDir,
+    device: &Device,
+    interrupt: &AtomicBool,
+    observer: &mut dyn Observer,
+) -> Result<Outcome, TrainError> {
+    Trainer::new(config.clone()).interrupt(interrupt).observer(observer).run(run.path(), device)
+}
+
+/// Keeps every other process from training in the folder for as long as the file is open.
+fn lock(run: &RunDir) -> Result<File, TrainError> {
+    let path = run.lock();
+    create_folders(run.path()).map_err(TrainError::io(run.path()))?;
+    let file = File::create(&path).map_err(TrainError::io(&path))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(TrainError::Locked { path: run.path().into() }),
+        Err(TryLockError::Error(cause)) => Err(TrainError::Io { path, cause }),
+    }
+}
+
+/// Makes sure that the folder does not hold the run of another config.
+fn check_folder(config: &RunConfig, run: &RunDir) -> Result<(), TrainError> {
+    const SHOWN: usize = 3;
+    let path = run.config();
+    if !path.exists() {
+        return Ok(());
+    }
+    let theirs = fs::read(&path).map_err(TrainError::io(&path))?;
+    let differences = config_differences(config, &String::from_utf8_lossy(&theirs))
+        .map_err(|message| TrainError::Damaged { path, message })?;
+    if differences.is_empty() {
+        return Ok(());
+    }
+    let shown = differences[..differences.len().min(SHOWN)].join("; ");
+    Err(TrainError::OtherConfig { path: run.path().into(), differences: shown })
+}
