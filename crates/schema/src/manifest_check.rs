@@ -111,7 +111,7 @@ impl LoopState {
         not_negative("state.seconds", &[self.seconds])
     }
 
-    /// Every ramping_in is of another expert, behind a router that has biases.
+    /// Every ramp-in is of another expert, behind a router that has biases.
     fn check_ramp_ins(&self, manifest: &Manifest) -> Checked {
         let mut seen = BTreeSet::new();
         for RampIn { layer, expert, since, bias } in &self.ramp_ins {

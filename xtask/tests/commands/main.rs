@@ -6,5 +6,6 @@ mod help;
 mod inputs;
 mod needs;
 mod regress;
+mod signal;
 mod support;
 mod workspace;
