@@ -169,7 +169,7 @@ mod tests {
             metric: METRIC.into(),
             resamples: 100,
             comparisons: vec![Comparison {
-                name: "q2 against q1".into(),
+                name: "moe against dense".into(),
                 arm: "moe".into(),
                 against: vec!["dense".into()],
                 kind: ClaimKind::Superiority,
@@ -189,9 +189,9 @@ mod tests {
         let data = there.data["dev.tsv"].short();
         let data_gone = format!("it was planned with another dev.tsv ({data}…, now not read)");
         let cases = [
-            (plan(&[("dense", 0, 8), ("moe", 0, 9)]), "q2 seed 0 has model.d_ff = 8 there and 9 now"),
-            (plan(&[("dense", 0, 8)]), "it has q2 seed 0, which is not asked for now"),
-            (plan(&[("dense", 0, 8), ("moe", 0, 8), ("moe", 1, 8)]), "it lacks q2 seed 1"),
+            (plan(&[("dense", 0, 8), ("moe", 0, 9)]), "moe seed 0 has model.d_ff = 8 there and 9 now"),
+            (plan(&[("dense", 0, 8)]), "it has moe seed 0, which is not asked for now"),
+            (plan(&[("dense", 0, 8), ("moe", 0, 8), ("moe", 1, 8)]), "it lacks moe seed 1"),
             (plan(&[("moe", 0, 8), ("dense", 0, 8)]), "its cells are in another order"),
             (
                 AblationPlan { moelt: "0.2.0".into(), ..there.clone() },
@@ -208,7 +208,7 @@ mod tests {
             ),
             (
                 AblationPlan { comparisons: Vec::new(), ..there.clone() },
-                "it was planned with other comparisons: it has q2 against q1 (superiority by more than 0.50 pp, \
+                "it was planned with other comparisons: it has moe against dense (superiority by more than 0.50 pp, \
                  alpha 0.05, family baselines), which is not declared now",
             ),
         ];

@@ -111,7 +111,7 @@ impl LoopState {
         not_negative("state.seconds", &[self.seconds])
     }
 
-    /// Every ramping_in is of another expert, behind a router that has biases.
+    /// Every ramp-in is of another expert, behind a router that has biases.
     fn check_ramp_ins(&self, manifest: &Manifest) -> Checked {
         let mut seen = BTreeSet::new();
         for RampIn { layer, expert, since, bias } in &self.ramp_ins {
@@ -148,21 +148,26 @@ impl Windows<'_> {
     }
 
     fn check_layer(&self, key: &str, sums: &LayerSums, n_experts: usize) -> Checked {
-        let LayerSums { tokens: rows, tokens_per_expert: tokens, entropy, gate, gate_norm, mass, unrouted } =
-            sums;
-        for (name, list) in [("tokens", tokens), ("gate", gate), ("gate_norm", gate_norm), ("mass", mass)] {
+        let LayerSums { tokens, tokens_per_expert, entropy, gate, gate_norm, mass, unrouted } = sums;
+        let lists = [
+            ("tokens_per_expert", tokens_per_expert),
+            ("gate", gate),
+            ("gate_norm", gate_norm),
+            ("mass", mass),
+        ];
+        for (name, list) in lists {
             ensure(list.len() == n_experts, || {
                 format!("{key}: `{name}` has {} numbers for {n_experts} experts", list.len())
             })?;
             finite(key, list)?;
         }
         ensure(unrouted.sum.is_empty() || unrouted.sum.len() == self.width, || {
-            format!("{key}: `unrouted.sum` has {} numbers for rows of {}", unrouted.sum.len(), self.width)
+            format!("{key}: `unrouted.sum` has {} numbers for tokens of {}", unrouted.sum.len(), self.width)
         })?;
         finite(key, &unrouted.sum)?;
         finite(key, &[*entropy])?;
-        not_negative(key, tokens)?;
-        not_negative(key, &[*rows, unrouted.tokens])
+        not_negative(key, tokens_per_expert)?;
+        not_negative(key, &[*tokens, unrouted.tokens])
     }
 }
 

@@ -6,7 +6,7 @@ use moelt_surgery::apply;
 use crate::{TrainError, TrainState};
 
 impl TrainState {
-    /// Applies a plan: model, optimizer, averaged weights, windows and ramp_ins change together, and the
+    /// Applies a plan: model, optimizer, averaged weights, windows and ramp-ins change together, and the
     /// edit log grows. With `ramping_in` > 0 a grown expert ramps in over so many steps, unless its parent was
     /// split; with 0 it is there at once, or as far open as its parent.
     ///

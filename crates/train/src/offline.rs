@@ -17,7 +17,7 @@ pub struct EditedCheckpoint {
 
 impl LoadedModel {
     /// The checkpoint with its experts edited: weights, optimizer state, averaged weights, windows and
-    /// ramp_ins together, the edit log extended and the probe computed anew. New experts ramp in at once.
+    /// ramp-ins together, the edit log extended and the probe computed anew. New experts ramp in at once.
     ///
     /// # Errors
     /// When the plan does not fit the checkpoint, or leads to a number that is not finite.
@@ -26,7 +26,7 @@ impl LoadedModel {
         let events = self.checkpoint.manifest.events;
         let mut state = TrainState::restore(self);
         let before = state.probe(&origin)?;
-        // The ramp_ins of a run end with its steps, and here there are none.
+        // The ramp-ins of a run end with its steps, and here there are none.
         state.edit(plan, 0)?;
         let checkpoint = state.snapshot(origin, None, events)?;
         if let Some((what, value)) = checkpoint.not_finite() {

@@ -4,7 +4,7 @@ use moelt_schema::{CheckedPlan, ExpertId, LayerId, RampIn, RowSource, RowStart};
 
 use crate::TrainState;
 
-/// RouterBias of an expert that has just been grown: it leaves it `e⁻³⁰` of its probability, less than single
+/// Router bias of an expert that has just been grown: it leaves it `e⁻³⁰` of its probability, less than single
 /// precision resolves, so that the model computes what it did without the expert.
 const CLOSED: f32 = -30.0;
 
@@ -44,7 +44,7 @@ impl TrainState {
     }
 
     /// Gives all experts the biases that they are going to have: what an edit copies, halves and averages is that,
-    /// and not where an ramping_in happens to stand. [`Self::put_back`] is the way back.
+    /// and not where a ramp-in happens to stand. [`Self::put_back`] is the way back.
     pub(crate) fn let_in_entirely(&mut self) {
         for now in self.progress.ramp_ins.clone() {
             self.set_offset(now.layer, now.expert, now.bias);
@@ -108,7 +108,7 @@ impl TrainState {
 }
 
 impl Held {
-    /// The same ramping_in for `now`: the expert itself, a half or copy of it, or it with others merged into it.
+    /// The same ramp-in for `now`: the expert itself, a half or copy of it, or it with others merged into it.
     /// It is as far open as it was, below the bias that it is going to have.
     fn passed_on(self, now: RampIn) -> Self {
         let lowered = now.bias - self.ramping_in.bias;

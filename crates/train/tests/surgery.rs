@@ -230,7 +230,7 @@ fn an_expert_that_is_let_in_changes_nothing_at_first_and_is_all_in_at_the_end() 
     }
 }
 
-/// Offsets of an expert of each layer. Those of the averaged model must be the same.
+/// Router biases of an expert of each layer. Those of the averaged model must be the same.
 fn biases_of(run: &Run, experts: [ExpertId; 2]) -> [f32; 2] {
     let averaged = run.state.evaluated().unwrap();
     [0, 1].map(|layer| {
@@ -265,13 +265,13 @@ fn half_open() -> (Run, ExpertId, f32) {
     run.train(5);
     let [expert, _] = run.grow(&ExpertInit::Fresh);
     run.train(11);
-    let bias = offset_of(&run, expert);
+    let bias = bias_of(&run, expert);
     assert!((bias - 0.5f32.ln()).abs() < 1e-6, "{bias}");
     (run, expert, bias)
 }
 
-/// RouterBias of an expert of layer 0.
-fn offset_of(run: &Run, expert: ExpertId) -> f32 {
+/// Router bias of an expert of layer 0.
+fn bias_of(run: &Run, expert: ExpertId) -> f32 {
     run.state.model().biases(LayerId(0))[run.position(LayerId(0), expert)]
 }
 
@@ -283,12 +283,12 @@ fn a_copy_of_an_expert_that_is_half_open_is_let_in_entirely_too() {
         run.config.control.edits.ramp_in = ramping_in;
         let init = ExpertInit::Copy { parent, noise: 0.1 };
         run.edit(vec![Edit::Grow { layer: LayerId(0), new, init }]);
-        // With no ramping_in of its own it is as far open as its parent.
+        // Without a ramp-in of its own it is as far open as its parent.
         let begins = if ramping_in == 0 { bias } else { -30.0 };
-        assert_eq!([offset_of(&run, parent), offset_of(&run, new)], [bias, begins]);
+        assert_eq!([bias_of(&run, parent), bias_of(&run, new)], [bias, begins]);
         run.config.control.edits.ramp_in = 20;
         run.train(21);
-        assert_eq!([offset_of(&run, parent), offset_of(&run, new)], [0.0; 2]);
+        assert_eq!([bias_of(&run, parent), bias_of(&run, new)], [0.0; 2]);
     }
 }
 
@@ -297,13 +297,13 @@ fn an_opening_does_not_stay_in_those_that_are_merged() {
     let (mut run, open, _) = half_open();
     let into = ExpertId(0);
     run.edit(vec![Edit::Merge { layer: LayerId(0), from: open, into, share: 0.5 }]);
-    assert_eq!(offset_of(&run, into), 0.0);
+    assert_eq!(bias_of(&run, into), 0.0);
 
     let (mut run, open, bias) = half_open();
     run.edit(vec![Edit::Merge { layer: LayerId(0), from: into, into: open, share: 0.5 }]);
-    assert_eq!(offset_of(&run, open), bias);
+    assert_eq!(bias_of(&run, open), bias);
     run.train(21);
-    assert_eq!(offset_of(&run, open), 0.0);
+    assert_eq!(bias_of(&run, open), 0.0);
 }
 
 #[test]

@@ -11,10 +11,10 @@ use anyhow::{Result, bail};
 
 use crate::{metadata::Metadata, workspace::Workspace};
 
-/// Check crate edges, backends, ramping_in lines, sizes and stray absolute paths.
+/// Check crate edges, backends, opening lines, sizes and stray absolute paths.
 ///
 /// Fails on a crate that knows one it must not know, on a library that names a backend, on a Rust
-/// file without a `//!` ramping_in line or with more than 400 lines before its tests, on a function of more
+/// file without a `//!` opening line or with more than 400 lines before its tests, on a function of more
 /// than 60 lines, on modules that use one another in a circle and on a path that exists on one machine only.
 #[derive(clap::Args)]
 #[command(after_help = "Example:\n  cargo xtask tidy")]

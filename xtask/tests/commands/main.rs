@@ -7,5 +7,6 @@ mod inputs;
 mod names;
 mod needs;
 mod regress;
+mod signal;
 mod support;
 mod workspace;

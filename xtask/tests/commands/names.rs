@@ -19,5 +19,3 @@ fn the_default_name_tells_what_deviates_from_the_preset() {
     assert_eq!(names[0], "planted-standard");
     assert!(names[1].starts_with("planted-standard-"), "{names:?}");
 }
-
-/// xtask alone gets the signal, as from a job scheduler; the cells hear of it from xtask.

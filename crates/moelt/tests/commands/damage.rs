@@ -324,7 +324,7 @@ fn another_format_vocabulary_or_layout_is_named_although_all_hashes_are_right() 
         (
             "layout, edits and config",
             &all_along,
-            &["state.last_window: `tokens` has 4 numbers for 3 experts"],
+            &["state.last_window: `tokens_per_expert` has 4 numbers for 3 experts"],
         ),
         ("layout and edits", &not_the_configs, &["edits.initial: is another layout", "config.toml"]),
         ("probe", &saved, &["probe 2 of the trained weights", "7.5"]),

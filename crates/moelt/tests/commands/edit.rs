@@ -158,7 +158,7 @@ fn an_expert_that_was_grown_and_pruned_leaves_no_byte_behind() {
 fn a_merge_weighs_by_the_tokens_that_the_checkpoint_has_counted() {
     // Of the windows in a checkpoint the one since the last decision is the longest here.
     let latest = TRAINED.run.pointed_folder("latest");
-    let tokens = manifest(&latest)["state"]["decision_window"]["layers"][0]["tokens"].clone();
+    let tokens = manifest(&latest)["state"]["decision_window"]["layers"][0]["tokens_per_expert"].clone();
     let (gone, stays) = (tokens[1].as_f64().unwrap(), tokens[3].as_f64().unwrap());
     let out = TRAINED.out("by-tokens");
     let ended = edit(&latest, &["--merge", "0:1:3"], &out).well();
@@ -168,7 +168,7 @@ fn a_merge_weighs_by_the_tokens_that_the_checkpoint_has_counted() {
     assert_eq!(plan["evidence"], json!({"layers": [], "numbers": numbers}));
     assert!(ended.stdout.contains("share of 1 in 3: 0."), "{}", ended.stdout);
     let sums = &manifest(&out)["state"]["decision_window"]["layers"][0];
-    assert_eq!(sums["tokens"], json!([tokens[0], tokens[2], gone + stays]));
+    assert_eq!(sums["tokens_per_expert"], json!([tokens[0], tokens[2], gone + stays]));
     assert!(inspect(&out)["experts"][2]["routed"]["utilization"].as_f64().unwrap() > 0.0);
 
     // A layer that has just got its router has counted nothing.

@@ -72,11 +72,11 @@ fn counters_that_no_run_can_have_come_to() {
 }
 
 #[test]
-fn windows_policies_and_openings_that_do_not_fit_the_experts() {
+fn windows_policies_and_ramp_ins_that_do_not_fit_the_experts() {
     let sums = |n: usize| {
         let list = vec![1.0; n];
-        json!({"rows": 1.0, "tokens": list, "entropy": 0.0, "gate": list, "gate_norm": list, "mass": list,
-               "unrouted": {"rows": 0.0, "sum": []}})
+        json!({"tokens": 1.0, "tokens_per_expert": list, "entropy": 0.0, "gate": list, "gate_norm": list,
+               "mass": list, "unrouted": {"tokens": 0.0, "sum": []}})
     };
     let ramping_in = |layer: u64, expert: u64, since: u64, bias: f64| json!([{"layer": layer, "expert": expert, "since": since, "bias": bias}]);
     let network = json!({"weights": [1.0], "first": [], "second": [], "updates": 0});
@@ -85,15 +85,23 @@ fn windows_policies_and_openings_that_do_not_fit_the_experts() {
     let memory = json!({"last_edit": u64::MAX, "asked_to_grow": 0, "asked_to_prune": {}});
     refused(&[
         set("/state/window/steps", json!(u64::MAX), &["state.window.steps"]),
-        set("/state/window/layers", json!([sums(3)]), &["state.window.layers: `tokens` has 3 numbers for 4"]),
+        set(
+            "/state/window/layers",
+            json!([sums(3)]),
+            &["state.window.layers: `tokens_per_expert` has 3 numbers for 4"],
+        ),
         set("/state/last_window", json!([sums(4), sums(4)]), &["state.last_window: has sums of 2 layers"]),
-        set("/state/decision_window/layers", json!([sums(100_000)]), &["`tokens` has 100000 numbers for 4"]),
+        set(
+            "/state/decision_window/layers",
+            json!([sums(100_000)]),
+            &["`tokens_per_expert` has 100000 numbers for 4"],
+        ),
         set("/state/last_window/0/gate", json!([1.0]), &["state.last_window: `gate` has 1 numbers"]),
-        set("/state/last_window/0/rows", json!(-5.0), &["state.last_window: has -5; must be at least 0"]),
+        set("/state/last_window/0/tokens", json!(-5.0), &["state.last_window: has -5; must be at least 0"]),
         set(
             "/state/last_window/0/unrouted/sum",
             json!([1.0]),
-            &["`unrouted.sum` has 1 numbers for rows of 16"],
+            &["`unrouted.sum` has 1 numbers for tokens of 16"],
         ),
         set(
             "/state/ramp_ins",

@@ -1,4 +1,4 @@
-//! A run that is killed around an edit goes on bit for bit: experts, ramp_ins, policy and edit log too.
+//! A run that is killed around an edit goes on bit for bit: experts, ramp-ins, policy and edit log too.
 
 use std::{fs, path::PathBuf};
 
