@@ -209,10 +209,8 @@ mod tests {
     #[test]
     fn runs_of_other_plans_are_told_from_cells_of_this_one() {
         let folder = |path: &str| RunRef::Folder(path.to_owned());
-        let mut config = RunConfig::default();
-        config.start = StartConfig::Weights {
-            run: folder("runs/test/cells/rule-s0-12345678/checkpoints/step-00000100"),
-        };
+        let run = folder("runs/test/cells/rule-s0-12345678/checkpoints/step-00000100");
+        let mut config = RunConfig { start: StartConfig::Weights { run }, ..RunConfig::default() };
         config.train.budget = Budget::FlopsOf(folder("runs/old/rule-s0-123456789"));
         let records_of = vec![folder("runs/test/cells/rule-s0-12345678"), folder("elsewhere")];
         let head = Some(EffectHeadConfig { records_of, ..EffectHeadConfig::default() });

@@ -234,7 +234,8 @@ mod tests {
         }
         let data = planted(|planted| planted.train = 1_000_000_000_000_000);
         refused(&RunConfig { data, ..RunConfig::default() }, "data.planted.train");
-        let policies: [(fn(&mut LookaheadConfig), &str); 2] = [
+        type ChangePolicy = fn(&mut LookaheadConfig);
+        let policies: [(ChangePolicy, &str); 2] = [
             (|lookahead| lookahead.horizon = u64::MAX, "horizon"),
             (|lookahead| lookahead.head.as_mut().unwrap().hidden = usize::MAX, "head.hidden"),
         ];

@@ -58,7 +58,6 @@ pub(crate) fn finish(
         files.insert(name, Digest::of_bytes(csv.as_bytes()));
         Ok(answers)
     };
-    let decisions = Decided::digest(&read_decisions(run)?);
     let validation = judge("validation", &prepared.validation)?;
     judged.iter().zip(&validation.each).try_for_each(|(judged, now)| check_repeated(judged, now))?;
     let test = judge("test", &prepared.test)?;
@@ -94,7 +93,7 @@ pub(crate) fn finish(
         inherited: state.progress.inherited,
         seconds: state.progress.seconds,
         files,
-        decisions,
+        decisions: Decided::digest(&read_decisions(run)?),
     };
     write(run, &result)?;
     Ok(result)

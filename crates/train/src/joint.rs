@@ -19,12 +19,15 @@ pub(crate) trait ExtraGradient {
     fn extra(&self, state: &TrainState, sums: &[LayerSums], loss: f64) -> Option<Extra>;
 }
 
+/// An objective, made of the output of a forward pass.
+type Objective = dyn Fn(&ModelOutput) -> Option<Tensor<1>>;
+
 /// What an [`ExtraGradient`] adds at one step.
 pub(crate) struct Extra {
     /// Its loss, for the log, nats.
     pub(crate) loss: f64,
     /// Its objective, `[1]`; none where the output has nothing that it is about.
-    pub(crate) objective: Box<dyn Fn(&ModelOutput) -> Option<Tensor<1>>>,
+    pub(crate) objective: Box<Objective>,
 }
 
 /// The head whose loss is part of the backbone's.
