@@ -10,6 +10,7 @@ const RENAMED: &[(&str, &str)] = &[
     ("data.csv.verdict", "data.csv.test"),
     ("data.csv.selection_fraction", "data.csv.validation_fraction"),
     ("data.csv.verdict_fraction", "data.csv.test_fraction"),
+    ("data.csv.bad_rows", "data.csv.bad_lines"),
     ("model.kind", "model.routing, one of `dense`, `top_k` and `top_any`"),
     ("model.n_experts", "model.routing.top_k.n_experts (or model.routing.top_any.n_experts)"),
     ("train.epochs", "train.budget.epochs"),
