@@ -65,12 +65,10 @@ pub(crate) fn finish(
     let per_time = per_time(prepared, &judged, &validation.each, &test.each);
     let (validation, test) = (metrics(&validation.all, n_classes), metrics(&test.all, n_classes));
     let evaluated = judged.last().expect("a run is judged by one model at least");
-    let last = match prepared.drift {
-        None if evaluated.step() < state.step => ask_last(prepared, store, state.step, device, interrupt)?,
-        _ => LastCheckpoint { step: state.step, validation: validation.accuracy, test: test.accuracy },
-    };
-    let manifest = &evaluated.loaded.checkpoint.manifest;
-    let layout = manifest.layout.clone();
+    let same = LastCheckpoint { step: state.step, validation: validation.accuracy, test: test.accuracy };
+    let is_last = prepared.drift.is_some() || evaluated.step() == state.step;
+    let last = if is_last { same } else { ask_last(prepared, store, state.step, device, interrupt)? };
+    let (best_step, layout) = (evaluated.step(), evaluated.loaded.checkpoint.manifest.layout.clone());
     let result = CellResult {
         format: RESULT_FORMAT,
         moelt: env!("CARGO_PKG_VERSION").to_owned(),
@@ -83,7 +81,7 @@ pub(crate) fn finish(
         layout,
         edits: state.edits.clone(),
         steps: state.step,
-        best_step: manifest.step,
+        best_step,
         splits: prepared.sizes,
         notes: prepared.notes.clone(),
         per_time,
@@ -98,9 +96,14 @@ pub(crate) fn finish(
         files,
         decisions,
     };
-    let json = serde_json::to_vec_pretty(&result).expect("results always serialise");
-    write_atomically(&run.result(), &json).map_err(TrainError::io(run.result()))?;
+    write(run, &result)?;
     Ok(result)
+}
+
+/// The last file of a run: with it the run is finished.
+fn write(run: &RunDir, result: &CellResult) -> Result<(), TrainError> {
+    let json = serde_json::to_vec_pretty(result).expect("results always serialise");
+    write_atomically(&run.result(), &json).map_err(TrainError::io(run.result()))
 }
 
 /// The models that the run is judged by, in the order of their times.

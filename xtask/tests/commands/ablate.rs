@@ -311,22 +311,6 @@ fn what_cannot_be_planned_is_said_with_what_can() {
     assert!(text.contains("unknown field `seed`"), "{text}");
 }
 
-#[test]
-fn the_default_name_tells_what_deviates_from_the_preset() {
-    let workspace = TestWorkspace::new();
-    workspace.xtask(&["ablate", "plan"], 0);
-    workspace.xtask(&["ablate", "plan", "--seeds", "5"], 0);
-    workspace.xtask(&["ablate", "plan", "--seeds", "1"], 0);
-    let mut names: Vec<String> = fs::read_dir(workspace.path("runs"))
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .collect();
-    names.sort();
-    assert_eq!(names.len(), 2, "{names:?}");
-    assert_eq!(names[0], "planted-standard");
-    assert!(names[1].starts_with("planted-standard-"), "{names:?}");
-}
-
 /// xtask alone gets the signal, as from a job scheduler; the cells hear of it from xtask.
 #[test]
 fn a_signal_stops_the_cells_that_run_starts_no_new_one_and_says_how_to_go_on() {

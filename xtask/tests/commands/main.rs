@@ -4,6 +4,7 @@
 mod ablate;
 mod help;
 mod inputs;
+mod names;
 mod needs;
 mod regress;
 mod signal;

@@ -220,8 +220,31 @@ impl Layers {
         for part in path {
             table = Table::from_iter([(part.to_owned(), Value::Table(table))]);
         }
+        self.check_kinds(set, key)?;
         self.places.insert(key.to_owned(), format!("--set {set}"));
         merge(&mut self.table, table);
+        Ok(())
+    }
+
+    /// Refuses a set of a parameter whose kind is not the one that was chosen: it would change the policy, say, of
+    /// somebody who meant to change a number.
+    fn check_kinds(&self, set: &str, key: &str) -> Result<(), ConfigError> {
+        let parts: Vec<&str> = key.split('.').collect();
+        let mut table = Some(&self.table);
+        for (at, part) in parts.iter().enumerate() {
+            table = table.and_then(|table| table.get(*part)).and_then(Value::as_table);
+            let (Some(kinds), Some(kind)) = (table, parts.get(at + 1)) else { continue };
+            let other = kinds.keys().next().filter(|chosen| choice::is_choice(part) && chosen != kind);
+            if let (Some(chosen), true) = (other, at + 2 < parts.len()) {
+                let choice = parts[..=at].join(".");
+                let place = self.place_of(&format!("{choice}.{chosen}"));
+                let message = format!(
+                    "`{choice}` is `{chosen}` ({place}), which has no such parameter; choose the kind first: --set \
+                     {choice}={kind}"
+                );
+                return Err(ConfigError::Key { place: format!("--set {set}"), key: key.to_owned(), message });
+            }
+        }
         Ok(())
     }
 
@@ -454,6 +477,21 @@ mod tests {
             message(&[], &["control.policy=head"]).contains("is called control.policy.lookahead.head or")
         );
         assert!(message(&[], &["control.policy=frozn"]).contains("`control.policy.frozn`: unknown variant"));
+    }
+
+    #[test]
+    fn a_set_of_another_kind_than_the_one_chosen_is_refused_with_its_fix() {
+        let folder = tempfile::tempdir().unwrap();
+        let rule = write(folder.path(), "rule.toml", "arm = \"x\"\n[control.policy.rule]\nconfirm = 3\n");
+        let files = [rule];
+        let text = message(&files, &["control.policy.lookahead.horizon=9"]);
+        assert!(text.contains("`control.policy` is `rule` (") && text.contains("rule.toml:2)"), "{text}");
+        assert!(text.ends_with("choose the kind first: --set control.policy=lookahead"), "{text}");
+        let sets = ["control.policy=lookahead", "control.policy.lookahead.horizon=9"].map(str::to_owned);
+        let config = load_config(&files, &sets).unwrap();
+        assert_eq!(config.control.policy.lookahead().unwrap().horizon, 9);
+        let chosen = load_config(&[], &["data.csv.train=x.csv".to_owned()]).unwrap();
+        assert!(matches!(chosen.data, DataConfig::Csv(_)), "no file chose another kind");
     }
 
     #[test]
