@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de::Error};
 
 use crate::{ExpertId, Features, LayerId, Move};
 
@@ -43,6 +43,13 @@ fn note(numbers: &mut BTreeMap<String, f64>, name: impl Into<String>, value: f64
     }
 }
 
+/// Numbers by expert. Keys of JSON objects are strings; inside an event serde no longer knows that they are ids.
+fn by_expert<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<ExpertId, f64>, D::Error> {
+    let by_name = BTreeMap::<String, f64>::deserialize(deserializer)?;
+    let expert = |(id, value): (String, f64)| Ok((ExpertId(id.parse().map_err(D::Error::custom)?), value));
+    by_name.into_iter().map(expert).collect()
+}
+
 /// What was seen of one layer, and tried on it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -59,7 +66,7 @@ pub struct LayerEvidence {
     pub load_entropy: Option<f64>,
     /// How much each expert carries, as a fraction of the even share, or in nats when it is a measured loss
     /// increase; experts without a number are left out.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "by_expert")]
     pub saliency: BTreeMap<ExpertId, f64>,
     /// What a head sees of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -196,6 +203,7 @@ pub struct ReplicateEvidence {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{DecisionKind, Event, EventRecord, Wall};
 
     #[test]
     fn evidence_reads_back_as_it_was_written() {
@@ -219,5 +227,9 @@ mod tests {
         let json = serde_json::to_string(&evidence).unwrap();
         assert_eq!(serde_json::from_str::<Evidence>(&json).unwrap(), evidence);
         assert!(json.contains(r#""labels":{"entropy":"grow"}"#), "{json}");
+        let event = Event::Decision { action: DecisionKind::Keep, reason: String::new(), evidence };
+        let record = EventRecord { step: 3, event, wall: Wall { unix: 0.0, seconds: 0.0 } };
+        let json = serde_json::to_string(&record).unwrap();
+        assert_eq!(serde_json::from_str::<EventRecord>(&json).unwrap(), record);
     }
 }

@@ -105,7 +105,11 @@ fn own_texts_train_and_are_predicted_without_a_config_or_a_column_named() {
 fn an_ablation_runs_in_an_empty_folder_and_its_cells_run_this_very_binary() {
     let folder = TempDir::new().unwrap();
     let first = here(&folder, &TINY).well();
-    assert!(first.stdout.contains("Report: runs/tiny/report.md"), "{}", first.stdout);
+    assert!(
+        first.stdout.contains("runs/tiny/report.md; for programs: runs/tiny/report.json"),
+        "{}",
+        first.stdout
+    );
     assert!(
         first.stderr.contains("rule-continued-s200-") && first.stderr.contains("[3/3] "),
         "{}",

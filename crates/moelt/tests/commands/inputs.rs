@@ -187,6 +187,7 @@ fn sst2_files() {
         fs::write(folder.path().join("train.tsv"), train).unwrap();
         fs::write(folder.path().join("dev.tsv"), "sentence\tlabel\n\" fine\t1\nnot \" so\t0\n").unwrap();
         let run = Run::new(folder.path(), "run", SENTIMENT)
+            .set("data=sst2")
             .set(format!("data.sst2.dir={}", folder.path().display()));
         match outcome {
             Refused(_) => assert_trained(what, &run, &outcome),
@@ -202,7 +203,7 @@ fn sst2_files() {
         }
     }
     let folder = TempDir::new().unwrap();
-    let gone = Run::new(folder.path(), "run", SENTIMENT).set("data.sst2.dir=gone");
+    let gone = Run::new(folder.path(), "run", SENTIMENT).set("data=sst2").set("data.sst2.dir=gone");
     assert_trained("no folder", &gone, &Refused(&["train.tsv", "run `cargo xtask data sst2 --from PATH`"]));
 }
 

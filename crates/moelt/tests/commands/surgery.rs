@@ -40,7 +40,9 @@ fn configured(folder: &Path, name: &str) -> Run {
         "rule" => run,
         "loss" => run.set("control.policy.rule.saliency=loss").set("control.policy.rule.prune_below=0.001"),
         "dynmoe" => run.set("control.policy=dynmoe").set("model.routing=top_any"),
-        placebo => run.set(format!("control.policy.{placebo}.edits_of={}", folder.join("rule").display())),
+        placebo => run
+            .set(format!("control.policy={placebo}"))
+            .set(format!("control.policy.{placebo}.edits_of={}", folder.join("rule").display())),
     }
 }
 

@@ -59,8 +59,9 @@ fn a_placebo_follows_finished_runs_only() {
     let model = finished("rule").in_folder(folder.path().join("model"));
     copy(finished("rule").dir.path(), model.dir.path());
     let result = json(&model.dir.result());
-    let placebo =
-        rule(&folder).set(format!("control.policy.placebo_time.edits_of={}", model.dir.path().display()));
+    let placebo = rule(&folder)
+        .set("control.policy=placebo_time")
+        .set(format!("control.policy.placebo_time.edits_of={}", model.dir.path().display()));
     let refused = |what: &str, parts: &[&str]| {
         placebo.train().with_error(what, parts);
         assert!(!placebo.dir.config().exists(), "{what}: another try must be possible");
@@ -84,13 +85,12 @@ fn a_placebo_follows_finished_runs_only() {
 #[test]
 fn an_arm_in_braces_is_for_ablations() {
     for (key, policy) in [
-        ("start.weights.run", Some("control.policy=frozen")),
-        ("start.size.run", Some("control.policy=frozen")),
-        ("control.policy.placebo_time.edits_of", None),
+        ("start.weights.run", "frozen"),
+        ("start.size.run", "frozen"),
+        ("control.policy.placebo_time.edits_of", "placebo_time"),
     ] {
         let folder = TempDir::new().unwrap();
-        let run = rule(&folder).set(format!("{key}={{rule}}"));
-        let run = policy.into_iter().fold(run, Run::set);
+        let run = rule(&folder).set(format!("control.policy={policy}")).set(format!("{key}={{rule}}"));
         let mend = format!("--set {key}=DIR");
         let parts = [&format!("`{key}`: {{rule}} "), "a cell of an ablation", mend.as_str()];
         run.train().with_error(key, &parts);

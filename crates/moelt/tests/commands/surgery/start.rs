@@ -167,6 +167,7 @@ fn a_script_that_the_run_is_too_short_for_is_refused() {
     let folder = TempDir::new().unwrap();
     let short = Run::new(folder.path(), "short", &[TINY, super::CONTROL].concat())
         .set("train.budget.epochs=2")
+        .set("control.policy=placebo_surgery")
         .set(format!("control.policy.placebo_surgery.edits_of={}", finished("rule").dir.path().display()));
     short.train().with_error("half as long", &["placebo_surgery follows ", "this run has 7 decisions"]);
 }
