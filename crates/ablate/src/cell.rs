@@ -138,7 +138,7 @@ mod tests {
     #[test]
     fn a_cell_is_run_by_one_process_at_a_time() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("cells/q1.log");
+        let path = folder.path().join("cells/dense.log");
         let log = locked_log(&path).unwrap();
         assert!(locked_log(&path).unwrap_err().to_string().contains("another process"));
         drop(log);

@@ -314,9 +314,9 @@ mod tests {
         let mut outcomes = finished(&plan, &[0.80, 0.84, 0.9, 0.9]);
         outcomes.remove(&plan.cells[2].id);
         let report = Report::new(&plan, &outcomes, &NOTHING, plan.code).unwrap();
-        let q1 = report.arms[0].results.as_ref().unwrap();
-        assert!((q1.test_accuracy.mean - 0.82).abs() < 1e-12);
-        assert!((q1.gap_to_bayes.unwrap() - 0.15).abs() < 1e-12);
+        let dense = report.arms[0].results.as_ref().unwrap();
+        assert!((dense.test_accuracy.mean - 0.82).abs() < 1e-12);
+        assert!((dense.gap_to_bayes.unwrap() - 0.15).abs() < 1e-12);
         assert_eq!((report.arms[1].finished, report.arms[1].planned), (1, 2));
         assert_eq!(report.arms[1].results.as_ref().unwrap().test_accuracy.sd, None);
         assert_eq!(report.unfinished[0].cell, plan.cells[2].id);

@@ -21,7 +21,7 @@ pub enum ClaimKind {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Comparison {
-    /// What it is called, such as `8 against 7a`.
+    /// What it is called, such as `head against rule`.
     pub name: String,
     /// A.
     pub arm: String,

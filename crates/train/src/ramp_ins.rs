@@ -58,7 +58,7 @@ impl TrainState {
         }
     }
 
-    /// Openings after a plan, whose model has all experts let in: those of experts that stay, as they were
+    /// Ramp-ins after a plan, whose model has all experts at their full share: those of experts that stay, as they were
     /// `held` before, and, with `ramping_in` > 0, those of experts grown by it.
     pub(crate) fn move_openings(&mut self, plan: &CheckedPlan, held: &[Held], ramping_in: u64) {
         let mut moved: Vec<Held> = Vec::new();

@@ -259,7 +259,7 @@ fn growing_leaves_the_openings_of_others_alone() {
     assert!(biases_of(&run, second).iter().all(|bias| *bias < 0.0));
 }
 
-/// An expert that has been let in half, in layer 0, and its bias.
+/// An expert that has ramped in half, in layer 0, and its bias.
 fn half_open() -> (Run, ExpertId, f32) {
     let mut run = Run::new(20);
     run.train(5);
@@ -276,7 +276,7 @@ fn bias_of(run: &Run, expert: ExpertId) -> f32 {
 }
 
 #[test]
-fn a_copy_of_an_expert_that_is_half_open_is_let_in_entirely_too() {
+fn a_copy_of_an_expert_that_has_half_ramped_in_ramps_in_entirely_too() {
     for ramping_in in [0, 20] {
         let (mut run, parent, bias) = half_open();
         let new = run.state.layout.next_id();
@@ -293,7 +293,7 @@ fn a_copy_of_an_expert_that_is_half_open_is_let_in_entirely_too() {
 }
 
 #[test]
-fn an_opening_does_not_stay_in_those_that_are_merged() {
+fn a_ramp_in_does_not_stay_in_those_that_are_merged() {
     let (mut run, open, _) = half_open();
     let into = ExpertId(0);
     run.edit(vec![Edit::Merge { layer: LayerId(0), from: open, into, share: 0.5 }]);

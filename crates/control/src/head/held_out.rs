@@ -31,7 +31,7 @@ pub struct HeldOut {
     pub intent: Intent,
 }
 
-/// What the counterfactual head of a run with this config and seed says of every measured move when it has learnt
+/// What the head on effects of a run with this config and seed says of every measured move when it has learnt
 /// from all runs but the move's own, run by run. It has learnt as a head has that begins with
 /// [`EffectHeadConfig::records_of`], and learns nothing on the way.
 ///
