@@ -40,7 +40,7 @@ pub use top_k::{RoutedTopK, TopKRouter};
 /// let config = MoeLayerConfig::new(16, 32).with_n_experts(4).with_kind(LayerKind::Moe { top_k: 1 });
 /// let output = config.init(&device).forward(Tensor::<2>::ones([10, 16], &device));
 /// assert_eq!(output.x.dims(), [10, 16]);
-/// assert_eq!(output.routing.unwrap().tokens.iter().sum::<f64>(), 10.0);
+/// assert_eq!(output.routing.unwrap().tokens_per_expert.iter().sum::<f64>(), 10.0);
 /// assert!(output.aux_losses.load_balancing.is_some());
 /// ```
 #[derive(Config, Debug)]

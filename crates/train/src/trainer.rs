@@ -52,7 +52,7 @@ pub enum Outcome {
 /// use moelt_data::Splits;
 /// use moelt_schema::{Budget, RunConfig};
 /// use moelt_train::{LoadedModel, Trainer};
-/// # let device = burn::tensor::Device::from(burn_flex::FlexDevice);
+/// # let device = burn::tensor::Device::flex();
 /// # let folder = tempfile::tempdir()?;
 /// let rain = (0..40).map(|i| (format!("rain and wind {i}"), "bad"));
 /// let sun = (0..40).map(|i| (format!("sun all day {i}"), "good"));
