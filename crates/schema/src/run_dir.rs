@@ -12,7 +12,7 @@ use std::{
 /// config.toml          the resolved config
 /// events.jsonl         what happened, one JSON object a line
 /// checkpoints/         step-00001000/…, and the pointers `latest` and `best`
-/// predictions/         validation.csv, test.csv: one line an example
+/// predictions/         validation.csv, test.csv: one line per example
 /// result.json          written last: the run is finished
 /// lock                 held by the process that trains here
 /// ```

@@ -122,7 +122,7 @@ fn accuracy(report: &Report, arm: &str) -> Result<Accuracy> {
     Ok(Accuracy { summary: results.test_accuracy, by_seed: results.test_by_seed.clone() })
 }
 
-/// Prints one line an arm; fails when one is clearly worse.
+/// Prints one line per arm; fails when one is clearly worse.
 fn compare(report: &Report, baseline: &Baseline) -> Result<ExitCode> {
     let mut worse = Vec::new();
     for (arm, then) in &baseline.current.arms {
