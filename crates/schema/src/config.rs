@@ -8,6 +8,7 @@ mod bounds;
 mod choice;
 mod control;
 mod data;
+mod drift;
 mod fault;
 mod file;
 mod model;
@@ -28,6 +29,7 @@ use crate::Digest;
 pub use self::{
     control::{ControlConfig, EditsConfig},
     data::{BadLines, CsvConfig, DataConfig, PlantedConfig, Sst2Config},
+    drift::{Drift, Stretch},
     fault::ConfigFault,
     file::{ConfigError, config_differences, load_config, resolved_toml},
     model::{ModelConfig, Pooling, RoutingConfig, Unit},

@@ -8,65 +8,36 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod ablation;
-mod axes;
-mod comparison;
 mod config;
 mod digest;
-mod drift;
-mod edit;
-mod edit_log;
-mod event;
-mod evidence;
-mod features;
-mod flops;
-mod layout;
-mod manifest;
-mod manifest_check;
-mod metrics;
-mod plan_check;
-mod plan_draft;
-mod plan_error;
-mod policy_state;
-mod result;
-mod routing;
-mod row_map;
-mod run_dir;
+mod experts;
+mod run;
 mod stream;
 
-pub use ablation::{AblationPlan, Cell, METRIC, PLAN_FORMAT};
-pub use axes::{ExpertAxes, ExpertAxis, ExpertRole, RowInit};
-pub use comparison::{ClaimKind, Comparison};
-pub use config::{
-    BadLines, Budget, ConfigError, ConfigFault, ConfigFiles, ConfigText, ControlConfig, CsvConfig,
-    DataConfig, EditsConfig, EffectHeadConfig, EntropyLabels, LabelConfig, LabelHeadConfig, LookaheadConfig,
-    ModelConfig, Move, NewExpertConfig, OptimConfig, OwnConfig, PlaceboConfig, PlantedConfig, PolicyConfig,
-    Pooling, RoutingConfig, RuleConfig, RunConfig, RunRef, Saliency, ScheduleKind, Sst2Config, StartConfig,
-    StudyConfig, SubwordConfig, TextConfig, TrainConfig, Unit, config_differences, load_config,
-    resolved_toml,
+pub use self::{
+    ablation::{AblationPlan, Cell, ClaimKind, Comparison, METRIC, PLAN_FORMAT},
+    config::{
+        BadLines, Budget, ConfigError, ConfigFault, ConfigFiles, ConfigText, ControlConfig, CsvConfig,
+        DataConfig, Drift, EditsConfig, EffectHeadConfig, EntropyLabels, LabelConfig, LabelHeadConfig,
+        LookaheadConfig, ModelConfig, Move, NewExpertConfig, OptimConfig, OwnConfig, PlaceboConfig,
+        PlantedConfig, PolicyConfig, Pooling, RoutingConfig, RuleConfig, RunConfig, RunRef, Saliency,
+        ScheduleKind, Sst2Config, StartConfig, Stretch, StudyConfig, SubwordConfig, TextConfig, TrainConfig,
+        Unit, config_differences, load_config, resolved_toml,
+    },
+    digest::{Digest, DigestError},
+    experts::{
+        Birth, CheckedPlan, Edit, EditLog, ExpertAxes, ExpertAxis, ExpertId, ExpertInit, ExpertRole, LayerId,
+        LayerKind, LayerLayout, Layout, LayoutError, Limits, Lineage, Merged, Plan, PlanDraft, PlanError,
+        ReplayError, RowInit, RowMap, RowSource, RowStart,
+    },
+    run::{
+        BestSoFar, CHECKPOINT_FORMAT, CellResult, ControlGradients, DecisionKind, DecisionWindow,
+        DomainAccuracy, EditEffect, EffectEvidence, EffectRecord, Event, EventRecord, EventsPosition,
+        Evidence, Features, Flops, ForecastEvidence, HeadState, Inherited, Label, Labels, LastCheckpoint,
+        LayerEvidence, LayerMemory, LayerSums, LoopState, MAX_STEPS, Manifest, Metrics, NetworkState,
+        PolicyState, Prediction, Probe, RESULT_FORMAT, RampIn, ReplicateEvidence, ResultError, RoutingStats,
+        RunDir, SplitSizes, StopReason, TimeAccuracy, TrialEvidence, Unrouted, Wall, WindowState,
+        create_folders, sync_folder, write_atomically,
+    },
+    stream::{Stream, Streams, uniform},
 };
-pub use digest::{Digest, DigestError};
-pub use drift::{Drift, Stretch};
-pub use edit::{Edit, ExpertInit, Plan};
-pub use edit_log::{Birth, EditLog, Lineage, Merged, ReplayError};
-pub use event::{DecisionKind, EditEffect, Event, EventRecord, StopReason, Wall};
-pub use evidence::{
-    EffectEvidence, Evidence, ForecastEvidence, Label, Labels, LayerEvidence, ReplicateEvidence,
-    TrialEvidence,
-};
-pub use features::Features;
-pub use flops::Flops;
-pub use layout::{ExpertId, LayerId, LayerKind, LayerLayout, Layout, LayoutError};
-pub use manifest::{
-    BestSoFar, CHECKPOINT_FORMAT, ControlGradients, DecisionWindow, EventsPosition, Inherited, LayerSums,
-    LoopState, MAX_STEPS, Manifest, Probe, RampIn, Unrouted, WindowState,
-};
-pub use metrics::{DomainAccuracy, Metrics, Prediction};
-pub use plan_check::{CheckedPlan, Limits};
-pub use plan_draft::PlanDraft;
-pub use plan_error::PlanError;
-pub use policy_state::{EffectRecord, HeadState, LayerMemory, NetworkState, PolicyState};
-pub use result::{CellResult, LastCheckpoint, RESULT_FORMAT, ResultError, SplitSizes, TimeAccuracy};
-pub use routing::RoutingStats;
-pub use row_map::{RowMap, RowSource, RowStart};
-pub use run_dir::{RunDir, create_folders, sync_folder, write_atomically};
-pub use stream::{Stream, Streams, uniform};

@@ -1,0 +1,32 @@
+//! What a run writes down: events, checkpoints, its result, and where they lie.
+
+mod event;
+mod evidence;
+mod features;
+mod flops;
+mod manifest;
+mod manifest_check;
+mod metrics;
+mod policy_state;
+mod result;
+mod routing;
+mod run_dir;
+
+pub use self::{
+    event::{DecisionKind, EditEffect, Event, EventRecord, StopReason, Wall},
+    evidence::{
+        EffectEvidence, Evidence, ForecastEvidence, Label, Labels, LayerEvidence, ReplicateEvidence,
+        TrialEvidence,
+    },
+    features::Features,
+    flops::Flops,
+    manifest::{
+        BestSoFar, CHECKPOINT_FORMAT, ControlGradients, DecisionWindow, EventsPosition, Inherited, LayerSums,
+        LoopState, MAX_STEPS, Manifest, Probe, RampIn, Unrouted, WindowState,
+    },
+    metrics::{DomainAccuracy, Metrics, Prediction},
+    policy_state::{EffectRecord, HeadState, LayerMemory, NetworkState, PolicyState},
+    result::{CellResult, LastCheckpoint, RESULT_FORMAT, ResultError, SplitSizes, TimeAccuracy},
+    routing::RoutingStats,
+    run_dir::{RunDir, create_folders, sync_folder, write_atomically},
+};
