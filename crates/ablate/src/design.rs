@@ -127,7 +127,10 @@ impl Design {
     fn check_used(&self, loaded: &Loaded) -> Result<()> {
         match self.settings.sets.iter().zip(&loaded.used).find(|(_, used)| !**used) {
             Some((set, _)) if !loaded.configs.is_empty() => {
-                bail!("--set {set}: no phase that is planned has such a key; leave it out, or add the phase")
+                bail!(
+                    "--set {set}: no phase that is planned has such a key; leave it out, add the phase{}",
+                    chosen_whole(set)
+                )
             }
             _ => Ok(()),
         }
@@ -138,6 +141,22 @@ impl Design {
 struct Loaded {
     used: Vec<bool>,
     configs: Vec<RunConfig>,
+}
+
+/// How a set of one parameter, such as `start.weights.run=X`, reads when it also chooses the kind.
+fn chosen_whole(set: &str) -> String {
+    let Some((key, value)) = set.split_once('=') else { return String::new() };
+    let [choice @ .., kind, parameter] = &*key.trim().split('.').collect::<Vec<_>>() else {
+        return String::new();
+    };
+    if choice.is_empty() {
+        return String::new();
+    }
+    format!(
+        ", or choose the kind with it: --set \"{}={{{kind}={{{parameter}={}}}}}\"",
+        choice.join("."),
+        value.trim()
+    )
 }
 
 fn check_arms(arms: &[Arm]) -> Result<()> {

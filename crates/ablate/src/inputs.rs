@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail, ensure};
-use moelt_schema::{Cell, DataConfig, Digest, RunDir};
+use moelt_schema::{Cell, DataConfig, Digest, OtherRun, RunDir, Takes};
 
 use crate::Site;
 
@@ -25,22 +25,23 @@ pub(super) fn digests(site: &Site, cells: &[Cell]) -> Result<BTreeMap<String, Di
     let mut files = BTreeSet::new();
     for cell in cells {
         files.extend(data_files(site, &cell.config.data)?);
-        for (key, run) in cell.foreign_runs() {
-            let read = run_files(site, key, &run.to_string());
-            files.extend(read.with_context(|| format!("{} seed {}: {key}", cell.arm, cell.seed))?);
+        for other in cell.foreign_runs() {
+            let read = run_files(site, other);
+            files.extend(read.with_context(|| format!("{} seed {}: {}", cell.arm, cell.seed, other.key))?);
         }
     }
     let digest = |file: String| Ok((file.clone(), site.digest(&file)?));
     files.into_iter().map(digest).collect()
 }
 
-/// What a cell reads of the run that `key` names.
-fn run_files(site: &Site, key: &str, run: &str) -> Result<Vec<String>> {
+/// What a cell reads of another run.
+fn run_files(site: &Site, other: OtherRun<'_>) -> Result<Vec<String>> {
+    let run = &other.run.to_string();
     let (result, log) = (shown(&RunDir::new(run).result()), shown(&RunDir::new(run).events()));
-    let files = match key {
-        "start.weights.run" | "start.size.run" => return checkpoint_files(site, run),
-        "control.policy.lookahead.head.records_of" => vec![result, log],
-        _ => vec![result],
+    let files = match other.takes {
+        Takes::Checkpoint => return checkpoint_files(site, run),
+        Takes::Edits | Takes::Flops => vec![result],
+        Takes::Records => vec![result, log],
     };
     let missing = files.iter().find(|file| !site.root().join(file).is_file());
     missing.map_or(Ok(()), |file| {

@@ -173,7 +173,7 @@ mod tests {
         let ids: Vec<&str> = cells.iter().map(|cell| cell.id.as_str()).collect();
         assert!(ids[0].starts_with("grandchild-s3-") && ids[2].starts_with("frozen-4-s3-"), "{ids:?}");
         let runs = |cell: &Cell| -> Vec<String> {
-            cell.config.other_runs().map(|(_, run)| run.to_string()).collect()
+            cell.config.other_runs().map(|other| other.run.to_string()).collect()
         };
         assert_eq!(runs(&cells[0]), [format!("runs/test/cells/{}/checkpoints/step-00000100", ids[1])]);
         assert_eq!(runs(&cells[1]), vec![format!("runs/test/cells/{}", ids[2]); 2]);

@@ -21,7 +21,7 @@ const BATCH: usize = 128;
 const TOKENS: usize = 20;
 
 fn layout() -> Layout {
-    Layout::uniform(1, LayerKind::Moe { top_k: 2 }, 8)
+    Layout::uniform(1, LayerKind::TopK { k: 2 }, 8)
 }
 
 fn run() -> Trainable<Classifier> {

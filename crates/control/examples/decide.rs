@@ -14,7 +14,7 @@ fn main() -> Result<(), moelt_control::PolicyError> {
     let mut rule = policy(&config, 7, 1000, others, PolicyState::default(), &own)?;
 
     // 100 tokens, top-1: none of them went to expert 1.
-    let layout = Layout::uniform(1, LayerKind::Moe { top_k: 1 }, 3);
+    let layout = Layout::uniform(1, LayerKind::TopK { k: 1 }, 3);
     let sums = LayerSums {
         tokens: 100.0,
         tokens_per_expert: vec![60.0, 0.0, 40.0],

@@ -68,7 +68,7 @@ mod tests {
 
     fn of(tokens: &[f64], loss: f64, before: Option<f64>) -> Features {
         let n = tokens.len();
-        let layout = Layout::uniform(1, LayerKind::Moe { top_k: 1 }, n);
+        let layout = Layout::uniform(1, LayerKind::TopK { k: 1 }, n);
         let routed = tokens.iter().sum();
         let sums = LayerSums {
             tokens: routed,

@@ -65,7 +65,7 @@ mod tests {
     fn entropies_and_dead_experts_decide() {
         let label = |routing: f64, tokens: &[f64], ramping_in: &[(LayerId, ExpertId)]| {
             let (n, routed) = (tokens.len(), tokens.iter().sum());
-            let layout = Layout::uniform(1, LayerKind::Moe { top_k: 1 }, n);
+            let layout = Layout::uniform(1, LayerKind::TopK { k: 1 }, n);
             let entropy = routing * routed * (n as f64).ln();
             let sums = LayerSums {
                 tokens: routed,

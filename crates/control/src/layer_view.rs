@@ -56,8 +56,8 @@ impl<'a> LayerView<'a> {
     }
 
     /// Mean router weight × output norm over the tokens of each expert.
-    pub(crate) fn mean_gate_norm(&self) -> Vec<f64> {
-        self.stats.gate_norm.clone()
+    pub(crate) fn mean_weighted_norm(&self) -> Vec<f64> {
+        self.stats.weighted_norm.clone()
     }
 
     /// Part of the (token, choice) pairs of each expert.
@@ -100,7 +100,7 @@ mod tests {
 
     #[test]
     fn entropies_are_parts_of_the_largest_there_can_be() {
-        let layout = Layout::uniform(1, LayerKind::Moe { top_k: 1 }, 4);
+        let layout = Layout::uniform(1, LayerKind::TopK { k: 1 }, 4);
         let sums = LayerSums {
             tokens: 10.0,
             tokens_per_expert: vec![5.0, 0.0, 5.0, 0.0],
@@ -116,7 +116,7 @@ mod tests {
 
     #[test]
     fn a_single_expert_counts_as_unsure_and_busy() {
-        let layout = Layout::uniform(1, LayerKind::Moe { top_k: 1 }, 1);
+        let layout = Layout::uniform(1, LayerKind::TopK { k: 1 }, 1);
         let window =
             StatsWindow { step: 1, total_steps: 2, sums: &[LayerSums::zeros(1)], loss: 1.0, ramping_in: &[] };
         let layer = &LayerView::all(&window, &layout)[0];

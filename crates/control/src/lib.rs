@@ -21,7 +21,7 @@
 //! let edits = EditsConfig { warmup: 0.0, ..EditsConfig::default() };
 //! let config = ControlConfig { policy: PolicyConfig::Rule(RuleConfig::default()), edits };
 //! let mut rule = policy(&config, 7, 1000, OtherRuns::default(), PolicyState::default(), &OwnPolicies::default())?;
-//! let layout = Layout::uniform(1, LayerKind::Moe { top_k: 1 }, 3);
+//! let layout = Layout::uniform(1, LayerKind::TopK { k: 1 }, 3);
 //! // 100 tokens, top-1: none of them went to expert 1.
 //! let sums = LayerSums { tokens: 100.0, tokens_per_expert: vec![60.0, 0.0, 40.0], entropy: 30.0, ..LayerSums::zeros(3) };
 //! let window = |step| StatsWindow { step, total_steps: 1000, sums: std::slice::from_ref(&sums), loss: 1.0, ramping_in: &[] };

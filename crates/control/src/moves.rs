@@ -101,7 +101,7 @@ mod tests {
 
     /// The candidates of one layer with these tokens per expert, as kinds with the experts they name.
     fn of(proposer: &Proposer, tokens: &[f64], ramping_in: &[u64]) -> Vec<(Move, Vec<u64>)> {
-        let layout = Layout::uniform(1, LayerKind::Moe { top_k: 1 }, tokens.len());
+        let layout = Layout::uniform(1, LayerKind::TopK { k: 1 }, tokens.len());
         let routed = tokens.iter().sum();
         let sums =
             LayerSums { tokens: routed, tokens_per_expert: tokens.into(), ..LayerSums::zeros(tokens.len()) };
@@ -153,7 +153,7 @@ mod tests {
 
     #[test]
     fn new_experts_have_ids_of_their_own() {
-        let layout = Layout::uniform(1, LayerKind::Moe { top_k: 1 }, 2);
+        let layout = Layout::uniform(1, LayerKind::TopK { k: 1 }, 2);
         let sums = LayerSums { tokens: 3.0, tokens_per_expert: vec![1.0, 2.0], ..LayerSums::zeros(2) };
         let window = StatsWindow { step: 1, total_steps: 2, sums: &[sums], loss: 1.0, ramping_in: &[] };
         let layer = &LayerView::all(&window, &layout)[0];

@@ -188,7 +188,7 @@ mod tests {
 
     #[test]
     fn a_placebo_needs_a_script() {
-        let layout = Layout::uniform(1, LayerKind::Moe { top_k: 1 }, 2);
+        let layout = Layout::uniform(1, LayerKind::TopK { k: 1 }, 2);
         for (placebo, _) in placebos() {
             let config = ControlConfig { policy: placebo, ..ControlConfig::default() };
             let make = |script| {
@@ -204,7 +204,7 @@ mod tests {
 
     #[test]
     fn a_placebo_answers_all_of_its_script_or_is_refused() {
-        let layout = Layout::uniform(1, LayerKind::Moe { top_k: 1 }, 2);
+        let layout = Layout::uniform(1, LayerKind::TopK { k: 1 }, 2);
         let edits = vec![Edit::Prune { layer: LayerId(0), expert: ExpertId(0) }];
         let plan =
             |step| Plan { step, edits: edits.clone(), reason: String::new(), evidence: Evidence::default() };

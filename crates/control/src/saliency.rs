@@ -20,7 +20,7 @@ impl Saliencies {
         let carried = match kind {
             Saliency::Utilization => layer.sums.tokens_per_expert.clone(),
             Saliency::RouterMass => layer.sums.mass.clone(),
-            Saliency::Reap => layer.mean_gate_norm(),
+            Saliency::Reap => layer.mean_weighted_norm(),
             Saliency::Loss => return Self { kind, values: loss_increases(layer, effects) },
         };
         let total: f64 = carried.iter().sum();
@@ -64,7 +64,7 @@ impl Saliencies {
         match self.kind {
             Saliency::Utilization => format!("utilization {value:.3} of the even share"),
             Saliency::RouterMass => format!("router mass {value:.3} of the even share"),
-            Saliency::Reap => format!("gate × norm {value:.3} of the even share"),
+            Saliency::Reap => format!("weight × norm {value:.3} of the even share"),
             Saliency::Loss => format!("loss {value:+.4} nats without it"),
         }
     }
@@ -93,7 +93,7 @@ mod tests {
     use crate::StatsWindow;
 
     fn values(kind: Saliency, sums: LayerSums) -> Vec<f64> {
-        let layout = Layout::uniform(1, LayerKind::Moe { top_k: 1 }, sums.tokens_per_expert.len());
+        let layout = Layout::uniform(1, LayerKind::TopK { k: 1 }, sums.tokens_per_expert.len());
         let window = StatsWindow { step: 1, total_steps: 2, sums: &[sums], loss: 1.0, ramping_in: &[] };
         let layer = &LayerView::all(&window, &layout)[0];
         Saliencies::new(kind, layer, &[]).values().iter().map(|(_, value)| *value).collect()
@@ -104,7 +104,7 @@ mod tests {
         let sums = LayerSums {
             tokens: 8.0,
             tokens_per_expert: vec![8.0, 0.0],
-            gate_norm: vec![2.0, 0.0],
+            weighted_norm: vec![2.0, 0.0],
             mass: vec![5.0, 3.0],
             ..LayerSums::zeros(2)
         };
@@ -120,7 +120,7 @@ mod tests {
         let sums = LayerSums {
             tokens: 100.0,
             tokens_per_expert: vec![90.0, 10.0],
-            gate_norm: vec![9.0, 8.0],
+            weighted_norm: vec![9.0, 8.0],
             ..LayerSums::zeros(2)
         };
         let [first, second] = values(Saliency::Reap, sums)[..] else { panic!("two experts") };
@@ -129,7 +129,7 @@ mod tests {
 
     #[test]
     fn an_expert_that_is_being_let_in_is_not_judged() {
-        let layout = Layout::uniform(1, LayerKind::Moe { top_k: 1 }, 2);
+        let layout = Layout::uniform(1, LayerKind::TopK { k: 1 }, 2);
         let sums = LayerSums { tokens: 9.0, tokens_per_expert: vec![9.0, 0.0], ..LayerSums::zeros(2) };
         let ramping_in = [(moelt_schema::LayerId(0), ExpertId(1))];
         let window =

@@ -37,8 +37,8 @@ impl<R: Rng> Dice<R> {
         let tokens_per_expert: Vec<f64> = self.units(n).iter().map(|part| (part * tokens).floor()).collect();
         let entropy = tokens * (n as f64).ln() * self.unit().sqrt();
         let unrouted = Unrouted { tokens: (3.0 * self.unit()).floor(), sum: self.units(4) };
-        let [gate, gate_norm, mass] = [self.units(n), self.units(n), self.units(n)];
-        LayerSums { tokens, tokens_per_expert, entropy, gate, gate_norm, mass, unrouted }
+        let [expert_weight, weighted_norm, mass] = [self.units(n), self.units(n), self.units(n)];
+        LayerSums { tokens, tokens_per_expert, entropy, expert_weight, weighted_norm, mass, unrouted }
     }
 
     /// A window of every layer with a router.
@@ -266,7 +266,7 @@ proptest! {
         config in configs(plain()), n_layers in 1usize..4, dense_first: bool, n_experts in 2usize..7, seed: u64,
     ) {
         let top_any = config.policy == PolicyConfig::Dynmoe {};
-        let kind = if top_any { LayerKind::TopAny } else { LayerKind::Moe { top_k: 2 } };
+        let kind = if top_any { LayerKind::TopAny } else { LayerKind::TopK { k: 2 } };
         let layout = layout(n_layers, dense_first, kind, n_experts);
         let script = script(&layout, &mut Dice(Streams::new(seed).rng(Stream::Policy, 0)));
         // A placebo that warms up for long cannot answer a long script, and says so at once.
@@ -280,7 +280,7 @@ proptest! {
     fn placebo_surgery_leaves_sizes_alone(n_layers in 1usize..4, n_experts in 2usize..7, seed: u64) {
         let edits = EditsConfig { every: 10, ..EditsConfig::default() };
         let config = ControlConfig { policy: PolicyConfig::PlaceboSurgery(placebo()), edits };
-        let layout = layout(n_layers, false, LayerKind::Moe { top_k: 1 }, n_experts);
+        let layout = layout(n_layers, false, LayerKind::TopK { k: 1 }, n_experts);
         let script = script(&layout, &mut Dice(Streams::new(seed).rng(Stream::Policy, 0)));
         for (layout, _) in run(&mut Subject::new(&config, script, false), layout, seed) {
             prop_assert!(layout.layers().iter().all(|layer| layer.n_experts() == n_experts));
@@ -295,7 +295,7 @@ proptest! {
     fn what_learns_keeps_to_limits_and_decides_the_same_when_restored(
         config in configs(learning()), n_layers in 1usize..4, dense_first: bool, n_experts in 2usize..7, seed: u64,
     ) {
-        let layout = layout(n_layers, dense_first, LayerKind::Moe { top_k: 2 }, n_experts);
+        let layout = layout(n_layers, dense_first, LayerKind::TopK { k: 2 }, n_experts);
         let script = EditLog::new(layout.clone());
         let steady = run(&mut Subject::new(&config, script.clone(), false), layout.clone(), seed);
         let restored = run(&mut Subject::new(&config, script, true), layout, seed);
@@ -322,7 +322,7 @@ fn random_runs_grow_and_shed() {
         label_head(LabelConfig::Entropy(EntropyLabels::default())),
     ] {
         let layer =
-            if policy == (PolicyConfig::Dynmoe {}) { LayerKind::TopAny } else { LayerKind::Moe { top_k: 2 } };
+            if policy == (PolicyConfig::Dynmoe {}) { LayerKind::TopAny } else { LayerKind::TopK { k: 2 } };
         let edits = EditsConfig { every: 10, max_experts: 6, ..EditsConfig::default() };
         let config = ControlConfig { policy, edits };
         let layout = layout(2, false, layer, 3);

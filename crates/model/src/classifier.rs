@@ -64,13 +64,13 @@ pub struct ModelOutput {
     pub aux_loss: Option<Tensor<1>>,
     /// Routing sums of each MoE layer; padding is never counted.
     pub routing: Vec<LayerSums>,
-    /// Live router probabilities of each layer with top-k routing, `[rows, n_experts]`.
+    /// Live router probabilities of each layer with top-k routing, `[tokens, n_experts]`.
     pub router_probs: Vec<(LayerId, Tensor<2>)>,
     /// What the pass took.
     pub flops: Flops,
 }
 
-/// What the expert layers give back beside their rows, layer by layer.
+/// What the expert layers give back beside their tokens, layer by layer.
 #[derive(Default)]
 struct LayerOutputs {
     aux_losses: Vec<AuxLosses>,
@@ -83,7 +83,7 @@ impl ClassifierConfig {
     /// A network with initial weights.
     pub fn init(&self, streams: &Streams, device: &Device) -> Classifier {
         let model = &self.model;
-        let (width, layer_width) = (model.pooled_width(), model.row_width());
+        let (width, layer_width) = (model.pooled_width(), model.routed_width());
         let layer = |(index, layout): (u32, &LayerLayout)| {
             let config = MoeLayerConfig::new(layer_width, model.expert_width());
             let config = config.with_layer_norm(model.layer_norm).with_layer(index);
@@ -180,8 +180,8 @@ impl Classifier {
         self.num_params() - self.layers.iter().map(biases).sum::<usize>()
     }
 
-    /// Trained values that take part in the arithmetic for one row: everything but the embedding table (a
-    /// look-up) and the experts that the row is not sent to. With top-any routing a row may be sent to
+    /// Trained values that take part in the arithmetic for one token: everything but the embedding table (a
+    /// look-up) and the experts that the token is not sent to. With top-any routing a token may be sent to
     /// every expert.
     pub fn n_active_params(&self, layout: &Layout) -> usize {
         let idle = |(layer, layout): (&MoeLayer, &LayerLayout)| {

@@ -1,13 +1,13 @@
 //! Floating-point operations of a forward pass: those that a pass did, and those that sizes alone foretell.
 //!
 //! Operations of matrix products are counted, `2 m k n` for a product of `[m, k]` and `[k, n]`. With `t` tokens, `s`
-//! sequences and `r` routed rows (`t` or `s`, by `model.unit`):
+//! sequences and `r` routed tokens (`t` or `s`, by `model.unit`):
 //!
 //! - convolution of width `w`: `2 t · w d · d`
 //! - router: `2 r · d · n_experts`
-//! - experts: `4 d · d_ff` for each row of an expert's batch. *Computed* are `n_experts` queues as long as the longest
-//!   with top-k routing, `n_experts · r` rows with top-any routing, `r` in a dense layer. *Unpadded* are the
-//!   (row, expert) pairs of the routing: `r · min(top_k, n_experts)`, those above their thresholds, `r`.
+//! - experts: `4 d · d_ff` for each token of an expert's batch. *Computed* are `n_experts` queues as long as the longest
+//!   with top-k routing, `n_experts · r` tokens with top-any routing, `r` in a dense layer. *Unpadded* are the
+//!   (token, expert) pairs of the routing: `r · min(top_k, n_experts)`, those above their thresholds, `r`.
 //! - classifier: `2 s · width · n_classes`
 //!
 //! Look-ups, norms, softmax, pooling and activations are left out. A training step counts as three forward passes:
@@ -17,38 +17,40 @@ use moelt_schema::{Flops, Unit};
 
 use crate::{Classifier, Experts, ModelInput, MoeLayer, Router};
 
-/// Rows that experts compute, each counted once for each expert that computes it.
+/// Tokens that experts compute, each counted once for each expert that computes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct ExpertRows {
+pub(crate) struct ExpertTokens {
     /// All of them, the padding of queues included.
     pub(crate) computed: usize,
     /// Those that the routing asked for.
     pub(crate) routed: usize,
 }
 
-impl ExpertRows {
-    /// Where every row that is computed was asked for.
-    pub(crate) fn unpadded(rows: usize) -> Self {
-        Self { computed: rows, routed: rows }
+impl ExpertTokens {
+    /// Where every token that is computed was asked for.
+    pub(crate) fn unpadded(tokens: usize) -> Self {
+        Self { computed: tokens, routed: tokens }
     }
 }
 
 impl MoeLayer {
-    /// What a pass took that routed `rows` rows and sent `expert_rows` through experts.
-    pub(crate) fn flops(&self, rows: usize, expert_rows: ExpertRows) -> Flops {
+    /// What a pass took that routed `tokens` tokens and sent `expert_tokens` through experts.
+    pub(crate) fn flops(&self, tokens: usize, expert_tokens: ExpertTokens) -> Flops {
         let one = 2 * self.experts.row_products();
-        let experts =
-            Flops { computed: one * expert_rows.computed as u64, unpadded: one * expert_rows.routed as u64 };
-        experts + Flops::unpadded(2 * rows as u64 * self.router_products())
+        let experts = Flops {
+            computed: one * expert_tokens.computed as u64,
+            unpadded: one * expert_tokens.routed as u64,
+        };
+        experts + Flops::unpadded(2 * tokens as u64 * self.router_products())
     }
 
-    /// Multiplications of the router for one row; none in a dense layer.
+    /// Multiplications of the router for one token; none in a dense layer.
     fn router_products(&self) -> u64 {
         self.router.as_ref().map_or(0, |router| product(&router.weight().dims()))
     }
 
-    /// The most experts that a row may need: those it is sent to, with top-any routing all.
-    fn experts_per_row(&self) -> usize {
+    /// The most experts that a token may need: those it is sent to, with top-any routing all.
+    fn experts_per_token(&self) -> usize {
         let [n_experts, ..] = self.experts.w_in.dims();
         match &self.router {
             Some(Router::TopK(router)) => router.top_k.min(n_experts),
@@ -58,7 +60,7 @@ impl MoeLayer {
 }
 
 impl Experts {
-    /// Multiplications of one expert for one row.
+    /// Multiplications of one expert for one token.
     fn row_products(&self) -> u64 {
         let [_, d_model, d_ff] = self.w_in.dims();
         2 * product(&[d_model, d_ff])
@@ -78,13 +80,13 @@ impl Classifier {
     /// before anything is routed. With top-k and dense layers it is exactly [`Flops::unpadded`] of the pass. How many
     /// experts top-any routing will choose cannot be known: all are counted, the most that a pass can need.
     pub fn unpadded_forward_flops(&self, input: &ModelInput) -> u64 {
-        let rows = match self.rates.unit {
+        let tokens = match self.rates.unit {
             Unit::Token => input.n_tokens(),
             Unit::Sequence => input.batch(),
         };
         let of_layer = |layer: &MoeLayer| {
-            let expert_rows = ExpertRows::unpadded(rows * layer.experts_per_row());
-            layer.flops(rows, expert_rows).unpadded
+            let expert_tokens = ExpertTokens::unpadded(tokens * layer.experts_per_token());
+            layer.flops(tokens, expert_tokens).unpadded
         };
         self.shared_flops(input).unpadded + self.layers.iter().map(of_layer).sum::<u64>()
     }
@@ -122,15 +124,15 @@ mod tests {
         classifier.init(&Streams::new(1), &Device::flex())
     }
 
-    // Convolution 2 · 4 · 12 · 4 = 384, classifier 2 · 2 · 4 · 2 = 32. Per row: router 2 · 4 · 5 = 40,
+    // Convolution 2 · 4 · 12 · 4 = 384, classifier 2 · 2 · 4 · 2 = 32. Per token: router 2 · 4 · 5 = 40,
     // one expert 4 · 4 · 3 = 48.
     #[test]
     fn hand_counted_operations_of_sizes() {
         let flops = |unit, kind| classifier(unit, kind).unpadded_forward_flops(&input());
-        let top_2 = LayerKind::Moe { top_k: 2 };
+        let top_2 = LayerKind::TopK { k: 2 };
         assert_eq!(flops(Unit::Token, top_2), 384 + 32 + 4 * (40 + 2 * 48));
         assert_eq!(flops(Unit::Sequence, top_2), 384 + 32 + 2 * (40 + 2 * 48));
-        assert_eq!(flops(Unit::Token, LayerKind::Moe { top_k: 9 }), 384 + 32 + 4 * (40 + 5 * 48));
+        assert_eq!(flops(Unit::Token, LayerKind::TopK { k: 9 }), 384 + 32 + 4 * (40 + 5 * 48));
         assert_eq!(flops(Unit::Token, LayerKind::TopAny), 384 + 32 + 4 * (40 + 5 * 48));
         assert_eq!(flops(Unit::Token, LayerKind::Dense), 384 + 32 + 4 * 48);
     }
@@ -138,8 +140,8 @@ mod tests {
     /// A pass counts its own queues: five as long as the longest, however short the others are.
     #[test]
     fn hand_counted_operations_of_a_pass() {
-        for (unit, rows) in [(Unit::Token, 4), (Unit::Sequence, 2)] {
-            let shared = 384 + 32 + rows * 40;
+        for (unit, tokens) in [(Unit::Token, 4), (Unit::Sequence, 2)] {
+            let shared = 384 + 32 + tokens * 40;
             let pass = |kind| {
                 let output = classifier(unit, kind).forward(&input(), Mode::Eval);
                 let tokens = output.routing.first().map_or(&[][..], |sums| &sums.tokens_per_expert);
@@ -147,17 +149,17 @@ mod tests {
                 let pairs = tokens.iter().sum::<f64>() as u64;
                 (output.flops, longest, pairs)
             };
-            let (flops, longest, _) = pass(LayerKind::Moe { top_k: 2 });
-            assert!(longest > 1 && longest <= rows, "{longest}");
+            let (flops, longest, _) = pass(LayerKind::TopK { k: 2 });
+            assert!(longest > 1 && longest <= tokens, "{longest}");
             assert_eq!(
                 flops,
-                Flops { computed: shared + 5 * longest * 48, unpadded: shared + 2 * rows * 48 }
+                Flops { computed: shared + 5 * longest * 48, unpadded: shared + 2 * tokens * 48 }
             );
             let (flops, _, pairs) = pass(LayerKind::TopAny);
-            assert!(rows <= pairs && pairs < 5 * rows, "{pairs}");
-            assert_eq!(flops, Flops { computed: shared + 5 * rows * 48, unpadded: shared + pairs * 48 });
+            assert!(tokens <= pairs && pairs < 5 * tokens, "{pairs}");
+            assert_eq!(flops, Flops { computed: shared + 5 * tokens * 48, unpadded: shared + pairs * 48 });
             let (flops, ..) = pass(LayerKind::Dense);
-            assert_eq!(flops, Flops::unpadded(384 + 32 + rows * 48));
+            assert_eq!(flops, Flops::unpadded(384 + 32 + tokens * 48));
         }
     }
 }

@@ -9,7 +9,7 @@ use burn::{
 };
 use moelt_schema::{Flops, LayerId, LayerKind, LayerLayout, LayerSums, Layout, Streams};
 
-use crate::flops::ExpertRows;
+use crate::flops::ExpertTokens;
 
 mod axes;
 mod combine;
@@ -37,7 +37,7 @@ pub use top_k::{RoutedTopK, TopKRouter};
 /// use moelt_schema::LayerKind;
 ///
 /// let device = Device::flex();
-/// let config = MoeLayerConfig::new(16, 32).with_n_experts(4).with_kind(LayerKind::Moe { top_k: 1 });
+/// let config = MoeLayerConfig::new(16, 32).with_n_experts(4).with_kind(LayerKind::TopK { k: 1 });
 /// let output = config.init(&device).forward(Tensor::<2>::ones([10, 16], &device));
 /// assert_eq!(output.x.dims(), [10, 16]);
 /// assert_eq!(output.routing.unwrap().tokens_per_expert.iter().sum::<f64>(), 10.0);
@@ -45,7 +45,7 @@ pub use top_k::{RoutedTopK, TopKRouter};
 /// ```
 #[derive(Config, Debug)]
 pub struct MoeLayerConfig {
-    /// Width of a row.
+    /// Width of a token.
     pub d_model: usize,
     /// Hidden units of an expert.
     pub d_ff: usize,
@@ -53,9 +53,9 @@ pub struct MoeLayerConfig {
     #[config(default = 8)]
     pub n_experts: usize,
     /// Dense, top-k or top-any. Default: top-2
-    #[config(default = "LayerKind::Moe { top_k: 2 }")]
+    #[config(default = "LayerKind::TopK { k: 2 }")]
     pub kind: LayerKind,
-    /// Whether rows are normalised before router and experts. Default: true
+    /// Whether tokens are normalised before router and experts. Default: true
     #[config(default = true)]
     pub layer_norm: bool,
     /// Number of the layer in its network, from 0: layers of one network begin with weights of their own. Default: 0
@@ -66,7 +66,7 @@ pub struct MoeLayerConfig {
     pub seed: u64,
 }
 
-/// A pre-norm residual expert layer: `x + Σⱼ gateⱼ FFNⱼ(LayerNorm(x))` over the chosen experts, or
+/// A pre-norm residual expert layer: `x + Σⱼ wⱼ FFNⱼ(LayerNorm(x))` over the chosen experts, or
 /// `x + FFN(LayerNorm(x))` when dense. A dense layer is the same layer without a router; LayerNorm may
 /// be left out. How many experts there are is nowhere written down but in the sizes of the tensors, so that edits may
 /// change it.
@@ -85,13 +85,13 @@ pub struct MoeLayer {
 /// What a layer gives back. Nothing of it is kept in the layer.
 #[derive(Debug)]
 pub struct MoeOutput {
-    /// `[rows, d_model]`
+    /// `[tokens, d_model]`
     pub x: Tensor<2>,
     /// Auxiliary losses, unweighted; none of them in a dense layer.
     pub aux_losses: AuxLosses,
     /// Routing sums; none in a dense layer.
     pub routing: Option<LayerSums>,
-    /// Live router probabilities, `[rows, n_experts]`; with top-k routing only.
+    /// Live router probabilities, `[tokens, n_experts]`; with top-k routing only.
     pub router_probs: Option<Tensor<2>>,
     /// What the pass took.
     pub flops: Flops,
@@ -124,18 +124,18 @@ impl MoeLayer {
         Self { router, ..self }
     }
 
-    /// Sends each row through its experts. Rows that are padding must not be there: they would be routed and counted.
+    /// Sends each token through its experts. Tokens that are padding must not be there: they would be routed and counted.
     ///
     /// # Shapes
-    /// - x: `[rows, d_model]`
+    /// - x: `[tokens, d_model]`
     /// - output: the same
     ///
     /// # Panics
-    /// When a row has another width.
+    /// When a token has another width.
     pub fn forward(&self, x: Tensor<2>) -> MoeOutput {
         let [_, d_model, _] = self.experts.w_in.dims();
         assert_shape!(x, [.., d_model]);
-        let [rows, _] = x.dims();
+        let [tokens, _] = x.dims();
         let y = normalise(&self.norm, x.clone());
         match &self.router {
             Some(router) => {
@@ -145,15 +145,15 @@ impl MoeLayer {
                     aux_losses: combined.aux_losses,
                     routing: Some(combined.sums),
                     router_probs: combined.router_probs,
-                    flops: self.flops(rows, combined.expert_rows),
+                    flops: self.flops(tokens, combined.expert_tokens),
                 }
             }
             None => MoeOutput {
-                x: x + self.experts.forward(y.unsqueeze()).reshape([rows, d_model]),
+                x: x + self.experts.forward(y.unsqueeze()).reshape([tokens, d_model]),
                 aux_losses: AuxLosses::default(),
                 routing: None,
                 router_probs: None,
-                flops: self.flops(rows, ExpertRows::unpadded(rows)),
+                flops: self.flops(tokens, ExpertTokens::unpadded(tokens)),
             },
         }
     }

@@ -28,7 +28,7 @@
 //! };
 //! let MoeOutput { x, aux_losses, routing, .. } = net.moe.forward(Tensor::ones([5, 8], &device));
 //! assert_eq!(net.head.forward(x).dims(), [5, 2]);
-//! assert_eq!(routing.unwrap().tokens_per_expert.iter().sum::<f64>(), 10.0, "five rows, two experts each");
+//! assert_eq!(routing.unwrap().tokens_per_expert.iter().sum::<f64>(), 10.0, "five tokens, two experts each");
 //! assert!(aux_losses.total().unwrap().into_scalar::<f32>() > 0.0);
 //! ```
 

@@ -20,7 +20,7 @@ impl ClassifierConfig {
             [named("conv.weight", vec![fan_in, d_model]), named("conv.bias", vec![d_model])]
         });
         let layers = self.layout.layers().iter().enumerate().flat_map(move |(at, layer)| {
-            let (prefix, width) = (format!("layers.{at}"), model.row_width());
+            let (prefix, width) = (format!("layers.{at}"), model.routed_width());
             norm(&format!("{prefix}.norm"), width).chain(layer_parameters(
                 &prefix,
                 layer,
@@ -52,7 +52,7 @@ impl ClassifierConfig {
     }
 }
 
-/// Router and experts of one layer whose rows are `width` wide.
+/// Router and experts of one layer whose tokens are `width` wide.
 fn layer_parameters(
     prefix: &str,
     layer: &LayerLayout,
@@ -62,7 +62,7 @@ fn layer_parameters(
     let n = layer.n_experts();
     let router = match layer.kind {
         LayerKind::Dense => None,
-        LayerKind::Moe { .. } => Some([("router.weight", vec![n, width]), ("router.bias", vec![n])]),
+        LayerKind::TopK { .. } => Some([("router.weight", vec![n, width]), ("router.bias", vec![n])]),
         LayerKind::TopAny => Some([("router.weight", vec![n, width]), ("router.threshold", vec![n])]),
     };
     let experts = [

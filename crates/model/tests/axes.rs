@@ -96,7 +96,7 @@ fn a_dense_model_gets_routers_and_loses_them_again() {
     let device = Device::flex().autodiff();
     let dense = model(DENSE, &device);
     let before = params(&dense, None);
-    for kind in [LayerKind::Moe { top_k: 2 }, LayerKind::TopAny] {
+    for kind in [LayerKind::TopK { k: 2 }, LayerKind::TopAny] {
         // Surgery has not moved rows yet: there is one expert, whatever the layout says.
         let routed = dense.clone().with_parts_of(&Layout::uniform(2, kind, 4));
         let axes = routed.expert_axes();
@@ -111,7 +111,7 @@ fn a_dense_model_gets_routers_and_loses_them_again() {
 
 #[test]
 fn parts_that_are_there_are_not_touched() {
-    for (kind, layer) in [(TOP_K, LayerKind::Moe { top_k: 2 }), (TOP_ANY, LayerKind::TopAny)] {
+    for (kind, layer) in [(TOP_K, LayerKind::TopK { k: 2 }), (TOP_ANY, LayerKind::TopAny)] {
         let model = model(kind, &Device::flex());
         let before = params(&model, None);
         assert_eq!(params(&model.with_parts_of(&Layout::uniform(2, layer, 4)), None), before);

@@ -143,8 +143,8 @@ fn assert_same_stats(a: &RoutingStats, b: &RoutingStats) {
     assert_eq!(a.load_entropy, b.load_entropy);
     assert_eq!(a.dead_experts, b.dead_experts);
     assert!(close(&[a.routing_entropy], &[b.routing_entropy]), "{a:?} and {b:?}");
-    assert!(close(&a.mean_gate, &b.mean_gate), "{a:?} and {b:?}");
-    assert!(close(&a.gate_norm, &b.gate_norm), "{a:?} and {b:?}");
+    assert!(close(&a.mean_expert_weight, &b.mean_expert_weight), "{a:?} and {b:?}");
+    assert!(close(&a.weighted_norm, &b.weighted_norm), "{a:?} and {b:?}");
     assert!(close(&a.router_mass, &b.router_mass), "{a:?} and {b:?}");
     assert_eq!(a.unrouted, b.unrouted);
 }
@@ -152,7 +152,7 @@ fn assert_same_stats(a: &RoutingStats, b: &RoutingStats) {
 #[test]
 fn permuting_experts_with_their_router_rows_changes_nothing() {
     let device = Device::flex();
-    for kind in [LayerKind::Moe { top_k: 2 }, LayerKind::TopAny] {
+    for kind in [LayerKind::TopK { k: 2 }, LayerKind::TopAny] {
         let layer = uneven(layer(kind, 4, &device), &device);
         let order = [2, 0, 3, 1];
         let permuted = permute(layer.clone(), &order, &device);
@@ -165,7 +165,7 @@ fn permuting_experts_with_their_router_rows_changes_nothing() {
         for (new, old) in order.iter().enumerate() {
             let old = *old as usize;
             assert_eq!(b.tokens_per_expert[new], a.tokens_per_expert[old]);
-            assert!((b.gate_norm[new] - a.gate_norm[old]).abs() < 1e-5);
+            assert!((b.weighted_norm[new] - a.weighted_norm[old]).abs() < 1e-5);
             assert!((b.mass[new] - a.mass[old]).abs() < 1e-5);
         }
         assert_eq!(a.unrouted.tokens, b.unrouted.tokens);
@@ -219,7 +219,7 @@ fn random(shape: [usize; 2], device: &Device) -> Tensor<2> {
 fn the_router_learns_from_the_task_loss_alone() {
     let device = Device::flex().autodiff();
     for top_k in [1, 2] {
-        let layer = layer(LayerKind::Moe { top_k }, 4, &device);
+        let layer = layer(LayerKind::TopK { k: top_k }, 4, &device);
         let y = layer.forward(random([20, 8], &device)).x;
         let labels = Tensor::<1, Int>::from_data([0i64, 1, 2, 3].repeat(5).as_slice(), &device);
         let loss = CrossEntropyLossConfig::new().init(&device).forward(y, labels);
@@ -232,7 +232,7 @@ fn the_router_learns_from_the_task_loss_alone() {
 #[test]
 fn an_expert_without_a_token_has_a_gradient_of_exactly_zero() {
     let device = Device::flex().autodiff();
-    let config = MoeLayerConfig::new(8, 6).with_n_experts(3).with_kind(LayerKind::Moe { top_k: 1 });
+    let config = MoeLayerConfig::new(8, 6).with_n_experts(3).with_kind(LayerKind::TopK { k: 1 });
     let mut layer = config.with_layer_norm(false).with_seed(1).init(&device);
     // Expert 2's router row makes it the worst for every row of ones.
     let Some(Router::TopK(router)) = &mut layer.router else { panic!("another router than was asked for") };
@@ -252,7 +252,7 @@ fn an_expert_without_a_token_has_a_gradient_of_exactly_zero() {
 #[test]
 fn layers_of_different_size_share_what_they_have_in_common() {
     let device = Device::flex();
-    let [four, eight] = [4, 8].map(|n| layer(LayerKind::Moe { top_k: 2 }, n, &device));
+    let [four, eight] = [4, 8].map(|n| layer(LayerKind::TopK { k: 2 }, n, &device));
     assert_eq!(values(four.experts.w_in.val()), values(eight.experts.w_in.val())[..4 * 48]);
     let (four, eight) = (four.router.unwrap(), eight.router.unwrap());
     assert_eq!(values(four.weight().val()), values(eight.weight().val())[..4 * 8]);

@@ -24,7 +24,7 @@ fn biases_are_never_trained() {
     let moe = model(TOP_K, &device);
     let set = moe.clone().with_biases(LayerId(1), &[0.0, 0.5, -0.5, 1.0]);
     let mapped = resized(set.clone(), 4);
-    let layout = Layout::uniform(2, LayerKind::Moe { top_k: 2 }, 4);
+    let layout = Layout::uniform(2, LayerKind::TopK { k: 2 }, 4);
     let upcycled = model(DENSE, &device).with_parts_of(&layout);
     for model in [moe, set.valid().train(), set.clone(), mapped.valid().train(), mapped, upcycled] {
         assert!(only_biases_are_untrained(&model));

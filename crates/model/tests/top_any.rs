@@ -61,9 +61,9 @@ fn hand_worked_output_and_sums() {
     assert!(losses.load_balancing.is_none());
     assert_eq!((sums.tokens, &sums.tokens_per_expert), (2.0, &vec![2.0, 1.0, 0.0]));
     assert_eq!(sums.entropy, 2f64.ln());
-    assert_eq!(sums.gate, [1.5, 0.5, 0.0]);
+    assert_eq!(sums.expert_weight, [1.5, 0.5, 0.0]);
     // Output norms 1, 5, 2.
-    assert_close(&sums.gate_norm, &[1.5, 2.5, 0.0]);
+    assert_close(&sums.weighted_norm, &[1.5, 2.5, 0.0]);
     let score = |cos: f64| 1.0 / (1.0 + (-cos).exp());
     let mass = [(0.6, 0.28), (0.8, -0.96), (-0.6, -0.28)].map(|(a, b)| score(a) + score(b));
     assert_close(&sums.mass, &mass);

@@ -38,7 +38,7 @@ pub use self::{
         EffectHeadConfig, EntropyLabels, LabelConfig, LabelHeadConfig, LookaheadConfig, Move,
         NewExpertConfig, OwnConfig, PlaceboConfig, PolicyConfig, RuleConfig, Saliency, StudyConfig,
     },
-    run_ref::RunRef,
+    run_ref::{OtherRun, RunRef, Takes},
     source::{ConfigFiles, ConfigText},
     start::StartConfig,
     text::{SubwordConfig, TextConfig},
@@ -131,16 +131,15 @@ impl RunConfig {
         }
     }
 
-    /// The runs that it takes something from, each with the key that names it.
-    pub fn other_runs(&self) -> impl Iterator<Item = (&'static str, &RunRef)> {
-        let records = self.control.policy.records_of();
-        let records = records.iter().map(|run| ("control.policy.lookahead.head.records_of", run));
-        self.start
-            .run()
-            .into_iter()
+    /// The runs that it takes something from.
+    pub fn other_runs(&self) -> impl Iterator<Item = OtherRun<'_>> {
+        let records =
+            |run| OtherRun { key: "control.policy.lookahead.head.records_of", run, takes: Takes::Records };
+        let start = self.start.other_run().into_iter();
+        start
             .chain(self.control.policy.edits_of())
-            .chain(self.train.budget.run())
-            .chain(records)
+            .chain(self.train.budget.other_run())
+            .chain(self.control.policy.records_of().iter().map(records))
     }
 }
 

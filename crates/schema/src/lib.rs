@@ -19,10 +19,10 @@ pub use self::{
     config::{
         BadLines, Budget, ConfigError, ConfigFault, ConfigFiles, ConfigText, ControlConfig, CsvConfig,
         DataConfig, Drift, EditsConfig, EffectHeadConfig, EntropyLabels, LabelConfig, LabelHeadConfig,
-        LookaheadConfig, ModelConfig, Move, NewExpertConfig, OptimConfig, OwnConfig, PlaceboConfig,
+        LookaheadConfig, ModelConfig, Move, NewExpertConfig, OptimConfig, OtherRun, OwnConfig, PlaceboConfig,
         PlantedConfig, PolicyConfig, Pooling, RoutingConfig, RuleConfig, RunConfig, RunRef, Saliency,
-        ScheduleKind, Sst2Config, StartConfig, Stretch, StudyConfig, SubwordConfig, TextConfig, TrainConfig,
-        Unit, config_differences, load_config, resolved_toml,
+        ScheduleKind, Sst2Config, StartConfig, Stretch, StudyConfig, SubwordConfig, Takes, TextConfig,
+        TrainConfig, Unit, config_differences, load_config, resolved_toml,
     },
     digest::{Digest, DigestError},
     experts::{

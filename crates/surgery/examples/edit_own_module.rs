@@ -21,8 +21,8 @@ fn train(mixture: Trainable<Mixture>, steps: std::ops::RangeInclusive<u64>) -> T
     steps.fold(mixture, |mixture, step| {
         let Mixture { router, experts } = &mixture.module;
         let x = Tensor::<2>::random([64, 4], Distribution::Normal(0.0, 1.0), &router.device());
-        let gates = softmax(x.clone().matmul(router.val().transpose()), 1).transpose();
-        let y = x.clone().unsqueeze::<3>().matmul(experts.val()) * gates.unsqueeze_dim(2);
+        let weights = softmax(x.clone().matmul(router.val().transpose()), 1).transpose();
+        let y = x.clone().unsqueeze::<3>().matmul(experts.val()) * weights.unsqueeze_dim(2);
         let loss = (y.sum_dim(0).squeeze_dim::<2>(0) - x.abs()).square().mean();
         let gradients = mixture.gradients(loss);
         mixture.step(&gradients, 1e-2, step)
@@ -36,7 +36,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let optimizer = Optimizer::new(AdamW::default(), ParamGroup::default());
     let mixture = train(Trainable::new(Mixture { router, experts }, optimizer), 1..=50);
 
-    let layout = Layout::uniform(1, LayerKind::Moe { top_k: 3 }, 3);
+    let layout = Layout::uniform(1, LayerKind::TopK { k: 3 }, 3);
     let plan = Plan::new(50).copy_expert(2, 0.01).prune(0).check(&layout, 2..=8)?;
     let mixture = train(apply(&mixture, &plan, 7)?.trainable, 51..=100);
     let steps = &mixture.optimizer.state()["experts"].steps;

@@ -3,8 +3,8 @@
 use burn::module::Module;
 use moelt_control::{Action, Decision, OtherRuns, OwnPolicies, Policy, StatsWindow, policy};
 use moelt_schema::{
-    ControlConfig, DecisionWindow, Digest, Event, ExpertId, Flops, LayerId, LayerSums, Plan, PolicyState,
-    RunConfig,
+    ControlConfig, DecisionWindow, Digest, Event, ExpertId, Flops, LayerId, LayerSums, OtherRun, Plan,
+    PolicyState, RunConfig,
 };
 
 use crate::{
@@ -39,7 +39,7 @@ impl Control {
         let edits = script(config)?;
         let script = edits.as_ref().map(Digest::of_json);
         let records = if state.head.is_none() { taught(config, prepared)? } else { Vec::new() };
-        if let Some((key, run)) = control.policy.edits_of()
+        if let Some(OtherRun { key, run, .. }) = control.policy.edits_of()
             && state.script.is_some()
             && state.script != script
         {

@@ -50,7 +50,7 @@ mod tests {
     /// A layer of two experts that are both used, and a dense layer.
     fn model() -> Classifier {
         let layout: Layout = serde_json::from_value(serde_json::json!({
-            "layers": [{"kind": {"moe": {"top_k": 2}}, "experts": [0, 1]}, {"kind": "dense", "experts": [0]}],
+            "layers": [{"kind": {"top_k": {"k": 2}}, "experts": [0, 1]}, {"kind": "dense", "experts": [0]}],
             "next_id": 2,
         }))
         .unwrap();

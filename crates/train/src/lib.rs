@@ -44,4 +44,4 @@ pub use offline::EditedCheckpoint;
 pub use other_runs::{DecidedRun, decided_runs};
 pub use prepared::Prepared;
 pub use state::{StepReport, TrainState};
-pub use trainer::{Observer, Outcome, Trainer, train};
+pub use trainer::{Observer, Outcome, Trainer};

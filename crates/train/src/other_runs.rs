@@ -4,7 +4,7 @@ use std::{fs, path::Path};
 
 use moelt_control::records;
 use moelt_eval::{Decided, decisions_from_jsonl};
-use moelt_schema::{CellResult, Digest, EditLog, EffectRecord, RunConfig, RunDir, RunRef};
+use moelt_schema::{CellResult, Digest, EditLog, EffectRecord, OtherRun, RunConfig, RunDir, RunRef};
 
 use crate::{Prepared, TrainError};
 
@@ -90,7 +90,7 @@ pub(crate) fn taught(config: &RunConfig, prepared: &Prepared) -> Result<Vec<Effe
 
 /// The edits that a placebo of `config` follows.
 pub(crate) fn script(config: &RunConfig) -> Result<Option<EditLog>, TrainError> {
-    let Some((key, run)) = config.control.policy.edits_of() else { return Ok(None) };
+    let Some(OtherRun { key, run, .. }) = config.control.policy.edits_of() else { return Ok(None) };
     Ok(Some(finished(key, folder_of(key, run)?)?.edits))
 }
 

@@ -236,7 +236,7 @@ impl<'a> Session<'a> {
         let window: WindowState = std::mem::take(&mut self.state.progress.window);
         let mean = |sum: f64| sum / window.steps.max(1) as f64;
         let kinds: Vec<LayerKind> = self.state.layout.layers().iter().map(|layer| layer.kind).collect();
-        let top_k = kinds.iter().any(|kind| matches!(kind, LayerKind::Moe { .. }));
+        let top_k = kinds.iter().any(|kind| matches!(kind, LayerKind::TopK { .. }));
         let top_any = kinds.contains(&LayerKind::TopAny);
         self.log(Event::Window {
             steps: window.steps,

@@ -138,20 +138,6 @@ impl<'a> Trainer<'a> {
     }
 }
 
-/// [`Trainer`] in one call: with the data set and policy of the config.
-///
-/// # Errors
-/// As [`Trainer::run`].
-pub fn train(
-    config: &RunConfig,
-    run: &RunDir,
-    device: &Device,
-    interrupt: &AtomicBool,
-    observer: &mut dyn Observer,
-) -> Result<Outcome, TrainError> {
-    Trainer::new(config.clone()).interrupt(interrupt).observer(observer).run(run.path(), device)
-}
-
 /// Keeps every other process from training in the folder for as long as the file is open.
 fn lock(run: &RunDir) -> Result<File, TrainError> {
     let path = run.lock();

@@ -7,12 +7,12 @@ mod support;
 use std::{
     fs,
     path::{Path, PathBuf},
-    sync::{LazyLock, atomic::AtomicBool},
+    sync::LazyLock,
 };
 
 use burn::tensor::Device;
 use moelt_schema::{Digest, Prediction, RunConfig, RunDir, resolved_toml};
-use moelt_train::{CheckpointStore, LoadedModel, Prepared, predict, train};
+use moelt_train::{CheckpointStore, LoadedModel, Prepared, Trainer, predict};
 use proptest::{prelude::*, sample::Index};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -152,7 +152,7 @@ fn refused_or_the_same(config: &RunConfig, run: &RunDir, what: &str) {
     }
     // What a config must be is checked before a run is begun with it.
     if config.check().is_ok() {
-        drop(train(config, run, &Device::flex(), &AtomicBool::new(false), &mut ()));
+        drop(Trainer::new(config.clone()).run(run.path(), &Device::flex()));
     }
 }
 

@@ -16,7 +16,7 @@ use moelt_data::Dataset;
 use moelt_eval::{metrics, predictions_from_csv};
 use moelt_schema::{Budget, CellResult, Digest, PlantedConfig, Prediction, RunConfig, RunDir};
 use moelt_train::{
-    CheckpointError, CheckpointStore, LoadedModel, Observer, Outcome, Prepared, TrainError, predict, train,
+    CheckpointError, CheckpointStore, LoadedModel, Observer, Outcome, Prepared, TrainError, Trainer, predict,
 };
 use tempfile::TempDir;
 
@@ -76,7 +76,10 @@ impl Observer for StopAfter {
 /// Trains until after `step`, or to the end.
 fn go(run: &RunDir, step: u64) -> Result<Outcome, TrainError> {
     let flag = Arc::new(AtomicBool::new(false));
-    train(&config(), run, &Device::flex(), &flag, &mut StopAfter(step, flag.clone()))
+    Trainer::new(config())
+        .interrupt(&flag)
+        .observer(&mut StopAfter(step, flag.clone()))
+        .run(run.path(), &Device::flex())
 }
 
 fn finished(run: &RunDir) -> CellResult {
@@ -239,7 +242,7 @@ fn a_domain_that_ends_between_two_times_is_judged_until_it_does() {
     planted(&mut config).live = vec![[0.0, 0.6], [0.6, 1.0], [0.6, 1.0]];
     let folder = TempDir::new().unwrap();
     let run = RunDir::new(folder.path().join("run"));
-    let ended = train(&config, &run, &Device::flex(), &AtomicBool::new(false), &mut ()).unwrap();
+    let ended = Trainer::new(config.clone()).run(run.path(), &Device::flex()).unwrap();
     assert!(matches!(ended, Outcome::Finished(result) if result.per_time.len() == 4));
 }
 

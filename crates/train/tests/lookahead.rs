@@ -135,7 +135,7 @@ fn what_a_measurement_costs_is_counted_step_by_step() {
     assert_eq!(points, (1..12).map(|decision| 5 * decision).collect::<Vec<_>>());
     let mut prepared = Prepared::new(&config).unwrap();
     let of_layout = |n: usize| {
-        let kind = LayerKind::Moe { top_k: config.model.top_k };
+        let kind = LayerKind::TopK { k: config.model.top_k };
         TrainState::with_layout(&config, &prepared, Layout::uniform(1, kind, n), &Device::flex())
     };
     let mut expected = 0;

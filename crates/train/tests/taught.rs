@@ -9,12 +9,11 @@ use std::{
     fs,
     path::{Path, PathBuf},
     sync::LazyLock,
-    sync::atomic::AtomicBool,
 };
 
 use burn::tensor::Device;
 use moelt_schema::{Move, PolicyConfig, RunConfig, RunDir, RunRef};
-use moelt_train::train;
+use moelt_train::Trainer;
 use tempfile::TempDir;
 
 use support::{FROZEN, Finished, LOOKAHEAD, config, finish, interrupt};
@@ -125,8 +124,7 @@ fn a_teacher_that_cannot_teach_is_refused() {
     ] {
         let run = RunDir::new(path("run"));
         let teachers: Vec<&Path> = teachers.iter().map(PathBuf::as_path).collect();
-        let error =
-            train(&learner(&teachers), &run, &Device::flex(), &AtomicBool::new(false), &mut ()).unwrap_err();
+        let error = Trainer::new(learner(&teachers)).run(run.path(), &Device::flex()).unwrap_err();
         let message = format!("{error:#}");
         assert!(
             message.contains("control.policy.lookahead.head.records_of") && message.contains(expected),

@@ -1,26 +1,34 @@
 //! No modules of a crate use one another in a circle.
 //!
 //! The modules are those directly below the crate's root, each with everything in its folder. What is seen is a path
-//! `crate::module`, also within the braces of a `use`. What goes through a name that the root re-exports is not.
+//! `crate::module`, also within the braces of a `use`, and `super::module` where that is the same. What goes through a
+//! name that the root re-exports is not.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+};
 
 /// Modules of a crate, each with those it uses.
 type Uses<'a> = BTreeMap<&'a str, BTreeSet<&'a str>>;
 
 /// One line for every circle among the modules of each crate; files by path and text.
 pub(super) fn violations(files: &[(&str, String)]) -> Vec<String> {
-    let mut crates: BTreeMap<&str, Vec<(&str, &str)>> = BTreeMap::new();
+    let mut crates: BTreeMap<&str, Vec<(&str, Cow<'_, str>)>> = BTreeMap::new();
     for (path, text) in files {
-        if let Some((folder, module)) = path.strip_suffix(".rs").and_then(|path| path.split_once("/src/")) {
-            let module = module.split('/').next().unwrap_or(module);
-            crates.entry(folder).or_default().push((module, text));
-        }
+        let Some((folder, file)) = path.strip_suffix(".rs").and_then(|path| path.split_once("/src/")) else {
+            continue;
+        };
+        let module = match file.split_once('/') {
+            Some((module, _)) => (module, Cow::Borrowed(text.as_str())),
+            None => (file, Cow::Owned(text.replace("super::", "crate::"))),
+        };
+        crates.entry(folder).or_default().push(module);
     }
     crates.into_iter().flat_map(|(folder, modules)| circles(folder, &modules)).collect()
 }
 
-fn circles(folder: &str, modules: &[(&str, &str)]) -> Vec<String> {
+fn circles(folder: &str, modules: &[(&str, Cow<'_, str>)]) -> Vec<String> {
     let names: BTreeSet<&str> = modules.iter().map(|(name, _)| *name).collect();
     let mut uses = Uses::new();
     for (module, text) in modules.iter().filter(|(module, _)| !["lib", "main"].contains(module)) {
@@ -107,9 +115,9 @@ mod tests {
         let fine = [file("x/src/lib.rs", "use crate::a;"), file("x/src/a.rs", a), file("x/src/b.rs", "")];
         assert_eq!(violations(&fine), [""; 0]);
         let back = file("x/src/b/deep.rs", "fn f() { crate::c::g() }");
-        let elsewhere = file("y/src/c.rs", "use crate::a::A;");
+        let elsewhere = file("y/src/c.rs", "use super::a::A;");
         let circle =
-            file("x/src/c.rs", "use crate::a::A;\n// crate::c\n#[cfg(test)]\nmod tests { use crate::d; }");
+            file("x/src/c.rs", "use super::a::A;\n// crate::c\n#[cfg(test)]\nmod tests { use crate::d; }");
         let found = violations(&[&fine[..], &[back, elsewhere, circle]].concat());
         assert_eq!(found, ["x/src: modules use one another: a → b → c → a"]);
     }

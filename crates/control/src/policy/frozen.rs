@@ -36,7 +36,7 @@ mod tests {
 
     #[test]
     fn nothing_changes_and_says_so() {
-        let layout = Layout::uniform(2, LayerKind::Moe { top_k: 1 }, 3);
+        let layout = Layout::uniform(2, LayerKind::TopK { k: 1 }, 3);
         let sums = [LayerSums::zeros(3), LayerSums::zeros(3)];
         let mut frozen = Frozen::new(PolicyState::default());
         let decision = frozen.decide(

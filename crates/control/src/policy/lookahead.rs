@@ -83,7 +83,7 @@ mod tests {
 
     #[test]
     fn every_move_is_measured_and_the_best_sure_one_is_made() {
-        let (layout, sums) = (Layout::uniform(1, LayerKind::Moe { top_k: 1 }, 4), sums());
+        let (layout, sums) = (Layout::uniform(1, LayerKind::TopK { k: 1 }, 4), sums());
         let mut lookahead = Lookahead::new(config(), edits(), 1, PolicyState::default());
         let candidates = vec![grow(4..5), grow(4..8), prune(&[3]), prune(&[3, 2])];
         let decision = lookahead.decide(&window(10, &sums), &layout);
@@ -118,7 +118,7 @@ mod tests {
 
     #[test]
     fn a_candidate_that_left_the_race_is_not_chosen_for_what_it_was_then() {
-        let (layout, sums) = (Layout::uniform(1, LayerKind::Moe { top_k: 1 }, 4), sums());
+        let (layout, sums) = (Layout::uniform(1, LayerKind::TopK { k: 1 }, 4), sums());
         let config = LookaheadConfig { candidates: vec![Move::Grow, Move::Prune], ..config() };
         let mut lookahead = Lookahead::new(config, edits(), 1, PolicyState::default());
         lookahead.decide(&window(10, &sums), &layout);
@@ -129,7 +129,7 @@ mod tests {
 
     #[test]
     fn in_doubt_the_experts_stay() {
-        let (layout, sums) = (Layout::uniform(1, LayerKind::Moe { top_k: 1 }, 4), sums());
+        let (layout, sums) = (Layout::uniform(1, LayerKind::TopK { k: 1 }, 4), sums());
         let config = LookaheadConfig { candidates: vec![Move::Grow, Move::Prune], ..config() };
         let mut lookahead = Lookahead::new(config, edits(), 1, PolicyState::default());
         lookahead.decide(&window(10, &sums), &layout);
@@ -143,7 +143,7 @@ mod tests {
 
     #[test]
     fn outside_its_time_nothing_is_measured() {
-        let (layout, sums) = (Layout::uniform(1, LayerKind::Moe { top_k: 1 }, 4), sums());
+        let (layout, sums) = (Layout::uniform(1, LayerKind::TopK { k: 1 }, 4), sums());
         let edits = EditsConfig { warmup: 0.1, ..edits() };
         let mut lookahead = Lookahead::new(config(), edits, 1, PolicyState::default());
         let decision = lookahead.decide(&window(10, &sums), &layout);
@@ -153,7 +153,7 @@ mod tests {
 
     #[test]
     fn a_second_measurement_is_evidence_and_nothing_else() {
-        let (layout, sums) = (Layout::uniform(1, LayerKind::Moe { top_k: 1 }, 4), sums());
+        let (layout, sums) = (Layout::uniform(1, LayerKind::TopK { k: 1 }, 4), sums());
         let mut lookahead = Lookahead::new(config(), edits(), 1, PolicyState::default());
         lookahead.decide(&window(10, &sums), &layout);
         let mut effect = effect(&prune(&[3]), 0.5);

@@ -69,7 +69,7 @@ mod tests {
 
     /// Decides `n` times, every 10 steps, on a layer of `experts` that is never edited.
     fn decisions(plans: &[(u64, Vec<Edit>)], experts: usize, n: u64) -> Vec<Decision> {
-        let layout = Layout::uniform(1, LayerKind::Moe { top_k: 1 }, experts);
+        let layout = Layout::uniform(1, LayerKind::TopK { k: 1 }, experts);
         let plan = |(step, edits): &(u64, Vec<Edit>)| Plan {
             step: *step,
             edits: edits.clone(),

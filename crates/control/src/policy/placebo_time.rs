@@ -130,13 +130,13 @@ mod tests {
             evidence: Evidence::default(),
         };
         let plans = plans.iter().zip(1..).map(plan).collect();
-        let log = EditLog { initial: Layout::uniform(1, LayerKind::Moe { top_k: 1 }, 1), plans };
+        let log = EditLog { initial: Layout::uniform(1, LayerKind::TopK { k: 1 }, 1), plans };
         PlaceboTime::new(Script::new(log, config, seed, 200), PolicyState::default()).unwrap()
     }
 
     /// Every decision of a run of 20, with its edits applied.
     fn run(placebo: &mut PlaceboTime, config: &EditsConfig, n_experts: usize) -> Vec<Decision> {
-        let mut layout = Layout::uniform(1, LayerKind::Moe { top_k: 1 }, n_experts);
+        let mut layout = Layout::uniform(1, LayerKind::TopK { k: 1 }, n_experts);
         let decide = |decision: u64| {
             let window =
                 StatsWindow { step: 10 * decision, total_steps: 200, sums: &[], loss: 1.0, ramping_in: &[] };

@@ -63,7 +63,7 @@ impl WithNeeds {
             .iter()
             .chain(arm)
             .flat_map(|cell| cell.foreign_runs())
-            .map(|(_, run)| run.to_string())
+            .map(|other| other.run.to_string())
             .collect();
         Some(Self {
             runs: Summary::of(needed.iter().map(|needed| needed.len() as f64))?,

@@ -1,4 +1,4 @@
-//! What the chosen experts make of a layer's rows together, with the routing sums.
+//! What the chosen experts make of a layer's tokens together, with the routing sums.
 
 use burn::tensor::Tensor;
 use moelt_schema::{LayerSums, Unrouted};
@@ -8,26 +8,26 @@ use super::{
     simplicity_loss, top_any::RoutedTopAny, top_k::RoutedTopK,
 };
 use crate::{
-    flops::ExpertRows,
+    flops::ExpertTokens,
     host::{indices, to_host},
 };
 
 /// The weighted sum of expert outputs for a batch, and what the router did.
 pub(super) struct Combined {
-    /// `[rows, d_model]`
+    /// `[tokens, d_model]`
     pub(super) y: Tensor<2>,
     pub(super) aux_losses: AuxLosses,
     pub(super) sums: LayerSums,
-    /// `[rows, n_experts]`; none with top-any routing.
+    /// `[tokens, n_experts]`; none with top-any routing.
     pub(super) router_probs: Option<Tensor<2>>,
     /// What the experts did.
-    pub(super) expert_rows: ExpertRows,
+    pub(super) expert_tokens: ExpertTokens,
 }
 
-/// Each row through the experts that the router sends it to.
+/// Each token through the experts that the router sends it to.
 ///
 /// # Shapes
-/// - x: `[rows, d_model]`
+/// - x: `[tokens, d_model]`
 pub(super) fn combined(router: &Router, experts: &Experts, x: Tensor<2>) -> Combined {
     match router {
         Router::TopK(router) => top_k(router, experts, x),
@@ -35,27 +35,28 @@ pub(super) fn combined(router: &Router, experts: &Experts, x: Tensor<2>) -> Comb
     }
 }
 
-/// Each row through its `top_k` experts only.
+/// Each token through its `top_k` experts only.
 ///
 /// # Shapes
-/// - x: `[rows, d_model]`
+/// - x: `[tokens, d_model]`
 fn top_k(router: &TopKRouter, experts: &Experts, x: Tensor<2>) -> Combined {
-    let [rows, d_model] = x.dims();
+    let [tokens, d_model] = x.dims();
     let routed = router.forward(x.clone());
     let outputs = experts.forward_sparse(x, &routed.dispatch);
     let k = routed.dispatch.k();
     let sums = top_k_sums(&routed, outputs.clone().inner());
-    let gates = routed.expert_weights.reshape([rows, k, 1]);
-    let y = (outputs.reshape([rows, k, d_model]) * gates).sum_dim(1).reshape([rows, d_model]);
+    let weights = routed.expert_weights.reshape([tokens, k, 1]);
+    let y = (outputs.reshape([tokens, k, d_model]) * weights).sum_dim(1).reshape([tokens, d_model]);
     let load_balancing = Some(load_balancing_loss(routed.router_probs.clone(), &routed.dispatch));
     let aux_losses = AuxLosses { load_balancing, ..AuxLosses::default() };
-    let expert_rows = ExpertRows { computed: routed.dispatch.n_places(), routed: routed.dispatch.n_pairs() };
-    Combined { y, aux_losses, sums, router_probs: Some(routed.router_probs), expert_rows }
+    let expert_tokens =
+        ExpertTokens { computed: routed.dispatch.n_places(), routed: routed.dispatch.n_pairs() };
+    Combined { y, aux_losses, sums, router_probs: Some(routed.router_probs), expert_tokens }
 }
 
-/// `outputs` is `[rows · top_k, d_model]`.
+/// `outputs` is `[tokens · top_k, d_model]`.
 fn top_k_sums(routed: &RoutedTopK, outputs: Tensor<2>) -> LayerSums {
-    let gates = to_host(routed.expert_weights.clone());
+    let weights = to_host(routed.expert_weights.clone());
     let norms = to_host(outputs.square().sum_dim(1).sqrt());
     let dispatch = &routed.dispatch;
     let mut sums = LayerSums::zeros(dispatch.loads().len());
@@ -63,56 +64,57 @@ fn top_k_sums(routed: &RoutedTopK, outputs: Tensor<2>) -> LayerSums {
     sums.entropy = routed.entropy;
     sums.mass.clone_from(&routed.mass);
     sums.tokens_per_expert = dispatch.loads().iter().map(|n| f64::from(*n)).collect();
-    for ((expert, gate), norm) in dispatch.experts().iter().zip(gates).zip(norms) {
-        sums.gate[*expert as usize] += f64::from(gate);
-        sums.gate_norm[*expert as usize] += f64::from(gate * norm);
+    for ((expert, weight), norm) in dispatch.experts().iter().zip(weights).zip(norms) {
+        sums.expert_weight[*expert as usize] += f64::from(weight);
+        sums.weighted_norm[*expert as usize] += f64::from(weight * norm);
     }
     sums
 }
 
-/// Every row through every expert, with weights that are 0 where an expert is not active: the cost
+/// Every token through every expert, with weights that are 0 where an expert is not active: the cost
 /// follows `n_experts`, however few are active.
 ///
 /// # Shapes
-/// - x: `[rows, d_model]`
+/// - x: `[tokens, d_model]`
 fn top_any(router: &TopAnyRouter, experts: &Experts, x: Tensor<2>) -> Combined {
-    let [rows, d_model] = x.dims();
+    let [tokens, d_model] = x.dims();
     let routed = router.forward(x.clone());
     let [_, n_experts] = routed.expert_weights.dims();
-    let outputs = experts.forward(x.clone().unsqueeze_dim::<3>(0).expand([n_experts, rows, d_model]));
+    let outputs = experts.forward(x.clone().unsqueeze_dim::<3>(0).expand([n_experts, tokens, d_model]));
     let sums = top_any_sums(&routed, x.inner(), outputs.clone().inner());
-    let gates = routed.expert_weights.transpose().reshape([n_experts, rows, 1]);
-    let y = (outputs * gates).sum_dim(0).reshape([rows, d_model]);
+    let weights = routed.expert_weights.transpose().reshape([n_experts, tokens, 1]);
+    let y = (outputs * weights).sum_dim(0).reshape([tokens, d_model]);
     let weight = router.weight.val();
     let (diversity, simplicity) = (Some(diversity_loss(weight.clone())), Some(simplicity_loss(weight)));
     let aux_losses = AuxLosses { diversity, simplicity, ..AuxLosses::default() };
-    let expert_rows = ExpertRows { computed: n_experts * rows, routed: routed.dispatch.pairs().count() };
-    Combined { y, aux_losses, sums, router_probs: None, expert_rows }
+    let expert_tokens =
+        ExpertTokens { computed: n_experts * tokens, routed: routed.dispatch.pairs().count() };
+    Combined { y, aux_losses, sums, router_probs: None, expert_tokens }
 }
 
-/// `x` is `[rows, d_model]`, `outputs` `[n_experts, rows, d_model]`.
+/// `x` is `[tokens, d_model]`, `outputs` `[n_experts, tokens, d_model]`.
 fn top_any_sums(routed: &RoutedTopAny, x: Tensor<2>, outputs: Tensor<3>) -> LayerSums {
-    let [n_experts, rows, _] = outputs.dims();
+    let [n_experts, tokens, _] = outputs.dims();
     let norms = to_host(outputs.square().sum_dim(2).sqrt());
     let mut sums = LayerSums::zeros(n_experts);
-    sums.tokens = rows as f64;
+    sums.tokens = tokens as f64;
     sums.entropy = routed.dispatch.entropy();
     sums.mass.clone_from(&routed.mass);
-    for (row, expert, gate) in routed.dispatch.pairs() {
+    for (token, expert, weight) in routed.dispatch.pairs() {
         sums.tokens_per_expert[expert] += 1.0;
-        sums.gate[expert] += f64::from(gate);
-        sums.gate_norm[expert] += f64::from(gate * norms[expert * rows + row]);
+        sums.expert_weight[expert] += f64::from(weight);
+        sums.weighted_norm[expert] += f64::from(weight * norms[expert * tokens + token]);
     }
     sums.unrouted = unrouted(routed.dispatch.unrouted(), x);
     sums
 }
 
-/// How many rows no expert claimed, and their sum.
-fn unrouted(rows: &[u32], x: Tensor<2>) -> Unrouted {
-    if rows.is_empty() {
+/// How many tokens no expert claimed, and their sum.
+fn unrouted(tokens: &[u32], x: Tensor<2>) -> Unrouted {
+    if tokens.is_empty() {
         return Unrouted::default();
     }
-    let at = indices(rows, &x.device());
+    let at = indices(tokens, &x.device());
     let sum = to_host(x.select(0, at).sum_dim(0)).into_iter().map(f64::from).collect();
-    Unrouted { tokens: rows.len() as f64, sum }
+    Unrouted { tokens: tokens.len() as f64, sum }
 }

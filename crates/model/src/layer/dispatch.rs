@@ -1,23 +1,23 @@
-//! Which rows go to which experts: planned on the host, a plain value.
+//! Which tokens go to which experts: planned on the host, a plain value.
 
 /// Top-k routing of a batch, in both directions. It is discrete and carries no gradient;
 /// the expert weights do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Dispatch {
     top_k: usize,
-    /// `[rows · top_k]`: chosen experts of each row, best first.
+    /// `[tokens · top_k]`: chosen experts of each token, best first.
     experts: Vec<u32>,
-    /// `[rows · top_k]`: place of the pair in its expert's queue.
+    /// `[tokens · top_k]`: place of the pair in its expert's queue.
     places: Vec<u32>,
-    /// Rows queued at each expert.
+    /// Tokens queued at each expert.
     loads: Vec<u32>,
 }
 
 impl Dispatch {
-    /// The `top_k` experts with the largest score in each row; the lower position wins a tie.
+    /// The `top_k` experts with the largest score in each token; the lower position wins a tie.
     ///
     /// # Shapes
-    /// - scores: `[rows, n_experts]`, row-major
+    /// - scores: `[tokens, n_experts]`, row-major
     ///
     /// # Panics
     /// When `top_k` exceeds `n_experts`.
@@ -25,16 +25,16 @@ impl Dispatch {
         assert!((1..=n_experts).contains(&top_k), "top_k {top_k} of {n_experts} experts");
         let n_pairs = scores.len() / n_experts * top_k;
         let mut experts: Vec<u32> = Vec::with_capacity(n_pairs);
-        for row in scores.chunks_exact(n_experts) {
+        for token in scores.chunks_exact(n_experts) {
             let first = experts.len();
             for _ in 0..top_k {
-                experts.push(best_expert(row, &experts[first..]));
+                experts.push(best_expert(token, &experts[first..]));
             }
         }
         Self::queue(experts, n_experts, top_k)
     }
 
-    /// Queues each pair at its expert, in row order.
+    /// Queues each pair at its expert, in token order.
     fn queue(experts: Vec<u32>, n_experts: usize, top_k: usize) -> Self {
         let mut loads = vec![0; n_experts];
         let places = experts
@@ -48,17 +48,17 @@ impl Dispatch {
         Self { top_k, experts, places, loads }
     }
 
-    /// Experts per row.
+    /// Experts per token.
     pub fn k(&self) -> usize {
         self.top_k
     }
 
-    /// (row, choice) pairs: `rows · top_k`.
+    /// (token, choice) pairs: `tokens · top_k`.
     pub fn n_pairs(&self) -> usize {
         self.experts.len()
     }
 
-    /// Chosen experts, `[rows · top_k]`, best first within a row.
+    /// Chosen experts, `[tokens · top_k]`, best first within a token.
     pub fn experts(&self) -> &[u32] {
         &self.experts
     }
@@ -78,14 +78,14 @@ impl Dispatch {
         self.loads.len() * self.capacity()
     }
 
-    /// For every place of a `[n_experts, capacity]` grid the row that stands there. Places behind the
-    /// end of a queue name row 0; nothing reads what an expert makes of them.
+    /// For every place of a `[n_experts, capacity]` grid the token that stands there. Places behind the
+    /// end of a queue name token 0; nothing reads what an expert makes of them.
     pub fn queued_rows(&self) -> Vec<u32> {
-        let mut rows = vec![0; self.n_places()];
+        let mut tokens = vec![0; self.n_places()];
         for (pair, at) in self.grid_places().enumerate() {
-            rows[at as usize] = (pair / self.top_k) as u32;
+            tokens[at as usize] = (pair / self.top_k) as u32;
         }
-        rows
+        tokens
     }
 
     /// For every pair its place in the `[n_experts, capacity]` grid, flat.
@@ -95,25 +95,25 @@ impl Dispatch {
     }
 }
 
-/// Top-any routing of a batch: each row goes to any number of experts. It is discrete; the straight-through gradient is
+/// Top-any routing of a batch: each token goes to any number of experts. It is discrete; the straight-through gradient is
 /// added where the expert weights become a tensor.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TopAnyDispatch {
     n_experts: usize,
-    /// `[rows, n_experts]`: 1/k at the k experts of a row, 0 elsewhere.
+    /// `[tokens, n_experts]`: 1/k at the k experts of a token, 0 elsewhere.
     expert_weights: Vec<f32>,
-    /// `[rows]`: experts of each row, one at least.
+    /// `[tokens]`: experts of each token, one at least.
     counts: Vec<u32>,
-    /// Rows that passed no threshold.
+    /// Tokens that passed no threshold.
     unrouted: Vec<u32>,
 }
 
 impl TopAnyDispatch {
-    /// For each row every expert whose score lies above its threshold, or the best-scoring one alone if
+    /// For each token every expert whose score lies above its threshold, or the best-scoring one alone if
     /// there is none.
     ///
     /// # Shapes
-    /// - scores: `[rows, n_experts]`, row-major
+    /// - scores: `[tokens, n_experts]`, row-major
     /// - thresholds: `[n_experts]`, on the scale of the scores
     ///
     /// # Panics
@@ -126,48 +126,48 @@ impl TopAnyDispatch {
             counts: Vec::new(),
             unrouted: Vec::new(),
         };
-        for (row, scores) in scores.chunks_exact(n_experts).enumerate() {
+        for (token, scores) in scores.chunks_exact(n_experts).enumerate() {
             let mut active: Vec<usize> = (0..n_experts).filter(|e| scores[*e] > thresholds[*e]).collect();
             if active.is_empty() {
                 active.push(best_expert(scores, &[]) as usize);
-                dispatch.unrouted.push(row as u32);
+                dispatch.unrouted.push(token as u32);
             }
             let weight = 1.0 / active.len() as f32;
-            active.iter().for_each(|expert| dispatch.expert_weights[row * n_experts + expert] = weight);
+            active.iter().for_each(|expert| dispatch.expert_weights[token * n_experts + expert] = weight);
             dispatch.counts.push(active.len() as u32);
         }
         dispatch
     }
 
-    /// `[rows, n_experts]`: 1/k at the k experts of a row, 0 elsewhere.
+    /// `[tokens, n_experts]`: 1/k at the k experts of a token, 0 elsewhere.
     pub fn expert_weights(&self) -> &[f32] {
         &self.expert_weights
     }
 
-    /// Experts of each row, one at least.
+    /// Experts of each token, one at least.
     pub fn counts(&self) -> &[u32] {
         &self.counts
     }
 
-    /// Rows that passed no threshold.
+    /// Tokens that passed no threshold.
     pub fn unrouted(&self) -> &[u32] {
         &self.unrouted
     }
 
-    /// Every (row, expert, weight) that is active, in row order.
+    /// Every (token, expert, weight) that is active, in token order.
     pub fn pairs(&self) -> impl Iterator<Item = (usize, usize, f32)> + '_ {
         let active = self.expert_weights.iter().enumerate().filter(|(_, weight)| **weight > 0.0);
         active.map(|(at, weight)| (at / self.n_experts, at % self.n_experts, *weight))
     }
 
-    /// Sum over rows of the entropy of the expert weights, nats: `ln k` for a row with k experts.
+    /// Sum over tokens of the entropy of the expert weights, nats: `ln k` for a token with k experts.
     pub fn entropy(&self) -> f64 {
         self.counts.iter().map(|k| f64::from(*k).ln()).sum()
     }
 }
 
 /// Position of the largest score that is not taken yet. A NaN is never larger than anything, so a
-/// row of NaNs still has a best expert and the loss, not the routing, reports the NaN.
+/// token of NaNs still has a best expert and the loss, not the routing, reports the NaN.
 fn best_expert(scores: &[f32], taken: &[u32]) -> u32 {
     let free = (0..scores.len() as u32).filter(|expert| !taken.contains(expert));
     let better = |best: u32, expert: u32| {
@@ -197,8 +197,8 @@ mod tests {
 
     #[test]
     fn hand_worked_thresholds() {
-        // Row 0 passes experts 0 and 2, row 1 none (a score on its threshold does not pass; expert 1 is
-        // the best), row 2 all three.
+        // Row 0 passes experts 0 and 2, token 1 none (a score on its threshold does not pass; expert 1 is
+        // the best), token 2 all three.
         let scores = [0.6, 0.5, 0.4, 0.5, 0.7, 0.2, 0.9, 0.9, 0.9];
         let dispatch = TopAnyDispatch::new(&scores, &[0.5, 0.8, 0.3]);
         let third = 1.0 / 3.0;

@@ -46,10 +46,10 @@ impl Experts {
         }
     }
 
-    /// Sends every row through every expert.
+    /// Sends every token through every expert.
     ///
     /// # Shapes
-    /// - x: `[n_experts, rows, d_model]`
+    /// - x: `[n_experts, tokens, d_model]`
     /// - output: the same
     pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
         let w_in = self.w_in.val();
@@ -59,17 +59,17 @@ impl Experts {
         hidden.matmul(self.w_out.val()) + self.b_out.val().unsqueeze_dim(1)
     }
 
-    /// Sends each row to its chosen experts only: rows are gathered into one queue per expert (as long
-    /// as the longest), so the cost follows `top_k`, not `n_experts`, as far as the load is even: [`Dispatch::n_places`] rows.
+    /// Sends each token to its chosen experts only: tokens are gathered into one queue per expert (as long
+    /// as the longest), so the cost follows `top_k`, not `n_experts`, as far as the load is even: [`Dispatch::n_places`] tokens.
     ///
     /// # Shapes
-    /// - x: `[rows, d_model]`
-    /// - output: `[rows · top_k, d_model]`, the chosen experts' outputs for each row, unweighted
+    /// - x: `[tokens, d_model]`
+    /// - output: `[tokens · top_k, d_model]`, the chosen experts' outputs for each token, unweighted
     pub fn forward_sparse(&self, x: Tensor<2>, dispatch: &Dispatch) -> Tensor<2> {
         let [_, d_model, _] = self.w_in.dims();
         assert_shape!(x, [.., d_model]);
-        let [rows, _] = x.dims();
-        assert_eq!(rows * dispatch.k(), dispatch.n_pairs(), "a dispatch of another batch");
+        let [tokens, _] = x.dims();
+        assert_eq!(tokens * dispatch.k(), dispatch.n_pairs(), "a dispatch of another batch");
         let (device, n_experts) = (x.device(), dispatch.loads().len());
         let queues = x.select(0, indices(&dispatch.queued_rows(), &device));
         let y = self.forward(queues.reshape([n_experts, dispatch.capacity(), d_model]));

@@ -39,11 +39,11 @@ impl AuxLosses {
 
 /// Load-balancing loss of Switch Transformers (Fedus et al. 2021, eq. 4), for any top-k:
 ///
-/// `n_experts · Σₑ fₑ Pₑ`, with `fₑ` the fraction of (row, choice) pairs sent to expert e and `Pₑ` its
+/// `n_experts · Σₑ fₑ Pₑ`, with `fₑ` the fraction of (token, choice) pairs sent to expert e and `Pₑ` its
 /// mean router probability. It is 1 when the load is even; `f` carries no gradient.
 ///
 /// # Shapes
-/// - router_probs: `[rows, n_experts]`
+/// - router_probs: `[tokens, n_experts]`
 /// - output: `[1]`
 pub fn load_balancing_loss(router_probs: Tensor<2>, dispatch: &Dispatch) -> Tensor<1> {
     let n_experts = dispatch.loads().len();
@@ -55,22 +55,22 @@ pub fn load_balancing_loss(router_probs: Tensor<2>, dispatch: &Dispatch) -> Tens
     (router_probs.mean_dim(0) * fractions).sum() * n_experts as f32
 }
 
-/// Routing entropy as a part of `ln n_experts`: that of each row's router probabilities, averaged. It carries
+/// Routing entropy as a part of `ln n_experts`: that of each token's router probabilities, averaged. It carries
 /// gradient. A single expert has 0.
 ///
 /// # Shapes
-/// - router_probs: `[rows, n_experts]`
+/// - router_probs: `[tokens, n_experts]`
 /// - output: `[1]`
 pub fn routing_entropy(router_probs: Tensor<2>) -> Tensor<1> {
-    let [rows, n_experts] = router_probs.dims();
-    negative_p_ln_p(router_probs) / (rows as f64 * ln_of(n_experts))
+    let [tokens, n_experts] = router_probs.dims();
+    negative_p_ln_p(router_probs) / (tokens as f64 * ln_of(n_experts))
 }
 
 /// Entropy of the mean router probabilities as a part of `ln n_experts`: what stands for load entropy where a
-/// gradient is needed, which counts of rows do not carry. A single expert has 0.
+/// gradient is needed, which counts of tokens do not carry. A single expert has 0.
 ///
 /// # Shapes
-/// - router_probs: `[rows, n_experts]`
+/// - router_probs: `[tokens, n_experts]`
 /// - output: `[1]`
 pub fn mean_entropy(router_probs: Tensor<2>) -> Tensor<1> {
     let [_, n_experts] = router_probs.dims();
@@ -124,8 +124,8 @@ mod tests {
 
     fn loss(probs: Vec<f32>, n_experts: usize, top_k: usize) -> f32 {
         let dispatch = Dispatch::top_k(&probs, n_experts, top_k);
-        let rows = probs.len() / n_experts;
-        let probs = Tensor::from_data(TensorData::new(probs, [rows, n_experts]), &Device::flex());
+        let tokens = probs.len() / n_experts;
+        let probs = Tensor::from_data(TensorData::new(probs, [tokens, n_experts]), &Device::flex());
         load_balancing_loss(probs, &dispatch).into_scalar::<f32>()
     }
 
@@ -141,9 +141,9 @@ mod tests {
 
     #[test]
     fn hand_worked_values() {
-        // Both rows to expert 0: f = (1, 0), P = (0.7, 0.3): 2 · 0.7.
+        // Both tokens to expert 0: f = (1, 0), P = (0.7, 0.3): 2 · 0.7.
         assert!((loss(vec![0.8, 0.2, 0.6, 0.4], 2, 1) - 1.4).abs() < 1e-6);
-        // One row each: f = (½, ½), P = (½, ½): 1.
+        // One token each: f = (½, ½), P = (½, ½): 1.
         assert!((loss(vec![0.8, 0.2, 0.2, 0.8], 2, 1) - 1.0).abs() < 1e-6);
         // top-2 of 3: pairs (0,1) and (0,2): f = (½, ¼, ¼), P = (0.55, 0.2, 0.25): 3 · 0.3875.
         assert!((loss(vec![0.6, 0.3, 0.1, 0.5, 0.1, 0.4], 3, 2) - 1.1625).abs() < 1e-6);

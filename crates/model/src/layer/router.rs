@@ -8,12 +8,12 @@ use moelt_schema::{LayerId, LayerKind, LayerLayout, Streams};
 
 use super::{TopAnyRouter, TopKRouter};
 
-/// How rows find their experts. A dense layer has no router.
+/// How tokens find their experts. A dense layer has no router.
 #[derive(Module, Debug)]
 pub enum Router {
-    /// A row goes to its `top_k` best experts.
+    /// A token goes to its `top_k` best experts.
     TopK(TopKRouter),
-    /// A row goes to every expert whose threshold it passes.
+    /// A token goes to every expert whose threshold it passes.
     TopAny(TopAnyRouter),
 }
 
@@ -29,7 +29,7 @@ impl Router {
         let experts = &layout.experts;
         match layout.kind {
             LayerKind::Dense => None,
-            LayerKind::Moe { top_k } => {
+            LayerKind::TopK { k: top_k } => {
                 Some(Self::TopK(TopKRouter::new(layer, experts, d_model, top_k, streams, device)))
             }
             LayerKind::TopAny => {
@@ -51,10 +51,12 @@ impl Router {
         let zeros = || vec![0.0; shape[0] * shape[1]];
         Some(match (kind, old) {
             (LayerKind::Dense, _) => return None,
-            (LayerKind::Moe { top_k }, Some(Self::TopK(router))) => {
+            (LayerKind::TopK { k: top_k }, Some(Self::TopK(router))) => {
                 Self::TopK(TopKRouter { top_k, ..router })
             }
-            (LayerKind::Moe { top_k }, _) => Self::TopK(TopKRouter::from_rows(zeros(), shape, top_k, device)),
+            (LayerKind::TopK { k: top_k }, _) => {
+                Self::TopK(TopKRouter::from_rows(zeros(), shape, top_k, device))
+            }
             (LayerKind::TopAny, Some(old @ Self::TopAny(_))) => old,
             (LayerKind::TopAny, _) => Self::TopAny(TopAnyRouter::from_rows(zeros(), shape, device)),
         })

@@ -1,4 +1,4 @@
-//! The top-any router: experts with thresholds, any number of experts per row.
+//! The top-any router: experts with thresholds, any number of experts per token.
 
 use burn::{
     module::{Module, Param},
@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// Top-any router (DynMoE, Guo et al. 2024, arXiv 2405.14297): `sₑ = cos(x, Wₑ)`, and expert e is active
-/// for a row when `σ(sₑ) > σ(thresholdₑ)`. Each of the k active experts has the weight 1/k. A row that
+/// for a token when `σ(sₑ) > σ(thresholdₑ)`. Each of the k active experts has the weight 1/k. A token that
 /// activates none goes to its best-scoring expert alone.
 ///
 /// Whether an expert is active has no gradient. Straight through, an expert weight is given that of `(σ(sₑ) −
@@ -23,18 +23,18 @@ use crate::{
 pub struct TopAnyRouter {
     /// `[n_experts, d_model]`: one row per expert; only its direction matters to the scores.
     pub weight: Param<Tensor<2>>,
-    /// `[n_experts]`, 0 at first: a row passes within 90° of the expert's direction.
+    /// `[n_experts]`, 0 at first: a token passes within 90° of the expert's direction.
     pub threshold: Param<Tensor<1>>,
 }
 
 /// What the top-any router decided for a batch.
 #[derive(Debug)]
 pub struct RoutedTopAny {
-    /// `[rows, n_experts]`: the values of [`TopAnyDispatch::expert_weights`], with straight-through gradient.
+    /// `[tokens, n_experts]`: the values of [`TopAnyDispatch::expert_weights`], with straight-through gradient.
     pub expert_weights: Tensor<2>,
-    /// Where each row goes.
+    /// Where each token goes.
     pub dispatch: TopAnyDispatch,
-    /// `[n_experts]`: sum over rows of the scores `σ(sₑ)`.
+    /// `[n_experts]`: sum over tokens of the scores `σ(sₑ)`.
     pub mass: Vec<f64>,
 }
 
@@ -63,21 +63,21 @@ impl TopAnyRouter {
         }
     }
 
-    /// Routes each row to the experts whose threshold it passes. Scores and thresholds are read back in
+    /// Routes each token to the experts whose threshold it passes. Scores and thresholds are read back in
     /// one piece: who is active is decided on the host.
     ///
     /// # Shapes
-    /// - x: `[rows, d_model]`
+    /// - x: `[tokens, d_model]`
     pub fn forward(&self, x: Tensor<2>) -> RoutedTopAny {
         let (weight, threshold) = (self.weight.val(), self.threshold.val());
         let [n_experts, d_model] = weight.dims();
         assert_shape!(x, [.., d_model]);
         assert_shape!(threshold, [n_experts]);
-        let [rows, _] = x.dims();
+        let [tokens, _] = x.dims();
         let scores = sigmoid(unit_rows(x).matmul(unit_rows(weight).transpose()));
         let thresholds = sigmoid(threshold).unsqueeze::<2>();
         let mut host = to_host(Tensor::cat(vec![scores.clone(), thresholds.clone()], 0));
-        let host_thresholds = host.split_off(rows * n_experts);
+        let host_thresholds = host.split_off(tokens * n_experts);
         let dispatch = TopAnyDispatch::new(&host, &host_thresholds);
         let expert_weights = straight_through(&dispatch, scores - thresholds);
         RoutedTopAny { expert_weights, dispatch, mass: column_sums(&host, n_experts) }
@@ -86,19 +86,19 @@ impl TopAnyRouter {
 
 /// The expert weights of `dispatch`, with the gradient of `margin/k`.
 fn straight_through(dispatch: &TopAnyDispatch, margin: Tensor<2>) -> Tensor<2> {
-    let ([rows, n_experts], device) = (margin.dims(), margin.device());
+    let ([tokens, n_experts], device) = (margin.dims(), margin.device());
     let tensor = |values, shape: [usize; 2]| Tensor::<2>::from_data(TensorData::new(values, shape), &device);
     let shares: Vec<f32> = dispatch.counts().iter().map(|k| 1.0 / *k as f32).collect();
     // The difference is exactly 0, so that the weights keep their value to the bit.
-    let slope = (margin.clone() - margin.detach()) * tensor(shares, [rows, 1]);
-    tensor(dispatch.expert_weights().to_vec(), [rows, n_experts]) + slope
+    let slope = (margin.clone() - margin.detach()) * tensor(shares, [tokens, 1]);
+    tensor(dispatch.expert_weights().to_vec(), [tokens, n_experts]) + slope
 }
 
-/// Each row divided by its norm. A row of zeros stays zeros, and its gradient is finite: a token may have
+/// Each token divided by its norm. A token of zeros stays zeros, and its gradient is finite: a token may have
 /// no rows in the table.
 ///
 /// # Shapes
-/// - x: `[rows, d_model]`
+/// - x: `[tokens, d_model]`
 /// - output: the same
 pub(super) fn unit_rows(x: Tensor<2>) -> Tensor<2> {
     let square = x.clone().square().sum_dim(1);

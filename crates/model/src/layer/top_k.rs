@@ -1,4 +1,4 @@
-//! The top-k router: which experts a row goes to, and with which weights.
+//! The top-k router: which experts a token goes to, and with which weights.
 
 use burn::{
     module::{Module, Param},
@@ -24,7 +24,7 @@ pub struct TopKRouter {
     /// `[n_experts]`, 0 at first, never trained. It is how a new expert ramps in gradually and how the
     /// halves of a split expert share its probability; the model does not know who sets it.
     pub bias: Param<Tensor<1>>,
-    /// Experts asked for per row. There may be fewer, now or later.
+    /// Experts asked for per token. There may be fewer, now or later.
     #[module(skip)]
     pub top_k: usize,
 }
@@ -32,15 +32,15 @@ pub struct TopKRouter {
 /// What the router decided for a batch.
 #[derive(Debug)]
 pub struct RoutedTopK {
-    /// `[rows, n_experts]`, with gradient.
+    /// `[tokens, n_experts]`, with gradient.
     pub router_probs: Tensor<2>,
-    /// `[rows, top_k]`, with gradient.
+    /// `[tokens, top_k]`, with gradient.
     pub expert_weights: Tensor<2>,
-    /// Where each row goes.
+    /// Where each token goes.
     pub dispatch: Dispatch,
-    /// Sum over rows of the entropy of `router_probs`, nats.
+    /// Sum over tokens of the entropy of `router_probs`, nats.
     pub entropy: f64,
-    /// `[n_experts]`: sum over rows of `router_probs`.
+    /// `[n_experts]`: sum over tokens of `router_probs`.
     pub mass: Vec<f64>,
 }
 
@@ -66,11 +66,11 @@ impl TopKRouter {
         Self { weight: param(rows, shape, device), bias: fixed_zeros(shape[0], device), top_k }
     }
 
-    /// Routes each row to `min(top_k, n_experts)` experts. The probabilities are read back once: the
+    /// Routes each token to `min(top_k, n_experts)` experts. The probabilities are read back once: the
     /// dispatch is planned on the host.
     ///
     /// # Shapes
-    /// - x: `[rows, d_model]`
+    /// - x: `[tokens, d_model]`
     pub fn forward(&self, x: Tensor<2>) -> RoutedTopK {
         let (weight, bias) = (self.weight.val(), self.bias.val());
         let [n_experts, d_model] = weight.dims();
@@ -118,7 +118,7 @@ mod tests {
 
     #[test]
     fn hand_worked_weights_and_entropy() {
-        // Logits ln 1, ln 2, ln 5 for the row (1, 0): probabilities 1/8, 2/8, 5/8.
+        // Logits ln 1, ln 2, ln 5 for the token (1, 0): probabilities 1/8, 2/8, 5/8.
         let rows = [[0.0, 0.0], [2f32.ln(), 0.0], [5f32.ln(), 0.0]];
         let two = router(rows, 2).forward(x());
         assert_eq!(two.dispatch.experts(), [2, 1]);
@@ -138,7 +138,7 @@ mod tests {
 
     #[test]
     fn biases_add_to_the_logits_and_mass_is_summed_over_rows() {
-        // Logits 0, ln 2, ln 5, biases 0, ln 2, −ln 5: probabilities 1/6, 4/6, 1/6 in each of two rows.
+        // Logits 0, ln 2, ln 5, biases 0, ln 2, −ln 5: probabilities 1/6, 4/6, 1/6 for each of two tokens.
         let mut router = router([[0.0, 0.0], [2f32.ln(), 0.0], [5f32.ln(), 0.0]], 1);
         let bias = [0.0, 2f32.ln(), -5f32.ln()];
         router.bias = router.bias.map(|old| Tensor::from_data(bias, &old.device()));

@@ -4,7 +4,10 @@ use std::io::Write;
 
 use anyhow::bail;
 use moelt_data::{Example, Labelled, cut_note, read_examples};
-use moelt_eval::metrics;
+use moelt_eval::{
+    metrics,
+    render::{Column, Document, Table},
+};
 use moelt_schema::{CsvConfig, Metrics};
 use moelt_train::{LoadedModel, Prepared, Split, predict};
 
@@ -77,33 +80,32 @@ fn data_split(split: SplitName, loaded: &LoadedModel) -> anyhow::Result<Split> {
 }
 
 fn describe(metrics: &Metrics, classes: &[String]) -> String {
-    let mut lines = vec![
-        format!("accuracy  {:.2} % (n = {})", 100.0 * metrics.accuracy, metrics.n),
-        format!("macro-F1  {:.4}", metrics.macro_f1),
-        format!("loss      {:.4} nats", metrics.loss),
-        format!("ECE       {:.4}", metrics.ece),
-    ];
+    let mut document = Document::default();
+    document
+        .paragraph(format!("accuracy  {:.2} % (n = {})", 100.0 * metrics.accuracy, metrics.n))
+        .paragraph(format!("macro-F1  {:.4}", metrics.macro_f1))
+        .paragraph(format!("loss      {:.4} nats", metrics.loss))
+        .paragraph(format!("ECE       {:.4}", metrics.ece));
     if classes.len() <= TABLE_UP_TO {
-        lines.push(confusion_table(metrics, classes));
+        document.table(confusion_table(metrics, classes));
     } else {
-        lines.push(format!("{} classes; --json has the confusion matrix", classes.len()));
+        document.paragraph(format!("{} classes; --json has the confusion matrix", classes.len()));
     }
-    lines.extend(metrics.per_domain.iter().map(|domain| {
-        format!("domain {}: {:.2} % (n = {})", domain.domain, 100.0 * domain.accuracy, domain.n)
-    }));
-    lines.join("\n") + "\n"
+    for domain in &metrics.per_domain {
+        let percent = 100.0 * domain.accuracy;
+        document.paragraph(format!("domain {}: {percent:.2} % (n = {})", domain.domain, domain.n));
+    }
+    document.to_terminal()
 }
 
-fn confusion_table(metrics: &Metrics, classes: &[String]) -> String {
-    let mut table = comfy_table::Table::new();
-    table.load_style(comfy_table::presets::UTF8_HORIZONTAL_ONLY);
-    let predicted = classes.iter().map(|class| format!("said {class}"));
-    table.set_header(["true class".to_owned()].into_iter().chain(predicted).chain(["right".to_owned()]));
-    for (class, row) in metrics.confusion.iter().enumerate() {
+fn confusion_table(metrics: &Metrics, classes: &[String]) -> Table {
+    let said = classes.iter().map(|class| Column::right(&format!("said {class}")));
+    let columns = [Column::left("true class")].into_iter().chain(said).chain([Column::right("right")]);
+    let row = |(class, counts): (usize, &Vec<usize>)| {
         let right =
             metrics.per_class_accuracy[class].map_or("–".to_owned(), |a| format!("{:.2} %", 100.0 * a));
-        let counts = row.iter().map(usize::to_string);
-        table.add_row([classes[class].clone()].into_iter().chain(counts).chain([right]));
-    }
-    table.to_string()
+        let counts = counts.iter().map(usize::to_string);
+        [classes[class].clone()].into_iter().chain(counts).chain([right]).collect()
+    };
+    Table { columns: columns.collect(), rows: metrics.confusion.iter().enumerate().map(row).collect() }
 }

@@ -4,7 +4,8 @@ mod experts;
 
 use std::io::Write;
 
-use moelt_optim::export;
+use moelt_eval::render::{Column, Document, Table};
+use moelt_optim::{HostTensor, export};
 use moelt_schema::{LayerId, LayerKind, LayerLayout, Manifest};
 use moelt_train::LoadedModel;
 use serde::Serialize;
@@ -35,13 +36,17 @@ pub(crate) fn run(args: &InspectArgs) -> anyhow::Result<()> {
 
 fn describe(loaded: &LoadedModel, experts: &[ExpertFacts]) -> String {
     let manifest = &loaded.checkpoint.manifest;
-    let mut lines = head(loaded);
+    let mut document = Document::default();
+    head(loaded).into_iter().for_each(|line| {
+        document.paragraph(line);
+    });
     for (id, layer) in (0..).map(LayerId).zip(manifest.layout.layers()) {
-        lines.extend(describe_layer(id, layer, manifest, experts));
+        describe_layer(&mut document, id, layer, manifest, experts);
     }
-    lines.extend(edit_log(manifest));
-    lines.push(parameters(loaded));
-    lines.join("\n") + "\n"
+    edit_log(manifest).into_iter().for_each(|line| {
+        document.paragraph(line);
+    });
+    document.table(parameters(loaded)).to_terminal()
 }
 
 fn head(loaded: &LoadedModel) -> Vec<String> {
@@ -65,24 +70,27 @@ fn head(loaded: &LoadedModel) -> Vec<String> {
     lines
 }
 
+/// Of a layer with a router also a table of its experts.
 fn describe_layer(
+    document: &mut Document,
     id: LayerId,
     layer: &LayerLayout,
     manifest: &Manifest,
     experts: &[ExpertFacts],
-) -> Vec<String> {
+) {
     let line = format!("layer {}     {}", id.0, words::layer(layer));
     if layer.kind == LayerKind::Dense {
-        return vec![line];
+        document.paragraph(line);
+        return;
     }
     let counted = match routing(manifest).get(&id) {
-        Some(sums) => format!("; statistics of {} rows", sums.tokens),
+        Some(sums) => format!("; statistics of {} tokens", sums.tokens),
         None => "; no statistics: a window had just ended".to_owned(),
     };
-    vec![line + &counted, table(experts, id)]
+    document.paragraph(line + &counted).table(table(experts, id));
 }
 
-/// One line a plan.
+/// One line per plan.
 fn edit_log(manifest: &Manifest) -> Vec<String> {
     if manifest.edits.plans.is_empty() {
         return vec!["edits       none".to_owned()];
@@ -94,19 +102,25 @@ fn edit_log(manifest: &Manifest) -> Vec<String> {
     plans.map(line).collect()
 }
 
-fn parameters(loaded: &LoadedModel) -> String {
-    let mut table = comfy_table::Table::new();
-    table.load_style(comfy_table::presets::UTF8_HORIZONTAL_ONLY);
-    table.set_header(["parameter", "shape", "norm", "steps"]);
-    for (path, tensor) in export(&loaded.trained) {
+fn parameters(loaded: &LoadedModel) -> Table {
+    let row = |(path, tensor): (String, HostTensor)| {
         let norm = tensor.data.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>().sqrt();
         let steps = loaded.optimizer.get(&path).map_or("–".to_owned(), |state| spread(&state.steps));
-        table.add_row([path, format!("{:?}", tensor.shape), format!("{norm:.3}"), steps]);
+        vec![path, format!("{:?}", tensor.shape), format!("{norm:.3}"), steps]
+    };
+    Table {
+        columns: [
+            Column::left("parameter"),
+            Column::left("shape"),
+            Column::right("norm"),
+            Column::right("steps"),
+        ]
+        .into(),
+        rows: export(&loaded.trained).into_iter().map(row).collect(),
     }
-    table.to_string()
 }
 
-/// `7`, or `3–9` when rows took different numbers of steps.
+/// `7`, or `3–9` when its rows took different numbers of steps.
 fn spread(steps: &[u64]) -> String {
     match (steps.iter().min(), steps.iter().max()) {
         (Some(least), Some(most)) if least < most => format!("{least}–{most}"),

@@ -8,7 +8,7 @@ pub(super) fn layer(layer: &LayerLayout) -> String {
     match layer.kind {
         LayerKind::Dense => "dense".to_owned(),
         LayerKind::TopAny => format!("{n} experts, top-any: {ids}"),
-        LayerKind::Moe { top_k } => format!("{n} experts, top-{top_k}: {ids}"),
+        LayerKind::TopK { k: top_k } => format!("{n} experts, top-{top_k}: {ids}"),
     }
 }
 

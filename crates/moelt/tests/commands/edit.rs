@@ -213,7 +213,7 @@ fn dense_and_top_any_layers_are_edited_too() {
     let out = dense.edited("upcycled", &["--upcycle", "0:4", "--top-k", "3", "--reinit", "0.25"]);
     is_read_by_every_command(&out);
     let layer = &manifest(&out)["layout"]["layers"][0];
-    assert_eq!(*layer, json!({"kind": {"moe": {"top_k": 3}}, "experts": [0, 1, 2, 3]}));
+    assert_eq!(*layer, json!({"kind": {"top_k": {"k": 3}}, "experts": [0, 1, 2, 3]}));
     let lineage = &inspect(&out)["experts"][2]["lineage"]["birth"];
     assert_eq!((&lineage["kind"], &lineage["parent"]), (&json!("upcycled"), &json!(0)));
     edit(&out, &["--prune", "0:2"], &dense.out("pruned")).well();

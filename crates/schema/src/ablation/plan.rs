@@ -7,7 +7,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Comparison, Digest, RunConfig, RunRef};
+use crate::{Comparison, Digest, OtherRun, RunConfig, RunRef};
 
 /// Version of `plan.json`.
 pub const PLAN_FORMAT: u32 = 4;
@@ -103,9 +103,9 @@ impl Cell {
         Self { sweep: Some(n_experts), ..self }
     }
 
-    /// What the config takes from runs that are no cells of its plan: the key, and the run that it names.
-    pub fn foreign_runs(&self) -> impl Iterator<Item = (&'static str, &RunRef)> {
-        self.config.other_runs().filter(|(_, run)| self.needs.iter().all(|id| !leads_to(run, id)))
+    /// The runs that the config takes something from and that are no cells of its plan.
+    pub fn foreign_runs(&self) -> impl Iterator<Item = OtherRun<'_>> {
+        self.config.other_runs().filter(|other| self.needs.iter().all(|id| !leads_to(other.run, id)))
     }
 
     /// Those of the cells it needs whose measurements it learns before it begins.
@@ -217,7 +217,7 @@ mod tests {
         config.control.policy =
             PolicyConfig::Lookahead(LookaheadConfig { head, ..LookaheadConfig::default() });
         let cell = Cell::new(config).after(vec!["rule-s0-12345678".into()]);
-        let foreign: Vec<_> = cell.foreign_runs().map(|(key, run)| (key, run.to_string())).collect();
+        let foreign: Vec<_> = cell.foreign_runs().map(|other| (other.key, other.run.to_string())).collect();
         let expected = [
             ("train.budget.flops_of", "runs/old/rule-s0-123456789".to_owned()),
             ("control.policy.lookahead.head.records_of", "elsewhere".to_owned()),

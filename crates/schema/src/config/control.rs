@@ -144,7 +144,7 @@ mod tests {
     fn limits_hold_for_any_layout() {
         let control =
             ControlConfig { policy: PolicyConfig::Rule(RuleConfig::default()), ..ControlConfig::default() };
-        let layout = |n| Layout::uniform(2, LayerKind::Moe { top_k: 2 }, n);
+        let layout = |n| Layout::uniform(2, LayerKind::TopK { k: 2 }, n);
         assert_eq!(control.check_layout(&layout(16)), Ok(()));
         assert_eq!(control.check_layout(&layout(17)).unwrap_err().key, "model.routing");
     }

@@ -86,7 +86,7 @@ impl ModelConfig {
     }
 
     /// Width of what a layer routes: that of a token or of a pooled sequence.
-    pub fn row_width(&self) -> usize {
+    pub fn routed_width(&self) -> usize {
         match self.unit {
             Unit::Token => self.d_model,
             Unit::Sequence => self.pooled_width(),
@@ -97,7 +97,7 @@ impl ModelConfig {
     pub(crate) fn layer_kind(&self) -> LayerKind {
         match self.routing {
             RoutingConfig::Dense {} => LayerKind::Dense,
-            RoutingConfig::TopK { .. } => LayerKind::Moe { top_k: self.top_k },
+            RoutingConfig::TopK { .. } => LayerKind::TopK { k: self.top_k },
             RoutingConfig::TopAny { .. } => LayerKind::TopAny,
         }
     }

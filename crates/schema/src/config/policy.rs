@@ -9,7 +9,7 @@ mod rule;
 
 use serde::{Deserialize, Serialize};
 
-use super::{ConfigFault, RunRef};
+use super::{ConfigFault, OtherRun, RunRef, Takes};
 
 pub use self::{
     head::{EntropyLabels, LabelConfig, LabelHeadConfig},
@@ -100,15 +100,14 @@ impl PolicyConfig {
         self.lookahead().and_then(|lookahead| lookahead.head.as_ref()).map_or(&[], |head| &head.records_of)
     }
 
-    /// The run whose edits it follows, with its key.
-    pub fn edits_of(&self) -> Option<(&'static str, &RunRef)> {
-        match self {
-            Self::PlaceboTime(placebo) => Some(("control.policy.placebo_time.edits_of", &placebo.edits_of)),
-            Self::PlaceboSurgery(placebo) => {
-                Some(("control.policy.placebo_surgery.edits_of", &placebo.edits_of))
-            }
-            _ => None,
-        }
+    /// The run whose edits it follows.
+    pub fn edits_of(&self) -> Option<OtherRun<'_>> {
+        let (key, placebo) = match self {
+            Self::PlaceboTime(placebo) => ("control.policy.placebo_time.edits_of", placebo),
+            Self::PlaceboSurgery(placebo) => ("control.policy.placebo_surgery.edits_of", placebo),
+            _ => return None,
+        };
+        Some(OtherRun { key, run: &placebo.edits_of, takes: Takes::Edits })
     }
 
     pub(super) fn check(&self) -> Result<(), ConfigFault> {

@@ -39,6 +39,30 @@ impl RunRef {
     }
 }
 
+/// A run that a config takes something from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OtherRun<'a> {
+    /// The key that names it.
+    pub key: &'static str,
+    /// Which one.
+    pub run: &'a RunRef,
+    /// What is taken.
+    pub takes: Takes,
+}
+
+/// What a config takes from another run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Takes {
+    /// Its best checkpoint, or one that is named: weights, or only how many experts there are.
+    Checkpoint,
+    /// When it edited and which way.
+    Edits,
+    /// What it spent.
+    Flops,
+    /// What its trials measured.
+    Records,
+}
+
 impl From<String> for RunRef {
     fn from(text: String) -> Self {
         let arm = text.strip_prefix('{').and_then(|rest| rest.split_once('}'));

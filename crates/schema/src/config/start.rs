@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::RunRef;
+use super::{OtherRun, RunRef, Takes};
 
 /// What a run starts from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,12 +30,12 @@ impl Default for StartConfig {
 }
 
 impl StartConfig {
-    /// The other run, with its key.
-    pub(super) fn run(&self) -> Option<(&'static str, &RunRef)> {
-        match self {
-            Self::Scratch {} => None,
-            Self::Weights { run } => Some(("start.weights.run", run)),
-            Self::Size { run } => Some(("start.size.run", run)),
-        }
+    pub(super) fn other_run(&self) -> Option<OtherRun<'_>> {
+        let (key, run) = match self {
+            Self::Scratch {} => return None,
+            Self::Weights { run } => ("start.weights.run", run),
+            Self::Size { run } => ("start.size.run", run),
+        };
+        Some(OtherRun { key, run, takes: Takes::Checkpoint })
     }
 }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    ConfigFault, RunRef,
+    ConfigFault, OtherRun, RunRef, Takes,
     bounds::{at_least_zero, count, positive},
     choice::choice,
 };
@@ -75,11 +75,10 @@ impl Budget {
     /// Passes over the training split that set the times of a run whose budget is another's operations.
     pub const DEFAULT_EPOCHS: f64 = 3.0;
 
-    /// The other run, with its key.
-    pub(super) fn run(&self) -> Option<(&'static str, &RunRef)> {
+    pub(super) fn other_run(&self) -> Option<OtherRun<'_>> {
         match self {
             Self::Epochs(_) => None,
-            Self::FlopsOf(run) => Some(("train.budget.flops_of", run)),
+            Self::FlopsOf(run) => Some(OtherRun { key: "train.budget.flops_of", run, takes: Takes::Flops }),
         }
     }
 

@@ -79,7 +79,7 @@ pub enum Edit {
         layer: LayerId,
         /// All experts from now on, the dense one first.
         into: Vec<ExpertId>,
-        /// Experts per row from now on.
+        /// Experts per token from now on.
         top_k: usize,
         /// Fraction of a copy's hidden units that are drawn anew, so that copies differ (Drop-Upcycling,
         /// Nakamura et al. 2025); 0 to 1.

@@ -276,7 +276,7 @@ mod tests {
             grow(5, ExpertInit::Aimed { direction: vec![1.0] }),
             merge(2, 3),
         ];
-        let log = log(LayerKind::Moe { top_k: 1 }, 2, edits);
+        let log = log(LayerKind::TopK { k: 1 }, 2, edits);
         let expected = [
             "initial",
             "initial",
@@ -309,7 +309,7 @@ mod tests {
     #[test]
     fn the_log_replays_to_any_step() {
         let prune = |expert| Edit::Prune { layer: LAYER, expert: ExpertId(expert) };
-        let mut log = log(LayerKind::Moe { top_k: 1 }, 2, vec![grow(2, ExpertInit::Fresh), prune(0)]);
+        let mut log = log(LayerKind::TopK { k: 1 }, 2, vec![grow(2, ExpertInit::Fresh), prune(0)]);
         let now = log.layout().unwrap();
         assert_eq!(now.layers()[0].experts, [1, 2].map(ExpertId));
         assert_eq!(log.layout_at(10).unwrap(), log.initial, "the plan of a step comes after its checkpoint");

@@ -18,14 +18,14 @@ pub struct ExpertId(pub u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LayerKind {
-    /// One expert that sees every row; no router.
+    /// One expert that sees every token; no router.
     Dense,
-    /// A router sends each row to its `top_k` best experts.
-    Moe {
-        /// Experts asked for per row; [`LayerLayout::effective_top_k`] says how many that can be.
-        top_k: usize,
+    /// A router sends each token to its best experts.
+    TopK {
+        /// How many of them; [`LayerLayout::effective_top_k`] says how many that can be.
+        k: usize,
     },
-    /// A row goes to every expert whose threshold it passes, one at least (DynMoE, Guo et al. 2024).
+    /// A token goes to every expert whose threshold it passes, one at least (DynMoE, Guo et al. 2024).
     TopAny,
 }
 
@@ -45,12 +45,12 @@ impl LayerLayout {
         self.experts.len()
     }
 
-    /// Experts that work on one row, at most: `min(top_k, n_experts)`, 1 for a dense layer, all with
+    /// Experts that work on one token, at most: `min(top_k, n_experts)`, 1 for a dense layer, all with
     /// top-any routing.
     pub fn effective_top_k(&self) -> usize {
         match self.kind {
             LayerKind::Dense => 1,
-            LayerKind::Moe { top_k } => top_k.min(self.experts.len()),
+            LayerKind::TopK { k: top_k } => top_k.min(self.experts.len()),
             LayerKind::TopAny => self.experts.len(),
         }
     }
@@ -124,7 +124,7 @@ impl LayoutFile {
         let LayerLayout { kind, experts } = &self.layers[at];
         let (kind, needed, fits) = match kind {
             LayerKind::Dense => ("dense", "exactly 1", experts.len() == 1),
-            LayerKind::Moe { .. } => ("moe", "at least 1", !experts.is_empty()),
+            LayerKind::TopK { .. } => ("top_k", "at least 1", !experts.is_empty()),
             LayerKind::TopAny => ("top_any", "at least 1", !experts.is_empty()),
         };
         if !fits {
@@ -140,7 +140,7 @@ impl LayoutFile {
             }
         }
         match self.layers[at].kind {
-            LayerKind::Moe { top_k: 0 } => Err(LayoutError::TopK(at)),
+            LayerKind::TopK { k: 0 } => Err(LayoutError::TopK(at)),
             _ => Ok(()),
         }
     }
@@ -172,7 +172,7 @@ impl Layout {
     ///
     /// ```
     /// use moelt_schema::{LayerKind, LayerId, Layout};
-    /// let layout = Layout::uniform(1, LayerKind::Moe { top_k: 2 }, 4);
+    /// let layout = Layout::uniform(1, LayerKind::TopK { k: 2 }, 4);
     /// assert_eq!(layout.layer(LayerId(0)).unwrap().n_experts(), 4);
     /// ```
     pub fn uniform(n_layers: usize, kind: LayerKind, n_experts: usize) -> Self {
@@ -246,7 +246,7 @@ mod tests {
 
     #[test]
     fn renumbered_experts_are_as_many_and_begin_at_0() {
-        let mut layout = Layout::uniform(2, LayerKind::Moe { top_k: 1 }, 3);
+        let mut layout = Layout::uniform(2, LayerKind::TopK { k: 1 }, 3);
         layout.layers[1].experts = vec![ExpertId(1), ExpertId(8)];
         layout.next_id = 9;
         let renumbered = layout.renumbered();
@@ -256,7 +256,7 @@ mod tests {
 
     #[test]
     fn top_k_is_bounded_by_the_number_of_experts() {
-        let layout = Layout::uniform(1, LayerKind::Moe { top_k: 2 }, 1);
+        let layout = Layout::uniform(1, LayerKind::TopK { k: 2 }, 1);
         assert_eq!(layout.layers()[0].effective_top_k(), 1);
         assert_eq!(layout.next_id(), ExpertId(1));
     }
@@ -268,7 +268,7 @@ mod tests {
             serde_json::from_str::<Layout>(&text).map(drop).map_err(|error| error.to_string())
         };
         let moe = |top_k: u64, experts: &str| {
-            format!(r#"{{"kind": {{"moe": {{"top_k": {top_k}}}}}, "experts": [{experts}]}}"#)
+            format!(r#"{{"kind": {{"top_k": {{"k": {top_k}}}}}, "experts": [{experts}]}}"#)
         };
         assert_eq!(read(&moe(2, "1, 0"), 2), Ok(()));
         let dense = |experts: &str| format!(r#"{{"kind": "dense", "experts": [{experts}]}}"#);
@@ -291,7 +291,7 @@ mod tests {
 
     #[test]
     fn a_uniform_layout_is_recognised_without_being_built() {
-        let kind = LayerKind::Moe { top_k: 2 };
+        let kind = LayerKind::TopK { k: 2 };
         let layout = Layout::uniform(2, kind, 3);
         assert!(layout.is_uniform(2, kind, 3));
         let others = [(1, kind, 3), (2, kind, usize::MAX), (2, LayerKind::TopAny, 3), (usize::MAX, kind, 3)];

@@ -76,7 +76,7 @@ impl Plan {
     ///
     /// ```
     /// use moelt_schema::{ExpertId, LayerKind, Layout, Plan};
-    /// let layout = Layout::uniform(1, LayerKind::Moe { top_k: 2 }, 4);
+    /// let layout = Layout::uniform(1, LayerKind::TopK { k: 2 }, 4);
     /// let plan = Plan::new(10).grow().prune(1).check(&layout, 2..=8)?;
     /// assert_eq!(plan.after().layers()[0].experts, [0, 2, 3, 4].map(ExpertId));
     /// # Ok::<(), moelt_schema::PlanError>(())
@@ -205,7 +205,7 @@ impl<'a> LayerEdit<'a> {
             let start = RowStart::Upcycled { parent, reinit };
             self.new.push((*id, RowSource::New { expert: *id, start }));
         }
-        self.kind = LayerKind::Moe { top_k };
+        self.kind = LayerKind::TopK { k: top_k };
         Ok(())
     }
 
@@ -303,7 +303,7 @@ mod tests {
     const LAYER: LayerId = LayerId(0);
 
     fn layout() -> Layout {
-        Layout::uniform(1, LayerKind::Moe { top_k: 2 }, 4)
+        Layout::uniform(1, LayerKind::TopK { k: 2 }, 4)
     }
 
     fn check(edits: Vec<Edit>) -> Result<CheckedPlan, PlanError> {
@@ -366,7 +366,7 @@ mod tests {
         let upcycle =
             Edit::Upcycle { layer: LAYER, into: [0, 1, 2].map(ExpertId).into(), top_k: 2, reinit: 0.5 };
         let checked = check(upcycle.clone()).unwrap();
-        assert_eq!(checked.after().layers()[0].kind, LayerKind::Moe { top_k: 2 });
+        assert_eq!(checked.after().layers()[0].kind, LayerKind::TopK { k: 2 });
         assert_eq!(checked.maps()[&LAYER].rows[0], RowSource::Keep(0));
         let message = check(prune(0)).unwrap_err().to_string();
         assert_eq!(message, "layer 0: is dense; upcycle it first");

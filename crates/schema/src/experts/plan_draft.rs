@@ -7,7 +7,7 @@ use crate::{CheckedPlan, Edit, Evidence, ExpertId, ExpertInit, LayerId, Layout, 
 ///
 /// ```
 /// use moelt_schema::{ExpertId, LayerKind, Layout, Plan};
-/// let layout = Layout::uniform(2, LayerKind::Moe { top_k: 2 }, 4);
+/// let layout = Layout::uniform(2, LayerKind::TopK { k: 2 }, 4);
 /// let plan = Plan::new(100).copy_expert(2, 0.01).prune(0).in_layer(1).split(3).check(&layout, 2..=8)?;
 /// let experts = |layer: usize| plan.after().layers()[layer].experts.clone();
 /// assert_eq!(experts(0), [1, 2, 3, 4].map(ExpertId));
@@ -144,7 +144,7 @@ mod tests {
 
     #[test]
     fn a_draft_is_the_plan_with_the_ids_that_come_next() {
-        let layout = Layout::uniform(2, LayerKind::Moe { top_k: 1 }, 3);
+        let layout = Layout::uniform(2, LayerKind::TopK { k: 1 }, 3);
         let draft = Plan::new(7).because("test").grow().in_layer(1).merge(2, 0, 0.5).copy_expert(1, 0.1);
         let (layer, other) = (LayerId(0), LayerId(1));
         let edits = vec![
@@ -172,7 +172,7 @@ mod tests {
 
     #[test]
     fn limits_are_a_range() {
-        let layout = Layout::uniform(1, LayerKind::Moe { top_k: 1 }, 3);
+        let layout = Layout::uniform(1, LayerKind::TopK { k: 1 }, 3);
         let refused = Plan::new(0).grow().check(&layout, 1..=3).unwrap_err();
         assert_eq!(refused.to_string(), "layer 0 would have 4 experts; at least 1 and at most 3 are allowed");
         assert!(

@@ -114,8 +114,8 @@ impl LayerSums {
     pub fn remapped(&self, map: &RowMap) -> Self {
         Self {
             tokens_per_expert: map.remap_sums(&self.tokens_per_expert),
-            gate: map.remap_sums(&self.gate),
-            gate_norm: map.remap_sums(&self.gate_norm),
+            expert_weight: map.remap_sums(&self.expert_weight),
+            weighted_norm: map.remap_sums(&self.weighted_norm),
             mass: map.remap_sums(&self.mass),
             ..self.clone()
         }

@@ -49,7 +49,7 @@ pub enum Event {
         layout: Layout,
         /// Trainable values.
         n_params: usize,
-        /// Values that work on one row.
+        /// Values that work on one token.
         n_active_params: usize,
         /// Steps the run will take unless it stops early.
         total_steps: u64,

@@ -11,14 +11,14 @@ use serde::{Deserialize, Serialize};
 /// Floating-point operations of something that was computed. Sums and products stop at the largest count there is.
 ///
 /// Experts are computed in batches, which must be rectangular: with top-k routing all queues are as long as the
-/// longest, with top-any routing every expert computes every row. The places that nobody reads cost as much as the
+/// longest, with top-any routing every expert computes every token. The places that nobody reads cost as much as the
 /// others, so that they are part of what is `computed`; a kernel that skips them needs `unpadded` alone.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Flops {
     /// What was computed.
     pub computed: u64,
-    /// … of which for (row, expert) pairs that the routing asked for, and for everything that is not an expert.
+    /// … of which for (token, expert) pairs that the routing asked for, and for everything that is not an expert.
     pub unpadded: u64,
 }
 

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::{Digest, EditLog, ExpertId, Flops, LayerId, Layout, Metrics, PolicyState};
 
 /// Version of the checkpoint format. A reader refuses every other.
-pub const CHECKPOINT_FORMAT: u32 = 6;
+pub const CHECKPOINT_FORMAT: u32 = 7;
 
 /// No run takes more steps. Whatever is counted in steps, or multiplied with one, stays far within 64 bits.
 pub const MAX_STEPS: u64 = 1_000_000_000_000;
@@ -254,9 +254,9 @@ pub struct LayerSums {
     /// Entropy of each token's router probabilities, nats.
     pub entropy: f64,
     /// Expert weights per expert.
-    pub gate: Vec<f64>,
+    pub expert_weight: Vec<f64>,
     /// Expert weight × output norm per expert.
-    pub gate_norm: Vec<f64>,
+    pub weighted_norm: Vec<f64>,
     /// Router probabilities per expert, over all tokens.
     pub mass: Vec<f64>,
     /// Tokens that passed no threshold, and the sum of them; top-any routing only.
@@ -292,8 +292,8 @@ impl LayerSums {
             tokens: 0.0,
             tokens_per_expert: zeros(),
             entropy: 0.0,
-            gate: zeros(),
-            gate_norm: zeros(),
+            expert_weight: zeros(),
+            weighted_norm: zeros(),
             mass: zeros(),
             unrouted: Unrouted::default(),
         }
@@ -301,8 +301,9 @@ impl LayerSums {
 
     /// All sums.
     fn values(&self) -> impl Iterator<Item = f64> {
-        let Self { tokens, tokens_per_expert, entropy, gate, gate_norm, mass, unrouted } = self;
-        let per_expert = [tokens_per_expert, gate, gate_norm, mass, &unrouted.sum].into_iter().flatten();
+        let Self { tokens, tokens_per_expert, entropy, expert_weight, weighted_norm, mass, unrouted } = self;
+        let per_expert =
+            [tokens_per_expert, expert_weight, weighted_norm, mass, &unrouted.sum].into_iter().flatten();
         [*tokens, *entropy, unrouted.tokens].into_iter().chain(per_expert.copied())
     }
 
@@ -321,8 +322,8 @@ impl LayerSums {
         self.unrouted.add(&other.unrouted);
         let pairs = [
             (&mut self.tokens_per_expert, &other.tokens_per_expert),
-            (&mut self.gate, &other.gate),
-            (&mut self.gate_norm, &other.gate_norm),
+            (&mut self.expert_weight, &other.expert_weight),
+            (&mut self.weighted_norm, &other.weighted_norm),
             (&mut self.mass, &other.mass),
         ];
         for (sums, values) in pairs {

@@ -93,7 +93,7 @@ impl LoopState {
             })?;
             finite("state.best.loss", &[best.loss])?;
         }
-        let windows = Windows { manifest, width: config.model.row_width() };
+        let windows = Windows { manifest, width: config.model.routed_width() };
         let WindowState { steps, layers, .. } = &self.window;
         at_most("state.window.steps", *steps, step, "step")?;
         finite("state.window", &self.window.means())?;
@@ -116,7 +116,7 @@ impl LoopState {
         let mut seen = BTreeSet::new();
         for RampIn { layer, expert, since, bias } in &self.ramp_ins {
             let name = || format!("state.ramp_ins, layer {}, expert {}", layer.0, expert.0);
-            let routed = manifest.layout.layer(*layer).filter(|l| matches!(l.kind, LayerKind::Moe { .. }));
+            let routed = manifest.layout.layer(*layer).filter(|l| matches!(l.kind, LayerKind::TopK { .. }));
             let there = routed.is_some_and(|layer| layer.experts.contains(expert));
             ensure(there, || format!("{}: is no expert behind a top-k router of the layout", name()))?;
             ensure(seen.insert((*layer, *expert)), || format!("{}: is there twice", name()))?;
@@ -148,11 +148,12 @@ impl Windows<'_> {
     }
 
     fn check_layer(&self, key: &str, sums: &LayerSums, n_experts: usize) -> Checked {
-        let LayerSums { tokens, tokens_per_expert, entropy, gate, gate_norm, mass, unrouted } = sums;
+        let LayerSums { tokens, tokens_per_expert, entropy, expert_weight, weighted_norm, mass, unrouted } =
+            sums;
         let lists = [
             ("tokens_per_expert", tokens_per_expert),
-            ("gate", gate),
-            ("gate_norm", gate_norm),
+            ("expert_weight", expert_weight),
+            ("weighted_norm", weighted_norm),
             ("mass", mass),
         ];
         for (name, list) in lists {

@@ -31,7 +31,7 @@ pub struct CellResult {
     pub edits: EditLog,
     /// Trainable values.
     pub n_params: usize,
-    /// Values that work on one row.
+    /// Values that work on one token.
     pub n_active_params: usize,
     /// Optimizer steps taken.
     pub steps: u64,

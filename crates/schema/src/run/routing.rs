@@ -25,10 +25,10 @@ pub struct RoutingStats {
     /// Positions of experts whose utilization lies under the floor.
     pub dead_experts: Vec<usize>,
     /// Mean expert weight over the tokens an expert got; 0 for an expert without tokens.
-    pub mean_gate: Vec<f64>,
+    pub mean_expert_weight: Vec<f64>,
     /// Mean of expert weight × output norm over the tokens an expert got: REAP's saliency
     /// (Lasby et al. 2025); 0 for an expert without tokens.
-    pub gate_norm: Vec<f64>,
+    pub weighted_norm: Vec<f64>,
     /// Mean router probability of each expert over all tokens: router mass. Sums to 1 (with top-any routing
     /// it is the mean of the score instead).
     pub router_mass: Vec<f64>,
@@ -54,8 +54,8 @@ impl RoutingStats {
             routing_entropy: ratio(sums.entropy, tokens),
             load_entropy: entropy(&utilization),
             dead_experts: (0..utilization.len()).filter(|e| utilization[*e] < floor).collect(),
-            mean_gate: per_token(&sums.gate),
-            gate_norm: per_token(&sums.gate_norm),
+            mean_expert_weight: per_token(&sums.expert_weight),
+            weighted_norm: per_token(&sums.weighted_norm),
             router_mass: sums.mass.iter().map(|sum| ratio(*sum, tokens)).collect(),
             unrouted: ratio(sums.unrouted.tokens, tokens),
             tokens_per_expert,
@@ -80,13 +80,13 @@ mod tests {
 
     #[test]
     fn hand_worked_window() {
-        // 4 rows, top-1, loads 3 / 1 / 0.
+        // 4 tokens, top-1, loads 3 / 1 / 0.
         let stats = RoutingStats::from_sums(&LayerSums {
             tokens: 4.0,
             tokens_per_expert: vec![3.0, 1.0, 0.0],
             entropy: 2.0,
-            gate: vec![2.4, 0.5, 0.0],
-            gate_norm: vec![6.0, 0.25, 0.0],
+            expert_weight: vec![2.4, 0.5, 0.0],
+            weighted_norm: vec![6.0, 0.25, 0.0],
             mass: vec![2.0, 1.0, 1.0],
             unrouted: Unrouted { tokens: 1.0, sum: vec![0.5] },
         });
@@ -97,8 +97,8 @@ mod tests {
         // -(0.75 ln 0.75 + 0.25 ln 0.25) = 0.5623
         assert!((stats.load_entropy - 0.562_335_144_618_808).abs() < 1e-12);
         assert_eq!(stats.dead_experts, [2]);
-        assert!((stats.mean_gate[0] - 0.8).abs() < 1e-6);
-        assert_eq!(stats.gate_norm, [2.0, 0.25, 0.0]);
+        assert!((stats.mean_expert_weight[0] - 0.8).abs() < 1e-6);
+        assert_eq!(stats.weighted_norm, [2.0, 0.25, 0.0]);
     }
 
     #[test]

@@ -22,7 +22,7 @@ fn trained(kind: LayerKind, n_experts: usize, seed: u64) -> Run {
 
 /// A trained run of four experts for every kind of routing.
 fn kinds(seed: u64) -> [(&'static str, Run); 3] {
-    let kinds = [("top-1", LayerKind::Moe { top_k: 1 }), ("top-2", LayerKind::Moe { top_k: 2 })];
+    let kinds = [("top-1", LayerKind::TopK { k: 1 }), ("top-2", LayerKind::TopK { k: 2 })];
     let [one, two] = kinds.map(|(name, kind)| (name, trained(kind, 4, seed)));
     [one, two, ("full", trained(FULL_SOFTMAX, 4, seed))]
 }

@@ -33,7 +33,7 @@ fn rounds() -> impl Strategy<Value = Vec<Round>> {
 }
 
 fn kinds() -> impl Strategy<Value = LayerKind> {
-    let moe = |top_k| LayerKind::Moe { top_k };
+    let moe = |top_k| LayerKind::TopK { k: top_k };
     prop::sample::select(vec![LayerKind::Dense, moe(1), moe(2), FULL_SOFTMAX])
 }
 

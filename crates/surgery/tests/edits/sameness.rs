@@ -10,7 +10,7 @@ use moelt_surgery::{
 use crate::support::{Run, copy, grow, prune, reorder, upcycle};
 
 fn trained(steps: u64) -> Run {
-    let mut run = Run::new(LayerKind::Moe { top_k: 2 }, 4, 7);
+    let mut run = Run::new(LayerKind::TopK { k: 2 }, 4, 7);
     run.train(steps);
     run
 }
@@ -54,7 +54,7 @@ fn size(run: &Run) -> [usize; 4] {
 /// A checkpoint's way: state taken out, and put into an optimizer and an average that know nothing.
 fn saved_and_loaded(run: Run) -> Run {
     let (state, average) = (run.state().clone(), run.average().clone());
-    let fresh = Run::new(LayerKind::Moe { top_k: 2 }, 1, 0).trainable.optimizer;
+    let fresh = Run::new(LayerKind::TopK { k: 2 }, 1, 0).trainable.optimizer;
     let trainable = Trainable::new(run.toy().clone(), fresh.with_state(state));
     let average = Some(WeightAverage::with_state(average, 0.9, 2));
     let loaded = Run { trainable: Trainable { average, ..trainable }, ..run.clone() };

@@ -15,8 +15,8 @@ use crate::toy::{Toy, Widths};
 
 pub(crate) const LR: f64 = 0.01;
 /// For layers in which every expert is chosen.
-pub(crate) const FULL_SOFTMAX: LayerKind = LayerKind::Moe { top_k: usize::MAX };
-/// An offset under which an expert gets no row, and a gate of exactly 0 where all are chosen.
+pub(crate) const FULL_SOFTMAX: LayerKind = LayerKind::TopK { k: usize::MAX };
+/// An offset under which an expert gets no token, and a weight of exactly 0 where all are chosen.
 pub(crate) const STARVED: f32 = -200.0;
 
 #[derive(Clone, Debug)]

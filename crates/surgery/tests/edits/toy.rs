@@ -91,7 +91,7 @@ impl ToyLayer {
             tanh(x.clone().unsqueeze::<3>().matmul(self.w_in.val()) + self.b_in.val().unsqueeze_dim(1));
         let y: Tensor<3> = hidden.matmul(w_out) + self.b_out.val().unsqueeze_dim(1);
         let y = match &self.router {
-            Some(router) => y * router.gates(x).transpose().unsqueeze_dim(2),
+            Some(router) => y * router.weights(x).transpose().unsqueeze_dim(2),
             None => y,
         };
         y.sum_dim(0).squeeze_dim(0)
@@ -101,7 +101,7 @@ impl ToyLayer {
         let [n_experts, d_model, _] = self.w_in.dims();
         let zeros = vec![0.0; n_experts * d_model];
         let router = match (self.router, kind) {
-            (Some(router), LayerKind::Moe { top_k }) => Some(ToyRouter { top_k, ..router }),
+            (Some(router), LayerKind::TopK { k: top_k }) => Some(ToyRouter { top_k, ..router }),
             (_, kind) => ToyRouter::of(kind, zeros, n_experts, &self.w_in.device()),
         };
         Self { router, ..self }
@@ -110,7 +110,7 @@ impl ToyLayer {
 
 impl ToyRouter {
     fn of(kind: LayerKind, rows: Vec<f32>, n_experts: usize, device: &Device) -> Option<Self> {
-        let LayerKind::Moe { top_k } = kind else { return None };
+        let LayerKind::TopK { k: top_k } = kind else { return None };
         let d_model = rows.len() / n_experts;
         let fixed = |values| param(values, [n_experts], device).set_require_grad(false);
         // Small and different, as a balance bias is after a while.
@@ -125,7 +125,7 @@ impl ToyRouter {
 
     /// `[rows, n_experts]`: 0 for experts that are not chosen. A single chosen expert keeps its
     /// probability; two or more sum to 1.
-    fn gates(&self, x: Tensor<2>) -> Tensor<2> {
+    fn weights(&self, x: Tensor<2>) -> Tensor<2> {
         let logits = x.matmul(self.weight.val().transpose()) + self.offset.val().unsqueeze();
         let biased = logits.clone() + self.bias.val().unsqueeze();
         let probs = softmax(logits, 1);

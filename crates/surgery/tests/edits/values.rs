@@ -83,7 +83,7 @@ struct Edited {
 impl Edited {
     fn by(edits: Vec<Edit>) -> Self {
         let trio = Trio::new();
-        let layout = Layout::uniform(1, LayerKind::Moe { top_k: 2 }, 3);
+        let layout = Layout::uniform(1, LayerKind::TopK { k: 2 }, 3);
         let plan = Plan { step: 7, edits, reason: "values".into(), evidence: Evidence::default() };
         let plan = plan.check(&layout, 1..).unwrap();
         let average = Some(average(&trio));

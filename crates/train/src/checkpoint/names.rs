@@ -186,7 +186,7 @@ mod tests {
     }
 
     fn names(axis: usize) -> ExpertNames {
-        ExpertNames::new(&[input_axis(axis)], &Layout::uniform(1, LayerKind::Moe { top_k: 1 }, 3))
+        ExpertNames::new(&[input_axis(axis)], &Layout::uniform(1, LayerKind::TopK { k: 1 }, 3))
     }
 
     #[test]
@@ -228,7 +228,7 @@ mod tests {
 
     /// The experts of `w` along `axis` in the order 2, 0, 1.
     fn shuffled(axis: usize) -> ExpertNames {
-        let layer = serde_json::json!({"kind": {"moe": {"top_k": 1}}, "experts": [2, 0, 1]});
+        let layer = serde_json::json!({"kind": {"top_k": {"k": 1}}, "experts": [2, 0, 1]});
         let layout = serde_json::from_value(serde_json::json!({"layers": [layer], "next_id": 3})).unwrap();
         ExpertNames::new(&[input_axis(axis)], &layout)
     }

@@ -18,7 +18,7 @@ use moelt_schema::{
     CellResult, DecisionKind, Digest, Event, EventRecord, EventsPosition, Evidence, LayerId, Manifest, Move,
     RunConfig, RunDir, TrialEvidence, Wall,
 };
-use moelt_train::{Checkpoint, CheckpointStore, Observer, Outcome, train};
+use moelt_train::{Checkpoint, CheckpointStore, Observer, Outcome, Trainer};
 
 /// 60 steps of two layers of three experts, with noise in every step; something is decided after every fifth.
 const CONFIG: &str = "
@@ -105,7 +105,11 @@ fn watched(
 ) -> (Outcome, Vec<(u64, u64)>) {
     let flag = Arc::new(AtomicBool::new(false));
     let mut watch = Watch { losses: Vec::new(), stop_after, flag: flag.clone(), dies };
-    let outcome = train(config, run, &Device::flex(), &flag, &mut watch).unwrap();
+    let outcome = Trainer::new(config.clone())
+        .interrupt(&flag)
+        .observer(&mut watch)
+        .run(run.path(), &Device::flex())
+        .unwrap();
     (outcome, watch.losses)
 }
 

@@ -53,7 +53,7 @@ impl Run {
 
     fn decide(&mut self, grow: f64, prune: f64) -> Decision {
         self.step += 10;
-        let layout = Layout::uniform(1, LayerKind::Moe { top_k: 1 }, 2);
+        let layout = Layout::uniform(1, LayerKind::TopK { k: 1 }, 2);
         let sums = [LayerSums { tokens: 5.0, tokens_per_expert: vec![3.0, 2.0], ..LayerSums::zeros(2) }];
         let window =
             StatsWindow { step: self.step, total_steps: 10_000, sums: &sums, loss: 0.5, ramping_in: &[] };

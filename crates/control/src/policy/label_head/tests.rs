@@ -24,7 +24,7 @@ fn labelled(config: LabelHeadConfig, edits: EditsConfig) -> LabelHead {
 }
 
 fn layout(n_layers: usize, n: usize) -> Layout {
-    Layout::uniform(n_layers, LayerKind::Moe { top_k: 1 }, n)
+    Layout::uniform(n_layers, LayerKind::TopK { k: 1 }, n)
 }
 
 /// Two experts with these tokens and this routing entropy / ln 2.

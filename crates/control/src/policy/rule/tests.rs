@@ -35,7 +35,7 @@ impl Run {
             max_experts,
             ..EditsConfig::default()
         };
-        let layout = Layout::uniform(n_layers, LayerKind::Moe { top_k: 1 }, n_experts);
+        let layout = Layout::uniform(n_layers, LayerKind::TopK { k: 1 }, n_experts);
         Self { rule: Rule::new(config, edits.clone(), PolicyState::default()), edits, layout, step: 0 }
     }
 
@@ -79,7 +79,7 @@ fn sums(tokens: &[f64], routing: f64) -> LayerSums {
         tokens: routed,
         tokens_per_expert: tokens.to_vec(),
         entropy: routing * (tokens.len() as f64).ln() * routed,
-        gate_norm: tokens.to_vec(),
+        weighted_norm: tokens.to_vec(),
         mass: tokens.to_vec(),
         ..LayerSums::zeros(tokens.len())
     }
@@ -128,7 +128,7 @@ fn the_reason_names_every_signal() {
 fn outside_its_time_it_keeps_and_counts_nothing() {
     let config = RuleConfig { confirm: 1, ..RuleConfig::default() };
     let edits = EditsConfig { warmup: 0.1, until: 0.5, ..EditsConfig::default() };
-    let layout = Layout::uniform(1, LayerKind::Moe { top_k: 1 }, 2);
+    let layout = Layout::uniform(1, LayerKind::TopK { k: 1 }, 2);
     let window_sums = [even(2, 0.9)];
     let mut rule = Rule::new(config, edits, PolicyState::default());
     let mut decide = |step| {
@@ -242,7 +242,7 @@ fn saliency_chooses_who_goes() {
         let mut run = Run::new(config, 1, 3);
         let window = LayerSums {
             mass: vec![9.0, 1.0, 10.0],
-            gate_norm: vec![9.0, 10.0, 1.0],
+            weighted_norm: vec![9.0, 10.0, 1.0],
             ..sums(&[1.0, 10.0, 9.0], 0.1)
         };
         assert_eq!(run.see(window).action, prune(weakest), "{saliency:?}");

@@ -1,8 +1,10 @@
 //! What a head would have done on runs that it has not seen, in numbers and for people.
 
-use comfy_table::{CellAlignment, Table, presets};
 use moelt_control::head::{HeldOut, Intent};
-use moelt_eval::{Point, RankCorrelation};
+use moelt_eval::{
+    Point, RankCorrelation,
+    render::{Column, Document, Table},
+};
 use moelt_schema::{EffectHeadConfig, Move};
 use serde::Serialize;
 
@@ -88,13 +90,17 @@ impl HeldOutReport {
     }
 
     pub(super) fn to_terminal(&self) -> String {
-        [self.table(), self.legend(), self.sentence(), self.usage()].join("\n") + "\n"
+        let mut document = Document::default();
+        document
+            .table(self.table())
+            .paragraph(self.legend())
+            .paragraph(self.sentence())
+            .paragraph(self.usage())
+            .to_terminal()
     }
 
-    fn table(&self) -> String {
-        let mut table = Table::new();
-        table.load_style(presets::UTF8_HORIZONTAL_ONLY).set_header([
-            "move",
+    fn table(&self) -> Table {
+        let numbers = [
             "records",
             "rank correlation [95 %]",
             "made",
@@ -103,11 +109,12 @@ impl HeldOutReport {
             "asked",
             "kept",
             "would gain",
-        ]);
-        table.column_iter_mut().skip(1).for_each(|column| column.set_cell_alignment(CellAlignment::Right));
-        table.add_rows(self.moves.iter().map(|one| one.told.row(one.candidate.name())));
-        table.add_row(self.total.row("all"));
-        table.to_string()
+        ];
+        let moves = self.moves.iter().map(|one| one.told.row(one.candidate.name()));
+        Table {
+            columns: [Column::left("move")].into_iter().chain(numbers.map(Column::right)).collect(),
+            rows: moves.chain([self.total.row("all")]).collect(),
+        }
     }
 
     /// What the numbers are.
@@ -171,9 +178,9 @@ impl Told {
         }
     }
 
-    fn row(&self, name: &str) -> [String; 9] {
+    fn row(&self, name: &str) -> Vec<String> {
         let Self { made, asked, kept, .. } = self;
-        [
+        vec![
             name.to_owned(),
             self.records.to_string(),
             self.correlation.to_string(),

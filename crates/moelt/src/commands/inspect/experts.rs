@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use comfy_table::{Table, presets};
+use moelt_eval::render::{Column, Table};
 use moelt_optim::{HostTensor, Rows, export};
 use moelt_schema::{ExpertAxes, ExpertAxis, ExpertId, ExpertRole, LayerId, Lineage, RoutingStats};
 use moelt_train::LoadedModel;
@@ -31,8 +31,8 @@ pub(super) struct ExpertFacts {
 #[derive(Serialize)]
 struct Routed {
     utilization: f64,
-    mean_gate: f64,
-    gate_norm: f64,
+    mean_expert_weight: f64,
+    weighted_norm: f64,
     router_mass: f64,
 }
 
@@ -78,8 +78,8 @@ impl Routed {
     fn of(stats: &RoutingStats, position: usize) -> Self {
         Self {
             utilization: stats.utilization[position],
-            mean_gate: stats.mean_gate[position],
-            gate_norm: stats.gate_norm[position],
+            mean_expert_weight: stats.mean_expert_weight[position],
+            weighted_norm: stats.weighted_norm[position],
             router_mass: stats.router_mass[position],
         }
     }
@@ -95,8 +95,8 @@ impl ExpertFacts {
             self.steps.map_or("–".to_owned(), |steps| steps.to_string()),
             number(Some(self.norm)),
             routed(|routed| routed.utilization),
-            routed(|routed| routed.mean_gate),
-            routed(|routed| routed.gate_norm),
+            routed(|routed| routed.mean_expert_weight),
+            routed(|routed| routed.weighted_norm),
             routed(|routed| routed.router_mass),
             number(self.bias.map(f64::from)),
         ]
@@ -104,20 +104,11 @@ impl ExpertFacts {
 }
 
 /// The experts of one layer, for people.
-pub(super) fn table(experts: &[ExpertFacts], layer: LayerId) -> String {
-    let mut table = Table::new();
-    table.load_style(presets::UTF8_HORIZONTAL_ONLY);
-    table.set_header([
-        "expert",
-        "lineage",
-        "steps",
-        "norm",
-        "utilization",
-        "mean gate",
-        "gate norm",
-        "router mass",
-        "bias",
-    ]);
-    table.add_rows(experts.iter().filter(|facts| facts.layer == layer).map(ExpertFacts::row));
-    table.to_string()
+pub(super) fn table(experts: &[ExpertFacts], layer: LayerId) -> Table {
+    let numbers = ["steps", "norm", "utilization", "mean weight", "weighted norm", "router mass", "bias"]
+        .map(Column::right);
+    Table {
+        columns: [Column::left("expert"), Column::left("lineage")].into_iter().chain(numbers).collect(),
+        rows: experts.iter().filter(|facts| facts.layer == layer).map(ExpertFacts::row).collect(),
+    }
 }

@@ -21,7 +21,7 @@ fn layouts(what: &'static str, pointer: &'static str, value: Value, parts: &[&'s
 
 #[test]
 fn layouts_that_no_model_can_have() {
-    let layer = json!({"kind": {"moe": {"top_k": 2}}, "experts": [0, 1, 2, 3]});
+    let layer = json!({"kind": {"top_k": {"k": 2}}, "experts": [0, 1, 2, 3]});
     let many: Vec<u64> = (0..1_000_000).collect();
     let experts = "/layers/0/experts";
     refused(&[
@@ -75,7 +75,7 @@ fn counters_that_no_run_can_have_come_to() {
 fn windows_policies_and_ramp_ins_that_do_not_fit_the_experts() {
     let sums = |n: usize| {
         let list = vec![1.0; n];
-        json!({"tokens": 1.0, "tokens_per_expert": list, "entropy": 0.0, "gate": list, "gate_norm": list,
+        json!({"tokens": 1.0, "tokens_per_expert": list, "entropy": 0.0, "expert_weight": list, "weighted_norm": list,
                "mass": list, "unrouted": {"tokens": 0.0, "sum": []}})
     };
     let ramping_in = |layer: u64, expert: u64, since: u64, bias: f64| json!([{"layer": layer, "expert": expert, "since": since, "bias": bias}]);
@@ -96,7 +96,11 @@ fn windows_policies_and_ramp_ins_that_do_not_fit_the_experts() {
             json!([sums(100_000)]),
             &["`tokens_per_expert` has 100000 numbers for 4"],
         ),
-        set("/state/last_window/0/gate", json!([1.0]), &["state.last_window: `gate` has 1 numbers"]),
+        set(
+            "/state/last_window/0/expert_weight",
+            json!([1.0]),
+            &["state.last_window: `expert_weight` has 1 numbers"],
+        ),
         set("/state/last_window/0/tokens", json!(-5.0), &["state.last_window: has -5; must be at least 0"]),
         set(
             "/state/last_window/0/unrouted/sum",
