@@ -4,6 +4,10 @@ use anyhow::{Result, bail};
 
 use crate::Site;
 
+/// Arms of earlier versions that are no phase of the research log, and what they are called now.
+const RENAMED: [(&str, &str); 2] =
+    [("compute-matched", "lookahead-size-matched"), ("frozen-final", "head-size-from-scratch")];
+
 /// An arm that can be planned: a file of `configs/phases`, or a size of the frozen sweep.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Arm {
@@ -36,8 +40,11 @@ impl Arm {
                 return Ok(arm(name));
             }
         }
+        if let Some((_, name)) = RENAMED.iter().find(|(old, _)| *old == called) {
+            bail!("arm `{called}` is called `{name}` now");
+        }
         let shown = known.iter().map(|name| if name == "frozen" { "frozen-N" } else { name });
-        bail!("no phase `{called}` in configs/phases; there are: {}", shown.collect::<Vec<_>>().join(", "));
+        bail!("no arm `{called}` in configs/phases; there are: {}", shown.collect::<Vec<_>>().join(", "));
     }
 }
 

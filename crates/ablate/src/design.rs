@@ -7,6 +7,9 @@ use serde::{Deserialize, Serialize};
 use super::{args::PlanArgs, arm::Arm, inputs, needs, spec::AblationSpec};
 use crate::Site;
 
+/// Seeds per arm, at most: each is a cell with a folder.
+const MAX_SEEDS: u64 = 10_000;
+
 /// What distinguishes ablations of one data set.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -76,6 +79,7 @@ impl Design {
         self.check_sets()?;
         let Settings { first_seed, seeds, .. } = self.settings;
         let end = first_seed.checked_add(seeds).context("seeds are 64-bit numbers")?;
+        ensure!(seeds <= MAX_SEEDS, "--seeds {seeds}: an ablation has {MAX_SEEDS} at most");
         let find = |name: &str| Arm::find(site, name);
         let arms: Vec<Arm> = self.settings.phases.iter().map(|name| find(name)).collect::<Result<_>>()?;
         check_arms(&arms)?;
@@ -83,12 +87,12 @@ impl Design {
         for (arm, seed) in arms.iter().flat_map(|arm| (first_seed..end).map(move |seed| (arm, seed))) {
             self.load(site, arm, seed, &mut loaded)?;
         }
-        self.check_used(&loaded)?;
+        let spec = AblationSpec::read(site, &self.dataset)?;
+        self.check_used(&loaded, &spec)?;
         let cells = needs::link(&self.name, loaded.configs, |name| Ok(find(name)?.name))?;
-        ensure!(!cells.is_empty(), "no phases: nothing to run");
+        ensure!(!cells.is_empty(), "no arms: nothing to run");
         let sweep = |cell: &Cell| arms.iter().find(|arm| arm.name == cell.arm).and_then(|arm| arm.sweep);
         let cells: Vec<Cell> = cells.into_iter().map(|cell| Cell { sweep: sweep(&cell), ..cell }).collect();
-        let spec = AblationSpec::read(site, &self.dataset)?;
         Ok(AblationPlan {
             format: PLAN_FORMAT,
             name: self.name.clone(),
@@ -123,12 +127,13 @@ impl Design {
         Ok(())
     }
 
-    /// A set that is about a kind which no arm has is a mistake.
-    fn check_used(&self, loaded: &Loaded) -> Result<()> {
-        match self.settings.sets.iter().zip(&loaded.used).find(|(_, used)| !**used) {
+    /// A set that is about a kind which no arm has is a mistake, unless a preset makes it for whatever arms it gets.
+    fn check_used(&self, loaded: &Loaded, spec: &AblationSpec) -> Result<()> {
+        let sets = self.settings.sets.iter().zip(&loaded.used);
+        match sets.filter(|(set, _)| !spec.is_of_a_preset(set)).find(|(_, used)| !**used) {
             Some((set, _)) if !loaded.configs.is_empty() => {
                 bail!(
-                    "--set {set}: no phase that is planned has such a key; leave it out, add the phase{}",
+                    "--set {set}: no arm that is planned has such a key; leave it out, add the arm{}",
                     chosen_whole(set)
                 )
             }
@@ -161,5 +166,5 @@ fn chosen_whole(set: &str) -> String {
 
 fn check_arms(arms: &[Arm]) -> Result<()> {
     let twice = arms.iter().enumerate().find(|(at, arm)| arms[..*at].contains(arm));
-    twice.map_or(Ok(()), |(_, arm)| bail!("phase `{}` is named twice", arm.name))
+    twice.map_or(Ok(()), |(_, arm)| bail!("arm `{}` is named twice", arm.name))
 }

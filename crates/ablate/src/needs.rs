@@ -47,7 +47,7 @@ impl<F: Fn(&str) -> Result<String>> Linker<'_, F> {
         let (arm, seed) = key;
         let circle = chain.iter().skip_while(|waiting| *waiting != arm).map(String::as_str);
         let circle: Vec<&str> = circle.chain([arm.as_str()]).collect();
-        ensure!(circle.len() == 1, "phases need one another: {}", circle.join(" → "));
+        ensure!(circle.len() == 1, "arms need one another: {}", circle.join(" → "));
         chain.push(arm.clone());
         let mut config = self.configs[key].clone();
         let mut needs = Vec::new();
@@ -94,14 +94,14 @@ impl<F: Fn(&str) -> Result<String>> Linker<'_, F> {
         let needed = match (self.name_of)(called) {
             Ok(name) if arms.contains(&name.as_str()) => return Ok(name),
             Ok(name) => name,
-            Err(unknown) => bail!("phase `{arm}` {verb} `{{{called}}}`: {unknown}"),
+            Err(unknown) => bail!("arm `{arm}` {verb} `{{{called}}}`: {unknown}"),
         };
         let with_it = arms.into_iter().flat_map(|known| {
             let before = (known == arm).then_some(needed.as_str());
             before.into_iter().chain([known])
         });
         bail!(
-            "phase `{arm}` {verb} `{needed}`, which is not among the phases; add it: --phases {}",
+            "arm `{arm}` {verb} `{needed}`, which is not among the arms; add it: --phases {}",
             with_it.collect::<Vec<_>>().join(",")
         );
     }
@@ -155,7 +155,7 @@ mod tests {
 
     fn linked(configs: &[RunConfig]) -> Result<Vec<Cell>> {
         let name_of = |arm: &str| match arm {
-            "x" => Err(anyhow!("no phase `x`")),
+            "x" => Err(anyhow!("no arm `x`")),
             "7a" => Ok("rule".to_owned()),
             arm => Ok(arm.to_owned()),
         };
@@ -207,7 +207,7 @@ mod tests {
         let alone = linked(&[learner(1), teacher(1)]).unwrap();
         assert_eq!(records(&alone[0]), ["some/run"]);
         let message = linked(&[learner(1)]).unwrap_err().to_string();
-        assert!(message.starts_with("phase `head` learns from `lookahead`, which is not among"), "{message}");
+        assert!(message.starts_with("arm `head` learns from `lookahead`, which is not among"), "{message}");
     }
 
     #[test]
@@ -215,15 +215,15 @@ mod tests {
         let message = |configs: &[RunConfig]| linked(configs).unwrap_err().to_string();
         assert_eq!(
             message(&[config("moe", "", ""), config("rule-continued", "{rule}", "")]),
-            "phase `rule-continued` starts from `rule`, which is not among the phases; add it: --phases moe,rule,rule-continued"
+            "arm `rule-continued` starts from `rule`, which is not among the arms; add it: --phases moe,rule,rule-continued"
         );
         assert_eq!(
             message(&[config("rule-continued", "", "{x}")]),
-            "phase `rule-continued` follows the edits of `{x}`: no phase `x`"
+            "arm `rule-continued` follows the edits of `{x}`: no arm `x`"
         );
         let circle = [config("a", "{b}", ""), config("b", "", "{c}"), config("c", "{b}", "")];
-        assert_eq!(message(&circle), "phases need one another: b → c → b");
-        assert_eq!(message(&[config("a", "{a}", "")]), "phases need one another: a → a");
+        assert_eq!(message(&circle), "arms need one another: b → c → b");
+        assert_eq!(message(&[config("a", "{a}", "")]), "arms need one another: a → a");
         let by_log = linked(&[config("rule", "", ""), config("a", "{7a}", "")]).unwrap();
         assert_eq!(by_log[1].needs, [by_log[0].id.clone()]);
     }

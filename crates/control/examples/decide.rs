@@ -1,6 +1,6 @@
 //! A policy is data in, data out: what the rule makes of a router that leaves an expert idle.
 //!
-//!     cargo run --release -p moelt-control --example decide
+//!     cargo run --release --example decide
 
 use moelt_control::{Action, OtherRuns, OwnPolicies, StatsWindow, policy};
 use moelt_schema::{

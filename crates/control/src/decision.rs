@@ -91,7 +91,16 @@ impl Decision {
         Self { action: Action::Keep, reason: reason.into(), evidence }
     }
 
-    /// The edits are applied, as one plan; without any the experts stay.
+    /// The edits are applied, as one plan; without any the experts stay. [`Plan::new`](moelt_schema::Plan::new) makes
+    /// them:
+    ///
+    /// ```
+    /// # use moelt_control::Decision;
+    /// # use moelt_schema::{Evidence, LayerKind, Layout, Plan};
+    /// let layout = Layout::uniform(1, LayerKind::TopK { k: 2 }, 4);
+    /// let edits = Plan::new(100).copy_expert(2, 0.1).prune(0).edits(&layout);
+    /// let decision = Decision::apply(edits, "expert 2 does the work of two", Evidence::default());
+    /// ```
     pub fn apply(edits: Vec<Edit>, reason: impl Into<String>, evidence: Evidence) -> Self {
         let action = if edits.is_empty() { Action::Keep } else { Action::Apply(edits) };
         Self { action, reason: reason.into(), evidence }

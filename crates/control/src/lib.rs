@@ -39,6 +39,7 @@
 
 mod decision;
 mod edits;
+mod error;
 mod features;
 mod gain;
 pub mod head;
@@ -51,7 +52,8 @@ mod saliency;
 mod timing;
 
 pub use decision::{Action, Decision, LiveGradient, MeasuredEffect, Race, Replicate, StatsWindow, Trial};
+pub use error::PolicyError;
 pub use gain::{Gain, race};
 pub use labels::random_label;
-pub use policy::{OtherRuns, OwnPolicies, Policy, PolicyError, PolicyStart, live_gradient, policy};
+pub use policy::{OtherRuns, OwnPolicies, Policy, PolicyStart, live_gradient, policy};
 pub use records::{measured_gain, records};

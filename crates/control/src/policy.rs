@@ -20,7 +20,7 @@ use self::{
     dynmoe::Dynmoe, effect_head::EffectHead, frozen::Frozen, label_head::LabelHead, lookahead::Lookahead,
     placebo::Script, placebo_surgery::PlaceboSurgery, placebo_time::PlaceboTime, rule::Rule,
 };
-use crate::{Decision, LiveGradient, MeasuredEffect, StatsWindow};
+use crate::{Decision, LiveGradient, MeasuredEffect, PolicyError, StatsWindow};
 
 /// Decides whether and how the experts change. What it decides depends on its config, seed and script, on
 /// what it is shown and on its [`state`](Self::state) alone.
@@ -80,53 +80,6 @@ pub fn live_gradient(
     }
     let head = LabelHead::new(head.clone(), config.edits.clone(), seed, state.clone());
     head.map_or(Vec::new(), |head| head.live_gradient(window, layout))
-}
-
-/// A policy that cannot be made.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum PolicyError {
-    /// A placebo without edits to follow.
-    #[error("{policy} follows the edits of another run, and none were given; set its edits_of")]
-    NoScript {
-        /// The policy as a config names it.
-        policy: &'static str,
-    },
-    /// A policy of the program that embeds moelt, which this program does not have.
-    #[error("policy `{name}` is none of this program: {}", those_there(known))]
-    NotOwn {
-        /// What a config calls it.
-        name: String,
-        /// Those there are.
-        known: Vec<String>,
-    },
-    /// A head whose remembered networks or records are of another size.
-    #[error(
-        "the state holds another head than control.policy describes; resume with the config and the version of moelt \
-         that wrote the checkpoint"
-    )]
-    OtherHead,
-    /// A placebo whose run has no decision left for some plan of its script.
-    #[error(
-        "{policy} follows {plans} plans, the last at decision {last}; this run has {decisions} decisions. Give it \
-         as many steps as the run it follows, and the same control.edits.every"
-    )]
-    ScriptTooLong {
-        /// The policy as a config names it.
-        policy: &'static str,
-        /// Plans of the script.
-        plans: usize,
-        /// The decision at which the last of them would come.
-        last: u64,
-        /// Decisions of the run.
-        decisions: u64,
-    },
-}
-
-fn those_there(names: &[String]) -> String {
-    match names {
-        [] => "it has no policies of its own; run it with the program that has it".to_owned(),
-        names => format!("it has {}", names.join(", ")),
-    }
 }
 
 /// What other runs give to a policy.

@@ -33,9 +33,7 @@ impl TokenBatch {
     pub fn new(examples: &[(usize, &Encoded, u32)]) -> Self {
         assert!(!examples.is_empty(), "a batch needs at least one text");
         let tokens = examples.iter().flat_map(|(_, text, _)| text.tokens());
-        let rows = (0..)
-            .zip(tokens)
-            .flat_map(|(token, places)| places.iter().filter(|row| **row != 0).map(move |row| (*row, token)));
+        let rows = (0..).zip(tokens).flat_map(|(token, rows)| rows.iter().map(move |row| (*row, token)));
         let (rows, tokens) = rows.unzip();
         Self {
             lengths: examples.iter().map(|(_, text, _)| text.n_tokens()).collect(),

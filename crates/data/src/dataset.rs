@@ -2,21 +2,22 @@
 
 use moelt_schema::{ConfigFault, DataConfig, TextConfig};
 
-use crate::{DataError, Splits, csv, cut_note, planted, sst2};
+use crate::{DataError, Splits, csv, planted, sst2};
 
 /// A data set. Implement it to train on your own.
 ///
 /// ```
-/// use moelt_data::{DataError, Dataset, Splits};
+/// use moelt_data::{DataError, Dataset, OwnTexts, Splits};
 /// use moelt_schema::TextConfig;
 ///
 /// /// Which of two words comes first?
 /// struct Order;
 ///
 /// impl Dataset for Order {
-///     fn splits(&self, _text: &TextConfig) -> Result<Splits, DataError> {
-///         let text = |i: u32| if i % 2 == 0 { ("tea coffee", "tea") } else { ("coffee tea", "coffee") };
-///         Splits::of_texts((0..60).map(|i| (format!("{} {i}", text(i).0), text(i).1)), 1)
+///     fn splits(&self, text: &TextConfig) -> Result<Splits, DataError> {
+///         let tea = (0..30).map(|i| (format!("tea coffee {i}"), "tea"));
+///         let coffee = (0..30).map(|i| (format!("coffee tea {i}"), "coffee"));
+///         OwnTexts::new(tea.chain(coffee)).splits(text)
 ///     }
 /// }
 /// assert_eq!(Order.splits(&TextConfig::default())?.classes, ["coffee", "tea"]);
@@ -56,7 +57,7 @@ impl Dataset for Splits {
 /// cannot be met.
 impl Dataset for DataConfig {
     fn splits(&self, text: &TextConfig) -> Result<Splits, DataError> {
-        let mut data = match self {
+        let data = match self {
             DataConfig::Planted(planted) => planted::generate(planted)?,
             DataConfig::Sst2(sst2) => sst2::load(sst2, text)?,
             DataConfig::Csv(csv) => csv::load(csv, text)?,
@@ -65,10 +66,6 @@ impl Dataset for DataConfig {
                 return Err(ConfigFault::new("data", message).into());
             }
         };
-        for (name, split) in data.clone().named() {
-            let texts = split.iter().map(|example| example.text.as_str());
-            data.notes.extend(cut_note(&format!("{name} split"), texts, text));
-        }
-        Ok(data)
+        Ok(data.with_cut_notes(text))
     }
 }

@@ -3,24 +3,8 @@
 use std::collections::BTreeSet;
 
 use moelt_schema::{Digest, Drift, SplitSizes, TextConfig};
-use serde::Serialize;
 
-use crate::{DataError, key::keys, split::hold_out};
-
-/// A text and its class.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Example {
-    /// The text, as it came.
-    pub text: String,
-    /// Index into [`Splits::classes`].
-    pub label: u32,
-    /// Where the text comes from, when the data set knows it.
-    pub domain: Option<u32>,
-    /// At which evaluation time the model is asked about it, from 1 to [`Drift::times`]; only in the
-    /// validation and test splits of a data set that drifts.
-    #[serde(skip_serializing_if = "Option::is_none")] // The hash of data that does not drift is as ever.
-    pub time: Option<u32>,
-}
+use crate::{DataError, Example, cut_note};
 
 /// Labelled texts in three splits. What chooses sees `train` and `validation`; `test` is read once.
 #[derive(Clone, Debug, PartialEq)]
@@ -42,39 +26,7 @@ pub struct Splits {
     pub notes: Vec<String>,
 }
 
-impl Example {
-    /// A text of a class, by its index into [`Splits::classes`].
-    pub fn new(text: impl Into<String>, label: u32) -> Self {
-        Self { text: text.into(), label, domain: None, time: None }
-    }
-}
-
 impl Splits {
-    /// Labelled texts in memory, of which a tenth is held out for validation and a tenth for the test: stratified by
-    /// class, and texts that a model cannot tell apart on one side. Which texts those are depends on `seed` alone.
-    /// The classes are those that occur, sorted.
-    ///
-    /// # Errors
-    /// When there are fewer than two classes, or too few texts to hold any out.
-    pub fn of_texts<T: Into<String>, C: Into<String>>(
-        texts: impl IntoIterator<Item = (T, C)>,
-        seed: u64,
-    ) -> Result<Self, DataError> {
-        let texts: Vec<(String, String)> =
-            texts.into_iter().map(|(text, class)| (text.into(), class.into())).collect();
-        let classes: BTreeSet<String> = texts.iter().map(|(_, class)| class.clone()).collect();
-        let classes: Vec<String> = classes.into_iter().collect();
-        let label = |class: &String| classes.binary_search(class).unwrap_or_default() as u32;
-        let examples: Vec<Example> =
-            texts.into_iter().map(|(text, class)| Example::new(text, label(&class))).collect();
-        let keys = keys(&examples, &TextConfig::default());
-        let (train, [validation, test]) = hold_out(examples, &keys, [0.1, 0.1], seed);
-        let splits =
-            Self { classes, train, validation, test, bayes_accuracy: None, drift: None, notes: Vec::new() };
-        splits.check()?;
-        Ok(splits)
-    }
-
     /// Refuses splits that nothing can be trained or judged on.
     ///
     /// # Errors
@@ -85,9 +37,13 @@ impl Splits {
         if n_classes < 2 {
             return wrong(format!("there are {n_classes} classes; two at least are needed"));
         }
+        let mut names = BTreeSet::new();
+        if let Some(twice) = self.classes.iter().find(|class| !names.insert(*class)) {
+            return wrong(format!("class `{twice}` is there twice"));
+        }
         for (name, split) in self.named() {
             if split.is_empty() {
-                return wrong(format!("the {name} split is empty; give it some texts"));
+                return wrong(format!("the {name} split is empty; there are too few texts"));
             }
             if let Some(at) = split.iter().position(|example| example.label as usize >= n_classes) {
                 let label = split[at].label;
@@ -97,6 +53,17 @@ impl Splits {
             }
         }
         Ok(())
+    }
+
+    /// With a note about each split of which texts are cut.
+    pub(crate) fn with_cut_notes(mut self, config: &TextConfig) -> Self {
+        let note = |(name, split): (&str, &[Example])| {
+            let texts = split.iter().map(|example| example.text.as_str());
+            cut_note(&format!("{name} split"), texts, config)
+        };
+        let notes: Vec<String> = self.named().into_iter().filter_map(note).collect();
+        self.notes.extend(notes);
+        self
     }
 
     /// The splits with their names.
@@ -150,15 +117,6 @@ mod tests {
     }
 
     #[test]
-    fn texts_in_memory_are_held_out_by_class() {
-        let texts = (0..40).map(|i| (format!("text {i}"), if i % 2 == 0 { "even" } else { "odd" }));
-        let splits = Splits::of_texts(texts, 1).unwrap();
-        assert_eq!(splits.classes, ["even", "odd"]);
-        assert_eq!(splits.sizes(), SplitSizes { train: 32, validation: 4, test: 4 });
-        assert_eq!(splits.test.iter().filter(|example| example.label == 1).count(), 2);
-    }
-
-    #[test]
     fn splits_that_nothing_can_be_judged_on_are_refused() {
         let refused = |change: fn(&mut Splits)| {
             let mut splits = dataset();
@@ -170,6 +128,6 @@ mod tests {
         assert!(
             refused(|s| s.train[1].label = 2).contains("example 1 of the training split has label 2 of 2")
         );
-        assert!(Splits::of_texts([("a", "x")], 1).unwrap_err().to_string().contains("there are 1 classes"));
+        assert!(refused(|s| s.classes[1] = "no".into()).contains("class `no` is there twice"));
     }
 }

@@ -78,7 +78,7 @@ impl Vocabulary {
         &self.text
     }
 
-    /// Places per token, P: the word and its parts, when parts are used at all.
+    /// Rows of a token, at most: the word and its parts, when parts are used at all.
     pub fn rows_per_token(&self) -> usize {
         let subwords = &self.text.subwords;
         let used = !subwords.prefixes.is_empty() || subwords.suffix > 0 || subwords.hyphen_parts;
@@ -90,7 +90,7 @@ impl Vocabulary {
     pub fn encode(&self, text: &str) -> Encoded {
         let tokens: Vec<Vec<u32>> =
             tokenize(text, &self.text).iter().map(|word| self.rows_of(word)).collect();
-        Encoded::pack(&tokens, self.rows_per_token())
+        Encoded::from_tokens(&tokens)
     }
 
     fn rows_of(&self, word: &str) -> Vec<u32> {
@@ -214,7 +214,7 @@ mod tests {
         let vocabulary = Vocabulary::build(["a b"], &TextConfig::default());
         assert_eq!(vocabulary.rows_per_token(), 1);
         let empty = vocabulary.encode("  ");
-        assert_eq!((empty.n_tokens(), empty.token(0)), (1, &[0][..]));
+        assert_eq!((empty.n_tokens(), empty.token(0)), (1, &[][..]));
     }
 
     #[test]

@@ -15,57 +15,10 @@
 
 use moelt_schema::{Flops, Unit};
 
-use crate::{Classifier, Experts, ModelInput, MoeLayer, Router};
-
-/// Tokens that experts compute, each counted once for each expert that computes it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct ExpertTokens {
-    /// All of them, the padding of queues included.
-    pub(crate) computed: usize,
-    /// Those that the routing asked for.
-    pub(crate) routed: usize,
-}
-
-impl ExpertTokens {
-    /// Where every token that is computed was asked for.
-    pub(crate) fn unpadded(tokens: usize) -> Self {
-        Self { computed: tokens, routed: tokens }
-    }
-}
-
-impl MoeLayer {
-    /// What a pass took that routed `tokens` tokens and sent `expert_tokens` through experts.
-    pub(crate) fn flops(&self, tokens: usize, expert_tokens: ExpertTokens) -> Flops {
-        let one = 2 * self.experts.row_products();
-        let experts = Flops {
-            computed: one * expert_tokens.computed as u64,
-            unpadded: one * expert_tokens.routed as u64,
-        };
-        experts + Flops::unpadded(2 * tokens as u64 * self.router_products())
-    }
-
-    /// Multiplications of the router for one token; none in a dense layer.
-    fn router_products(&self) -> u64 {
-        self.router.as_ref().map_or(0, |router| product(&router.weight().dims()))
-    }
-
-    /// The most experts that a token may need: those it is sent to, with top-any routing all.
-    fn experts_per_token(&self) -> usize {
-        let [n_experts, ..] = self.experts.w_in.dims();
-        match &self.router {
-            Some(Router::TopK(router)) => router.top_k.min(n_experts),
-            Some(Router::TopAny(_)) | None => n_experts,
-        }
-    }
-}
-
-impl Experts {
-    /// Multiplications of one expert for one token.
-    fn row_products(&self) -> u64 {
-        let [_, d_model, d_ff] = self.w_in.dims();
-        2 * product(&[d_model, d_ff])
-    }
-}
+use crate::{
+    Classifier, ModelInput, MoeLayer,
+    layer::{ExpertTokens, product},
+};
 
 impl Classifier {
     /// What everything that is no expert layer takes of a forward pass on `input`.
@@ -90,10 +43,6 @@ impl Classifier {
         };
         self.shared_flops(input).unpadded + self.layers.iter().map(of_layer).sum::<u64>()
     }
-}
-
-fn product(shape: &[usize]) -> u64 {
-    shape.iter().map(|n| *n as u64).product()
 }
 
 #[cfg(test)]

@@ -9,12 +9,11 @@ use burn::{
 };
 use moelt_schema::{Flops, LayerId, LayerKind, LayerLayout, LayerSums, Layout, Streams};
 
-use crate::flops::ExpertTokens;
-
 mod axes;
 mod combine;
 mod dispatch;
 mod experts;
+mod flops;
 mod losses;
 mod router;
 mod top_any;
@@ -22,6 +21,7 @@ mod top_k;
 
 pub use dispatch::{Dispatch, TopAnyDispatch};
 pub use experts::Experts;
+pub(crate) use flops::{ExpertTokens, product};
 pub use losses::{
     AuxLosses, diversity_loss, load_balancing_loss, mean_entropy, routing_entropy, simplicity_loss,
 };

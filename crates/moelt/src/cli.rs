@@ -89,8 +89,8 @@ pub(crate) enum ControlCommand {
     Report(ControlReportArgs),
     /// Train the head that predicts effects on all runs but one, and say what it would have done on that one.
     #[command(after_help = "Examples:\n  \
-        moelt control fit runs/planted-standard/cells/lookahead-s*/\n  \
-        moelt control fit runs/planted-standard/cells/lookahead-s*/ --set control.policy.lookahead.head.act_above=0.8 --json")]
+        moelt control fit runs/planted-standard/cells/lookahead-s2*/\n  \
+        moelt control fit runs/planted-standard/cells/lookahead-s2*/ --set control.policy.lookahead.head.act_above=0.8 --json")]
     Fit(ControlFitArgs),
 }
 
@@ -138,12 +138,12 @@ pub(crate) struct EvalArgs {
     /// A labelled CSV or TSV file instead.
     #[arg(long, value_name = "FILE")]
     pub(crate) file: Option<PathBuf>,
-    /// Header of the text column of --file.
-    #[arg(long, default_value = "text", requires = "file")]
-    pub(crate) text_column: String,
-    /// Header of the label column of --file.
-    #[arg(long, default_value = "label", requires = "file")]
-    pub(crate) label_column: String,
+    /// Header of the text column of --file; default: as in the file that it was trained on, or one with a usual name.
+    #[arg(long, value_name = "NAME", requires = "file")]
+    pub(crate) text_column: Option<String>,
+    /// Header of the label column of --file; default: likewise.
+    #[arg(long, value_name = "NAME", requires = "file")]
+    pub(crate) label_column: Option<String>,
     /// What becomes of rows of --file that cannot be used.
     #[arg(long, value_enum, value_name = "WHAT", default_value_t, requires = "file")]
     pub(crate) bad_lines: BadLinesArg,
@@ -201,7 +201,7 @@ pub(crate) struct PredictArgs {
     /// Texts: CSV or TSV with a header, or one text per line. `-` is standard input.
     #[arg(default_value = "-")]
     pub(crate) file: PathBuf,
-    /// Header of the text column; default: `text` or `sentence`.
+    /// Header of the text column; default: `text`, or the one column with a usual name such as `review`.
     #[arg(long)]
     pub(crate) text_column: Option<String>,
     /// Write here instead of to standard output.

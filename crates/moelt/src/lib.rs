@@ -31,6 +31,7 @@ use std::{io::IsTerminal, process::ExitCode};
 
 use clap::Parser;
 
+pub use burn;
 pub use moelt_ablate as ablate;
 pub use moelt_control as control;
 pub use moelt_data as data;

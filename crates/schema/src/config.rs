@@ -1,7 +1,7 @@
 //! How a run is configured. Every key can be set in a TOML file or with `--set key=value`.
 //!
 //! A key that holds one of several kinds, such as `data` or `control.policy`, is an enum whose variants own their
-//! parameters and the check of them: a parameter that nothing would read cannot be written. Defaults are the
+//! parameters and the check of them: a parameter of a kind that was not chosen cannot be written. Defaults are the
 //! smallest thing that works; recipes live in `configs/`.
 
 mod bounds;
@@ -35,14 +35,14 @@ pub use self::{
     model::{ModelConfig, Pooling, RoutingConfig, Unit},
     optim::{OptimConfig, ScheduleKind},
     policy::{
-        EffectHeadConfig, EntropyLabels, LabelConfig, LabelHeadConfig, LookaheadConfig, Move,
-        NewExpertConfig, OwnConfig, PlaceboConfig, PolicyConfig, RuleConfig, Saliency, StudyConfig,
+        EffectHeadConfig, EntropyLabels, LabelConfig, LabelHeadConfig, LookaheadConfig, NewExpertConfig,
+        OwnConfig, PlaceboConfig, PolicyConfig, RuleConfig, Saliency, StudyConfig,
     },
     run_ref::{OtherRun, RunRef, Takes},
     source::{ConfigFiles, ConfigText},
     start::StartConfig,
     text::{SubwordConfig, TextConfig},
-    train::{Budget, TrainConfig},
+    train::{Budget, MAX_STEPS, TrainConfig},
 };
 
 /// One run: an arm with a seed.
@@ -102,6 +102,7 @@ impl RunConfig {
     /// # Errors
     /// The key and what is wrong with its value.
     pub fn check(&self) -> Result<(), ConfigFault> {
+        check_arm(&self.arm)?;
         // TOML has no larger number.
         at_most("seed", self.seed, i64::MAX as u64)?;
         self.data.check().map_err(|fault| fault.within("data"))?;
@@ -143,6 +144,17 @@ impl RunConfig {
     }
 }
 
+/// An arm's name is also that of a folder.
+fn check_arm(arm: &str) -> Result<(), ConfigFault> {
+    let fits = |c: char| c.is_alphanumeric() || "-_.+ ".contains(c);
+    if arm.chars().all(fits) && arm.chars().any(char::is_alphanumeric) && arm.len() <= 100 {
+        return Ok(());
+    }
+    let message =
+        format!("is {arm:?}; it names a folder: letters, digits and any of `-_.+`, 100 bytes at most");
+    Err(ConfigFault::new("arm", message))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -157,6 +169,15 @@ mod tests {
         let mut config = RunConfig::default();
         config.model.row_dropout = 1.0;
         assert_eq!(config.check().unwrap_err().key, "model.row_dropout");
+    }
+
+    #[test]
+    fn an_arm_names_a_folder() {
+        let fault = |arm: &str| RunConfig { arm: arm.to_owned(), ..RunConfig::default() }.check().err();
+        assert_eq!(["a", "frozen-4", "7b.1 é"].map(fault), [None, None, None]);
+        for arm in ["", "..", "../x", "a/b", "a\\b", "a\nb"] {
+            assert_eq!(fault(arm).unwrap().key, "arm", "{arm}");
+        }
     }
 
     #[test]

@@ -1,9 +1,12 @@
-//! Which experts exist, how that changes, and where everything that belongs to an expert goes.
+//! Which experts exist, how and on what evidence that changes, and where everything that belongs to an expert goes.
 
 mod axes;
 mod edit;
 mod edit_log;
+mod evidence;
+mod features;
 mod layout;
+mod moves;
 mod plan_check;
 mod plan_draft;
 mod plan_error;
@@ -13,7 +16,13 @@ pub use self::{
     axes::{ExpertAxes, ExpertAxis, ExpertRole, RowInit},
     edit::{Edit, ExpertInit, Plan},
     edit_log::{Birth, EditLog, Lineage, Merged, ReplayError},
+    evidence::{
+        EffectEvidence, Evidence, ForecastEvidence, Label, Labels, LayerEvidence, ReplicateEvidence,
+        TrialEvidence,
+    },
+    features::Features,
     layout::{ExpertId, LayerId, LayerKind, LayerLayout, Layout, LayoutError},
+    moves::Move,
     plan_check::{CheckedPlan, Limits},
     plan_draft::PlanDraft,
     plan_error::PlanError,

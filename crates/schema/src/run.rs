@@ -1,8 +1,6 @@
 //! What a run writes down: events, checkpoints, its result, and where they lie.
 
 mod event;
-mod evidence;
-mod features;
 mod flops;
 mod manifest;
 mod manifest_check;
@@ -14,15 +12,10 @@ mod run_dir;
 
 pub use self::{
     event::{DecisionKind, EditEffect, Event, EventRecord, StopReason, Wall},
-    evidence::{
-        EffectEvidence, Evidence, ForecastEvidence, Label, Labels, LayerEvidence, ReplicateEvidence,
-        TrialEvidence,
-    },
-    features::Features,
     flops::Flops,
     manifest::{
         BestSoFar, CHECKPOINT_FORMAT, ControlGradients, DecisionWindow, EventsPosition, Inherited, LayerSums,
-        LoopState, MAX_STEPS, Manifest, Probe, RampIn, Unrouted, WindowState,
+        LoopState, Manifest, Probe, RampIn, Unrouted, WindowState,
     },
     metrics::{DomainAccuracy, Metrics, Prediction},
     policy_state::{EffectRecord, HeadState, LayerMemory, NetworkState, PolicyState},

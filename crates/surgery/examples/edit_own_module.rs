@@ -1,4 +1,4 @@
-//! A module that is none of moelt's trains, copies one expert, prunes another and goes on.
+//! A Burn module of your own trains, copies one expert, prunes another and goes on.
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Distribution, Tensor, activation::softmax};
 use moelt_surgery::optim::{AdamW, Optimizer, ParamGroup};

@@ -49,7 +49,7 @@ pub enum SurgeryError {
         state: &'static str,
         /// The parameter.
         param: String,
-        /// What does not fit, and the mend.
+        /// What does not fit, and the fix.
         message: String,
     },
     /// The direction of a new router row has another length than a row.

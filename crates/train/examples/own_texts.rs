@@ -1,9 +1,9 @@
 //! Trains on texts in memory and classifies three more:
 //!
-//!     cargo run --release -p moelt-train --example own_texts
+//!     cargo run --release --example own_texts
 
 use burn::tensor::Device;
-use moelt_data::Splits;
+use moelt_data::OwnTexts;
 use moelt_schema::{Budget, RunConfig};
 use moelt_train::{LoadedModel, Trainer};
 
@@ -12,7 +12,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         0 => (format!("rain and wind until day {i}"), "bad"),
         _ => (format!("a clear sky and sun on day {i}"), "good"),
     };
-    let texts = Splits::of_texts((0..200).map(weather), 1)?;
+    let texts = OwnTexts::new((0..200).map(weather));
     let mut config = RunConfig::default();
     config.train.budget = Budget::Epochs(5.0);
     config.train.batch_size = 16;

@@ -3,8 +3,8 @@
 use burn::module::Module;
 use moelt_control::{Action, Decision, OtherRuns, OwnPolicies, Policy, StatsWindow, policy};
 use moelt_schema::{
-    ControlConfig, DecisionWindow, Digest, Event, ExpertId, Flops, LayerId, LayerSums, OtherRun, Plan,
-    PolicyState, RunConfig,
+    ControlConfig, DecisionWindow, Digest, Event, Evidence, ExpertId, Flops, LayerId, LayerSums, Layout,
+    OtherRun, Plan, PolicyState, RunConfig,
 };
 
 use crate::{
@@ -68,13 +68,19 @@ impl Control {
         log: &mut dyn FnMut(Event) -> Result<(), TrainError>,
     ) -> Result<(), TrainError> {
         let seen = state.progress.decision_window.clone();
-        let (ramping_in, layout) = (ramping_in(state), state.layout.clone());
+        let (ramping_in, layout) = (state.ramping_in(), state.layout.clone());
         let window = self.window(state.step, &seen.layers, seen.mean_loss(), &ramping_in);
         let mut decision = self.policy.decide(&window, &layout);
+        check(&decision, &layout, state.step, arena.config)?;
         log(event(&decision))?;
         if let Action::Measure(trial) = decision.action {
             let effects = arena.measure(state, &trial)?;
             decision = self.policy.observe(&window, &layout, &effects);
+            check(&decision, &layout, state.step, arena.config)?;
+            if matches!(decision.action, Action::Measure(_)) {
+                let message = "it has just been told what its candidates did: now it applies one or keeps";
+                return Err(impossible(&decision, state.step, arena.config, message.to_owned()));
+            }
             log(event(&decision))?;
         }
         state.progress.decision_window = DecisionWindow::default();
@@ -92,7 +98,7 @@ impl Control {
         if !config.policy.learns_every_step() {
             return;
         }
-        let ramping_in = ramping_in(state);
+        let ramping_in = state.ramping_in();
         let window = self.window(state.step, &report.routing, report.loss, &ramping_in);
         self.policy.learn(&window, &state.layout);
         self.remember(state);
@@ -113,18 +119,37 @@ impl Control {
         let flops = |policy: &PolicyState| policy.head.as_ref().map_or(0, |head| head.flops);
         let before = flops(&state.progress.policy);
         state.progress.policy = PolicyState { script: self.script, ..self.policy.state() };
-        state.pay(Flops::unpadded(flops(&state.progress.policy) - before));
+        state.pay(Flops::unpadded(flops(&state.progress.policy).saturating_sub(before)));
     }
-}
-
-/// The experts that are ramping in.
-pub(crate) fn ramping_in(state: &TrainState) -> Vec<(LayerId, ExpertId)> {
-    state.progress.ramp_ins.iter().map(|now| (now.layer, now.expert)).collect()
 }
 
 fn event(decision: &Decision) -> Event {
     let Decision { reason, evidence, .. } = decision.clone();
     Event::Decision { action: decision.kind(), reason, evidence }
+}
+
+/// Refuses what cannot be carried out, or not be read back from the log, before anything is written or trained.
+fn check(decision: &Decision, layout: &Layout, step: u64, config: &RunConfig) -> Result<(), TrainError> {
+    let wrong = |message: String| impossible(decision, step, config, message);
+    let plans = match &decision.action {
+        Action::Keep => &[][..],
+        Action::Apply(edits) => std::slice::from_ref(edits),
+        Action::Measure(trial) => &trial.candidates,
+    };
+    for edits in plans.iter().filter(|edits| !edits.is_empty()) {
+        let plan = Plan { step, edits: edits.clone(), reason: String::new(), evidence: Evidence::default() };
+        plan.check(layout, config.control.edits.limits()).map_err(|error| wrong(error.to_string()))?;
+    }
+    // What is not a number becomes a word in JSON that no number is read from.
+    let evidence = serde_json::to_string(&decision.evidence).map_err(|error| wrong(error.to_string()))?;
+    serde_json::from_str::<Evidence>(&evidence).map(drop).map_err(|error| {
+        wrong(format!("its evidence has a number that is not finite, which no log can hold: {error}"))
+    })
+}
+
+fn impossible(decision: &Decision, step: u64, config: &RunConfig, message: String) -> TrainError {
+    let (arm, seed, reason) = (config.arm.clone(), config.seed, decision.reason.clone());
+    TrainError::Decision { arm, seed, step, reason, message }
 }
 
 /// Applies a plan; the event says what it did.

@@ -28,7 +28,7 @@ impl TrainState {
         progress.decision_window.layers = moved_sums(&progress.decision_window.layers, plan);
         self.layout = plan.after().clone();
         self.edits.push(plan);
-        self.move_openings(plan, &held, ramping_in);
+        self.move_ramp_ins(plan, &held, ramping_in);
         Ok(())
     }
 }

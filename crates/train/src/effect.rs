@@ -4,7 +4,11 @@ use moelt_data::in_order;
 use moelt_model::{Classifier, Mode};
 use moelt_schema::{EditEffect, Flops};
 
-use crate::{Split, TrainError, evaluate::model_input, interrupt::Interrupt};
+use crate::{
+    Split,
+    evaluate::model_input,
+    interrupt::{Interrupt, Interrupted},
+};
 
 /// Texts per batch: only memory depends on it.
 const BATCH: usize = 256;
@@ -36,7 +40,7 @@ impl Outputs {
         model: &Classifier,
         split: &Split,
         interrupt: Interrupt<'_>,
-    ) -> Result<Self, TrainError> {
+    ) -> Result<Self, Interrupted> {
         let (mut logits, mut losses, mut flops) = (Vec::new(), Vec::new(), Flops::default());
         for batch in in_order(&split.texts, &split.labels, BATCH) {
             interrupt.check()?;

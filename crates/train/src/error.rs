@@ -5,10 +5,10 @@ use std::{io, path::PathBuf};
 use moelt_control::PolicyError;
 use moelt_data::DataError;
 use moelt_optim::ImportError;
-use moelt_schema::{ConfigFault, PlanError, ResultError};
+use moelt_schema::{ConfigFault, Digest, PlanError, ResultError};
 use moelt_surgery::SurgeryError;
 
-use crate::CheckpointError;
+use crate::{CheckpointError, Interrupted};
 
 /// Why a run did not end as planned.
 #[derive(Debug, thiserror::Error)]
@@ -32,8 +32,8 @@ pub enum TrainError {
     },
     /// Asked to stop in the middle of something that is done whole or not at all. [`Trainer`](crate::Trainer) answers
     /// with [`Outcome::Interrupted`](crate::Outcome::Interrupted) instead.
-    #[error("interrupted")]
-    Interrupted,
+    #[error(transparent)]
+    Interrupted(#[from] Interrupted),
     /// The folder holds a run of another config.
     #[error(
         "{}: holds a run of another config ({differences}); choose another --out, or delete the folder to start anew",
@@ -44,6 +44,22 @@ pub enum TrainError {
         path: PathBuf,
         /// The lines that differ.
         differences: String,
+    },
+    /// The folder holds a finished run on other texts.
+    #[error(
+        "{}: holds a run of this config on other data (hash {}…, here {}…); choose another --out, or delete the folder \
+         to start anew",
+        path.display(),
+        theirs.short(),
+        ours.short()
+    )]
+    OtherData {
+        /// The run folder.
+        path: PathBuf,
+        /// Hash of its examples.
+        theirs: Digest,
+        /// Hash of those that are here.
+        ours: Digest,
     },
     /// The folder has a result that does not count.
     #[error(transparent)]
@@ -130,6 +146,20 @@ pub enum TrainError {
     /// An edit that does not fit the experts.
     #[error(transparent)]
     Plan(#[from] PlanError),
+    /// A policy answers something that cannot be.
+    #[error("arm {arm}, seed {seed}, step {step}: the policy decides `{reason}`, but {message}")]
+    Decision {
+        /// The arm's name.
+        arm: String,
+        /// The seed.
+        seed: u64,
+        /// Optimizer steps done.
+        step: u64,
+        /// The decision's reason.
+        reason: String,
+        /// What is wrong with it.
+        message: String,
+    },
     /// An edit that does not fit model, optimizer or average: a bug.
     #[error(transparent)]
     Surgery(#[from] SurgeryError),

@@ -7,7 +7,7 @@ use moelt_data::{Encoded, TokenBatch, in_order};
 use moelt_model::{Classifier, Mode, ModelInput};
 use moelt_schema::Prediction;
 
-use crate::{TrainError, interrupt::Interrupt};
+use crate::interrupt::{Interrupt, Interrupted};
 
 /// Encoded texts with what is known about them.
 #[derive(Clone, Debug, Default)]
@@ -56,7 +56,7 @@ pub(crate) fn predict_unless(
     interrupt: Interrupt<'_>,
     model: &Classifier,
     split: &Split,
-) -> Result<Vec<Prediction>, TrainError> {
+) -> Result<Vec<Prediction>, Interrupted> {
     let mut predictions: Vec<Option<Prediction>> = vec![None; split.texts.len()];
     for batch in in_order(&split.texts, &split.labels, BATCH) {
         interrupt.check()?;

@@ -2,8 +2,6 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::TrainError;
-
 /// Looked at between any two training steps, those of forks included, and between any two batches of the
 /// evaluations that a run ends with. So a run stops within one step and one checkpoint, whatever it is at.
 #[derive(Clone, Copy)]
@@ -25,8 +23,13 @@ impl<'a> Interrupt<'a> {
     }
 
     /// # Errors
-    /// [`TrainError::Interrupted`] when the flag is set: what is under way is given up as if it had never begun.
-    pub(crate) fn check(self) -> Result<(), TrainError> {
-        if self.is_set() { Err(TrainError::Interrupted) } else { Ok(()) }
+    /// When the flag is set: what is under way is given up as if it had never begun.
+    pub(crate) fn check(self) -> Result<(), Interrupted> {
+        if self.is_set() { Err(Interrupted) } else { Ok(()) }
     }
 }
+
+/// Asked to stop in the middle of something that is done whole or not at all.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("interrupted")]
+pub struct Interrupted;

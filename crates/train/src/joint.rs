@@ -4,52 +4,28 @@
 //! no way for a gradient. Here its loss's derivatives by the two entropies, numbers again, are put in front of the
 //! live entropies: by the chain rule that has the gradient of the head's loss.
 
-use burn::tensor::Tensor;
 use moelt_control::{LiveGradient, StatsWindow, live_gradient};
 use moelt_model::{ModelOutput, mean_entropy, routing_entropy};
-use moelt_optim::{NamedGradients, take_gradients};
-use moelt_schema::{ControlGradients, LayerSums, RunConfig};
+use moelt_schema::{Layout, PolicyState, RunConfig};
 
-use crate::{TrainState, decide::ramping_in};
-
-/// Adds to the gradient of the task: an objective of a second forward pass, whose gradient goes back into the model.
-pub(crate) trait ExtraGradient {
-    /// What is to be added at the step that is under way, given its routing sums and task loss; none: nothing, and no
-    /// second pass is made.
-    fn extra(&self, state: &TrainState, sums: &[LayerSums], loss: f64) -> Option<Extra>;
-}
-
-/// An objective, made of the output of a forward pass.
-type Objective = dyn Fn(&ModelOutput) -> Option<Tensor<1>>;
-
-/// What an [`ExtraGradient`] adds at one step.
-pub(crate) struct Extra {
-    /// Its loss, for the log, nats.
-    pub(crate) loss: f64,
-    /// Its objective, `[1]`; none where the output has nothing that it is about.
-    pub(crate) objective: Box<Objective>,
-}
+use crate::extra_gradient::{Extra, ExtraGradient};
 
 /// The head whose loss is part of the backbone's.
 pub(crate) struct Joint<'a> {
     config: &'a RunConfig,
-    total_steps: u64,
 }
 
 impl<'a> Joint<'a> {
     /// None unless the config asks for it.
-    pub(crate) fn of(config: &'a RunConfig, total_steps: u64) -> Option<Self> {
-        (config.control.policy.joint() > 0.0).then_some(Self { config, total_steps })
+    pub(crate) fn of(config: &'a RunConfig) -> Option<Self> {
+        (config.control.policy.joint() > 0.0).then_some(Self { config })
     }
 }
 
 impl ExtraGradient for Joint<'_> {
-    fn extra(&self, state: &TrainState, sums: &[LayerSums], loss: f64) -> Option<Extra> {
-        let ramping_in = &ramping_in(state)[..];
-        let (step, total_steps) = (state.step + 1, self.total_steps);
-        let window = StatsWindow { step, total_steps, sums, loss, ramping_in };
-        let (control, policy) = (&self.config.control, &state.progress.policy);
-        let asked = live_gradient(control, self.config.seed, policy, &window, &state.layout);
+    fn extra(&self, window: &StatsWindow<'_>, policy: &PolicyState, layout: &Layout) -> Option<Extra> {
+        let control = &self.config.control;
+        let asked = live_gradient(control, self.config.seed, policy, window, layout);
         (!asked.is_empty()).then(|| of_entropies(asked, control.policy.joint()))
     }
 }
@@ -68,25 +44,6 @@ fn of_entropies(asked: Vec<LiveGradient>, alpha: f64) -> Extra {
     Extra { loss, objective: Box::new(objective) }
 }
 
-impl Extra {
-    /// Adds its gradient to that of the task, and says how the two lie to one another. `output` must be of a forward
-    /// pass that has not been gone back through.
-    pub(crate) fn join(
-        &self,
-        state: &TrainState,
-        task: &mut NamedGradients,
-        output: &ModelOutput,
-    ) -> ControlGradients {
-        let Some(objective) = (self.objective)(output) else { return ControlGradients::default() };
-        let control = take_gradients(state.model(), objective.backward());
-        let (task_norm, control_norm) = (task.norm(|_| true), control.norm(|_| true));
-        let product = task_norm * control_norm;
-        let cosine = if product > 0.0 { task.dot(&control) / product } else { 0.0 };
-        task.add(control);
-        ControlGradients { loss: self.loss, task_norm, control_norm, cosine }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use burn::{
@@ -94,12 +51,12 @@ mod tests {
         tensor::{Device, Tensor, TensorData},
     };
     use moelt_model::{Mode, ModelInput};
-    use moelt_optim::{HostTensor, export, replace};
-    use moelt_schema::{LayerId, RunConfig};
+    use moelt_optim::{HostTensor, NamedGradients, export, replace, take_gradients};
+    use moelt_schema::{ControlGradients, LayerId, RunConfig};
     use moelt_surgery::Trainable;
 
     use super::*;
-    use crate::{Prepared, evaluate::model_input};
+    use crate::{Prepared, TrainState, evaluate::model_input};
 
     /// All experts see all rows: the entropies are smooth in the weights.
     const CONFIG: &str = "
@@ -193,7 +150,8 @@ mod tests {
         const STEP: f32 = 1e-2;
         let (state, input) = setting();
         let mut gradients = NamedGradients::default();
-        let norms = of_entropies(asked(), ALPHA).join(&state, &mut gradients, &forward(&state, &input));
+        let norms =
+            of_entropies(asked(), ALPHA).join(state.model(), &mut gradients, &forward(&state, &input));
         assert_eq!((norms.loss, norms.task_norm, norms.cosine), (1.0, 0.0, 0.0));
         assert!((norms.control_norm - gradients.norm(|_| true)).abs() < 1e-12);
         let weights = export(state.model());
@@ -230,9 +188,9 @@ mod tests {
             take_gradients(state.model(), output.logits.powf_scalar(2.0).sum().backward())
         };
         let mut control = NamedGradients::default();
-        of_entropies(asked(), ALPHA).join(&state, &mut control, &forward(&state, &input));
+        of_entropies(asked(), ALPHA).join(state.model(), &mut control, &forward(&state, &input));
         let (before, mut sum) = (task(), task());
-        let norms = of_entropies(asked(), ALPHA).join(&state, &mut sum, &forward(&state, &input));
+        let norms = of_entropies(asked(), ALPHA).join(state.model(), &mut sum, &forward(&state, &input));
         let close = |a: f64, b: f64| assert!((a - b).abs() < 1e-4 * (1.0 + b.abs()), "{a} {b}");
         close(norms.task_norm, before.norm(|_| true));
         close(norms.control_norm, control.norm(|_| true));
@@ -247,7 +205,8 @@ mod tests {
     fn nothing_asked_is_nothing_joined() {
         let (state, input) = setting();
         let mut gradients = NamedGradients::default();
-        let norms = of_entropies(Vec::new(), ALPHA).join(&state, &mut gradients, &forward(&state, &input));
+        let norms =
+            of_entropies(Vec::new(), ALPHA).join(state.model(), &mut gradients, &forward(&state, &input));
         assert_eq!((norms, gradients.norm(|_| true)), (ControlGradients::default(), 0.0));
     }
 }

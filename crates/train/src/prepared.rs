@@ -51,6 +51,11 @@ impl Prepared {
         memory::check_data(config, memory::of_machine())?;
         let dataset = dataset.splits(&config.text)?;
         dataset.check()?;
+        if dataset.drift.is_some() && config.train.patience > 0 {
+            let message = "stops early, but the data drift: every evaluation is of other texts, so that none is better \
+                           than another; set it to 0";
+            return Err(ConfigFault::new("train.patience", message).into());
+        }
         let total_steps = total_steps(config, dataset.train.len());
         check_steps(total_steps)?;
         check_times(&dataset, total_steps)?;

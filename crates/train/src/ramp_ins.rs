@@ -22,19 +22,24 @@ pub(crate) struct Held {
 }
 
 impl TrainState {
-    /// Sets the biases of experts that are ramping in, for the step to come. An bias never falls: a run
-    /// that takes over a half-open expert goes on from there.
+    /// Sets the biases of experts that are ramping in, for the step to come. A bias never falls: a run
+    /// that takes over an expert whose share still rises goes on from there.
     pub(crate) fn ramp_in(&mut self, ramping_in: u64) {
         for Held { ramping_in: now, bias } in self.held() {
             let age = self.step - now.since;
             let risen = (now.bias + closing(age, ramping_in)).max(bias);
-            self.set_offset(now.layer, now.expert, if age >= ramping_in { now.bias } else { risen });
+            self.set_bias(now.layer, now.expert, if age >= ramping_in { now.bias } else { risen });
         }
         let step = self.step;
         self.progress.ramp_ins.retain(|now| step - now.since < ramping_in);
     }
 
-    /// Every expert that is ramping in.
+    /// The experts that are ramping in.
+    pub(crate) fn ramping_in(&self) -> Vec<(LayerId, ExpertId)> {
+        self.progress.ramp_ins.iter().map(|now| (now.layer, now.expert)).collect()
+    }
+
+    /// Every expert that is ramping in, with its bias.
     pub(crate) fn held(&self) -> Vec<Held> {
         let held = |ramping_in: &RampIn| {
             let bias = self.bias(ramping_in.layer, ramping_in.expert)?;
@@ -47,20 +52,20 @@ impl TrainState {
     /// and not where a ramp-in happens to stand. [`Self::put_back`] is the way back.
     pub(crate) fn let_in_entirely(&mut self) {
         for now in self.progress.ramp_ins.clone() {
-            self.set_offset(now.layer, now.expert, now.bias);
+            self.set_bias(now.layer, now.expert, now.bias);
         }
     }
 
     /// Experts that are ramping in stand where they stood.
     pub(crate) fn put_back(&mut self, held: &[Held]) {
         for held in held {
-            self.set_offset(held.ramping_in.layer, held.ramping_in.expert, held.bias);
+            self.set_bias(held.ramping_in.layer, held.ramping_in.expert, held.bias);
         }
     }
 
     /// Ramp-ins after a plan, whose model has all experts at their full share: those of experts that stay, as they were
     /// `held` before, and, with `ramping_in` > 0, those of experts grown by it.
-    pub(crate) fn move_openings(&mut self, plan: &CheckedPlan, held: &[Held], ramping_in: u64) {
+    pub(crate) fn move_ramp_ins(&mut self, plan: &CheckedPlan, held: &[Held], ramping_in: u64) {
         let mut moved: Vec<Held> = Vec::new();
         for (layer, map) in plan.maps() {
             let (before, after) = (plan.before().layer(*layer), plan.after().layer(*layer));
@@ -92,7 +97,7 @@ impl TrainState {
         self.model().biases(layer).get(self.position(layer, expert)?).copied()
     }
 
-    fn set_offset(&mut self, layer: LayerId, expert: ExpertId, bias: f32) {
+    fn set_bias(&mut self, layer: LayerId, expert: ExpertId, bias: f32) {
         let Some(position) = self.position(layer, expert) else { return };
         let mut biases = self.model().biases(layer);
         biases[position] = bias;

@@ -80,14 +80,18 @@ impl<'a> Session<'a> {
                 break StopReason::EarlyStopping;
             }
             match self.open_step(interrupt) {
-                Err(TrainError::Interrupted) => return Ok((self, End::Interrupted)),
+                Err(TrainError::Interrupted(_)) => return Ok((self, End::Interrupted)),
                 decided => decided?,
             }
             let batch = self.prepared.train.at(self.state.step);
             let report;
-            let joint = Joint::of(self.config, self.total);
-            (self.state, report) =
-                self.state.train_step_with(&batch, self.config, self.total, joint.as_ref());
+            let joint = Joint::of(self.config);
+            (self.state, report) = self.state.train_step_with(
+                &batch,
+                self.config,
+                self.total,
+                joint.as_ref().map(|joint| joint as _),
+            );
             if !report.is_finite() {
                 let (what, value) = report.not_finite();
                 return Err(self.not_finite(self.state.step + 1, what, value)?);
@@ -110,8 +114,8 @@ impl<'a> Session<'a> {
     /// a resumed run writes anew.
     fn open_step(&mut self, interrupt: Interrupt<'_>) -> Result<(), TrainError> {
         let position = self.events.position();
-        let decided = interrupt.check().and_then(|()| self.decide(interrupt));
-        if let Err(TrainError::Interrupted) = decided
+        let decided = interrupt.check().map_err(TrainError::from).and_then(|()| self.decide(interrupt));
+        if let Err(TrainError::Interrupted(_)) = decided
             && self.saved != Some(self.state.step)
         {
             self.events.sync()?;

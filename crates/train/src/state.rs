@@ -5,6 +5,7 @@ use burn::{
     nn::loss::CrossEntropyLossConfig,
     tensor::{Device, Int, Tensor, TensorData},
 };
+use moelt_control::StatsWindow;
 use moelt_data::TokenBatch;
 use moelt_model::{AuxLosses, Classifier, ClassifierConfig, Mode, ModelInput, ModelOutput};
 use moelt_optim::{AdamW, Optimizer, Schedule, WeightAverage};
@@ -14,10 +15,7 @@ use moelt_schema::{
 use moelt_surgery::Trainable;
 
 use crate::{
-    LoadedModel, Prepared, TrainError,
-    evaluate::model_input,
-    joint::{ExtraGradient, Joint},
-    param_groups,
+    LoadedModel, Prepared, TrainError, evaluate::model_input, extra_gradient::ExtraGradient, param_groups,
 };
 
 /// What a training step costs in forward passes: the backward pass has two matrix products for each one.
@@ -146,7 +144,7 @@ impl TrainState {
     /// Takes one optimizer step on `batch`, of a run of `total` steps, and adds it to the window. A loss or
     /// gradient that is not finite leaves the weights as they were; the report says so.
     pub fn train_step(self, batch: &TokenBatch, config: &RunConfig, total: u64) -> (Self, StepReport) {
-        self.train_step_with(batch, config, total, None::<&Joint<'_>>)
+        self.train_step_with(batch, config, total, None)
     }
 
     /// The same with something that may add to the gradient.
@@ -155,18 +153,23 @@ impl TrainState {
         batch: &TokenBatch,
         config: &RunConfig,
         total: u64,
-        hook: Option<&impl ExtraGradient>,
+        hook: Option<&dyn ExtraGradient>,
     ) -> (Self, StepReport) {
         self.ramp_in(config.control.edits.ramp_in);
         let input = model_input(batch);
         let output = self.train_forward(&input);
         let Objective { objective, loss, aux } = Objective::of(&output, batch, config);
         let mut gradients = self.trainable.gradients(objective);
-        let extra = hook.and_then(|hook| hook.extra(&self, &output.routing, loss));
+        let extra = hook.and_then(|hook| {
+            let (step, ramping_in) = (self.step + 1, &self.ramping_in());
+            let window = StatsWindow { step, total_steps: total, sums: &output.routing, loss, ramping_in };
+            hook.extra(&window, &self.progress.policy, &self.layout)
+        });
         // With the same noise, as the first pass has been gone back through.
         let second = extra.as_ref().map(|_| self.train_forward(&input));
         let passes = output.flops + second.as_ref().map_or(Flops::default(), |output| output.flops);
-        let joint = extra.zip(second).map(|(extra, output)| extra.join(&self, &mut gradients, &output));
+        let joint =
+            extra.zip(second).map(|(extra, output)| extra.join(self.model(), &mut gradients, &output));
         let clipped = self.trainable.optimizer.clipped_norm(&gradients);
         let all = gradients.norm(|_| true);
         // The clipped norm is what is reported, unless a gradient outside it is not a number.

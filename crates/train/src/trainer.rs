@@ -7,29 +7,18 @@ use std::{
 };
 
 use burn::tensor::Device;
-use moelt_control::OwnPolicies;
+use moelt_control::{OwnPolicies, Policy, PolicyStart};
 use moelt_data::Dataset;
 use moelt_schema::{
-    CellResult, DataConfig, EventRecord, RunConfig, RunDir, config_differences, create_folders,
+    CellResult, DataConfig, Digest, OwnConfig, PolicyConfig, RunConfig, RunDir, config_differences,
+    create_folders,
 };
 
 use crate::{
-    CheckpointStore, Prepared, TrainError, finish,
+    CheckpointStore, Observer, Prepared, TrainError, finish,
     interrupt::Interrupt,
     session::{End, Session},
 };
-
-/// Is told how a run goes: a progress bar, a test, nothing (`()`).
-pub trait Observer {
-    /// The data is ready; `done` of `total` steps are taken already.
-    fn started(&mut self, _prepared: &Prepared, _done: u64, _total: u64) {}
-    /// A step was taken.
-    fn stepped(&mut self, _step: u64, _loss: f64) {}
-    /// A line was written to the event log.
-    fn logged(&mut self, _record: &EventRecord) {}
-}
-
-impl Observer for () {}
 
 /// How a run ended.
 #[derive(Debug)]
@@ -49,14 +38,14 @@ pub enum Outcome {
 /// a run that was never stopped.
 ///
 /// ```
-/// use moelt_data::Splits;
+/// use moelt_data::OwnTexts;
 /// use moelt_schema::{Budget, RunConfig};
 /// use moelt_train::{LoadedModel, Trainer};
 /// # let device = burn::tensor::Device::flex();
 /// # let folder = tempfile::tempdir()?;
 /// let rain = (0..40).map(|i| (format!("rain and wind {i}"), "bad"));
 /// let sun = (0..40).map(|i| (format!("sun all day {i}"), "good"));
-/// let texts = Splits::of_texts(rain.chain(sun), 1)?;
+/// let texts = OwnTexts::new(rain.chain(sun));
 /// let mut config = RunConfig::default();
 /// (config.train.budget, config.train.batch_size) = (Budget::Epochs(5.0), 8);
 /// Trainer::new(config).dataset(&texts).run(folder.path(), &device)?;
@@ -68,6 +57,8 @@ pub struct Trainer<'a> {
     config: RunConfig,
     dataset: Option<&'a dyn Dataset>,
     policies: Option<&'a OwnPolicies>,
+    /// Of [`Self::policy`].
+    own: Option<OwnPolicies>,
     observer: Option<&'a mut dyn Observer>,
     interrupt: Option<&'a AtomicBool>,
 }
@@ -75,7 +66,7 @@ pub struct Trainer<'a> {
 impl<'a> Trainer<'a> {
     /// Trains on the data set and with the policy that the config names.
     pub fn new(config: RunConfig) -> Self {
-        Self { config, dataset: None, policies: None, observer: None, interrupt: None }
+        Self { config, dataset: None, policies: None, own: None, observer: None, interrupt: None }
     }
 
     /// Trains on this data set, and not on one that moelt reads: `data` is `own` in the run's config.
@@ -83,6 +74,20 @@ impl<'a> Trainer<'a> {
     pub fn dataset(mut self, dataset: &'a dyn Dataset) -> Self {
         self.config.data = DataConfig::Own {};
         Self { dataset: Some(dataset), ..self }
+    }
+
+    /// Decides by this policy, and not by one that the config names: `control.policy` is `own` in the run's config.
+    /// `make` is called at the start and at every resume, with what the policy remembered.
+    #[must_use]
+    pub fn policy<P: Policy + 'static>(
+        self,
+        make: impl Fn(&PolicyStart) -> P + Send + Sync + 'static,
+    ) -> Self {
+        const NAME: &str = "own";
+        let mut config = self.config;
+        config.control.policy = PolicyConfig::Own(OwnConfig::new(NAME));
+        let own = Some(OwnPolicies::default().with(NAME, make));
+        Self { config, own, ..self }
     }
 
     /// Policies that `control.policy.own` can name.
@@ -109,19 +114,21 @@ impl<'a> Trainer<'a> {
     /// When the config cannot work; when data, folder or checkpoints cannot be read, written or trusted; when the
     /// folder holds another run; when the loss stops being a number.
     pub fn run(self, folder: impl AsRef<Path>, device: &Device) -> Result<Outcome, TrainError> {
-        let Self { config, dataset, policies, observer, interrupt } = self;
+        let Self { config, dataset, policies, own, observer, interrupt } = self;
         let (run, none, mut silent) = (RunDir::new(folder.as_ref()), OwnPolicies::default(), ());
         let interrupt = interrupt.map_or_else(Interrupt::never, Interrupt::new);
         config.check()?;
         check_folder(&config, &run)?;
+        let dataset = dataset.unwrap_or(&config.data);
         if let Some(result) = CellResult::read(&run, config.digest())? {
+            check_data(&run, &result, dataset.splits(&config.text)?.digest())?;
             return Ok(Outcome::Finished(Box::new(result)));
         }
-        let prepared = Prepared::of(&config, dataset.unwrap_or(&config.data))?;
+        let prepared = Prepared::of(&config, dataset)?;
         let _lock = lock(&run)?;
         let store = CheckpointStore::open(run.checkpoints(), config.train.keep_last)?;
         let store = store.pin(prepared.judged_after());
-        let policies = policies.unwrap_or(&none);
+        let policies = own.as_ref().or(policies).unwrap_or(&none);
         let observer = observer.unwrap_or(&mut silent);
         let session = Session::open(&config, &run, prepared, store, device, policies, observer)?;
         let (session, end) = session.run(interrupt)?;
@@ -131,7 +138,7 @@ impl<'a> Trainer<'a> {
             End::Interrupted => Ok(interrupted),
             End::Trained => match finish::finish(&config, &run, &prepared, &store, &state, device, interrupt)
             {
-                Err(TrainError::Interrupted) => Ok(interrupted),
+                Err(TrainError::Interrupted(_)) => Ok(interrupted),
                 result => Ok(Outcome::Finished(Box::new(result?))),
             },
         }
@@ -148,6 +155,15 @@ fn lock(run: &RunDir) -> Result<File, TrainError> {
         Err(TryLockError::WouldBlock) => Err(TrainError::Locked { path: run.path().into() }),
         Err(TryLockError::Error(cause)) => Err(TrainError::Io { path, cause }),
     }
+}
+
+/// Makes sure that a finished run was one on these texts: a file, or what a program holds in memory, may have changed
+/// under the same config.
+fn check_data(run: &RunDir, result: &CellResult, data: Digest) -> Result<(), TrainError> {
+    if result.data == data {
+        return Ok(());
+    }
+    Err(TrainError::OtherData { path: run.path().into(), theirs: result.data, ours: data })
 }
 
 /// Makes sure that the folder does not hold the run of another config.

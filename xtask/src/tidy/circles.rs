@@ -1,8 +1,8 @@
 //! No modules of a crate use one another in a circle.
 //!
 //! The modules are those directly below the crate's root, each with everything in its folder. What is seen is a path
-//! `crate::module`, also within the braces of a `use`, and `super::module` where that is the same. What goes through a
-//! name that the root re-exports is not.
+//! `crate::module`, also within the braces of a `use`, `super::module` where that is the same, and `crate::Name` where the
+//! root re-exports the name from a module.
 
 use std::{
     borrow::Cow,
@@ -29,10 +29,14 @@ pub(super) fn violations(files: &[(&str, String)]) -> Vec<String> {
 }
 
 fn circles(folder: &str, modules: &[(&str, Cow<'_, str>)]) -> Vec<String> {
+    let is_root = |module: &str| ["lib", "main"].contains(&module);
     let names: BTreeSet<&str> = modules.iter().map(|(name, _)| *name).collect();
+    let roots = modules.iter().filter(|(module, _)| is_root(module));
+    let homes: BTreeMap<&str, &str> = roots.flat_map(|(_, text)| re_exports(text)).collect();
     let mut uses = Uses::new();
-    for (module, text) in modules.iter().filter(|(module, _)| !["lib", "main"].contains(module)) {
-        let used = used_modules(text).into_iter().filter_map(|used| names.get(used).copied());
+    for (module, text) in modules.iter().filter(|(module, _)| !is_root(module)) {
+        let home = |used: &str| names.get(used).or_else(|| homes.get(used)).copied();
+        let used = used_modules(text).into_iter().filter_map(home);
         uses.entry(module).or_default().extend(used.filter(|used| used != module));
     }
     let mut told = BTreeSet::new();
@@ -79,20 +83,49 @@ fn used_modules(text: &str) -> BTreeSet<&str> {
     places.flat_map(|(at, path)| first_names(&code[at + path.len()..])).collect()
 }
 
+/// The names that the root re-exports, each with the module it comes from.
+fn re_exports(root: &str) -> Vec<(&str, &str)> {
+    let code = root.split("#[cfg(test)]\nmod ").next().unwrap_or(root);
+    let trees = code.split("\npub use ").skip(1).filter_map(|rest| rest.split(';').next());
+    trees.flat_map(|tree| leaves(tree.trim_start_matches("self::"))).collect()
+}
+
+/// The names at the ends of a tree of `use`, each with the first name of its path.
+fn leaves(tree: &str) -> Vec<(&str, &str)> {
+    if let Some(inner) = tree.strip_prefix('{') {
+        return branches(inner).into_iter().flat_map(leaves).collect();
+    }
+    let name = |path| str::rsplit(path, [':', ' ']).next().unwrap_or_default();
+    let Some((first, rest)) = tree.split_once("::") else { return vec![(name(tree), tree)] };
+    match rest.split_once('{') {
+        Some((_, inner)) => {
+            branches(inner).into_iter().flat_map(leaves).map(|(leaf, _)| (leaf, first)).collect()
+        }
+        None => vec![(name(rest), first)],
+    }
+}
+
 /// The first name of a path, or of each path within its braces.
 fn first_names(path: &str) -> Vec<&str> {
     let name = |path| {
         let end = |c: char| !c.is_alphanumeric() && c != '_';
         str::split(path, end).next().unwrap_or_default()
     };
-    let Some(inner) = path.strip_prefix('{') else { return vec![name(path)] };
-    let (mut depth, mut start, mut names) = (0, 0, Vec::new());
+    match path.strip_prefix('{') {
+        Some(inner) => branches(inner).into_iter().map(name).collect(),
+        None => vec![name(path)],
+    }
+}
+
+/// What stands between the commas behind an opening brace, up to its closing one.
+fn branches(inner: &str) -> Vec<&str> {
+    let (mut depth, mut start, mut branches) = (0, 0, Vec::new());
     for (at, c) in inner.char_indices() {
         match c {
             '{' => depth += 1,
             '}' if depth > 0 => depth -= 1,
             ',' | '}' if depth == 0 => {
-                names.push(name(inner[start..at].trim_start()));
+                branches.push(inner[start..at].trim());
                 start = at + 1;
                 if c == '}' {
                     break;
@@ -101,7 +134,8 @@ fn first_names(path: &str) -> Vec<&str> {
             _ => {}
         }
     }
-    names
+    branches.retain(|branch| !branch.is_empty());
+    branches
 }
 
 #[cfg(test)]
@@ -120,6 +154,19 @@ mod tests {
             file("x/src/c.rs", "use super::a::A;\n// crate::c\n#[cfg(test)]\nmod tests { use crate::d; }");
         let found = violations(&[&fine[..], &[back, elsewhere, circle]].concat());
         assert_eq!(found, ["x/src: modules use one another: a → b → c → a"]);
+    }
+
+    #[test]
+    fn a_name_that_the_root_re_exports_counts_as_its_module() {
+        let root = "mod a;\npub use self::{\n    a::{A, deep::{B}},\n    b::C as D,\n};\npub use c::E;\n";
+        assert_eq!(re_exports(root), [("A", "a"), ("B", "a"), ("D", "b"), ("E", "c")]);
+        let file = |path, text: &str| (path, text.to_owned());
+        let files = [
+            file("x/src/lib.rs", root),
+            file("x/src/a.rs", "use crate::{D, other};"),
+            file("x/src/b.rs", "fn f(_: crate::A) {}"),
+        ];
+        assert_eq!(violations(&files), ["x/src: modules use one another: a → b → a"]);
     }
 
     #[test]

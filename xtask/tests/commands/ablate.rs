@@ -286,10 +286,10 @@ fn what_cannot_be_planned_is_said_with_what_can() {
     let cases: [(&[&str], &str); 9] = [
         (
             &["--phases", "dense,q9"],
-            "no phase `q9` in configs/phases; there are: averaged, dense, dynmoe, frozen-N, head, head-alone, ",
+            "no arm `q9` in configs/phases; there are: averaged, dense, dynmoe, frozen-N, head, head-alone, ",
         ),
-        (&["--phases", "dense,dense"], "phase `dense` is named twice"),
-        (&["--phases", "dense,q1"], "phase `dense` is named twice"),
+        (&["--phases", "dense,dense"], "arm `dense` is named twice"),
+        (&["--phases", "dense,q1"], "arm `dense` is named twice"),
         (&["--preset", "huge"], "no preset `huge`; there are: full, regress, smoke, standard"),
         (
             &["--dataset", "imdb"],

@@ -159,17 +159,14 @@ fn what_cannot_be_linked_is_not_planned() {
     let cases = [
         (
             "rule-continued",
-            "phase `rule-continued` starts from `rule`, which is not among the phases; add it: --phases rule,rule-continued",
+            "arm `rule-continued` starts from `rule`, which is not among the arms; add it: --phases rule,rule-continued",
         ),
-        (
-            "dense,placebo-time",
-            "phase `placebo-time` follows the edits of `rule`, which is not among the phases",
-        ),
+        ("dense,placebo-time", "arm `placebo-time` follows the edits of `rule`, which is not among the arms"),
         (
             "lost",
-            "phase `lost` starts from `{q9}`: no phase `q9` in configs/phases; there are: averaged, chicken, dense, ",
+            "arm `lost` starts from `{q9}`: no arm `q9` in configs/phases; there are: averaged, chicken, dense, ",
         ),
-        ("egg,chicken", "phases need one another: egg → chicken → egg"),
+        ("egg,chicken", "arms need one another: egg → chicken → egg"),
     ];
     for (phases, expected) in cases {
         let text = workspace.xtask(&["ablate", "plan", "--phases", phases], 1);

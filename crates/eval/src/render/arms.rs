@@ -44,7 +44,7 @@ fn legend() -> Text {
     Text::default()
         .plain("Mean ± standard deviation over seeds. Accuracy, macro-F1 and calibration error (ECE) in percent, on the \
              test split unless the column says validation. ")
-        .emphasis("Verdict %")
+        .emphasis("test %")
         .plain(" is of the checkpoint that was best on validation (where the data drifts: of each time), ")
         .emphasis("last %")
         .plain(" of the last one, by which nothing is chosen; ")

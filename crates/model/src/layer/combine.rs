@@ -4,13 +4,10 @@ use burn::tensor::Tensor;
 use moelt_schema::{LayerSums, Unrouted};
 
 use super::{
-    AuxLosses, Experts, Router, TopAnyRouter, TopKRouter, diversity_loss, load_balancing_loss,
+    AuxLosses, ExpertTokens, Experts, Router, TopAnyRouter, TopKRouter, diversity_loss, load_balancing_loss,
     simplicity_loss, top_any::RoutedTopAny, top_k::RoutedTopK,
 };
-use crate::{
-    flops::ExpertTokens,
-    host::{indices, to_host},
-};
+use crate::host::{indices, to_host};
 
 /// The weighted sum of expert outputs for a batch, and what the router did.
 pub(super) struct Combined {

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use moelt::{
     control::{Decision, OwnPolicies, Policy, PolicyStart, StatsWindow},
-    schema::{Edit, Evidence, LayerId, Layout},
+    schema::{Evidence, Layout, Plan},
 };
 
 /// Prunes the expert with the fewest tokens at every decision, down to `keep` experts.
@@ -22,8 +22,8 @@ impl Policy for Shrink {
         let by_tokens = experts.iter().zip(&window.sums[0].tokens_per_expert);
         match by_tokens.min_by(|one, other| one.1.total_cmp(other.1)) {
             Some((expert, tokens)) if experts.len() > self.keep => {
-                let prune = Edit::Prune { layer: LayerId(0), expert: *expert };
-                Decision::apply(vec![prune], format!("expert {} got {tokens} tokens", expert.0), evidence)
+                let prune = Plan::new(window.step).prune(expert.0).edits(layout);
+                Decision::apply(prune, format!("expert {} got {tokens} tokens", expert.0), evidence)
             }
             _ => Decision::keep("few enough", evidence),
         }

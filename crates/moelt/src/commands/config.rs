@@ -3,11 +3,11 @@
 use std::{
     fmt::Write as _,
     io::{Write as _, stdout},
-    path::Path,
+    path::PathBuf,
 };
 
-use anyhow::{Context, ensure};
-use moelt_schema::{ConfigFiles, resolved_toml};
+use anyhow::{Context, bail};
+use moelt_schema::{ConfigFiles, ConfigText, resolved_toml};
 
 use crate::cli::{ConfigCommand, ConfigShowArgs};
 
@@ -33,15 +33,15 @@ fn list(files: &ConfigFiles) -> anyhow::Result<String> {
 }
 
 fn show(files: &ConfigFiles, args: &ConfigShowArgs) -> anyhow::Result<String> {
-    let file = files.read(&args.name).with_context(|| args.name.display().to_string())?;
+    let read = |name: &PathBuf| files.read(name).with_context(|| name.display().to_string());
+    let texts = args.names.iter().map(read).collect::<anyhow::Result<Vec<ConfigText>>>()?;
     if !args.resolved {
-        return Ok(file.text);
+        let [file] = &texts[..] else { bail!("several files make one config with --resolved; show one") };
+        return Ok(file.text.clone());
     }
-    let is_ablation = args.name.parent().is_some_and(|folder| folder.ends_with(Path::new("ablations")));
-    ensure!(
-        !is_ablation,
-        "{}: describes an ablation, not a run; print it without --resolved",
-        args.name.display()
-    );
-    Ok(resolved_toml(&files.load_texts(vec![file], &args.set)?))
+    let is_ablation = |name: &&PathBuf| name.parent().is_some_and(|folder| folder.ends_with("ablations"));
+    if let Some(name) = args.names.iter().find(is_ablation) {
+        bail!("{}: describes an ablation, not a run; print it without --resolved", name.display());
+    }
+    Ok(resolved_toml(&files.load_texts(texts, &args.set)?))
 }

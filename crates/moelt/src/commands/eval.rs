@@ -8,7 +8,7 @@ use moelt_eval::{
     metrics,
     render::{Column, Document, Table},
 };
-use moelt_schema::{CsvConfig, Metrics};
+use moelt_schema::{CsvConfig, DataConfig, Metrics};
 use moelt_train::{LoadedModel, Prepared, Split, predict};
 
 use super::load;
@@ -43,13 +43,17 @@ pub(crate) fn run(args: &EvalArgs) -> anyhow::Result<()> {
 }
 
 fn file_split(args: &EvalArgs, file: &str, loaded: &LoadedModel) -> anyhow::Result<Split> {
+    let checkpoint = &loaded.checkpoint;
+    let trained_on = match &checkpoint.config.data {
+        DataConfig::Csv(csv) => csv.clone(),
+        _ => CsvConfig::default(),
+    };
     let columns = CsvConfig {
-        text_column: args.text_column.clone(),
-        label_column: args.label_column.clone(),
+        text_column: args.text_column.clone().unwrap_or(trained_on.text_column),
+        label_column: args.label_column.clone().unwrap_or(trained_on.label_column),
         bad_lines: args.bad_lines.into(),
         ..CsvConfig::default()
     };
-    let checkpoint = &loaded.checkpoint;
     let Labelled { examples, mut notes } = read_examples(file, &checkpoint.manifest.classes, &columns)?;
     let texts = examples.iter().map(|example| example.text.as_str());
     notes.extend(cut_note(file, texts, &checkpoint.config.text));

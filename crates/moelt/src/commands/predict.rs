@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::Context;
 use moelt_data::{Texts, cut_note, read_texts};
-use moelt_schema::write_atomically;
+use moelt_schema::{CsvConfig, DataConfig, write_atomically};
 use moelt_train::Classification;
 
 use super::load;
@@ -16,7 +16,7 @@ use crate::cli::PredictArgs;
 pub(crate) fn run(args: &PredictArgs) -> anyhow::Result<()> {
     let device = args.device.open()?;
     let loaded = load(&args.checkpoint, &device)?;
-    let (name, Texts { texts, mut notes }) = read(args)?;
+    let (name, Texts { texts, mut notes }) = read(args, &loaded.checkpoint.config.data)?;
     let to_classify: Vec<&str> = texts.iter().flatten().map(String::as_str).collect();
     notes.extend(cut_note(&name, to_classify.iter().copied(), &loaded.checkpoint.config.text));
     super::say(&notes);
@@ -30,15 +30,22 @@ pub(crate) fn run(args: &PredictArgs) -> anyhow::Result<()> {
     }
 }
 
-/// The input's name and what it holds.
-fn read(args: &PredictArgs) -> anyhow::Result<(String, Texts)> {
+/// The input's name and what it holds. A table has its texts where the file had them that the model was trained on,
+/// when that had to be said.
+fn read(args: &PredictArgs, data: &DataConfig) -> anyhow::Result<(String, Texts)> {
     let name = args.file.display().to_string();
     let (source, name): (Box<dyn Read>, _) = if name == "-" {
         (Box::new(stdin()), "<stdin>".to_owned())
     } else {
         (Box::new(File::open(&args.file).with_context(|| name.clone())?), name)
     };
-    let texts = read_texts(source, &name, args.text_column.as_deref())?;
+    let trained_on = match data {
+        DataConfig::Csv(csv) if name != "<stdin>" && csv.text_column != CsvConfig::default().text_column => {
+            Some(csv.text_column.as_str())
+        }
+        _ => None,
+    };
+    let texts = read_texts(source, &name, args.text_column.as_deref().or(trained_on))?;
     Ok((name, texts))
 }
 

@@ -11,7 +11,7 @@ use std::{
 use serde::Deserialize;
 use toml::{Table, Value, de::DeTable};
 
-use super::{ConfigFiles, ConfigText, RunConfig, choice, renamed::new_name};
+use super::{ConfigFiles, ConfigText, RunConfig, choice, renamed::renamed};
 
 /// What is wrong with a config.
 #[derive(Debug, thiserror::Error)]
@@ -209,27 +209,49 @@ impl Layers {
         let malformed = || ConfigError::Set(set.to_owned());
         let (key, value) = set.split_once('=').ok_or_else(malformed)?;
         let (key, value) = (key.trim(), value.trim());
-        // A value that is not TOML (a bare word, a path) is a string.
+        let parts: Vec<&str> = key.split('.').collect();
+        if parts.iter().any(|part| part.is_empty()) {
+            return Err(malformed());
+        }
+        // A value that is not one of TOML (a bare word, a path) is a string.
         let value = toml::from_str::<Table>(&format!("v = {value}"))
             .ok()
+            .filter(|table| table.len() == 1)
             .and_then(|mut table| table.remove("v"))
             .unwrap_or_else(|| Value::String(value.to_owned()));
-        let mut path = key.rsplit('.');
-        let last = path.next().filter(|part| !part.is_empty()).ok_or_else(malformed)?;
-        let mut table = Table::from_iter([(last.to_owned(), value)]);
-        for part in path {
-            table = Table::from_iter([(part.to_owned(), Value::Table(table))]);
-        }
-        self.check_kinds(set, key)?;
-        self.places.insert(key.to_owned(), format!("--set {set}"));
-        merge(&mut self.table, table);
+        self.check_kinds(set, &parts)?;
+        self.note_set(set, &parts, &value);
+        let table = parts
+            .iter()
+            .rev()
+            .fold(value, |value, part| Value::Table(Table::from_iter([((*part).to_owned(), value)])));
+        merge(&mut self.table, Table::from_iter(table.as_table().cloned().into_iter().flatten()));
         Ok(())
+    }
+
+    /// Where its key, every key within its value, and every value that becomes a table by it were set.
+    fn note_set(&mut self, set: &str, parts: &[&str], value: &Value) {
+        let place = format!("--set {set}");
+        let mut table = Some(&self.table);
+        for end in 1..parts.len() {
+            let there = table.and_then(|table| table.get(parts[end - 1]));
+            table = there.and_then(Value::as_table);
+            if there.is_some() && table.is_none() {
+                self.places.insert(parts[..end].join("."), place.clone());
+            }
+        }
+        let key = parts.join(".");
+        let mut within = BTreeMap::new();
+        match value {
+            Value::Table(inner) => flatten(inner, &format!("{key}."), &mut within),
+            _ => self.places.retain(|place, _| !place.starts_with(&format!("{key}."))),
+        }
+        self.places.extend(within.into_keys().chain([key]).map(|key| (key, place.clone())));
     }
 
     /// Refuses a set of a parameter whose kind is not the one that was chosen: it would change the policy, say, of
     /// somebody who meant to change a number.
-    fn check_kinds(&self, set: &str, key: &str) -> Result<(), ConfigError> {
-        let parts: Vec<&str> = key.split('.').collect();
+    fn check_kinds(&self, set: &str, parts: &[&str]) -> Result<(), ConfigError> {
         let mut table = Some(&self.table);
         for (at, part) in parts.iter().enumerate() {
             table = table.and_then(|table| table.get(*part)).and_then(Value::as_table);
@@ -242,24 +264,29 @@ impl Layers {
                     "`{choice}` is `{chosen}` ({place}), which has no such parameter; choose the kind first: --set \
                      {choice}={kind}"
                 );
-                return Err(ConfigError::Key { place: format!("--set {set}"), key: key.to_owned(), message });
+                return Err(ConfigError::Key {
+                    place: format!("--set {set}"),
+                    key: parts.join("."),
+                    message,
+                });
             }
         }
         Ok(())
     }
 
-    /// Whether a set is about the kinds that are chosen so far.
+    /// Whether a set is about the kinds that are chosen so far, and the tables that they have.
     fn fits(&self, set: &str) -> Result<bool, ConfigError> {
         let key = set.split_once('=').map_or(set, |(key, _)| key.trim());
         let resolved = Table::try_from(self.config()?).expect("a config is a table of plain values");
         let (mut table, mut parts) = (Some(&resolved), key.split('.').peekable());
+        let mut chosen = false;
         while let Some(part) = parts.next() {
             table = table.and_then(|table| table.get(part)).and_then(Value::as_table);
-            if let (true, Some(kind)) = (choice::is_choice(part), parts.peek()) {
-                let other = table.is_some_and(|kinds| !kinds.contains_key(*kind));
-                if other {
-                    return Ok(false);
-                }
+            chosen |= choice::is_choice(part);
+            let lacks = |next: &&str| table.is_some_and(|table| !table.contains_key(*next));
+            let is_table = parts.clone().nth(1).is_some() || choice::is_choice(part);
+            if chosen && is_table && parts.peek().is_some_and(lacks) {
+                return Ok(false);
             }
         }
         Ok(true)
@@ -267,6 +294,10 @@ impl Layers {
 
     /// What the files and sets say so far, unchecked.
     fn config(&self) -> Result<RunConfig, ConfigError> {
+        if let Some((key, name)) = renamed(&self.table) {
+            let message = format!("is called {name} now");
+            return Err(ConfigError::Key { place: self.place_of(key), key: key.to_owned(), message });
+        }
         serde_path_to_error::deserialize(Value::Table(self.table.clone()))
             .map_err(|error| self.key_error(&error.path().to_string(), error.inner().message()))
     }
@@ -286,11 +317,7 @@ impl Layers {
             Some(field) if key != field && !key.ends_with(&format!(".{field}")) => format!("{key}.{field}"),
             _ => key.to_owned(),
         };
-        let message = match new_name(&key) {
-            Some(name) if unknown.is_some() => format!("is called {name} now"),
-            _ => message.to_owned(),
-        };
-        ConfigError::Key { place: self.place_of(&key), key, message }
+        ConfigError::Key { place: self.place_of(&key), key, message: message.to_owned() }
     }
 
     /// Where `key`, or the innermost table around it that was set as a whole, was set.
@@ -404,6 +431,19 @@ mod tests {
     }
 
     #[test]
+    fn the_place_of_a_value_is_where_it_was_set_last() {
+        let folder = tempfile::tempdir().unwrap();
+        let base = "[optim]\nlr = 0.1\n[model]\ntop_k = 2\n[train.budget]\nepochs = 3\n";
+        let base = write(folder.path(), "base.toml", base);
+        for set in ["optim={lr=-1.0}", "model.top_k.x=3", "train.budget=epochs"] {
+            let text = message(std::slice::from_ref(&base), &[set]);
+            assert!(text.starts_with(&format!("--set {set}: ")), "{text}");
+        }
+        assert!(message(&[], &["optim..lr=1"]).contains("expected key=value"));
+        assert!(message(&[], &["optim.lr=1\nseed=3"]).contains("`optim.lr`: invalid type: string"));
+    }
+
+    #[test]
     fn missing_parents_and_cycles_are_named() {
         let folder = tempfile::tempdir().unwrap();
         let orphan = write(folder.path(), "orphan.toml", "parent = \"gone.toml\"\n");
@@ -476,6 +516,10 @@ mod tests {
         assert!(
             message(&[], &["control.policy=head"]).contains("is called control.policy.lookahead.head or")
         );
+        let folder = tempfile::tempdir().unwrap();
+        let old = write(folder.path(), "old.toml", "[data]\nkind = \"csv\"\n[data.csv]\ntrain = \"x\"\n");
+        let text = message(&[old], &[]);
+        assert!(text.contains("old.toml:2: `data.kind`: is called data, such as"), "{text}");
         assert!(message(&[], &["control.policy=frozn"]).contains("`control.policy.frozn`: unknown variant"));
     }
 
@@ -510,6 +554,11 @@ mod tests {
         assert_eq!(used, [false, true, true]);
         let rule = RuleConfig { confirm: 7, ..RuleConfig::default() };
         assert_eq!((config.control.policy, config.control.edits.every), (PolicyConfig::Rule(rule), 3));
+        let lookahead = write(folder.path(), "lookahead.toml", "[control]\npolicy = \"lookahead\"\n");
+        let sets = ["control.policy.lookahead.head.hidden=9", "control.policy.lookahead.head={}"];
+        let (config, used) = arm(Some(lookahead), &sets.map(str::to_owned)).unwrap();
+        assert_eq!(used, [false, true], "a parameter of a head that the arm does not have");
+        assert!(config.control.policy.lookahead().unwrap().head.is_some());
         let experts = ["model.routing.top_k.n_experts=8".to_owned(), "model.d_ff=3".to_owned()];
         assert_eq!(arm(None, &experts).unwrap().1, [true, true], "the default kind");
         assert!(arm(None, &["model.mood=3".to_owned()]).is_err());

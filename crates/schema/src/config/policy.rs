@@ -13,7 +13,7 @@ use super::{ConfigFault, OtherRun, RunRef, Takes};
 
 pub use self::{
     head::{EntropyLabels, LabelConfig, LabelHeadConfig},
-    lookahead::{EffectHeadConfig, LookaheadConfig, Move, StudyConfig},
+    lookahead::{EffectHeadConfig, LookaheadConfig, StudyConfig},
     new_expert::{NewExpertConfig, Saliency},
     own::OwnConfig,
     placebo::PlaceboConfig,

@@ -1,5 +1,7 @@
 //! Keys of earlier versions, so that an old file is refused with today's name.
 
+use toml::{Table, Value};
+
 /// Earlier keys and what they are called now.
 const RENAMED: &[(&str, &str)] = &[
     ("data.kind", "data, such as `data = \"sst2\"` or a table `[data.sst2]`"),
@@ -49,7 +51,30 @@ const RENAMED: &[(&str, &str)] = &[
     ("control.policy.head", "control.policy.lookahead.head or control.policy.label_head"),
 ];
 
-/// What a key of an earlier version is called now.
-pub(super) fn new_name(key: &str) -> Option<&'static str> {
-    RENAMED.iter().find(|(old, _)| *old == key).map(|(_, new)| *new)
+/// A key of an earlier version that a config sets, and what it is called now.
+pub(super) fn renamed(config: &Table) -> Option<(&'static str, &'static str)> {
+    let is_set = |old: &str| {
+        let mut parts = old.split('.');
+        let first = parts.next().and_then(|part| config.get(part));
+        // `policy = "head"` chooses as a table `[policy.head]` does.
+        let chooses = |value: &Value, part: &str| value.as_str() == Some(part);
+        parts
+            .fold(first, |value, part| value.filter(|value| chooses(value, part)).or(value?.get(part)))
+            .is_some()
+    };
+    RENAMED.iter().find(|(old, _)| is_set(old)).copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{RunConfig, resolved_toml};
+
+    #[test]
+    fn no_key_of_today_counts_as_an_earlier_one() {
+        let config = toml::from_str(&resolved_toml(&RunConfig::default())).unwrap();
+        assert_eq!(renamed(&config), None);
+        let old = toml::from_str("[data]\nkind = \"csv\"\n[data.csv]\ntrain = \"x.csv\"\n").unwrap();
+        assert_eq!(renamed(&old).unwrap().0, "data.kind");
+    }
 }

@@ -8,6 +8,9 @@ use super::{
     choice::choice,
 };
 
+/// No run takes more steps. Whatever is counted in steps, or multiplied with one, stays far within 64 bits.
+pub const MAX_STEPS: u64 = 1_000_000_000_000;
+
 /// The training loop.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]

@@ -276,7 +276,7 @@ mod tests {
         let cases = [
             (String::new(), 0, "a layout needs at least one layer"),
             (moe(0, "0"), 1, "layer 0 has top_k 0; must be at least 1"),
-            (moe(1, ""), 1, "layer 0 has 0 experts; a moe layer needs at least 1"),
+            (moe(1, ""), 1, "layer 0 has 0 experts; a top_k layer needs at least 1"),
             (top_any, 1, "layer 0 has 0 experts; a top_any layer needs at least 1"),
             (dense("0, 1"), 2, "layer 0 has 2 experts; a dense layer needs exactly 1"),
             ([dense("0"), moe(1, "3, 3")].join(","), 4, "layer 1 has expert 3 twice"),

@@ -128,6 +128,11 @@ impl PlanDraft {
         Plan { step: self.step, edits, reason: self.reason, evidence: Evidence::default() }
     }
 
+    /// The edits for a layout, numbered as [`Self::numbered`] does: what a policy decides or has measured.
+    pub fn edits(self, layout: &Layout) -> Vec<Edit> {
+        self.numbered(layout).edits
+    }
+
     /// Numbers the new experts and checks the plan: see [`Plan::check`].
     ///
     /// # Errors

@@ -1,7 +1,7 @@
 //! Where each expert of a layer comes from: the one thing that parameters, moments, steps, averages and
 //! windows all follow.
 
-use crate::{ExpertId, LayerSums};
+use crate::ExpertId;
 
 /// Where the weights of one new row come from. Positions are those before the edit.
 #[derive(Clone, Debug, PartialEq)]
@@ -106,19 +106,6 @@ impl RowMap {
             }
         };
         self.rows.iter().map(row).collect()
-    }
-}
-
-impl LayerSums {
-    /// The sums of the same steps for the experts after an edit.
-    pub fn remapped(&self, map: &RowMap) -> Self {
-        Self {
-            tokens_per_expert: map.remap_sums(&self.tokens_per_expert),
-            expert_weight: map.remap_sums(&self.expert_weight),
-            weighted_norm: map.remap_sums(&self.weighted_norm),
-            mass: map.remap_sums(&self.mass),
-            ..self.clone()
-        }
     }
 }
 

@@ -4,13 +4,10 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Digest, EditLog, ExpertId, Flops, LayerId, Layout, Metrics, PolicyState};
+use crate::{Digest, EditLog, ExpertId, Flops, LayerId, Layout, Metrics, PolicyState, RowMap};
 
 /// Version of the checkpoint format. A reader refuses every other.
 pub const CHECKPOINT_FORMAT: u32 = 7;
-
-/// No run takes more steps. Whatever is counted in steps, or multiplied with one, stays far within 64 bits.
-pub const MAX_STEPS: u64 = 1_000_000_000_000;
 
 /// `manifest.json` of a checkpoint folder. `manifest.blake3` beside it holds its hash.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -285,6 +282,17 @@ impl Unrouted {
 }
 
 impl LayerSums {
+    /// The sums of the same steps for the experts after an edit.
+    pub fn remapped(&self, map: &RowMap) -> Self {
+        Self {
+            tokens_per_expert: map.remap_sums(&self.tokens_per_expert),
+            expert_weight: map.remap_sums(&self.expert_weight),
+            weighted_norm: map.remap_sums(&self.weighted_norm),
+            mass: map.remap_sums(&self.mass),
+            ..self.clone()
+        }
+    }
+
     /// Nothing yet, for `n_experts` experts.
     pub fn zeros(n_experts: usize) -> Self {
         let zeros = || vec![0.0; n_experts];

@@ -22,6 +22,9 @@ pub struct PolicyState {
     pub loss_before: Option<f64>,
     /// The control head, once it has learnt something.
     pub head: Option<HeadState>,
+    /// Whatever a policy of one's own remembers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub own: Option<serde_json::Value>,
 }
 
 /// What a policy remembers of a layer.

@@ -1,4 +1,4 @@
-//! What is refused, with the parameter and the mend in the message, and without a change of anything.
+//! What is refused, with the parameter and the fix in the message, and without a change of anything.
 
 use std::collections::BTreeMap;
 

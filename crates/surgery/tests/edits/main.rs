@@ -1,4 +1,4 @@
-//! Edits of a module that is none of moelt's own, with its optimizer and its averaged weights.
+//! Edits of a module that moelt does not know, with its optimizer and its averaged weights.
 
 #![allow(clippy::unwrap_used)] // a test that cannot go on should stop
 

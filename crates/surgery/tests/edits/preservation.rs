@@ -69,12 +69,12 @@ fn what_leaves_the_function_as_it_is() {
             let edits = vec![reorder(0, &[3, 1, 0, 2]), reorder(1, &[1, 2, 3, 0])];
             deviations.add("reorder", routing, moved(&run, edits));
             let mut fresh = run.edited(vec![grow(0, 4, ExpertInit::Fresh), grow(1, 5, ExpertInit::Fresh)]);
-            (0..2).for_each(|layer| fresh.set_offset(layer, 4, -30.0));
+            (0..2).for_each(|layer| fresh.set_bias(layer, 4, -30.0));
             deviations.add("fresh, offset -30", routing, deviation(&run.logits(), &fresh.logits()));
             if routing == "full" {
                 deviations.add("split", routing, grown(&run, &split(2)));
             }
-            (0..2).for_each(|layer| run.set_offset(layer, 1, -30.0));
+            (0..2).for_each(|layer| run.set_bias(layer, 1, -30.0));
             deviations.add("prune, offset -30", routing, moved(&run, vec![prune(0, 1), prune(1, 1)]));
         }
         deviations.add("upcycle, reinit 0", "top-2", upcycled(&trained(LayerKind::Dense, 1, seed), 2, 0.0));

@@ -207,7 +207,7 @@ proptest! {
     ) {
         let mut run = Run::new(kind, n_experts, seed);
         if starve && kind != LayerKind::Dense {
-            run.set_offset(0, 0, STARVED);
+            run.set_bias(0, 0, STARVED);
         }
         let mut log = EditLog::new(run.layout.clone());
         for Round { steps, edits: draws } in rounds {

@@ -109,7 +109,7 @@ impl Run {
     }
 
     /// Sets the offset of an expert, in the module and, since it is not trained, in the average.
-    pub(crate) fn set_offset(&mut self, layer: u32, position: usize, offset: f32) {
+    pub(crate) fn set_bias(&mut self, layer: u32, position: usize, offset: f32) {
         let path = format!("layers.{layer}.router.offset");
         let mut tensor = self.weights()[&path].clone();
         tensor.data[position] = offset;

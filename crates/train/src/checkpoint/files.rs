@@ -38,8 +38,9 @@ pub struct Checkpoint {
 
 impl Checkpoint {
     /// Writes all files into `folder`, which exists and is empty, and syncs them. Fills in the
-    /// manifest's file hashes. Returns the hash of the manifest.
+    /// manifest's file hashes. Returns the hash of the manifest. What could not be read again is not written.
     pub(crate) fn write(&mut self, folder: &Path) -> Result<Digest, CheckpointError> {
+        self.manifest.check(&self.config).map_err(|message| malformed(folder, MANIFEST, message))?;
         let mut files: Vec<(&str, Vec<u8>)> = vec![
             (CONFIG, resolved_toml(&self.config).into_bytes()),
             (VOCABULARY, self.vocabulary.clone().into_bytes()),

@@ -133,10 +133,10 @@ impl CheckpointStore {
         let (name, hash) = text
             .strip_suffix('\n')
             .and_then(|line| line.split_once(' '))
-            .ok_or_else(|| wrong(format!("reads `{}`", text.trim())))?;
-        let expected: Digest = hash.parse().map_err(|e| wrong(format!("{e}")))?;
+            .ok_or_else(|| wrong(format!("reads `{}`", beginning(&text))))?;
+        let expected: Digest = hash.parse().map_err(|_| wrong(format!("reads `{}`", beginning(&text))))?;
         if text != pointer_line(name, &expected) {
-            return Err(wrong(format!("reads `{}`", text.trim())));
+            return Err(wrong(format!("reads `{}`", beginning(&text))));
         }
         let target = self.folder.join(name);
         if Self::step_of(name).is_none() || !target.is_dir() {
@@ -191,6 +191,14 @@ impl CheckpointStore {
 /// What a pointer file holds.
 fn pointer_line(name: &str, digest: &Digest) -> String {
     format!("{name} {digest}\n")
+}
+
+/// What a pointer file says, as far as a line of an error holds it: it may be any file.
+fn beginning(text: &str) -> String {
+    const SHOWN: usize = 80;
+    let line = text.lines().next().unwrap_or_default().trim();
+    let cut = line.chars().count() > SHOWN || text.trim().lines().count() > 1;
+    line.chars().take(SHOWN).chain(cut.then_some('…')).collect()
 }
 
 #[cfg(test)]

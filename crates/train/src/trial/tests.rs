@@ -313,7 +313,7 @@ fn a_race_that_is_interrupted_is_given_up_at_once() {
     let trial = replicated_race(run.prune(&[0, 1]), 20);
     let mut state = run.state.clone();
     run.interrupt.store(true, std::sync::atomic::Ordering::Relaxed);
-    assert!(matches!(arena.measure(&mut state, &trial), Err(TrainError::Interrupted)));
+    assert!(matches!(arena.measure(&mut state, &trial), Err(TrainError::Interrupted(_))));
     assert_eq!(state.progress, run.state.progress);
 }
 

@@ -125,8 +125,8 @@ impl HeldOutReport {
              (knowing promises more than ask_above = {} nats, or too little is known), or keep. Gains are \
              as measured, in nats, an expert costing {}; \"would gain\" is the mean gain of what is kept. Rank correlation \
              of predicted and measured gain, what experts cost in both; interval over runs; for all moves both are \
-             ranked within each move. A head that knows but the mean of the others comes out below 0: without a good run \
-             the mean is low.",
+             ranked within each move. A head that knows no more than the mean of the other runs ranks below 0: leaving out a \
+             good run lowers that mean.",
             self.runs.len(),
             self.act_above,
             self.ask_above,
@@ -153,7 +153,7 @@ impl HeldOutReport {
         let runs = serde_json::Value::from(self.runs.clone()).to_string();
         // A single quote ends the shell's quotes: close them, escape it, open them again.
         format!(
-            "A run of the phase `head` begins with what they measured by\n  --set seed={} --set control.policy.lookahead.head.records_of='{}'",
+            "A run by `head` that begins with what they measured, on their data set:\n  moelt train datasets/DATASET phases/head --set seed={} --set control.policy.lookahead.head.records_of='{}'",
             self.unused_seed,
             runs.replace('\'', r"'\''")
         )

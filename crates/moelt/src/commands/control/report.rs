@@ -11,7 +11,7 @@ pub(super) fn run(args: &ControlReportArgs) -> anyhow::Result<String> {
     // The first gain chose what was done, and shares its noise with the label that it is: a second one must judge.
     if let Some(once) = runs.iter().find(|run| !run.config.control.policy.is_study()) {
         bail!(
-            "{}: it is no study and measured only once, which cannot say what knows the gains of moves; train with \
+            "{}: each move was measured only once, so that a gain cannot be told from its noise; train with \
              [control.policy.lookahead.study], as the phase `study` does",
             once.decided.name
         );
