@@ -1,10 +1,15 @@
 //! From what was asked for to a plan: every cell with its config, and what is going to be judged.
 
 use anyhow::{Context, Result, bail, ensure};
-use moelt_schema::{AblationPlan, Cell, Digest, METRIC, PLAN_FORMAT, RunConfig};
+use moelt_schema::{AblationPlan, Cell, Digest, PLAN_FORMAT, RunConfig};
 use serde::{Deserialize, Serialize};
 
-use super::{args::PlanArgs, arm::Arm, inputs, needs, spec::AblationSpec};
+use super::{
+    args::PlanArgs,
+    arm::Arm,
+    inputs, needs,
+    spec::{AblationSpec, Planned},
+};
 use crate::Site;
 
 /// Seeds per arm, at most: each is a cell with a folder.
@@ -99,9 +104,8 @@ impl Design {
             moelt: env!("CARGO_PKG_VERSION").to_owned(),
             code: site.code()?,
             data: inputs::digests(site, &cells)?,
-            metric: METRIC.to_owned(),
             resamples: spec.verdict.resamples,
-            comparisons: spec.comparisons(&arms, find)?,
+            comparisons: spec.comparisons(&planned(arms, &cells), find)?,
             cells,
         })
     }
@@ -140,6 +144,16 @@ impl Design {
             _ => Ok(()),
         }
     }
+}
+
+/// The arms, each with whether the experts of its cells may change.
+fn planned(arms: Vec<Arm>, cells: &[Cell]) -> Vec<Planned> {
+    let adapts = |arm: &Arm| {
+        let cell = cells.iter().find(|cell| cell.arm == arm.name);
+        let policy = cell.map(|cell| &cell.config.control.policy);
+        policy.is_some_and(|policy| !policy.is_frozen() && !policy.is_study())
+    };
+    arms.into_iter().map(|arm| Planned { adapts: adapts(&arm), arm }).collect()
 }
 
 /// The configs of cells, and which of the sets that they share was used by any.

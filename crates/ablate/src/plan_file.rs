@@ -101,9 +101,8 @@ fn data_difference(there: &AblationPlan, asked: &AblationPlan) -> Option<String>
 
 /// The first thing that is to be judged otherwise.
 fn verdict_difference(there: &AblationPlan, asked: &AblationPlan) -> Option<String> {
-    if (&there.metric, there.resamples) != (&asked.metric, asked.resamples) {
-        let of = |plan: &AblationPlan| format!("{} by {} resamples", plan.metric, plan.resamples);
-        return Some(format!("it judges {}, now {}", of(there), of(asked)));
+    if there.resamples != asked.resamples {
+        return Some(format!("it judges by {} resamples, now {}", there.resamples, asked.resamples));
     }
     let lacks = |from: &AblationPlan, other: &AblationPlan| {
         from.comparisons.iter().find(|one| !other.comparisons.contains(one)).cloned()
@@ -150,7 +149,7 @@ fn keys(cell: &Cell) -> BTreeMap<String, Value> {
 
 #[cfg(test)]
 mod tests {
-    use moelt_schema::{ClaimKind, Digest, METRIC, RunConfig};
+    use moelt_schema::{ClaimKind, Digest, Metric, RunConfig};
 
     use super::*;
 
@@ -166,10 +165,10 @@ mod tests {
             moelt: "0.1.0".into(),
             code: Digest::of_bytes(b"code"),
             data: BTreeMap::from([("dev.tsv".to_owned(), Digest::of_bytes(b"data"))]),
-            metric: METRIC.into(),
             resamples: 100,
             comparisons: vec![Comparison {
                 name: "moe against dense".into(),
+                metric: Metric::Accuracy,
                 arm: "moe".into(),
                 against: vec!["dense".into()],
                 kind: ClaimKind::Superiority,
@@ -202,13 +201,10 @@ mod tests {
                 "it was planned with other code (bd124bf3…, now b20ab0a0…)",
             ),
             (AblationPlan { data: BTreeMap::new(), ..there.clone() }, data_gone.as_str()),
-            (
-                AblationPlan { resamples: 99, ..there.clone() },
-                "it judges test accuracy by 100 resamples, now test accuracy by 99 resamples",
-            ),
+            (AblationPlan { resamples: 99, ..there.clone() }, "it judges by 100 resamples, now 99"),
             (
                 AblationPlan { comparisons: Vec::new(), ..there.clone() },
-                "it was planned with other comparisons: it has moe against dense (superiority by more than 0.50 pp, \
+                "it was planned with other comparisons: it has moe against dense (superiority by more than 0.50 pp in accuracy, \
                  alpha 0.05, family baselines), which is not declared now",
             ),
         ];

@@ -5,13 +5,24 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, anyhow, ensure};
 use moelt_eval::{Finding, judge};
-use moelt_schema::{ClaimKind, Comparison};
+use moelt_schema::{ClaimKind, Comparison, Metric};
 use serde::Deserialize;
 
 use crate::{Site, arm::Arm};
 
-/// Stands for the best of the planned arms `frozen-N`.
+/// Stands, as an arm, for every planned one whose experts may change: each has the comparison.
+const ADAPTIVE: &str = "adaptive";
+
+/// Stands, as an opponent, for the best of the planned arms `frozen-N`.
 const BEST_FROZEN: &str = "best-frozen";
+
+/// Stands for the middle one of their sizes, the larger of two: what one takes without looking.
+const MIDDLE_FROZEN: &str = "middle-frozen";
+
+/// Stands for the largest of them.
+const LARGEST_FROZEN: &str = "largest-frozen";
+
+const STAND_INS: [&str; 4] = [ADAPTIVE, BEST_FROZEN, MIDDLE_FROZEN, LARGEST_FROZEN];
 
 /// The ablations of one data set.
 #[derive(Debug, Deserialize)]
@@ -50,8 +61,11 @@ pub(crate) struct Preset {
 pub(crate) struct VerdictSpec {
     /// The risk of a wrong verdict that each family shares.
     alpha: f64,
-    /// δ of every comparison, as a fraction.
+    /// δ of every comparison that has none of its own, as a fraction.
     margin: f64,
+    /// What an expert costs where utilities are compared, a fraction of accuracy.
+    #[serde(default = "default_price")]
+    price: f64,
     /// Of each bootstrap.
     pub(crate) resamples: u64,
     /// In the order of the report.
@@ -62,11 +76,35 @@ pub(crate) struct VerdictSpec {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ComparisonSpec {
+    /// An arm, or [`ADAPTIVE`].
     arm: String,
-    /// An arm, or [`BEST_FROZEN`].
+    /// An arm, or one of the frozen sizes that [`STAND_INS`] name.
     against: String,
     claim: ClaimKind,
-    family: String,
+    #[serde(default)]
+    metric: MetricName,
+    /// δ, in the unit of the metric; of utilities 0 unless it is said.
+    margin: Option<f64>,
+    /// Without one, the arm's own: the questions that are asked of it.
+    family: Option<String>,
+}
+
+/// What a comparison is about, as a file names it.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum MetricName {
+    #[default]
+    Accuracy,
+    Utility,
+    Loss,
+    MacroF1,
+    Experts,
+    TrainingFlops,
+}
+
+/// 0.1 percentage points.
+fn default_price() -> f64 {
+    0.001
 }
 
 impl AblationSpec {
@@ -113,23 +151,28 @@ impl AblationSpec {
     /// When one names a phase that does not exist, or cannot be judged.
     pub(crate) fn comparisons(
         &self,
-        planned: &[Arm],
+        planned: &[Planned],
         find: impl Fn(&str) -> Result<Arm>,
     ) -> Result<Vec<Comparison>> {
         let shown = || format!("{}: verdict.comparisons", self.shown);
         for arm in self.verdict.comparisons.iter().flat_map(|spec| [&spec.arm, &spec.against]) {
-            if arm != BEST_FROZEN {
+            if !STAND_INS.contains(&arm.as_str()) {
                 find(arm).with_context(shown)?;
             }
         }
         let mut comparisons = Vec::new();
         for spec in &self.verdict.comparisons {
-            match self.verdict.expand(spec, planned) {
-                Some(comparison) => comparisons.push(comparison),
-                None if names(planned).any(|name| name == spec.arm) => {
-                    eprintln!("not judged: {}", spec.lack(planned))
+            let is_meant =
+                |one: &&Planned| if spec.arm == ADAPTIVE { one.adapts } else { one.arm.name == spec.arm };
+            let meant: Vec<&Planned> = planned.iter().filter(is_meant).collect();
+            match self.verdict.opponents(spec, planned) {
+                Some(against) => {
+                    let judged = meant.iter().filter(|one| !against.contains(&one.arm.name));
+                    let comparison = |one: &&Planned| self.verdict.comparison(spec, &one.arm.name, &against);
+                    comparisons.extend(judged.map(comparison));
                 }
-                None => {}
+                None if meant.is_empty() => {}
+                None => eprintln!("not judged: {}", spec.lack(planned)),
             }
         }
         self.verdict.check_resamples(&comparisons).with_context(shown)?;
@@ -140,16 +183,27 @@ impl AblationSpec {
     }
 }
 
-fn names(arms: &[Arm]) -> impl Iterator<Item = &str> {
-    arms.iter().map(|arm| arm.name.as_str())
+/// An arm that is planned.
+pub(crate) struct Planned {
+    pub(crate) arm: Arm,
+    /// Whether its experts may change.
+    pub(crate) adapts: bool,
+}
+
+/// The arms of the frozen sweep, sizes ascending.
+fn sweep(planned: &[Planned]) -> Vec<&Arm> {
+    let mut sweep: Vec<&Arm> = planned.iter().map(|one| &one.arm).filter(|arm| arm.sweep.is_some()).collect();
+    sweep.sort_by_key(|arm| arm.sweep);
+    sweep
 }
 
 impl ComparisonSpec {
     /// What an ablation with the arm lacks to judge it.
-    fn lack(&self, planned: &[Arm]) -> String {
+    fn lack(&self, planned: &[Planned]) -> String {
         let Self { arm, against, .. } = self;
-        let n_frozen = planned.iter().filter(|arm| arm.sweep.is_some()).count();
-        let lack = if against == BEST_FROZEN {
+        let arm = if arm == ADAPTIVE { "arms whose experts change" } else { arm };
+        let n_frozen = sweep(planned).len();
+        let lack = if STAND_INS.contains(&against.as_str()) {
             format!("needs two arms frozen-N to choose among and has {n_frozen}")
         } else {
             format!("{against} is not planned")
@@ -174,21 +228,40 @@ impl VerdictSpec {
         Ok(())
     }
 
-    /// None when an arm is not planned, or fewer than two frozen ones are to find the best of.
-    fn expand(&self, spec: &ComparisonSpec, planned: &[Arm]) -> Option<Comparison> {
-        let ComparisonSpec { arm, against, claim, family } = spec;
-        let best_of_all = against == BEST_FROZEN;
-        let is_opponent = |arm: &&Arm| if best_of_all { arm.sweep.is_some() } else { arm.name == *against };
-        let opponents: Vec<String> = planned.iter().filter(is_opponent).map(|arm| arm.name.clone()).collect();
-        let enough = opponents.len() >= if best_of_all { 2 } else { 1 };
-        (enough && names(planned).any(|name| name == arm)).then(|| Comparison {
-            name: format!("{arm} against {against}"),
-            arm: arm.clone(),
-            against: opponents,
-            kind: *claim,
-            margin: self.margin,
+    /// None when the opponent is not planned, or fewer than two frozen sizes are there to choose among.
+    fn opponents(&self, spec: &ComparisonSpec, planned: &[Planned]) -> Option<Vec<String>> {
+        let sweep = sweep(planned);
+        let several = (sweep.len() > 1).then_some(&sweep);
+        let opponents: Vec<&Arm> = match spec.against.as_str() {
+            BEST_FROZEN => several?.clone(),
+            MIDDLE_FROZEN => vec![several?[sweep.len() / 2]],
+            LARGEST_FROZEN => vec![*several?.last()?],
+            name => vec![planned.iter().map(|one| &one.arm).find(|arm| arm.name == name)?],
+        };
+        Some(opponents.into_iter().map(|arm| arm.name.clone()).collect())
+    }
+
+    fn comparison(&self, spec: &ComparisonSpec, arm: &str, against: &[String]) -> Comparison {
+        let metric = match spec.metric {
+            MetricName::Accuracy => Metric::Accuracy,
+            MetricName::Utility => Metric::Utility { price: self.price },
+            MetricName::Loss => Metric::Loss,
+            MetricName::MacroF1 => Metric::MacroF1,
+            MetricName::Experts => Metric::Experts,
+            MetricName::TrainingFlops => Metric::TrainingFlops,
+        };
+        let opponent = if against.len() > 1 { BEST_FROZEN } else { &against[0] };
+        let about = if metric == Metric::Accuracy { String::new() } else { format!(" in {}", metric.name()) };
+        let margin = if matches!(metric, Metric::Utility { .. }) { 0.0 } else { self.margin };
+        Comparison {
+            name: format!("{arm} against {opponent}{about}"),
+            metric,
+            arm: arm.to_owned(),
+            kind: spec.claim,
+            margin: spec.margin.unwrap_or(margin),
             alpha: self.alpha,
-            family: family.clone(),
-        })
+            family: spec.family.clone().unwrap_or_else(|| arm.to_owned()),
+            against: against.to_vec(),
+        }
     }
 }

@@ -82,12 +82,13 @@ impl Batches {
         Self { texts, labels, batch_size, streams, segments, current: None }
     }
 
-    /// The same as far as `step` steps can have seen it: later steps go on with the texts of that step's segment,
-    /// as if the data drifted no more.
-    pub fn known_after(mut self, step: u64) -> Self {
+    /// Batches for a rehearsal of what comes after `step`: the texts of that step's segment alone, as if the data drifted
+    /// no more, in an order of its own, so that what is rehearsed is not the coming steps themselves with their luck.
+    #[must_use]
+    pub fn rehearsal(mut self, step: u64) -> Self {
         let (.., segment) = self.place(step.saturating_sub(1));
         self.segments.truncate(segment + 1);
-        self
+        Self { streams: self.streams.rehearsal(step), current: None, ..self }
     }
 
     /// Batches in a pass over all texts.
@@ -224,12 +225,29 @@ mod tests {
         assert_eq!(batches.per_epoch(), 6);
         // After three steps the second segment has not been seen yet, after four it has.
         for (step, examples) in [(0, 0..4), (3, 0..4), (4, 2..12), (8, 2..12), (9, 0..4)] {
-            let mut known = new().known_after(step);
-            assert!((step.max(1) - 1..step).all(|past| known.at(past) == walked[past as usize]));
-            let mut seen: Vec<usize> = (20..32).flat_map(|future| known.at(future).examples).collect();
+            let mut rehearsal = new().rehearsal(step);
+            let mut seen: Vec<usize> = (20..32).flat_map(|later| rehearsal.at(later).examples).collect();
             seen.sort_unstable();
             seen.dedup();
             assert_eq!(seen, examples.collect::<Vec<_>>(), "after {step} steps");
+        }
+    }
+
+    #[test]
+    fn a_rehearsal_sees_the_same_texts_in_another_order() {
+        let batches = || Batches::new(texts(&[1; 64]), vec![0; 64], 2, Streams::new(1));
+        let epoch = |mut batches: Batches| -> Vec<usize> {
+            (0..32).flat_map(|step| batches.at(step).examples).collect()
+        };
+        let (run, rehearsals) = (epoch(batches()), [1, 1, 2].map(|step| epoch(batches().rehearsal(step))));
+        assert_eq!(rehearsals[0], rehearsals[1]);
+        assert_ne!(rehearsals[0], rehearsals[2]);
+        for rehearsal in rehearsals {
+            assert_ne!(rehearsal, run);
+            let [mut seen, mut all] = [rehearsal, run.clone()];
+            seen.sort_unstable();
+            all.sort_unstable();
+            assert_eq!(seen, all);
         }
     }
 

@@ -1,6 +1,7 @@
 //! Generated texts with a known truth: hidden domains that turn the polarity of words around.
 //!
-//! A text belongs to one of K domains and has a clean label, both uniform. It consists of
+//! A text belongs to one of K domains (by their shares, which are equal unless said otherwise) and has a clean label, which is
+//! uniform. It consists of
 //!
 //! - markers `mark{domain}x{i}`, words that only its domain uses,
 //! - polar words `polar{i}`, shared by all domains, each with a polarity per domain; a polar word of the
@@ -12,7 +13,8 @@
 //! Bayes accuracy: markers give the domain away. Given the domain, n polar words are n independent votes,
 //! each right with probability q, so the majority is the best guess of the clean label and is right with
 //! A = P(Binomial(n, q) > n/2) + ½ P(= n/2). With the flip: A (1 − ε) + (1 − A) ε. (A word's likelihood
-//! ratio is q : 1 − q whatever the number of words of its polarity, since that number cancels.)
+//! ratio is q : 1 − q whatever the number of words of its polarity, since that number cancels.) Where domains have a q
+//! each, it is the mean over domains by their shares.
 //!
 //! With `data.planted.live` domains come and go during training; see `drifting.rs`. Training texts are the same
 //! as without, but a step sees only those of live domains; texts that judge belong to a time and to a domain
@@ -26,6 +28,7 @@ use rand::{
     Rng, RngExt,
     seq::{IndexedRandom, SliceRandom},
 };
+use rand_distr::{Distribution, weighted::WeightedIndex};
 
 use crate::{DataError, Example, Splits, drifting};
 
@@ -41,7 +44,7 @@ pub(crate) fn generate(config: &PlantedConfig) -> Result<Splits, DataError> {
         let mut rng = streams.rng(Stream::Planted, TABLES + index);
         let examples = (0..size).map(|i| match drift.map(|drift| drifting::asked(drift, i)) {
             None => {
-                let domain = rng.random_range(0..config.domains);
+                let domain = draw_domain(config, &mut rng);
                 example(config, &polarity, domain, None, &mut rng)
             }
             Some((time, domain)) => example(config, &polarity, domain as usize, Some(time), &mut rng),
@@ -101,9 +104,24 @@ fn check(config: &PlantedConfig) -> Result<Option<Drift>, DataError> {
     Ok(drift)
 }
 
+fn draw_domain(config: &PlantedConfig, rng: &mut impl Rng) -> usize {
+    if config.shares.is_empty() {
+        return rng.random_range(0..config.domains);
+    }
+    let shares = WeightedIndex::new(&config.shares).expect("a checked config has a share above 0 per domain");
+    shares.sample(rng)
+}
+
 /// See the module's text.
 fn bayes_accuracy(config: &PlantedConfig) -> f64 {
-    let (n, q, noise) = (config.polar_per_text, config.polar_agreement, config.label_noise);
+    if config.agreements.is_empty() {
+        return bayes_accuracy_of(config, 0);
+    }
+    (0..config.domains).map(|domain| config.share_of(domain) * bayes_accuracy_of(config, domain)).sum()
+}
+
+fn bayes_accuracy_of(config: &PlantedConfig, domain: usize) -> f64 {
+    let (n, q, noise) = (config.polar_per_text, config.agreement_of(domain), config.label_noise);
     let (mut right, mut choose) = (0.0, 1.0);
     for k in 0..=n {
         let probability = choose * q.powi(k as i32) * (1.0 - q).powi((n - k) as i32);
@@ -170,7 +188,7 @@ fn example(
         words.push(format!("mark{domain}x{}", rng.random_range(0..config.markers_per_domain)));
     }
     for _ in 0..config.polar_per_text {
-        let words_of = if rng.random_bool(config.polar_agreement) { &agreeing } else { &disagreeing };
+        let words_of = if rng.random_bool(config.agreement_of(domain)) { &agreeing } else { &disagreeing };
         let word = words_of.choose(rng).expect("every domain has words of both polarities");
         words.push(format!("polar{word}"));
     }
@@ -236,6 +254,23 @@ mod tests {
         let (data, tables) = (generate(&config).unwrap(), tables(&config));
         assert_eq!(data.bayes_accuracy, Some(1.0));
         assert!(data.train.iter().all(|e| e.label == majority(e, &tables)));
+    }
+
+    #[test]
+    fn domains_have_their_shares_and_their_difficulty() {
+        let (shares, agreements) = (vec![6.0, 3.0, 1.0], vec![1.0, 0.75, 0.5]);
+        let config =
+            PlantedConfig { domains: 3, shares, agreements, label_noise: 0.0, train: 20_000, ..small() };
+        let (data, tables) = (generate(&config).unwrap(), tables(&config));
+        let of = |domain| data.train.iter().filter(move |e| e.domain == Some(domain));
+        for (domain, (share, bayes)) in (0..).zip([(0.6, 1.0), (0.3, 0.929_443), (0.1, 0.5)]) {
+            let n = of(domain).count() as f64;
+            assert!((n / 20_000.0 - share).abs() < 0.01, "{n}");
+            let right = of(domain).filter(|e| e.label == majority(e, &tables)).count() as f64 / n;
+            assert!((right - bayes).abs() < 0.03, "{domain}: {right}");
+        }
+        let expected = 0.6 + 0.3 * 0.929_443 + 0.1 * 0.5;
+        assert!((data.bayes_accuracy.unwrap() - expected).abs() < 1e-6);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! `cargo run -p moelt-eval --example judge_predictions`
 
 use moelt_eval::{Bootstrap, EvalError, Finding, Scores, judge, predictions_from_csv};
-use moelt_schema::{ClaimKind, Comparison, Prediction};
+use moelt_schema::{ClaimKind, Comparison, Metric, Prediction};
 
 /// What a tool would leave in `NAME-SEED.csv`: 500 texts with two classes, of which it gets about `percent` right.
 fn csv(percent: u64, seed: u64) -> String {
@@ -27,6 +27,7 @@ fn scores(name: &str, percent: u64) -> Result<Scores, EvalError> {
 fn main() -> Result<(), EvalError> {
     let declared = Comparison {
         name: "B against A".into(),
+        metric: Metric::Accuracy,
         arm: "B".into(),
         against: vec!["A".into()],
         kind: ClaimKind::NonInferiority,

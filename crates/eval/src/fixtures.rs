@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use moelt_schema::{
     AblationPlan, Cell, CellResult, ClaimKind, Comparison, Digest, Edit, EditLog, EffectHeadConfig, Evidence,
-    ExpertInit, Flops, Inherited, LastCheckpoint, LayerId, Limits, LookaheadConfig, METRIC, Metrics,
+    ExpertInit, Flops, Inherited, LastCheckpoint, LayerId, Limits, LookaheadConfig, Metric, Metrics,
     PLAN_FORMAT, Plan, PolicyConfig, Prediction, RESULT_FORMAT, RoutingConfig, RunConfig, RunDir, RunRef,
     SplitSizes,
 };
@@ -30,7 +30,6 @@ pub(crate) fn plan(arms: &[&str], seeds: u64) -> AblationPlan {
         moelt: "0.0.0".into(),
         code: Digest::of_bytes(b"code"),
         data: BTreeMap::new(),
-        metric: METRIC.into(),
         resamples: 200,
         comparisons: Vec::new(),
         cells,
@@ -154,6 +153,7 @@ pub(crate) fn declare(arm: &str, against: &[&str], kind: ClaimKind) -> Compariso
     let opponent = if against.len() > 1 { "best-frozen" } else { against[0] };
     Comparison {
         name: format!("{arm} against {opponent}"),
+        metric: Metric::Accuracy,
         arm: arm.into(),
         against: against.iter().map(|&name| name.into()).collect(),
         kind,

@@ -11,7 +11,7 @@
 //!
 //! ```
 //! use moelt_eval::{Bootstrap, Finding, Scores, Verdict, judge};
-//! use moelt_schema::{ClaimKind, Comparison};
+//! use moelt_schema::{ClaimKind, Comparison, Metric};
 //!
 //! // Three seeds × 200 examples: right in 90 % and in 70 % of them.
 //! let arm = |percent: u64| {
@@ -22,6 +22,7 @@
 //! let estimate = Bootstrap::default().difference(&differences)?;
 //! let claim = Comparison {
 //!     name: "new against old".into(),
+//!     metric: Metric::Accuracy,
 //!     arm: "new".into(),
 //!     against: vec!["old".into()],
 //!     kind: ClaimKind::Superiority,

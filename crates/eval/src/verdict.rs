@@ -44,7 +44,7 @@ pub struct Finding {
     pub missing: Vec<String>,
 }
 
-/// A comparison with its verdict, for `report.json`. Differences are fractions.
+/// A comparison with its verdict, for `report.json`. Differences are gains in the unit of the metric.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Judgement {
@@ -166,23 +166,23 @@ fn verdict(
         return (Verdict::Inconclusive, "the interval is not a number".to_owned());
     }
     let (go_above, no_go_below) = (go_above(declared), no_go_below(declared));
-    let pp = |fraction: f64| format!("{:+.2} pp", 100.0 * fraction);
+    let shown = |gain: f64| declared.metric.shown(gain);
     if !clear && (lower > go_above || upper < no_go_below) {
         // A p-value is never below that of the outermost resample, where an interval can still grow.
         (Verdict::Inconclusive, "this level needs more resamples".to_owned())
     } else if lower > go_above {
-        (Verdict::Go, format!("the lower bound {} is above {}", pp(lower), pp(go_above)))
+        (Verdict::Go, format!("the lower bound {} is above {}", shown(lower), shown(go_above)))
     } else if upper < no_go_below {
-        (Verdict::NoGo, format!("the upper bound {} is below {}", pp(upper), pp(no_go_below)))
+        (Verdict::NoGo, format!("the upper bound {} is below {}", shown(upper), shown(no_go_below)))
     } else {
-        let reason = format!("the interval reaches from {} to {}", pp(lower), pp(upper));
-        (Verdict::Inconclusive, format!("{reason}; GO needs more than {}", pp(go_above)))
+        let reason = format!("the interval reaches from {} to {}", shown(lower), shown(upper));
+        (Verdict::Inconclusive, format!("{reason}; GO needs more than {}", shown(go_above)))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use moelt_schema::ClaimKind;
+    use moelt_schema::{ClaimKind, Metric};
 
     use super::*;
     use crate::{
@@ -192,7 +192,16 @@ mod tests {
 
     fn declared(name: &str, kind: ClaimKind) -> Comparison {
         let (arm, against, family) = ("a".to_owned(), vec!["b".to_owned()], "main".to_owned());
-        Comparison { name: name.to_owned(), arm, against, kind, margin: 0.005, alpha: 0.05, family }
+        Comparison {
+            name: name.to_owned(),
+            metric: Metric::Accuracy,
+            arm,
+            against,
+            kind,
+            margin: 0.005,
+            alpha: 0.05,
+            family,
+        }
     }
 
     /// A normal distribution around `difference` with standard error 0.002: ±0.4 pp at 95 %.

@@ -16,7 +16,7 @@ use std::ops::RangeInclusive;
 use moelt_eval::{
     Bootstrap, Candidate, Components, Design, Differences, Finding, Interval, Scores, Summary, Verdict, judge,
 };
-use moelt_schema::{ClaimKind, Comparison};
+use moelt_schema::{ClaimKind, Comparison, Metric};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Binomial, Distribution};
@@ -179,6 +179,7 @@ fn the_interval_is_safe_with_few_disagreements() {
 fn go_rate(world: &World, seeds: usize, kind: ClaimKind, margin: f64, difference: f64, n: u64) -> f64 {
     let declared = Comparison {
         name: "a against b".into(),
+        metric: Metric::Accuracy,
         arm: "a".into(),
         against: vec!["b".into()],
         kind,

@@ -1,9 +1,11 @@
 //! What an ablation consists of, and what it is to show.
 
 mod comparison;
+mod metric;
 mod plan;
 
 pub use self::{
     comparison::{ClaimKind, Comparison},
-    plan::{AblationPlan, Cell, METRIC, PLAN_FORMAT},
+    metric::Metric,
+    plan::{AblationPlan, Cell, PLAN_FORMAT},
 };

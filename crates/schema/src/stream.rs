@@ -3,7 +3,7 @@
 //! A random number depends on (seed, stream, index) alone, never on how many were drawn before:
 //! resuming needs no hidden state, and arms of an ablation share every stream they do not vary.
 
-use rand::SeedableRng;
+use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, Uniform};
 
@@ -38,6 +38,8 @@ pub enum Stream {
     Planted,
     /// Which examples are held out; index 0.
     Split,
+    /// The seed of a rehearsal; index: the step it begins after.
+    Rehearsal,
 }
 
 impl Stream {
@@ -55,6 +57,7 @@ impl Stream {
             Self::Labels => "labels",
             Self::Planted => "planted",
             Self::Split => "split",
+            Self::Rehearsal => "rehearsal",
         }
     }
 }
@@ -78,6 +81,12 @@ impl Streams {
     /// The streams of `seed`.
     pub fn new(seed: u64) -> Self {
         Self { seed }
+    }
+
+    /// Streams for a rehearsal of what comes after `step`: as good as these, and other ones.
+    #[must_use]
+    pub fn rehearsal(&self, step: u64) -> Self {
+        Self { seed: self.rng(Stream::Rehearsal, step).next_u64() }
     }
 
     /// The generator of `stream` at `index`, always from its beginning.

@@ -1,10 +1,11 @@
 //! Candidates tried on forks: trained on the batches that keeping trains on, and compared text by text.
 //!
-//! The state itself is not touched but for what it cost: forks are clones, and batches are those that the run is
-//! going to see, drawn from a copy of their order; where the data drifts, those that it would see if it drifted no
-//! more. So a trial rehearses the coming steps: what it measures holds the luck of their batch order. A fork is
-//! looked at as the run will be judged: by the average of its weights, where the run averages. That is the average
-//! since the fork, so that what is older does not blur what the edit does.
+//! The state itself is not touched but for what it cost: forks are clones. All of them train on the same batches, of the
+//! texts that the run may see, in an order of their own and with dropout of their own: a trial says what an edit does in
+//! coming steps like the run's, and not what it does with the luck of the very steps to come. Where the data drifts, texts are
+//! those that the run would see if it drifted no more. A fork is looked at as the run will be judged: by the average of
+//! its weights, where the run averages. That is the average since the fork, so that what is older does not blur what
+//! the edit does.
 //!
 //! One fork is in memory at a time. Between two legs of a race the others wait in files.
 

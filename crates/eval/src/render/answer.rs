@@ -20,7 +20,7 @@ pub(super) fn document(report: &Report) -> Document {
     let answer = report.answer();
     let mut document = Document::default();
     document.list([
-        Text::default().strong("Does adapting pay?").plain(format!(" {}", pays(&answer))),
+        Text::default().strong("Does adapting pay?").plain(format!(" {}", pays(report, &answer))),
         Text::default().strong("How many experts are enough?").plain(format!(" {}", enough(report, &answer))),
         Text::default().strong("What did finding out cost?").plain(format!(" {}", cost(&answer.cost))),
     ]);
@@ -28,8 +28,8 @@ pub(super) fn document(report: &Report) -> Document {
     document
 }
 
-/// Whether an arm is better than the best frozen size; the verdicts; the largest difference.
-fn pays(answer: &Answer) -> String {
+/// Whether an arm is worth having, or better than the best frozen size; the verdicts; the largest difference.
+fn pays(report: &Report, answer: &Answer) -> String {
     let adaptive = &answer.adaptive;
     let Some(first) = adaptive.first() else {
         return "Not judged: the plan declares no comparison with the best frozen size.".to_owned();
@@ -46,9 +46,21 @@ fn pays(answer: &Answer) -> String {
             arm(first)
         );
     }
+    let utilities: Vec<(&str, Verdict)> = adaptive
+        .iter()
+        .filter_map(|compared| Some((arm(compared), report.utility_of(arm(compared))?.0)))
+        .collect();
+    let of_accuracy = |arm: &str| {
+        let verdict = adaptive.iter().find(|compared| compared.judged.declared.arm == arm);
+        verdict.is_some_and(|compared| compared.judged.verdict == Verdict::Go)
+    };
+    let begin = if utilities.is_empty() { gain(&complete) } else { worth(&utilities, of_accuracy) };
+    let utility = match by_verdict(&utilities) {
+        verdicts if verdicts.is_empty() => String::new(),
+        verdicts => format!("; utility is {verdicts}"),
+    };
     format!(
-        "{}; the claim “{}” is {}; {}, with {}{}.",
-        gain(&complete),
+        "{begin}; the claim “{}” in accuracy is {}{utility}; {}, with {}{}.",
         claim(adaptive),
         verdicts(adaptive),
         differences(&complete),
@@ -64,6 +76,19 @@ fn left_out(n: usize) -> String {
         1 => "; one more arm, which edited nothing, is among the verdicts".to_owned(),
         n => format!("; {n} more arms, which edited nothing, are among the verdicts"),
     }
+}
+
+/// Whether an arm is GO in both accuracy and utility.
+fn worth(utilities: &[(&str, Verdict)], of_accuracy: impl Fn(&str) -> bool) -> String {
+    let both = utilities.iter().filter(|(arm, verdict)| *verdict == Verdict::Go && of_accuracy(arm));
+    let both: Vec<&str> = both.map(|(arm, _)| *arm).collect();
+    if both.is_empty() {
+        return "Not shown: no arm is GO in both accuracy and utility".to_owned();
+    }
+    format!(
+        "Yes, for {}: as accurate as the best fixed size, and better in utility than a size picked without looking",
+        list(&both)
+    )
 }
 
 /// Whether an interval lies above 0, or all lie below.
@@ -114,11 +139,16 @@ fn claim(adaptive: &[&Compared]) -> String {
     claims.join(" or ")
 }
 
-/// `GO for rule and 8, INCONCLUSIVE for dynmoe`.
 fn verdicts(adaptive: &[&Compared]) -> String {
+    let arms: Vec<(&str, Verdict)> =
+        adaptive.iter().map(|compared| (arm(compared), compared.judged.verdict)).collect();
+    by_verdict(&arms)
+}
+
+/// `GO for rule and 8, INCONCLUSIVE for dynmoe`.
+fn by_verdict(arms: &[(&str, Verdict)]) -> String {
     let of = |verdict: Verdict| {
-        let arms = adaptive.iter().filter(|compared| compared.judged.verdict == verdict);
-        let arms: Vec<&str> = arms.map(|compared| arm(compared)).collect();
+        let arms: Vec<&str> = arms.iter().filter(|(_, own)| *own == verdict).map(|(arm, _)| *arm).collect();
         (!arms.is_empty()).then(|| format!("{verdict} for {}", list(&arms)))
     };
     let all = [Verdict::Go, Verdict::Inconclusive, Verdict::NoGo].into_iter().filter_map(of);
@@ -204,7 +234,8 @@ fn table(report: &Report, answer: &Answer) -> Table {
         Column::right("accuracy %"),
         Column::right("experts"),
         Column::right("to best frozen (pp)"),
-        Column::left("verdict"),
+        Column::left("accuracy"),
+        Column::left("utility"),
         Column::right("GFLOP with needs"),
     ];
     Table { columns, rows: answer.arms.iter().map(|arm| row(report, arm)).collect() }
@@ -212,11 +243,8 @@ fn table(report: &Report, answer: &Answer) -> Table {
 
 fn row(report: &Report, arm: &ArmReport) -> Vec<String> {
     let of = |words: fn(&ArmResults) -> String| arm.results.as_ref().map_or_else(none, words);
-    let judged = report
-        .comparisons
-        .iter()
-        .map(|compared| &compared.judged)
-        .find(|judged| judged.declared.arm == arm.arm && judged.declared.against.len() > 1);
+    let judged =
+        report.against_best().map(|compared| &compared.judged).find(|judged| judged.declared.arm == arm.arm);
     let chosen = report.sweep.as_ref().is_some_and(|sweep| arm.sweep == Some(sweep.chosen_on_validation));
     let verdict = match judged {
         Some(judged) => judged.verdict.to_string(),
@@ -230,6 +258,7 @@ fn row(report: &Report, arm: &ArmReport) -> Vec<String> {
         of(|results| experts(&results.n_experts)),
         judged.map_or_else(none, difference),
         verdict,
+        report.utility_of(&arm.arm).map_or_else(none, |(verdict, _)| verdict.to_string()),
         of(|results| with_needs(results.with_needs.as_ref())),
     ]
 }
@@ -243,7 +272,8 @@ fn legend(report: &Report, answer: &Answer) -> String {
     };
     format!(
         "Mean ± standard deviation over seeds, on the test split; experts over all layers of the judged checkpoint; best frozen: \
-         the size that the validation split chooses; with needs: with the runs that an arm builds on, in brackets how many.{left_out}"
+         the size that the validation split chooses; accuracy: not worse than that; utility: better than every opponent it \
+         is declared against; with needs: with the runs that an arm builds on, in brackets how many.{left_out}"
     )
 }
 
@@ -251,19 +281,19 @@ fn legend(report: &Report, answer: &Answer) -> String {
 mod tests {
     use std::collections::BTreeMap;
 
-    use moelt_schema::{AblationPlan, Comparison};
+    use moelt_schema::{AblationPlan, Comparison, Metric, RoutingConfig};
 
     use super::*;
     use crate::{
         Outcome,
-        fixtures::{NOTHING, declare, finished, grown, judged_plan, only, plan, reader, result},
+        fixtures::{NOTHING, accuracy, declare, finished, grown, judged_plan, only, plan, reader, result},
     };
 
     const SIZES: [&str; 2] = ["frozen-2", "frozen-4"];
 
     fn answers(report: &Report) -> [String; 3] {
         let answer = report.answer();
-        [pays(&answer), enough(report, &answer), cost(&answer.cost)]
+        [pays(report, &answer), enough(report, &answer), cost(&answer.cost)]
     }
 
     /// Five seeds of `rule` against the best of two sizes, without the cells that `lost` names.
@@ -287,7 +317,7 @@ mod tests {
         let arms = [("frozen-2", 0.78), ("frozen-4", 0.80), ("rule", 0.86)];
         let [pays, enough, cost] = answers(&judged(&arms, ClaimKind::Superiority, |_, _| false));
         let start = "Yes, in accuracy: against the best frozen size the interval of rule lies above 0; the claim “better by more \
-                     than 0.50 pp” is GO for rule; the difference is +6.00 [";
+                     than 0.50 pp” in accuracy is GO for rule; the difference is +6.00 [";
         assert!(
             pays.starts_with(start)
                 && pays.ends_with("with 5 seeds (rare seeds that collapse may be missing)."),
@@ -303,18 +333,54 @@ mod tests {
         assert_eq!(cost, expected);
     }
 
+    /// As accurate as eight experts with two, and with eight.
+    #[test]
+    fn an_arm_pays_that_is_as_accurate_and_smaller() {
+        let arms = [("frozen-2", 0.70), ("frozen-8", 0.80), ("small", 0.80), ("large", 0.80)];
+        let against = ["frozen-2", "frozen-8"];
+        let of = |arm| {
+            let metric = Metric::Utility { price: 0.001 };
+            let utility =
+                Comparison { metric, margin: 0.0, ..declare(arm, &["frozen-8"], ClaimKind::Superiority) };
+            let utility = Comparison { name: format!("{arm} in utility"), ..utility };
+            [declare(arm, &against, ClaimKind::NonInferiority), utility]
+        };
+        let (mut plan, _) = judged_plan(&arms, ["small", "large"].into_iter().flat_map(of).collect());
+        let experts = |arm: &str| if arm == "small" { 3 } else { 8 };
+        for cell in plan.cells.iter_mut().filter(|cell| cell.sweep.is_none()) {
+            let n_experts = experts(&cell.arm);
+            cell.config.model.routing = RoutingConfig::TopK { n_experts };
+        }
+        let accuracies: Vec<f64> = plan.cells.iter().map(|cell| accuracy(&arms, cell)).collect();
+        let outcomes = finished(&plan, &accuracies);
+        let report = Report::new(&plan, &outcomes, &only(&reader(&arms)), plan.code).unwrap();
+        let pays = pays(&report, &report.answer());
+        let start = "Yes, for small: as accurate as the best fixed size, and better in utility than a size picked \
+                     without looking; the claim “not worse by more than 0.50 pp” in accuracy is GO for small and large; \
+                     utility is GO for small, INCONCLUSIVE for large;";
+        assert!(pays.starts_with(start), "{pays}");
+        let gain = report.utility_of("small").unwrap().1.judged.difference.unwrap();
+        assert!((gain - 0.005).abs() < 1e-9, "five experts fewer at 0.1 pp: {gain}");
+        let table = table(&report, &report.answer());
+        let row = table.rows.iter().find(|row| row[0] == "small").unwrap();
+        assert_eq!(row[5..7], ["GO", "GO"]);
+    }
+
     #[test]
     fn no_gain_and_a_clear_loss_are_told() {
         let arms = [("frozen-2", 0.80), ("frozen-4", 0.80), ("rule", 0.801)];
         let [pays, enough, _] = answers(&judged(&arms, ClaimKind::NonInferiority, |_, _| false));
         let start = "A gain in accuracy is not shown: against the best frozen size no interval lies above 0; the claim “not \
-                     worse by more than 0.50 pp” is GO for rule;";
+                     worse by more than 0.50 pp” in accuracy is GO for rule;";
         assert!(pays.starts_with(start), "{pays}");
         assert!(enough.starts_with("2 per layer") && enough.contains("no smaller size"), "{enough}");
         let arms = [("frozen-2", 0.80), ("frozen-4", 0.80), ("rule", 0.7), ("head", 0.7), ("9", 0.71)];
         let [pays, ..] = answers(&judged(&arms, ClaimKind::NonInferiority, |_, _| false));
         assert!(pays.starts_with("No: against the best frozen size every interval lies below 0;"), "{pays}");
-        assert!(pays.contains("is NO-GO for rule, head and 9; the largest difference is -9.00 ["), "{pays}");
+        assert!(
+            pays.contains("in accuracy is NO-GO for rule, head and 9; the largest difference is -9.00 ["),
+            "{pays}"
+        );
     }
 
     #[test]
@@ -370,7 +436,9 @@ mod tests {
         assert_eq!(shown, ["dense", "moe", "frozen-1", "frozen-2", "frozen-4", "a", "b", "f"]);
         let adaptive: Vec<&str> = answer.adaptive.iter().map(|compared| arm(compared)).collect();
         assert_eq!((adaptive, answer.left_out), (vec!["b", "f"], 4), "those that edited");
-        assert!(pays(&answer).ends_with("; 4 more arms, which edited nothing, are among the verdicts."));
+        assert!(
+            pays(&report, &answer).ends_with("; 4 more arms, which edited nothing, are among the verdicts.")
+        );
         assert!(legend(&report, &answer).ends_with("3 more arms are in the full report."));
     }
 }

@@ -1,9 +1,11 @@
 //! Verdicts for people: a table, then what could have been seen and what adapting costs.
 
-use moelt_schema::{ClaimKind, Comparison};
+use moelt_schema::Comparison;
 
 use super::document::{Column, Document, Table, Text};
-use crate::{Bootstrap, Compared, Cost, Interval, Judgement, POWER, Power, Ratios, Training};
+use crate::{
+    Bootstrap, Compared, Cost, Interval, Judgement, POWER, Power, Ratios, SeedTest, Training, go_above,
+};
 
 /// Fewer seeds than this are likely to hold none of the few that collapse, if some do.
 pub(super) const FEW_SEEDS: usize = 10;
@@ -35,10 +37,11 @@ pub(super) fn summary(comparisons: &[Compared]) -> Document {
 fn table(comparisons: &[Compared]) -> Table {
     let columns = vec![
         Column::left("comparison"),
+        Column::left("metric"),
         Column::left("claim"),
-        Column::right("difference (pp)"),
+        Column::right("gain"),
         Column::left("verdict"),
-        Column::right("min. detectable effect (pp)"),
+        Column::right("min. detectable effect"),
         Column::right("× steps"),
         Column::right("× FLOPs"),
     ];
@@ -48,12 +51,13 @@ fn table(comparisons: &[Compared]) -> Table {
 fn legend(bootstrap: &Bootstrap) -> Text {
     Text::default()
         .plain(format!(
-            "Difference in test accuracy with its interval, Holm-adjusted within the family ({} crossed resamples, seed \
-             {}); ",
+            "Gain over the opponent on the test split with its interval, Holm-adjusted within the family ({} resamples, seed \
+             {}; crossed over seeds and texts where each text has a score, else over seeds); of what costs (loss, experts, \
+             FLOPs) the gain is what is saved; utility is accuracy less the price of the experts per layer; ",
             bootstrap.resamples, bootstrap.seed
         ))
         .emphasis("min. detectable effect")
-        .plain(format!(" is the true difference that yields GO with probability {POWER}. "))
+        .plain(format!(" is the true gain that yields GO with probability {POWER}. "))
         .emphasis("× steps")
         .plain(" and ")
         .emphasis("× FLOPs")
@@ -79,26 +83,33 @@ fn row(compared: &Compared) -> Vec<String> {
     };
     vec![
         judged.declared.name.clone(),
+        judged.declared.metric.name().to_owned(),
         claim(&judged.declared),
-        difference(judged),
+        gain(judged),
         judged.verdict.to_string(),
-        compared.power.map_or("–".to_owned(), |power| format!("{:+.2}", 100.0 * power.detectable)),
+        compared.power.map_or("–".to_owned(), |power| judged.declared.metric.shown(power.detectable)),
         of_training(|training| training.steps),
         of_training(|training| training.flops),
     ]
 }
 
-/// `> +0.50`: what the difference must be.
+/// `> +0.50 pp`: what the gain must be.
 fn claim(declared: &Comparison) -> String {
-    let sign = if declared.kind == ClaimKind::Superiority { '+' } else { '-' };
-    format!("> {sign}{:.2} pp", 100.0 * declared.margin)
+    format!("> {}", declared.metric.shown(go_above(declared)))
 }
 
-/// `+0.30 [+0.16, +0.46]`, percentage points.
+/// `+0.30 [+0.16, +0.46] pp`.
+fn gain(judged: &Judgement) -> String {
+    let numbers = difference(judged);
+    if judged.interval.is_some() { numbers + judged.declared.metric.unit() } else { numbers }
+}
+
+/// The same without its unit.
 pub(super) fn difference(judged: &Judgement) -> String {
+    let number = |gain| judged.declared.metric.number(gain);
     match (judged.difference, judged.interval) {
         (Some(difference), Some(Interval { lower, upper, .. })) => {
-            format!("{:+.2} [{:+.2}, {:+.2}]", 100.0 * difference, 100.0 * lower, 100.0 * upper)
+            format!("{} [{}, {}]", number(difference), number(lower), number(upper))
         }
         _ => "–".to_owned(),
     }
@@ -115,10 +126,8 @@ fn words(compared: &Compared) -> String {
 
 fn power_words(power: &Power, compared: &Compared) -> String {
     let (seeds, declared) = (compared.seeds.len(), &compared.judged.declared);
-    let wanted = match declared.kind {
-        ClaimKind::Superiority => 200.0 * declared.margin,
-        ClaimKind::NonInferiority => 0.0,
-    };
+    let shown = |gain| declared.metric.shown(gain);
+    let wanted = shown(go_above(declared) + declared.margin);
     let few =
         if seeds < FEW_SEEDS { " (fewer than ten: rare seeds that collapse may be missing)" } else { "" };
     let needed = match power.seeds_needed {
@@ -126,23 +135,19 @@ fn power_words(power: &Power, compared: &Compared) -> String {
         None => "no number of seeds would do on these examples".to_owned(),
     };
     format!(
-        "With {seeds} seeds{few} a true difference of {:+.2} pp yields GO four times in five at least; for one \
-         of {wanted:+.2} pp {needed}",
-        100.0 * power.detectable
+        "With {seeds} seeds{few} a true gain of {} yields GO four times in five at least; for one of {wanted} {needed}",
+        shown(power.detectable)
     )
 }
 
 /// What decides nothing.
 fn beside(compared: &Compared) -> Option<String> {
-    let (t, mcnemar) = (compared.paired_t?, compared.mcnemar?);
-    let t = t.p.map_or("the same in every seed".to_owned(), p_words);
-    let (seed, test) = (mcnemar.seed, mcnemar.test);
-    Some(format!(
-        "Beside it: paired t over seeds {t}; McNemar on seed {seed} {} : {}, {}",
-        test.first_only,
-        test.second_only,
-        p_words(test.p_exact)
-    ))
+    let t = compared.paired_t?.p.map_or("the same in every seed".to_owned(), p_words);
+    let mcnemar = compared.mcnemar.map_or(String::new(), |SeedTest { seed, test }| {
+        let (own, others, p) = (test.first_only, test.second_only, p_words(test.p_exact));
+        format!("; McNemar on seed {seed} {own} : {others}, {p}")
+    });
+    Some(format!("Beside it: paired t over seeds {t}{mcnemar}"))
 }
 
 fn p_words(p: f64) -> String {

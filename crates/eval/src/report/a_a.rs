@@ -1,6 +1,6 @@
 //! An arm against itself: what verdicts say where there is no difference.
 
-use moelt_schema::{ClaimKind, Comparison};
+use moelt_schema::{ClaimKind, Comparison, Metric};
 
 use crate::{Bootstrap, EvalError, Finding, Judgement, Scores, Verdict, judge};
 
@@ -71,6 +71,7 @@ fn pair(
     let estimate = Some(bootstrap.difference(&first.minus(&second)?)?);
     let judged = |kind| {
         let declared = Comparison {
+            metric: Metric::Accuracy,
             name: "A against A".to_owned(),
             arm: "A".to_owned(),
             against: vec!["A'".to_owned()],

@@ -1,6 +1,8 @@
 //! What a report comes to: whether adapting pays, how many experts are enough, and what finding out cost.
 
-use crate::{ArmReport, ArmResults, Compared, Report, Sweep, SweepPoint};
+use moelt_schema::{Comparison, Metric};
+
+use crate::{ArmReport, ArmResults, Compared, Report, Sweep, SweepPoint, Verdict};
 
 /// Rows of the short table.
 const ROWS: usize = 8;
@@ -75,9 +77,33 @@ impl Report {
         }
     }
 
-    /// Comparisons with the best of several frozen sizes.
-    fn against_best(&self) -> impl Iterator<Item = &Compared> {
-        self.comparisons.iter().filter(|compared| compared.judged.declared.against.len() > 1)
+    /// Comparisons in accuracy with the best of several frozen sizes.
+    pub(crate) fn against_best(&self) -> impl Iterator<Item = &Compared> {
+        let is_about_accuracy = |declared: &Comparison| declared.metric == Metric::Accuracy;
+        self.comparisons.iter().filter(move |compared| {
+            let declared = &compared.judged.declared;
+            declared.against.len() > 1 && is_about_accuracy(declared)
+        })
+    }
+
+    /// What an arm's utility comes to: GO where it is shown in every comparison, NO-GO where one says the opposite. With
+    /// the first of these comparisons; none where the plan declares none.
+    pub fn utility_of(&self, arm: &str) -> Option<(Verdict, &Compared)> {
+        let is_about_utility = |compared: &&Compared| {
+            let declared = &compared.judged.declared;
+            declared.arm == arm && matches!(declared.metric, Metric::Utility { .. })
+        };
+        let compared: Vec<&Compared> = self.comparisons.iter().filter(is_about_utility).collect();
+        let first = *compared.first()?;
+        let verdicts: Vec<Verdict> = compared.iter().map(|compared| compared.judged.verdict).collect();
+        let verdict = if verdicts.contains(&Verdict::NoGo) {
+            Verdict::NoGo
+        } else if verdicts.iter().all(|verdict| *verdict == Verdict::Go) {
+            Verdict::Go
+        } else {
+            Verdict::Inconclusive
+        };
+        Some((verdict, first))
     }
 
     /// Those of them whose arms edited; all when none did.

@@ -1,7 +1,7 @@
 //! A declared comparison as a report tells it: the verdict, what could have been seen, and what stands
 //! beside it.
 
-use moelt_schema::{AblationPlan, Comparison};
+use moelt_schema::{AblationPlan, Comparison, Metric};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -15,7 +15,7 @@ use crate::{
 pub const POWER: f64 = 0.8;
 
 /// A comparison with all there is to say of it. What is none could not be computed: the verdict's reason
-/// tells why. Differences are fractions.
+/// tells why. Differences are gains in the unit of the metric: fractions for accuracy.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Compared {
@@ -27,7 +27,7 @@ pub struct Compared {
     pub power: Option<Power>,
     /// The paired t test over seeds, which takes the examples as given. It decides nothing.
     pub paired_t: Option<PairedT>,
-    /// McNemar's test of the first seed, which knows of no other. It decides nothing.
+    /// McNemar's test of the first seed, which knows of no other; of accuracy alone. It decides nothing.
     pub mcnemar: Option<SeedTest>,
     /// Which of several opponents was the best on validation.
     pub chosen: Option<Chosen>,
@@ -41,7 +41,7 @@ pub struct Compared {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Power {
-    /// The true difference that yields GO with probability [`POWER`], a fraction.
+    /// The true gain that yields GO with probability [`POWER`], in the unit of the metric.
     pub detectable: f64,
     /// Seeds that let a true difference of one margin more than GO needs (0 for non-inferiority, 2δ for
     /// superiority) yield GO with probability [`POWER`]; none when these examples, or a margin of 0, forbid it.
@@ -121,9 +121,10 @@ pub(crate) fn compare(
 /// The difference over the seeds that all arms have.
 fn measure(declared: &Comparison, scores: &PlanScores, bootstrap: &Bootstrap) -> Result<Unjudged, EvalError> {
     let seeds = scores.common_seeds(declared);
-    let arm = scores.of(&declared.arm, TEST, &seeds)?;
+    let of = |arm: &str, split| scores.of(declared.metric, arm, split, &seeds);
+    let arm = of(&declared.arm, TEST)?;
     if let [opponent] = declared.against.as_slice() {
-        let opponent = scores.of(opponent, TEST, &seeds)?;
+        let opponent = of(opponent, TEST)?;
         let differences = arm.minus(&opponent)?;
         let estimate = bootstrap.difference(&differences)?;
         return Ok(Unjudged::new(estimate, differences, &arm, &opponent, None));
@@ -132,7 +133,7 @@ fn measure(declared: &Comparison, scores: &PlanScores, bootstrap: &Bootstrap) ->
         let message = format!("`{name}` is no frozen-N to choose among");
         let wrong = EvalError::Declared { name: declared.name.clone(), message };
         let n_experts = scores.sweep_size(name).ok_or(wrong)?;
-        Ok((n_experts, scores.of(name, VALIDATION, &seeds)?, scores.of(name, TEST, &seeds)?))
+        Ok((n_experts, of(name, VALIDATION)?, of(name, TEST)?))
     });
     let candidates: Vec<(usize, Scores, Scores)> = candidates.collect::<Result<_, EvalError>>()?;
     against_best(&arm, &candidates, bootstrap)
@@ -180,9 +181,9 @@ impl Compared {
             power: Some(Power::of(&judged, &unjudged)),
             // There is an estimate, so there are two seeds.
             paired_t: PairedT::of(&unjudged.differences.per_seed(), level).ok(),
+            mcnemar: unjudged.mcnemar.filter(|_| judged.declared.metric == Metric::Accuracy),
             judged,
             seeds: unjudged.seeds,
-            mcnemar: unjudged.mcnemar,
             chosen: unjudged.chosen,
             training: None,
             cost: None,
@@ -211,7 +212,7 @@ impl Power {
 
 #[cfg(test)]
 mod tests {
-    use moelt_schema::{Cell, ClaimKind, METRIC};
+    use moelt_schema::{Cell, ClaimKind};
 
     use super::*;
     use crate::{
@@ -378,11 +379,36 @@ mod tests {
         assert_eq!(found.missing, [format!("{first}: its result lists no predictions/test.csv")]);
     }
 
+    /// Two arms of equal accuracy, one with half the experts.
+    #[test]
+    fn each_metric_has_its_own_gain() {
+        let arms = [("frozen-8", 0.80), ("frozen-4", 0.80)];
+        let found = |metric, margin| {
+            let declared = declare("frozen-4", &["frozen-8"], ClaimKind::Superiority);
+            let report = report(&arms, vec![Comparison { metric, margin, ..declared }]);
+            let compared = report.comparisons.into_iter().next().unwrap();
+            let Judgement { difference, interval, verdict, .. } = compared.judged.clone();
+            (difference.unwrap(), interval.unwrap(), verdict, compared)
+        };
+        let (gain, _, verdict, compared) = found(Metric::Accuracy, 0.0);
+        assert_eq!((gain, verdict), (0.0, Verdict::Inconclusive));
+        assert!(compared.mcnemar.is_some());
+        let (gain, interval, verdict, compared) = found(Metric::Utility { price: 0.001 }, 0.0);
+        assert!((gain - 0.004).abs() < 1e-12 && interval.lower > 0.002, "{gain} {interval:?}");
+        assert_eq!((verdict, compared.mcnemar), (Verdict::Go, None));
+        let (gain, interval, verdict, _) = found(Metric::Experts, 1.0);
+        assert_eq!((gain, interval.lower, interval.upper, verdict), (4.0, 4.0, 4.0, Verdict::Go));
+        let (gain, _, verdict, _) = found(Metric::TrainingFlops, 0.0);
+        assert_eq!((gain, verdict), (0.0, Verdict::Inconclusive));
+        let (gain, _, _, compared) = found(Metric::Loss, 0.0);
+        assert_eq!((gain, compared.judged.declared.metric.shown(gain)), (0.0, "+0.0000 nats".to_owned()));
+        assert_eq!(found(Metric::MacroF1, 0.0).0, 0.0);
+    }
+
     #[test]
     fn a_report_depends_on_its_cells_alone() {
         let arms = [("a", 0.80), ("b", 0.81)];
         let twice = [(); 2].map(|()| report(&arms, vec![declare("b", &["a"], ClaimKind::Superiority)]));
         assert_eq!(twice[0], twice[1]);
-        assert_eq!(METRIC, "test accuracy", "which `measure` takes");
     }
 }

@@ -1,5 +1,6 @@
 //! What an arm costs and saves: against the frozen sweep, and how much training both sides of a comparison had.
 
+use moelt_schema::Metric;
 use serde::{Deserialize, Serialize};
 
 use crate::{ArmReport, ArmResults, Compared, Interval, Sweep};
@@ -55,12 +56,15 @@ struct Spent {
 }
 
 impl Cost {
-    /// None when the comparison is not with the best of several, or there is nothing to compare.
+    /// None when the comparison is not in accuracy with the best of several, or there is nothing to compare.
     pub(crate) fn of(compared: &Compared, arms: &[ArmReport], sweep: Option<&Sweep>) -> Option<Self> {
         if !compared.judged.missing.is_empty() {
             return None; // Means over other seeds are no ratio.
         }
         let (declared, chosen) = (&compared.judged.declared, compared.chosen.as_ref()?);
+        if declared.metric != Metric::Accuracy {
+            return None;
+        }
         let arm = results(arms, &declared.arm)?;
         let one = results(arms, &frozen(chosen.n_experts))?;
         let all: Option<Vec<&ArmResults>> = declared.against.iter().map(|name| results(arms, name)).collect();

@@ -75,6 +75,16 @@ impl WithNeeds {
     }
 }
 
+/// Operations of training a cell and every run that it builds on; none while one of those has no result.
+pub(crate) fn flops_with_needs(
+    plan: &AblationPlan,
+    cell: &Cell,
+    finished: &BTreeMap<&str, &CellResult>,
+) -> Option<f64> {
+    let ids = reached(plan, cell, needs).into_iter().chain([cell.id.as_str()]);
+    ids.map(|id| finished.get(id).map(|result| result.flops.computed as f64)).sum()
+}
+
 /// Ids of the cells that one cell needs.
 fn needs(cell: &Cell) -> Vec<&str> {
     cell.needs.iter().map(String::as_str).collect()

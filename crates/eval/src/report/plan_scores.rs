@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use moelt_schema::{AblationPlan, Cell, CellResult, Comparison, Prediction, RunDir};
+use moelt_schema::{AblationPlan, Cell, CellResult, Comparison, Metric, Prediction, RunDir};
 
-use crate::{Decided, EvalError, Outcome, Scores};
+use crate::{Decided, EvalError, Outcome, Scores, report::needs::flops_with_needs};
 
 /// The split arms are judged on.
 pub(crate) const TEST: &str = "test";
@@ -36,12 +36,27 @@ pub(crate) struct PlanScores {
 
 /// An arm on a split.
 struct ArmScores {
-    /// None when no cell has any.
+    /// Who was right on what; none when no cell has any.
     correct: Option<Scores>,
+    /// Log-probability of the true class, nats, where a comparison is about losses.
+    log_likelihood: Option<Scores>,
+    /// What only whole cells have, by seed.
+    cells: BTreeMap<u64, CellFacts>,
     /// Seeds of the planned cells.
     planned: BTreeSet<u64>,
     /// Cells that give none, with what is wrong.
     missing: Vec<String>,
+}
+
+/// What a metric takes of a whole cell.
+#[derive(Clone, Copy)]
+struct CellFacts {
+    /// Experts per layer of the judged checkpoint, mean over the layers.
+    experts: f64,
+    /// Of the split.
+    macro_f1: f64,
+    /// Of training, with every run that it builds on; none while one of those has no result.
+    flops: Option<f64>,
 }
 
 impl PlanScores {
@@ -52,9 +67,13 @@ impl PlanScores {
         read: &ReadPredictions,
     ) -> Self {
         let needed: BTreeSet<_> = plan.comparisons.iter().flat_map(sides).collect();
+        let with_losses = plan.comparisons.iter().any(|comparison| comparison.metric == Metric::Loss);
+        let finished = finished(plan, outcomes);
         let arms = needed.into_iter().map(|(arm, split)| {
             let cells = plan.cells.iter().filter(|cell| cell.arm == arm);
-            ((arm.to_owned(), split), ArmScores::load(cells, outcomes, split, read))
+            let mut scores = ArmScores::load(cells, outcomes, split, with_losses, read);
+            scores.cells = cell_facts(plan, arm, split, &finished);
+            ((arm.to_owned(), split), scores)
         });
         let sweep = plan.cells.iter().filter_map(|cell| Some((cell.arm.clone(), cell.sweep?)));
         Self { arms: arms.collect(), sweep: sweep.collect() }
@@ -86,18 +105,40 @@ impl PlanScores {
         sides(comparison).map(seeds).reduce(|common, seeds| &common & &seeds).unwrap_or_default()
     }
 
-    /// The scores of an arm under these seeds.
+    /// The scores of an arm under these seeds: the more, the better.
     ///
     /// # Errors
     /// When it has none.
     pub(crate) fn of(
         &self,
+        metric: Metric,
         arm: &str,
         split: &'static str,
         seeds: &BTreeSet<u64>,
     ) -> Result<Scores, EvalError> {
-        let correct = self.get(arm, split).and_then(|scores| scores.correct.as_ref());
-        correct.ok_or(EvalError::TooFewSeeds { what: "the comparison", n: 0 })?.only(seeds)
+        let none = EvalError::TooFewSeeds { what: "the comparison", n: 0 };
+        let Some(scores) = self.get(arm, split) else { return Err(none) };
+        let only = |scores: &Option<Scores>| scores.as_ref().ok_or(none)?.only(seeds);
+        let of_cells = |of: fn(&CellFacts) -> Option<f64>| {
+            let cells = scores.cells.iter().filter(|(seed, _)| seeds.contains(seed));
+            let of_cell = |(seed, facts): (&u64, &CellFacts)| Some((*seed, of(facts)?));
+            let unknown =
+                || EvalError::Unpaired { message: format!("{arm} builds on a run that has no result") };
+            Scores::of_seeds(cells.map(of_cell).collect::<Option<Vec<_>>>().ok_or_else(unknown)?)
+        };
+        match metric {
+            Metric::Accuracy => only(&scores.correct),
+            Metric::Utility { price } => {
+                let correct = only(&scores.correct)?;
+                let experts = |seed| scores.cells.get(seed).map_or(f64::NAN, |facts| facts.experts);
+                let shift: Vec<f64> = correct.seeds().iter().map(|seed| -price * experts(seed)).collect();
+                Ok(correct.shifted(&shift))
+            }
+            Metric::Loss => only(&scores.log_likelihood),
+            Metric::MacroF1 => of_cells(|facts| Some(facts.macro_f1)),
+            Metric::Experts => of_cells(|facts| Some(-facts.experts)),
+            Metric::TrainingFlops => of_cells(|facts| Some(-facts.flops?.ln())),
+        }
     }
 
     /// Experts per layer, when an arm belongs to the frozen sweep.
@@ -122,6 +163,7 @@ impl ArmScores {
         cells: impl Iterator<Item = &'a Cell>,
         outcomes: &BTreeMap<String, Outcome>,
         split: &'static str,
+        with_losses: bool,
         read: &ReadPredictions,
     ) -> Self {
         let (mut runs, mut planned, mut missing) = (Vec::new(), BTreeSet::new(), Vec::new());
@@ -136,8 +178,48 @@ impl ArmScores {
         if let (Err(error), false) = (&scored, runs.is_empty()) {
             missing.push(error.to_string());
         }
-        Self { correct: scored.ok(), planned, missing }
+        let losses = runs.iter().map(|(seed, run)| (*seed, run.iter().map(log_likelihood).collect()));
+        let log_likelihood = with_losses.then(|| Scores::new(losses).ok()).flatten();
+        Self { correct: scored.ok(), log_likelihood, cells: BTreeMap::new(), planned, missing }
     }
+}
+
+/// Of the true class, nats. Predictions are rounded when they are written: none counts as impossible.
+fn log_likelihood(prediction: &Prediction) -> f64 {
+    const LEAST: f64 = 1e-7;
+    let probability = prediction.probabilities.get(prediction.label as usize).copied().unwrap_or(0.0);
+    f64::from(probability).max(LEAST).ln()
+}
+
+/// The results there are, by cell id.
+fn finished<'a>(
+    plan: &'a AblationPlan,
+    outcomes: &'a BTreeMap<String, Outcome>,
+) -> BTreeMap<&'a str, &'a CellResult> {
+    let result = |cell: &'a Cell| match outcomes.get(&cell.id) {
+        Some(Outcome::Finished(result)) => Some((cell.id.as_str(), &**result)),
+        _ => None,
+    };
+    plan.cells.iter().filter_map(result).collect()
+}
+
+/// What the finished cells of an arm are, by seed.
+fn cell_facts(
+    plan: &AblationPlan,
+    arm: &str,
+    split: &str,
+    finished: &BTreeMap<&str, &CellResult>,
+) -> BTreeMap<u64, CellFacts> {
+    let facts = |cell: &Cell| {
+        let result = finished.get(cell.id.as_str())?;
+        let metrics = if split == TEST { &result.test } else { &result.validation };
+        let layers = result.layout.layers();
+        let experts =
+            layers.iter().map(|layer| layer.n_experts()).sum::<usize>() as f64 / layers.len() as f64;
+        let flops = flops_with_needs(plan, cell, finished);
+        Some((cell.seed, CellFacts { experts, macro_f1: metrics.macro_f1, flops }))
+    };
+    plan.cells.iter().filter(|cell| cell.arm == arm).filter_map(facts).collect()
 }
 
 fn predictions(

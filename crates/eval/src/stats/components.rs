@@ -42,16 +42,21 @@ impl Components {
     /// ```
     pub fn of(differences: &Differences) -> Result<Self, EvalError> {
         let (n_seeds, n_examples) = (differences.n_seeds(), differences.n_examples());
+        let mean = differences.mean();
+        let squares = |means: &[f64]| means.iter().map(|m| (m - mean).powi(2)).sum::<f64>();
         if n_seeds < 2 {
             return Err(EvalError::TooFewSeeds { what: "the comparison", n: n_seeds });
+        }
+        if differences.are_of_seeds() {
+            let seed = squares(&differences.per_seed()) / (n_seeds as f64 - 1.0);
+            return Ok(Self { seed, item: 0.0, interaction: 0.0 });
         }
         if n_examples < 2 {
             return Err(EvalError::TooFewExamples { n: n_examples });
         }
         let (s, i) = (n_seeds as f64, n_examples as f64);
-        let (mean, matrix) = (differences.mean(), differences.matrix());
+        let matrix = differences.matrix();
         let (rows, columns) = (matrix.row_means(), matrix.column_means());
-        let squares = |means: &[f64]| means.iter().map(|m| (m - mean).powi(2)).sum::<f64>();
         let residuals = matrix.rows().zip(&rows).flat_map(|(row, row_mean)| {
             row.iter().zip(&columns).map(move |(d, column_mean)| (d - row_mean - column_mean + mean).powi(2))
         });
@@ -83,9 +88,12 @@ impl Components {
 
     /// Degrees of freedom of that standard error when it is estimated from as many seeds and examples
     /// (Satterthwaite 1946): about S − 1 when seeds are all that varies, and I − 1 when examples are.
-    /// S − 1 when nothing varies at all, where it does not matter.
+    /// S − 1 with a single column, and when nothing varies at all, where it does not matter.
     pub fn freedom(&self, seeds: usize, examples: usize) -> f64 {
         let (s, i) = (seeds as f64, examples as f64);
+        if examples == 1 {
+            return s - 1.0;
+        }
         let found = self.mean_squares(s, i);
         let total = found.seed + found.item + found.interaction;
         let spread = found.seed.powi(2) / (s - 1.0)

@@ -10,6 +10,9 @@ use crate::{
 /// At the median the ratio of two quantiles is 0/0: it is taken this far beside it.
 const BESIDE_THE_MEDIAN: f64 = 1e-4;
 
+/// What the sums of resamples that are all the same may differ by, by their size.
+const ROUNDING: f64 = 1e-9;
+
 /// Halvings that find a probability to more digits than the resamples have.
 const HALVINGS: usize = 40;
 
@@ -82,15 +85,18 @@ impl Calibration {
     pub(crate) fn of(components: &Components, seeds: usize, examples: usize, resampled: &[f64]) -> Self {
         let error = components.standard_error(seeds, examples).max(resolution(examples));
         let found = standard_deviation(resampled);
-        let stretch = if found > 0.0 { error / found } else { 1.0 };
+        let varies =
+            found > ROUNDING * (error + resampled.iter().fold(0.0, |most, value| value.abs().max(most)));
+        let stretch = if varies { error / found } else { 1.0 };
         Self { stretch, error, freedom: components.freedom(seeds, examples) }
     }
 }
 
 /// The least standard error there can be: that of one example more on which the first arm alone is right, and
-/// one on which the second is. That arms agree on all of `n` examples does not say that they always do.
+/// one on which the second is. That arms agree on all of `n` examples does not say that they always do. Scores of seeds,
+/// `n` = 1, have none: two arms that always have eight experts differ by nothing.
 fn resolution(n: usize) -> f64 {
-    std::f64::consts::SQRT_2 / n as f64
+    if n > 1 { std::f64::consts::SQRT_2 / n as f64 } else { 0.0 }
 }
 
 impl Estimate {
@@ -103,7 +109,7 @@ impl Estimate {
         resampled.sort_by(f64::total_cmp);
         let Calibration { stretch, error, freedom } = *calibration;
         let spread = stretch * standard_deviation(&resampled);
-        let standard_error = if spread > 0.0 { spread } else { error };
+        let standard_error = if spread > ROUNDING * error { spread } else { error };
         Self { difference, resampled, stretch, standard_error, freedom, components }
     }
 

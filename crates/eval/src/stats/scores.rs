@@ -7,11 +7,14 @@ use moelt_schema::Prediction;
 use crate::{EvalError, stats::matrix::Matrix};
 
 /// Scores of one arm: one row per seed (ascending), one column per example. A right prediction scores 1, a wrong
-/// one 0; any other finite score per example (−loss, say) will do too.
+/// one 0; any other finite score per example (−loss, say) will do too. What only a whole run has, such as its number
+/// of experts, is one score per seed ([`Self::of_seeds`]).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Scores {
     seeds: Vec<u64>,
     scores: Matrix,
+    /// Whether the one column is no example.
+    of_seeds: bool,
 }
 
 impl Scores {
@@ -44,6 +47,31 @@ impl Scores {
         Self::new(runs.iter().map(|(seed, run)| (*seed, run.iter().map(right).collect())))
     }
 
+    /// One score per seed, of something that examples do not have. Differences of such scores have an interval over
+    /// seeds alone.
+    ///
+    /// # Errors
+    /// When a seed comes twice, when a score is not finite, and without a seed.
+    ///
+    /// ```
+    /// use moelt_eval::{Bootstrap, Scores};
+    /// let experts = |n: [f64; 3]| Scores::of_seeds((0..).zip(n)).unwrap();
+    /// let fewer = experts([-4.0, -5.0, -4.0]).minus(&experts([-8.0, -8.0, -8.0])).unwrap();
+    /// let interval = Bootstrap::default().difference(&fewer).unwrap().interval(0.95);
+    /// assert!(interval.lower > 2.0 && interval.upper < 5.5);
+    /// ```
+    pub fn of_seeds(scores: impl IntoIterator<Item = (u64, f64)>) -> Result<Self, EvalError> {
+        let rows = Self::new(scores.into_iter().map(|(seed, score)| (seed, vec![score])))?;
+        Ok(Self { of_seeds: true, ..rows })
+    }
+
+    /// The same with something added to every score of a seed: `shift` is of each seed, in order.
+    #[must_use]
+    pub(crate) fn shifted(&self, shift: &[f64]) -> Self {
+        let rows = self.rows().zip(shift).map(|(row, shift)| row.iter().map(|score| score + shift).collect());
+        Self { scores: Matrix::new(rows), ..self.clone() }
+    }
+
     /// The same from scores, one per example.
     ///
     /// # Errors
@@ -66,7 +94,7 @@ impl Scores {
                 return Err(EvalError::Scores { seed: seeds[at], message });
             }
         }
-        Ok(Self { seeds, scores: Matrix::new(rows) })
+        Ok(Self { seeds, scores: Matrix::new(rows), of_seeds: false })
     }
 
     /// The scores of these seeds alone.
@@ -75,7 +103,8 @@ impl Scores {
     /// When it has none of them.
     pub(crate) fn only(&self, seeds: &BTreeSet<u64>) -> Result<Self, EvalError> {
         let rows = self.seeds.iter().zip(self.rows()).filter(|(seed, _)| seeds.contains(seed));
-        Self::new(rows.map(|(seed, row)| (*seed, row.to_vec())))
+        let only = Self::new(rows.map(|(seed, row)| (*seed, row.to_vec())))?;
+        Ok(Self { of_seeds: self.of_seeds, ..only })
     }
 
     /// The seeds, ascending.
@@ -121,11 +150,12 @@ impl Scores {
     pub fn minus(&self, other: &Self) -> Result<Differences, EvalError> {
         self.check_seeds(other)?;
         let (own, others) = (self.n_examples(), other.n_examples());
-        if own != others {
+        if own != others || self.of_seeds != other.of_seeds {
             return Err(EvalError::Unpaired { message: format!("{own} and {others} examples") });
         }
         let subtract = |(a, b): (&[f64], &[f64])| a.iter().zip(b).map(|(a, b)| a - b).collect();
-        Ok(Differences(Matrix::new(self.rows().zip(other.rows()).map(subtract))))
+        let differences = Matrix::new(self.rows().zip(other.rows()).map(subtract));
+        Ok(Differences { differences, of_seeds: self.of_seeds })
     }
 
     /// Fails when the two do not have the same seeds.
@@ -148,31 +178,39 @@ fn fault(row: &[f64], expected: usize) -> Option<String> {
 
 /// `A − B` of two arms within each seed and example.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Differences(Matrix);
+pub struct Differences {
+    differences: Matrix,
+    of_seeds: bool,
+}
 
 impl Differences {
     /// Seeds, S.
     pub fn n_seeds(&self) -> usize {
-        self.0.n_rows()
+        self.differences.n_rows()
     }
 
-    /// Examples, I.
+    /// Whether there is one difference per seed, of no example.
+    pub fn are_of_seeds(&self) -> bool {
+        self.of_seeds
+    }
+
+    /// Examples, I; 1 where differences are of seeds.
     pub fn n_examples(&self) -> usize {
-        self.0.n_columns()
+        self.differences.n_columns()
     }
 
     /// The mean over seeds and examples, in the unit of the scores.
     pub fn mean(&self) -> f64 {
-        self.0.mean()
+        self.differences.mean()
     }
 
     /// The mean of each seed: what the paired t test is about.
     pub fn per_seed(&self) -> Vec<f64> {
-        self.0.row_means()
+        self.differences.row_means()
     }
 
     pub(crate) fn matrix(&self) -> &Matrix {
-        &self.0
+        &self.differences
     }
 }
 

@@ -54,12 +54,15 @@ pub fn check_comparison(comparison: &Comparison) -> Result<(), EvalError> {
 
 #[cfg(test)]
 mod tests {
+    use moelt_schema::Metric;
+
     use super::*;
 
     #[test]
     fn what_cannot_be_judged_is_refused() {
         let fine = Comparison {
             name: "head against rule".into(),
+            metric: Metric::Accuracy,
             arm: "head".into(),
             against: vec!["rule".into()],
             kind: ClaimKind::NonInferiority,
@@ -67,7 +70,7 @@ mod tests {
             alpha: 0.05,
             family: "main".into(),
         };
-        assert_eq!(fine.to_string(), "no inferiority by more than 0.50 pp");
+        assert_eq!(fine.to_string(), "no inferiority by more than 0.50 pp in accuracy");
         assert!(check_comparison(&fine).is_ok());
         let message = |wrong: Comparison| check_comparison(&wrong).unwrap_err().to_string();
         let negative = Comparison { margin: -0.005, ..fine.clone() };

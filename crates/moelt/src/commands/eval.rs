@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use anyhow::bail;
-use moelt_data::{Example, Labelled, cut_note, read_examples};
+use moelt_data::{DataError, Example, Labelled, cut_note, read_examples};
 use moelt_eval::{
     metrics,
     render::{Column, Document, Table},
@@ -44,17 +44,23 @@ pub(crate) fn run(args: &EvalArgs) -> anyhow::Result<()> {
 
 fn file_split(args: &EvalArgs, file: &str, loaded: &LoadedModel) -> anyhow::Result<Split> {
     let checkpoint = &loaded.checkpoint;
-    let trained_on = match &checkpoint.config.data {
-        DataConfig::Csv(csv) => csv.clone(),
-        _ => CsvConfig::default(),
+    let read = |like: CsvConfig| {
+        let columns = CsvConfig {
+            text_column: args.text_column.clone().unwrap_or(like.text_column),
+            label_column: args.label_column.clone().unwrap_or(like.label_column),
+            bad_lines: args.bad_lines.into(),
+            ..CsvConfig::default()
+        };
+        read_examples(file, &checkpoint.manifest.classes, &columns)
     };
-    let columns = CsvConfig {
-        text_column: args.text_column.clone().unwrap_or(trained_on.text_column),
-        label_column: args.label_column.clone().unwrap_or(trained_on.label_column),
-        bad_lines: args.bad_lines.into(),
-        ..CsvConfig::default()
+    let as_trained_on = match &checkpoint.config.data {
+        DataConfig::Csv(csv) => read(csv.clone()),
+        _ => read(CsvConfig::default()),
     };
-    let Labelled { examples, mut notes } = read_examples(file, &checkpoint.manifest.classes, &columns)?;
+    let Labelled { examples, mut notes } = match as_trained_on {
+        Err(DataError::NoColumn { .. }) => read(CsvConfig::default())?,
+        read => read?,
+    };
     let texts = examples.iter().map(|example| example.text.as_str());
     notes.extend(cut_note(file, texts, &checkpoint.config.text));
     super::say(&notes);

@@ -2,12 +2,12 @@
 
 use std::{
     fs::File,
-    io::{Read, stdin, stdout},
+    io::{stdin, stdout},
 };
 
 use anyhow::Context;
-use moelt_data::{Texts, cut_note, read_texts};
-use moelt_schema::{CsvConfig, DataConfig, write_atomically};
+use moelt_data::{DataError, Texts, cut_note, read_texts};
+use moelt_schema::{DataConfig, write_atomically};
 use moelt_train::Classification;
 
 use super::load;
@@ -30,22 +30,23 @@ pub(crate) fn run(args: &PredictArgs) -> anyhow::Result<()> {
     }
 }
 
-/// The input's name and what it holds. A table has its texts where the file had them that the model was trained on,
-/// when that had to be said.
+/// The input's name and what it holds. A table has its texts in the column that the file had which the model was trained
+/// on, where it has such a column and no other is named.
 fn read(args: &PredictArgs, data: &DataConfig) -> anyhow::Result<(String, Texts)> {
     let name = args.file.display().to_string();
-    let (source, name): (Box<dyn Read>, _) = if name == "-" {
-        (Box::new(stdin()), "<stdin>".to_owned())
-    } else {
-        (Box::new(File::open(&args.file).with_context(|| name.clone())?), name)
-    };
-    let trained_on = match data {
-        DataConfig::Csv(csv) if name != "<stdin>" && csv.text_column != CsvConfig::default().text_column => {
-            Some(csv.text_column.as_str())
+    let asked = args.text_column.as_deref();
+    if name == "-" {
+        let name = "<stdin>".to_owned();
+        return Ok((name.clone(), read_texts(stdin(), &name, asked)?));
+    }
+    let open = || File::open(&args.file).with_context(|| name.clone());
+    if let (None, DataConfig::Csv(csv)) = (asked, data) {
+        match read_texts(open()?, &name, Some(&csv.text_column)) {
+            Err(DataError::NoColumn { .. }) => {}
+            read => return Ok((name.clone(), read?)),
         }
-        _ => None,
-    };
-    let texts = read_texts(source, &name, args.text_column.as_deref().or(trained_on))?;
+    }
+    let texts = read_texts(open()?, &name, asked)?;
     Ok((name, texts))
 }
 

@@ -143,8 +143,9 @@ fn what_is_set_moves_the_bars() {
 #[test]
 fn the_usage_line_is_taken_by_a_run() {
     let text = said("fit", &[]);
-    let line = text.lines().last().unwrap().trim().strip_prefix("--set ").unwrap();
-    let (seed, records) = line.split_once(" --set ").unwrap();
+    let (command, sets) = text.lines().last().unwrap().trim().split_once(" --set ").unwrap();
+    assert_eq!(command, "moelt train datasets/DATASET phases/head");
+    let (seed, records) = sets.split_once(" --set ").unwrap();
     let folder = TempDir::new().unwrap();
     let head = Run::new(folder.path(), "head", TINY).set(seed).set(records.replace('\'', ""));
     head.train().well();

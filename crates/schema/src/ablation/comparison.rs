@@ -4,7 +4,9 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// What is claimed of the difference A − B.
+use crate::Metric;
+
+/// What is claimed of the gain of A over B.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ClaimKind {
@@ -16,13 +18,15 @@ pub enum ClaimKind {
     NonInferiority,
 }
 
-/// A comparison of an arm (A) with another one or the best of several (B). Differences and margins are in
-/// the unit of the metric: fractions for accuracy.
+/// A comparison of an arm (A) with another one or the best of several (B). Gains and margins are in the unit of the
+/// metric: fractions for accuracy.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Comparison {
     /// What it is called, such as `head against rule`.
     pub name: String,
+    /// What it is about.
+    pub metric: Metric,
     /// A.
     pub arm: String,
     /// B: one arm, or several arms `frozen-N` of which the best on validation is meant.
@@ -38,13 +42,14 @@ pub struct Comparison {
     pub family: String,
 }
 
-/// `superiority by more than 0.50 pp`.
+/// `superiority by more than 0.50 pp in accuracy`.
 impl fmt::Display for Comparison {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let claim = match self.kind {
             ClaimKind::Superiority => "superiority by more than",
             ClaimKind::NonInferiority => "no inferiority by more than",
         };
-        write!(f, "{claim} {:.2} pp", 100.0 * self.margin)
+        let margin = self.metric.shown(self.margin);
+        write!(f, "{claim} {} in {}", margin.trim_start_matches('+'), self.metric)
     }
 }

@@ -10,10 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::{Comparison, Digest, OtherRun, RunConfig, RunRef};
 
 /// Version of `plan.json`.
-pub const PLAN_FORMAT: u32 = 4;
-
-/// What arms are compared by: the accuracy on the test split, a fraction.
-pub const METRIC: &str = "test accuracy";
+pub const PLAN_FORMAT: u32 = 5;
 
 /// `plan.json`: written before the first cell runs, never changed afterwards.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -30,8 +27,6 @@ pub struct AblationPlan {
     /// Hash of each file that cells read, by its path from the workspace's root: files with examples (none where
     /// the config determines them), and what they take from runs that are no cells of this plan.
     pub data: BTreeMap<String, Digest>,
-    /// What comparisons are about: [`METRIC`].
-    pub metric: String,
     /// Resamples of each comparison's bootstrap.
     pub resamples: u64,
     /// What is going to be judged.
@@ -177,7 +172,6 @@ mod tests {
             moelt: String::new(),
             code: Digest::of_bytes(b""),
             data: BTreeMap::new(),
-            metric: METRIC.into(),
             resamples: 100,
             comparisons: Vec::new(),
             cells: cells.into(),

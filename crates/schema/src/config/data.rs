@@ -70,7 +70,7 @@ impl RunConfig {
 ///
 /// A text names its domain by marker words and its label by polar words, whose polarity depends on
 /// the domain (each is positive in half of them); a polar word agrees with the clean label with
-/// probability `polar_agreement`. Fillers say nothing. The label is flipped with probability
+/// probability `polar_agreement`, or that of its domain in `agreements`. Fillers say nothing. The label is flipped with probability
 /// `label_noise`. Bayes accuracy follows from the three numbers.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -93,6 +93,10 @@ pub struct PlantedConfig {
     pub fillers_per_text: usize,
     /// Probability that a polar word agrees with the clean label.
     pub polar_agreement: f64,
+    /// The same of each domain, so that some are harder than others. Empty: all have `polar_agreement`.
+    pub agreements: Vec<f64>,
+    /// How large a part of the texts each domain has, by the sum of all. Empty: all have the same.
+    pub shares: Vec<f64>,
     /// Probability that a label is flipped.
     pub label_noise: f64,
     /// Training examples.
@@ -121,6 +125,8 @@ impl Default for PlantedConfig {
             polar_per_text: 7,
             fillers_per_text: 3,
             polar_agreement: 0.85,
+            agreements: Vec::new(),
+            shares: Vec::new(),
             label_noise: 0.02,
             train: 20_000,
             validation: 4_000,
@@ -218,7 +224,49 @@ impl PlantedConfig {
         at_most("validation", self.validation as u64, 1_000_000_000)?;
         at_most("test", self.test as u64, 1_000_000_000)?;
         count("times", self.times as u64, 1_000_000)?;
+        self.check_per_domain(
+            "agreements",
+            &self.agreements,
+            |chance| (0.5..=1.0).contains(&chance),
+            "0.5 to 1",
+        )?;
+        self.check_per_domain("shares", &self.shares, |share| share > 0.0 && share.is_finite(), "above 0")?;
         self.drift().map(drop)
+    }
+
+    /// A list has one number per domain, or none. Where domains come and go, texts are asked for domain by domain.
+    fn check_per_domain(
+        &self,
+        key: &str,
+        list: &[f64],
+        fits: impl Fn(f64) -> bool,
+        bound: &str,
+    ) -> Result<(), ConfigFault> {
+        let wrong = |message: String| Err(ConfigFault::new(key, message));
+        if list.is_empty() {
+            return Ok(());
+        }
+        if !self.live.is_empty() {
+            return wrong("is set, and so is live; a data set that drifts has equal domains".to_owned());
+        }
+        if list.len() != self.domains {
+            return wrong(format!("has {} numbers for {} domains", list.len(), self.domains));
+        }
+        match list.iter().find(|number| !fits(**number)) {
+            Some(number) => wrong(format!("has {number}; must be {bound}")),
+            None => Ok(()),
+        }
+    }
+
+    /// Probability that a polar word of a domain agrees with the clean label.
+    pub fn agreement_of(&self, domain: usize) -> f64 {
+        self.agreements.get(domain).copied().unwrap_or(self.polar_agreement)
+    }
+
+    /// The part of the texts that a domain has.
+    pub fn share_of(&self, domain: usize) -> f64 {
+        let even = 1.0 / self.domains.max(1) as f64;
+        self.shares.get(domain).map_or(even, |share| share / self.shares.iter().sum::<f64>())
     }
 }
 

@@ -75,7 +75,7 @@ impl<'a> Track<'a> {
         texts: &'a Split,
         ramping_in: u64,
     ) -> Self {
-        let batches = arena.prepared.train.clone().known_after(start.step);
+        let batches = arena.prepared.train.clone().rehearsal(start.step);
         Self { arena, start, batches, first_batch, texts, ramping_in, flops: Flops::default() }
     }
 
@@ -116,6 +116,8 @@ impl<'a> Track<'a> {
             let plan = plan.check(&fork.layout, config.control.edits.limits())?;
             fork.edit(&plan, self.ramping_in)?;
         }
+        // An edit is made with the run's own chance; what follows is a rehearsal with another.
+        fork.streams = fork.streams.rehearsal(self.start.step);
         Ok(fork.with_new_average(&config.optim))
     }
 

@@ -25,11 +25,11 @@ fn layouts_that_no_model_can_have() {
     let many: Vec<u64> = (0..1_000_000).collect();
     let experts = "/layers/0/experts";
     refused(&[
-        layouts("top_k 0", "/layers/0/kind/moe/top_k", json!(0), &["manifest.json: layer 0 has top_k 0"]),
-        layouts("top_k −1", "/layers/0/kind/moe/top_k", json!(-1), &["manifest.json: invalid value", "-1"]),
-        layouts("another top_k", "/layers/0/kind/moe/top_k", json!(3), &["edits.initial: is another layout"]),
+        layouts("top_k 0", "/layers/0/kind/top_k/k", json!(0), &["manifest.json: layer 0 has top_k 0"]),
+        layouts("top_k −1", "/layers/0/kind/top_k/k", json!(-1), &["manifest.json: invalid value", "-1"]),
+        layouts("another top_k", "/layers/0/kind/top_k/k", json!(3), &["edits.initial: is another layout"]),
         layouts("no layer", "/layers", json!([]), &["a layout needs at least one layer"]),
-        layouts("no expert", experts, json!([]), &["layer 0 has 0 experts; a moe layer needs at least 1"]),
+        layouts("no expert", experts, json!([]), &["layer 0 has 0 experts; a top_k layer needs at least 1"]),
         layouts("an expert twice", experts, json!([0, 1, 2, 2]), &["layer 0 has expert 2 twice"]),
         layouts("an id beyond next_id", experts, json!([0, 1, 2, 9]), &["expert 9, but next_id is 4"]),
         layouts("ids beyond all", "/next_id", json!(u64::MAX), &["next_id is 18446744073709551615"]),

@@ -1,0 +1,92 @@
+//! What arms are compared by.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// What a comparison is about. Of a metric of which less is better the *gain* is what is saved, so that a gain above 0
+/// is always in favour of A.
+///
+/// ```
+/// use moelt_schema::Metric;
+/// assert_eq!(Metric::Accuracy.shown(0.0031), "+0.31 pp");
+/// assert_eq!(Metric::Experts.shown(-4.0), "-4.0");
+/// assert_eq!(Metric::TrainingFlops.shown(-(2.0f64.ln())), "-100.0 %");
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Metric {
+    /// Accuracy on the test split, a fraction.
+    #[default]
+    Accuracy,
+    /// Accuracy − `price` × experts per layer of the judged checkpoint: what an expert must bring to be worth having.
+    Utility {
+        /// A fraction of accuracy: 0.001 is 0.1 percentage points an expert.
+        price: f64,
+    },
+    /// Mean cross entropy on the test split, nats; less is better.
+    Loss,
+    /// Macro-F1 on the test split, a fraction.
+    MacroF1,
+    /// Experts per layer of the judged checkpoint; fewer are better.
+    Experts,
+    /// Operations of training with those of every run that a cell builds on, as a natural logarithm; less is better.
+    TrainingFlops,
+}
+
+impl Metric {
+    /// As a report names it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Accuracy => "accuracy",
+            Self::Utility { .. } => "utility",
+            Self::Loss => "loss",
+            Self::MacroF1 => "macro-F1",
+            Self::Experts => "experts",
+            Self::TrainingFlops => "training FLOPs",
+        }
+    }
+
+    /// Whether every example of the test split has a score of its own. Otherwise a cell has a single one.
+    pub fn is_by_example(self) -> bool {
+        match self {
+            Self::Accuracy | Self::Utility { .. } | Self::Loss => true,
+            Self::MacroF1 | Self::Experts | Self::TrainingFlops => false,
+        }
+    }
+
+    /// A gain with its unit: percentage points, nats, experts, or the part of the operations that is saved.
+    pub fn shown(self, gain: f64) -> String {
+        format!("{}{}", self.number(gain), self.unit())
+    }
+
+    /// The number of [`Self::shown`] alone.
+    pub fn number(self, gain: f64) -> String {
+        match self {
+            Self::Accuracy | Self::Utility { .. } | Self::MacroF1 => format!("{:+.2}", 100.0 * gain),
+            Self::Loss => format!("{gain:+.4}"),
+            Self::Experts => format!("{gain:+.1}"),
+            Self::TrainingFlops => format!("{:+.1}", 100.0 * (1.0 - (-gain).exp())),
+        }
+    }
+
+    /// What stands behind the number, with the blank before it.
+    pub fn unit(self) -> &'static str {
+        match self {
+            Self::Accuracy | Self::Utility { .. } | Self::MacroF1 => " pp",
+            Self::Loss => " nats",
+            Self::Experts => "",
+            Self::TrainingFlops => " %",
+        }
+    }
+}
+
+/// `utility (0.10 pp an expert)`.
+impl fmt::Display for Metric {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Utility { price } => write!(f, "utility ({:.2} pp an expert)", 100.0 * price),
+            other => f.write_str(other.name()),
+        }
+    }
+}
