@@ -8,7 +8,7 @@ use super::{
     args::PlanArgs,
     arm::Arm,
     inputs, needs,
-    spec::{AblationSpec, Planned},
+    spec::{AblationSpec, Planned, Preset},
 };
 use crate::Site;
 
@@ -26,6 +26,9 @@ pub struct Settings {
     /// The first of them; the others follow.
     #[serde(default)]
     pub first_seed: u64,
+    /// Another file of `configs/datasets` than that of the data set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recipe: Option<String>,
     /// `key=value` in every cell.
     pub sets: Vec<String>,
 }
@@ -47,7 +50,8 @@ impl Settings {
     /// When there is no such data set or preset.
     pub fn of_preset(site: &Site, dataset: &str, preset: &str) -> Result<Self> {
         let (phases, preset) = AblationSpec::read(site, dataset)?.preset(preset)?;
-        Ok(Self { phases, seeds: preset.seeds, first_seed: preset.first_seed, sets: preset.sets })
+        let Preset { seeds, first_seed, recipe, sets, .. } = preset;
+        Ok(Self { phases, seeds, first_seed, recipe, sets })
     }
 }
 
@@ -65,6 +69,7 @@ impl Design {
             },
             seeds: args.seeds.unwrap_or(preset.seeds),
             first_seed: args.first_seed.unwrap_or(preset.first_seed),
+            recipe: preset.recipe.clone(),
             sets: preset.sets.iter().chain(&args.sets).cloned().collect(),
         };
         let default_name = || {
@@ -124,7 +129,8 @@ impl Design {
         let own = [format!("seed={seed}"), format!("arm=\"{}\"", arm.name)];
         let size = arm.sweep.map(|n| format!("model.routing.top_k.n_experts={n}"));
         let sets: Vec<String> = self.settings.sets.iter().cloned().chain(own).chain(size).collect();
-        let dataset = site.config(&format!("datasets/{}", self.dataset))?;
+        let recipe = self.settings.recipe.as_ref().unwrap_or(&self.dataset);
+        let dataset = site.config(&format!("datasets/{recipe}"))?;
         let (config, used) = site.configs().load_arm(vec![dataset, site.config(&arm.file)?], &sets)?;
         loaded.used.iter_mut().zip(used).for_each(|(all, one)| *all |= one);
         loaded.configs.push(config);

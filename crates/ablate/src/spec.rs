@@ -50,6 +50,8 @@ pub(crate) struct Preset {
     pub(crate) first_seed: u64,
     /// Its own phases; without them, the file's.
     pub(crate) phases: Option<Vec<String>>,
+    /// Another file of `configs/datasets` than that of the data set.
+    pub(crate) recipe: Option<String>,
     /// `key=value`, as for `--set`, in every cell.
     #[serde(default)]
     pub(crate) sets: Vec<String>,

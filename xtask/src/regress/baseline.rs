@@ -110,7 +110,13 @@ mod tests {
             moelt: "0.1.0".into(),
             code: Digest::of_bytes(b"code"),
             reason: reason.into(),
-            settings: Settings { phases: vec!["dense".into()], seeds: 3, first_seed: 0, sets: Vec::new() },
+            settings: Settings {
+                phases: vec!["dense".into()],
+                seeds: 3,
+                first_seed: 0,
+                recipe: None,
+                sets: Vec::new(),
+            },
             arms: BTreeMap::from([(
                 "dense".to_owned(),
                 Accuracy {

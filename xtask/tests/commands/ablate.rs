@@ -9,7 +9,7 @@ use std::{
 
 use crate::support::TestWorkspace;
 use moelt_eval::{Report, Verdict};
-use moelt_schema::{Cell, RoutingConfig};
+use moelt_schema::{Cell, Comparison, RoutingConfig};
 
 const TWO_CELLS: [&str; 4] = ["--phases", "dense,moe", "--seeds", "1"];
 
@@ -34,12 +34,15 @@ fn every_preset_of_every_data_set_can_be_planned() {
         }
     }
     let planted = workspace.plan("standard", &[]);
-    assert_eq!(planted.cells.len(), 25 * 5);
+    assert_eq!(planted.cells.len(), 27 * 5);
     // Nothing was chosen on these texts and seeds; those who tune have the others.
-    let texts = |cell: &Cell| cell.config.data.planted().unwrap().seed;
-    assert!(planted.cells.iter().all(|cell| texts(cell) == 23 && cell.seed >= 200));
+    let texts = |cell: &Cell| cell.config.data.planted().unwrap().clone();
+    assert!(planted.cells.iter().all(|cell| texts(cell).seed == 41 && cell.seed >= 300));
+    assert!(planted.cells.iter().all(|cell| texts(cell).domains == 8 && texts(cell).shares.len() == 8));
+    let easy = workspace.plan("easy", &["--preset", "easy"]);
+    assert!(easy.cells.iter().all(|cell| texts(cell).seed == 23 && texts(cell).domains == 4));
     let tuned = workspace.plan("tuned", &["--preset", "smoke"]);
-    assert!(tuned.cells.iter().all(|cell| texts(cell) == 1 && cell.seed < 2));
+    assert!(tuned.cells.iter().all(|cell| texts(cell).seed == 1 && cell.seed < 2));
     let regress = workspace.plan("regress", &["--dataset", "sst2", "--preset", "regress"]);
     assert_eq!(regress.arms(), ["dense", "moe"]);
     let frozen = planted.cells.iter().find(|cell| cell.arm == "frozen-12").unwrap();
@@ -286,11 +289,11 @@ fn what_cannot_be_planned_is_said_with_what_can() {
     let cases: [(&[&str], &str); 9] = [
         (
             &["--phases", "dense,q9"],
-            "no arm `q9` in configs/phases; there are: averaged, dense, dynmoe, frozen-N, head, head-alone, ",
+            "no arm `q9` in configs/phases; there are: always-grow, averaged, dense, dynmoe, frozen-N, head, head-alone, ",
         ),
         (&["--phases", "dense,dense"], "arm `dense` is named twice"),
         (&["--phases", "dense,q1"], "arm `dense` is named twice"),
-        (&["--preset", "huge"], "no preset `huge`; there are: full, regress, smoke, standard"),
+        (&["--preset", "huge"], "no preset `huge`; there are: easy, full, regress, smoke, standard"),
         (
             &["--dataset", "imdb"],
             "configs/ablations/imdb.toml is missing; there are: csv, drift, planted, sst2",
@@ -343,4 +346,31 @@ fn a_signal_stops_the_cells_that_run_starts_no_new_one_and_says_how_to_go_on() {
             assert!(text.contains(&format!("missing {}", cell.id)), "{text}");
         }
     }
+}
+
+/// Three questions to every arm whose experts may change, and to no other.
+#[test]
+fn adaptive_arms_are_judged_by_accuracy_and_by_utility() {
+    let workspace = TestWorkspace::new();
+    let of = |name: &str, phases: &str| -> Vec<(String, Vec<String>, String)> {
+        let plan = workspace.plan(name, &["--phases", phases, "--seeds", "1"]);
+        let shown = |c: Comparison| (c.name, c.against, format!("{} of {}", c.metric.name(), c.family));
+        plan.comparisons.into_iter().map(shown).collect()
+    };
+    let sizes = |names: &[&str]| names.iter().map(|n| format!("frozen-{n}")).collect::<Vec<_>>();
+    let judged = of("sweep", "moe,frozen-8,frozen-2,frozen-12,frozen-4,rule,study");
+    let expected = [
+        ("rule against best-frozen", sizes(&["8", "2", "12", "4"]), "accuracy of rule"),
+        ("rule against frozen-8 in utility", sizes(&["8"]), "utility of rule"),
+        ("rule against frozen-12 in utility", sizes(&["12"]), "utility of rule"),
+    ];
+    let expected = expected.map(|(name, mut against, about)| {
+        against.sort_by_key(|arm| arm[7..].parse::<u32>().unwrap());
+        (name.to_owned(), against, about.to_owned())
+    });
+    assert_eq!(judged, expected);
+    assert_eq!(of("one-size", "frozen-8,rule"), [], "nothing to choose among");
+    let text = workspace.xtask(&["ablate", "plan", "--name", "said", "--phases", "frozen-8,rule"], 0);
+    let lack = "not judged: arms whose experts change against best-frozen (needs two arms frozen-N to choose among and has 1)";
+    assert!(text.contains(lack), "{text}");
 }

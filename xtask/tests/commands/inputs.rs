@@ -44,7 +44,7 @@ fn a_run_that_cells_take_something_from_is_pinned_by_what_they_read_of_it() {
     let (first, second) =
         ("checkpoints/step-00000100/manifest.json", "checkpoints/step-00000200/manifest.json");
     let best = "checkpoints/best";
-    let head = ["control.policy=lookahead", "control.policy.lookahead.head.records_of=['runs/old']"];
+    let head = ["control.policy=lookahead", "control.policy.lookahead.head={records_of=['runs/old']}"];
     let cases: [(&[&str], &[&str]); 7] = [
         (&["start={weights={run='runs/old'}}"], &[best, second]),
         (&["start={size={run='runs/old/checkpoints'}}"], &[best, second]),
