@@ -22,7 +22,7 @@ use needs::training_flops;
 use plan_scores::PlanScores;
 
 /// Version of `report.json`.
-pub const REPORT_FORMAT: u32 = 5;
+pub const REPORT_FORMAT: u32 = 6;
 
 /// What became of a planned cell.
 #[derive(Clone, Debug, PartialEq)]
