@@ -16,7 +16,7 @@ const ADAPTIVE: &str = "adaptive";
 /// Stands, as an opponent, for the best of the planned arms `frozen-N`.
 const BEST_FROZEN: &str = "best-frozen";
 
-/// Stands for the middle one of their sizes, the larger of two: what one takes without looking.
+/// Stands for the one whose size is nearest to half of the largest, the larger of two: what one takes without looking.
 const MIDDLE_FROZEN: &str = "middle-frozen";
 
 /// Stands for the largest of them.
@@ -199,6 +199,13 @@ fn sweep(planned: &[Planned]) -> Vec<&Arm> {
     sweep
 }
 
+/// See [`MIDDLE_FROZEN`].
+fn middle<'a>(sweep: &[&'a Arm]) -> Option<&'a Arm> {
+    let largest = sweep.iter().filter_map(|arm| arm.sweep).max()?;
+    let from_half = |arm: &&&Arm| arm.sweep.map(|size| (2 * size).abs_diff(largest));
+    sweep.iter().rev().min_by_key(from_half).copied()
+}
+
 impl ComparisonSpec {
     /// What an ablation with the arm lacks to judge it.
     fn lack(&self, planned: &[Planned]) -> String {
@@ -236,7 +243,7 @@ impl VerdictSpec {
         let several = (sweep.len() > 1).then_some(&sweep);
         let opponents: Vec<&Arm> = match spec.against.as_str() {
             BEST_FROZEN => several?.clone(),
-            MIDDLE_FROZEN => vec![several?[sweep.len() / 2]],
+            MIDDLE_FROZEN => vec![middle(several?)?],
             LARGEST_FROZEN => vec![*several?.last()?],
             name => vec![planned.iter().map(|one| &one.arm).find(|arm| arm.name == name)?],
         };
