@@ -42,7 +42,7 @@ fn read(args: &PredictArgs, data: &DataConfig) -> anyhow::Result<(String, Texts)
     let open = || File::open(&args.file).with_context(|| name.clone());
     if let (None, DataConfig::Csv(csv)) = (asked, data) {
         match read_texts(open()?, &name, Some(&csv.text_column)) {
-            Err(DataError::NoColumn { .. }) => {}
+            Err(DataError::NoColumn { .. } | DataError::NoRows { .. }) => {}
             read => return Ok((name.clone(), read?)),
         }
     }
