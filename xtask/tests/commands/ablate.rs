@@ -277,7 +277,7 @@ fn a_changed_config_is_refused() {
     let text = fs::read_to_string(&phase).unwrap() + "\n[model]\nd_ff = 7\n";
     fs::write(&phase, text).unwrap();
     let text = workspace.xtask(&[&["ablate", "--name", "test"][..], &TWO_CELLS].concat(), 1);
-    assert!(text.contains("moe seed 200 has model.d_ff = 2 there and 7 now"), "{text}");
+    assert!(text.contains("moe seed 320 has model.d_ff = 1 there and 7 now"), "{text}");
     assert!(text.contains("choose another --name"), "{text}");
     assert!(workspace.calls().is_empty());
 }
