@@ -83,7 +83,7 @@ fn a_recipe_lies_over_the_settings_that_the_editing_arms_share() {
     fs::write(&recipe, text).unwrap();
     let plan = workspace.plan("test", &["--phases", "rule,dynmoe,placebo-time", "--seeds", "1"]);
     assert!(plan.cells.iter().all(|cell| cell.config.control.edits.every == 7));
-    assert!(plan.cells.iter().all(|cell| cell.config.model.d_ff == 2));
+    assert!(plan.cells.iter().all(|cell| cell.config.model.d_ff == 1));
 }
 
 #[test]
@@ -113,7 +113,7 @@ fn cells_run_after_those_they_need_in_whatever_order_they_are_named() {
 fn what_needs_a_failed_cell_fails_with_it_until_that_is_mended() {
     let workspace = TestWorkspace::new();
     let plan = workspace.plan("test", &["--phases", "rule-continued,rule,moe", "--seeds", "2"]);
-    let (parent, child) = (cell(&plan, "rule", 201), cell(&plan, "rule-continued", 201));
+    let (parent, child) = (cell(&plan, "rule", 321), cell(&plan, "rule-continued", 321));
     plan.cells.iter().filter(|cell| cell.id != parent.id).for_each(|cell| workspace.prepare(cell, 90));
     let text = workspace.xtask(&["ablate", "run", "--name", "test"], 1);
     let reason = format!("needs {}, which has no result", parent.id);
