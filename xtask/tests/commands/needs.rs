@@ -106,7 +106,7 @@ fn cells_run_after_those_they_need_in_whatever_order_they_are_named() {
     assert_eq!(calls.len(), 8);
     // By the names of the research log.
     let other_order = workspace.plan("other", &["--phases", "7a,7b3,placebo-time,q2", "--seeds", "2"]);
-    assert_eq!(cell(&other_order, "rule", 201).id, cell(&plan, "rule", 201).id);
+    assert_eq!(cell(&other_order, "rule", 321).id, cell(&plan, "rule", 321).id);
 }
 
 #[test]
