@@ -10,6 +10,9 @@ use crate::{
 /// Fewer seeds than this are likely to hold none of the few that collapse, if some do.
 pub(super) const FEW_SEEDS: usize = 10;
 
+/// A summary shows so many comparisons.
+const SHORT: usize = 12;
+
 /// Title, table, legend and one item per comparison; nothing without comparisons.
 pub(super) fn document(comparisons: &[Compared], bootstrap: &Bootstrap) -> Document {
     let mut document = Document::default();
@@ -20,7 +23,7 @@ pub(super) fn document(comparisons: &[Compared], bootstrap: &Bootstrap) -> Docum
     document
 }
 
-/// Title and table, and why what is not judged is not; nothing without comparisons.
+/// Title and table, if that is short, and why what is not judged is not; nothing without comparisons.
 pub(super) fn summary(comparisons: &[Compared]) -> Document {
     let mut document = Document::default();
     if !comparisons.is_empty() {
@@ -29,7 +32,16 @@ pub(super) fn summary(comparisons: &[Compared]) -> Document {
             .map(|compared| &compared.judged)
             .filter(|judged| judged.interval.is_none() || !judged.missing.is_empty());
         let reasons = unjudged.map(|judged| format!("{}: {}.", judged.declared.name, judged.reason));
-        document.heading(2, "Verdicts").table(table(comparisons)).list(reasons);
+        document.heading(2, "Verdicts");
+        if comparisons.len() <= SHORT {
+            document.table(table(comparisons));
+        } else {
+            document.paragraph(format!(
+                "{} comparisons are judged: the full report has them.",
+                comparisons.len()
+            ));
+        }
+        document.list(reasons);
     }
     document
 }
@@ -131,11 +143,12 @@ fn power_words(power: &Power, compared: &Compared) -> String {
     let few =
         if seeds < FEW_SEEDS { " (fewer than ten: rare seeds that collapse may be missing)" } else { "" };
     let needed = match power.seeds_needed {
-        Some(needed) => format!("{needed} seeds would do"),
-        None => "no number of seeds would do on these examples".to_owned(),
+        _ if declared.margin == 0.0 => String::new(),
+        Some(needed) => format!("; for one of {wanted} {needed} seeds would do"),
+        None => format!("; for one of {wanted} no number of seeds would do on these examples"),
     };
     format!(
-        "With {seeds} seeds{few} a true gain of {} yields GO four times in five at least; for one of {wanted} {needed}",
+        "With {seeds} seeds{few} a true gain of {} yields GO four times in five at least{needed}",
         shown(power.detectable)
     )
 }

@@ -5,7 +5,7 @@ use moelt_schema::{Comparison, Metric};
 use crate::{ArmReport, ArmResults, Compared, Report, Sweep, SweepPoint, Verdict};
 
 /// Rows of the short table.
-const ROWS: usize = 8;
+const ROWS: usize = 16;
 
 /// Arms in the order of the plan that are no frozen size and not judged against one: at most this many lead the short table.
 const BASELINES: usize = 2;
