@@ -2,6 +2,7 @@
 
 mod download;
 mod sst2;
+mod tables;
 mod unpack;
 
 use std::process::ExitCode;
@@ -22,10 +23,18 @@ pub(crate) struct DataArgs {
 #[derive(Subcommand)]
 enum Dataset {
     Sst2(sst2::Sst2Args),
+    /// lid49: which of 49 languages a pair of words is; into datasets/lid49.
+    #[command(after_help = "Example:\n  cargo xtask data lid49 --from ../shared/datasets/lid49")]
+    Lid49(tables::TablesArgs),
+    /// pos14: parts of speech in 14 languages; into datasets/pos14. CC BY-SA: see datasets/pos14/README.md.
+    #[command(after_help = "Example:\n  cargo xtask data pos14 --from ../shared/datasets/pos14")]
+    Pos14(tables::TablesArgs),
 }
 
 pub(crate) fn run(workspace: &Workspace, args: DataArgs) -> Result<ExitCode> {
     match args.dataset {
         Dataset::Sst2(args) => sst2::run(workspace, args),
+        Dataset::Lid49(args) => tables::LID49.run(workspace, &args),
+        Dataset::Pos14(args) => tables::POS14.run(workspace, &args),
     }
 }

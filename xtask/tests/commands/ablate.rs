@@ -302,7 +302,7 @@ fn what_cannot_be_planned_is_said_with_what_can() {
         (&["--preset", "huge"], "no preset `huge`; there are: easy, full, regress, smoke, standard"),
         (
             &["--dataset", "imdb"],
-            "configs/ablations/imdb.toml is missing; there are: csv, drift, planted, sst2",
+            "configs/ablations/imdb.toml is missing; there are: csv, drift, lid49, planted, pos14, sst2",
         ),
         (&["--dataset", "sst2"], "get them with: cargo xtask data sst2"),
         (&["--set", "seed=3"], "choose with --phases and --seeds"),
