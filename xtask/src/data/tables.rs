@@ -34,8 +34,16 @@ struct Table {
 pub(super) const LID49: Tables = Tables {
     name: "lid49",
     files: [
-        Table { source: "lid49_train.csv", target: "train.csv", digest: "f2e9f614b4809e86f81373e72cfd032e78d2ed043a24ce570f970e3916253c28" },
-        Table { source: "lid49_test.csv", target: "test.csv", digest: "fc65ac2b1425b292970be7fde2f4f5c98db3ca93ef603b4e697e39684742e538" },
+        Table {
+            source: "lid49_train.csv",
+            target: "train.csv",
+            digest: "f2e9f614b4809e86f81373e72cfd032e78d2ed043a24ce570f970e3916253c28",
+        },
+        Table {
+            source: "lid49_test.csv",
+            target: "test.csv",
+            digest: "fc65ac2b1425b292970be7fde2f4f5c98db3ca93ef603b4e697e39684742e538",
+        },
     ],
 };
 
@@ -43,8 +51,16 @@ pub(super) const LID49: Tables = Tables {
 pub(super) const POS14: Tables = Tables {
     name: "pos14",
     files: [
-        Table { source: "pos14_train.csv", target: "train.csv", digest: "d4dc68970f953b975944684f501fae88ffc2e1df56a77e1f2441f43760d57b28" },
-        Table { source: "pos14_test.csv", target: "test.csv", digest: "a5aea0f85e157af65358b39dd1281131a03841bccc609cbb7939bc58419428e0" },
+        Table {
+            source: "pos14_train.csv",
+            target: "train.csv",
+            digest: "d4dc68970f953b975944684f501fae88ffc2e1df56a77e1f2441f43760d57b28",
+        },
+        Table {
+            source: "pos14_test.csv",
+            target: "test.csv",
+            digest: "a5aea0f85e157af65358b39dd1281131a03841bccc609cbb7939bc58419428e0",
+        },
     ],
 };
 

@@ -1,5 +1,6 @@
 //! An arm against the best of several candidates, the choice among them being part of what is resampled.
 
+use rayon::iter::ParallelIterator;
 use serde::{Deserialize, Serialize};
 
 use crate::{

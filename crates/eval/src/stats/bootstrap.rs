@@ -2,6 +2,7 @@
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use rayon::iter::{IntoParallelIterator, ParallelIterator};
 use serde::{Deserialize, Serialize};
 
 use crate::{Components, Differences, Estimate, EvalError, stats::estimate::Calibration};
@@ -59,14 +60,10 @@ impl Bootstrap {
         Ok(Estimate::new(differences.mean(), resampled, &calibration, components))
     }
 
-    /// The sources of chance, one a resample.
-    pub(crate) fn draws(&self) -> impl Iterator<Item = Draw> {
+    /// The sources of chance, one per resample. They are worked on side by side, and collected in their order.
+    pub(crate) fn draws(&self) -> impl ParallelIterator<Item = Draw> {
         assert!(self.resamples > 0, "a bootstrap needs resamples");
-        (0..self.resamples as u64).map(|index| {
-            let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
-            rng.set_stream(index);
-            Draw(rng)
-        })
+        (0..self.resamples as u64).into_par_iter().map(|index| Draw::of(self.seed, index))
     }
 }
 
@@ -74,6 +71,13 @@ impl Bootstrap {
 pub(crate) struct Draw(ChaCha8Rng);
 
 impl Draw {
+    /// That of resample `index`.
+    fn of(seed: u64, index: u64) -> Self {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        rng.set_stream(index);
+        Self(rng)
+    }
+
     /// How often each of `n` things comes when `n` are drawn with replacement.
     pub(crate) fn counts(&mut self, n: usize) -> Vec<f64> {
         let end = u32::try_from(n).expect("there are fewer than 2³² seeds or examples");
@@ -108,7 +112,7 @@ mod tests {
         let estimate = |resamples, seed| Bootstrap { resamples, seed }.difference(&some_table()).unwrap();
         assert_eq!(estimate(200, 3), estimate(200, 3));
         assert_ne!(estimate(200, 3), estimate(200, 4));
-        let counts = |index: usize| Bootstrap::default().draws().nth(index).unwrap().counts(872);
+        let counts = |index| Draw::of(0, index).counts(872);
         assert_eq!(counts(5).iter().sum::<f64>(), 872.0);
         assert_ne!(counts(5), counts(6));
     }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use rayon::iter::ParallelIterator;
 use serde::{Deserialize, Serialize};
 
 use crate::{
