@@ -274,3 +274,21 @@ impl VerdictSpec {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is asked for stands nearest to half of the largest; it is never the largest itself.
+    #[test]
+    fn the_middle_size_is_half_of_the_largest() {
+        let of = |sizes: &[usize]| {
+            let arm = |n: &usize| Arm { name: format!("frozen-{n}"), file: String::new(), sweep: Some(*n) };
+            let arms: Vec<Arm> = sizes.iter().map(arm).collect();
+            middle(&arms.iter().collect::<Vec<_>>()).and_then(|arm| arm.sweep)
+        };
+        assert_eq!(of(&[1, 2, 4, 8, 12, 16, 24]), Some(12));
+        assert_eq!(of(&[2, 4, 8, 12]), Some(8), "of two as near the larger");
+        assert_eq!([of(&[1, 4]), of(&[8]), of(&[])], [Some(1), Some(8), None]);
+    }
+}

@@ -50,11 +50,8 @@ impl WithNeeds {
     ) -> Option<Self> {
         let needed: Vec<BTreeSet<&str>> = arm.iter().map(|cell| reached(plan, cell, needs)).collect();
         let over_seeds = |number: fn(&CellResult) -> f64| -> Option<Summary> {
-            let of_cell = |(cell, needed): (&&Cell, &BTreeSet<&str>)| {
-                let ids = needed.iter().copied().chain([cell.id.as_str()]);
-                ids.map(|id| finished.get(id).map(|result| number(result))).sum::<Option<f64>>()
-            };
-            Summary::of(arm.iter().zip(&needed).map(of_cell).collect::<Option<Vec<f64>>>()?)
+            let of_cell = |cell: &&Cell| sum_with_needs(plan, cell, finished, number);
+            Summary::of(arm.iter().map(of_cell).collect::<Option<Vec<f64>>>()?)
         };
         let all: BTreeSet<&str> = needed.iter().flatten().copied().collect();
         let builds_on: Vec<&Cell> = plan.cells.iter().filter(|cell| all.contains(cell.id.as_str())).collect();
@@ -69,7 +66,7 @@ impl WithNeeds {
             runs: Summary::of(needed.iter().map(|needed| needed.len() as f64))?,
             arms: arms.into_iter().collect(),
             foreign_runs: foreign.len(),
-            flops: over_seeds(|result| result.flops.computed as f64)?,
+            flops: over_seeds(computed)?,
             seconds: over_seeds(|result| result.seconds)?,
         })
     }
@@ -81,8 +78,22 @@ pub(crate) fn flops_with_needs(
     cell: &Cell,
     finished: &BTreeMap<&str, &CellResult>,
 ) -> Option<f64> {
+    sum_with_needs(plan, cell, finished, computed)
+}
+
+fn computed(result: &CellResult) -> f64 {
+    result.flops.computed as f64
+}
+
+/// The sum over a cell and every run that it builds on; none while one of those has no result.
+fn sum_with_needs(
+    plan: &AblationPlan,
+    cell: &Cell,
+    finished: &BTreeMap<&str, &CellResult>,
+    number: fn(&CellResult) -> f64,
+) -> Option<f64> {
     let ids = reached(plan, cell, needs).into_iter().chain([cell.id.as_str()]);
-    ids.map(|id| finished.get(id).map(|result| result.flops.computed as f64)).sum()
+    ids.map(|id| finished.get(id).map(|result| number(result))).sum()
 }
 
 /// Ids of the cells that one cell needs.

@@ -90,3 +90,22 @@ impl fmt::Display for Metric {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gains_are_shown_in_the_unit_of_their_metric() {
+        let utility = Metric::Utility { price: 0.001 };
+        assert_eq!(
+            (utility.shown(0.0125), utility.to_string()),
+            ("+1.25 pp".into(), "utility (0.10 pp an expert)".into())
+        );
+        assert_eq!(Metric::Loss.shown(-0.01234), "-0.0123 nats");
+        // Half the operations: ln 2 is saved, which is 50 %.
+        assert_eq!(Metric::TrainingFlops.shown(2f64.ln()), "+50.0 %");
+        assert_eq!(serde_json::to_string(&utility).unwrap(), r#"{"utility":{"price":0.001}}"#);
+        assert_eq!(serde_json::from_str::<Metric>("\"training_flops\"").unwrap(), Metric::TrainingFlops);
+    }
+}
