@@ -4,7 +4,8 @@
 //! of a split, and what was skipped, guessed or cut is among their notes. A [`Vocabulary`] built from the training
 //! texts turns each text into an [`Encoded`] sequence of tokens, and each token into rows of the
 //! embedding table. [`Batches`] cuts the training texts into [`TokenBatch`]es in an order that depends on
-//! seed and step alone; [`in_order`] does it for evaluation. No tensor library is known here.
+//! seed and step alone; [`in_order`] does it for evaluation. [`TextGroups`] says which domain or cluster a text
+//! belongs to. No tensor library is known here.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
@@ -30,6 +31,7 @@ mod splits;
 mod sst2;
 mod subword;
 mod table;
+mod text_groups;
 mod texts;
 mod tokenizer;
 mod vocabulary;
@@ -45,6 +47,7 @@ pub use labelled::{Labelled, read_examples};
 pub use notes::cut_note;
 pub use own_texts::OwnTexts;
 pub use splits::Splits;
+pub use text_groups::{TEXT_GROUPS_FORMAT, TextGroups, TextGroupsError};
 pub use texts::{Texts, read_texts};
 pub use tokenizer::tokenize;
 pub use vocabulary::{VOCABULARY_FORMAT, Vocabulary, VocabularyError};

@@ -58,7 +58,7 @@ fn first_tokens(text: &str, lowercase: bool, max: usize) -> Vec<String> {
 }
 
 /// The text in Unicode's form NFKC.
-fn normalised(text: &str) -> Cow<'_, str> {
+pub(crate) fn normalised(text: &str) -> Cow<'_, str> {
     match is_nfkc_quick(text.chars()) {
         IsNormalized::Yes => Cow::Borrowed(text),
         _ => Cow::Owned(text.nfkc().collect()),

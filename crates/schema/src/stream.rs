@@ -40,6 +40,8 @@ pub enum Stream {
     Split,
     /// The seed of a rehearsal; index: the step it begins after.
     Rehearsal,
+    /// Clusters of texts; index 0: which texts are the sample, then each start of a clustering.
+    TextGroups,
 }
 
 impl Stream {
@@ -58,6 +60,7 @@ impl Stream {
             Self::Planted => "planted",
             Self::Split => "split",
             Self::Rehearsal => "rehearsal",
+            Self::TextGroups => "text-groups",
         }
     }
 }
