@@ -2,7 +2,7 @@
 //!
 //!     cargo run --release --example decide
 
-use moelt_control::{Action, OtherRuns, OwnPolicies, StatsWindow, policy};
+use moelt_control::{Action, Given, OwnPolicies, StatsWindow, policy};
 use moelt_schema::{
     ControlConfig, EditsConfig, LayerKind, LayerSums, Layout, PolicyConfig, PolicyState, RuleConfig,
 };
@@ -10,8 +10,8 @@ use moelt_schema::{
 fn main() -> Result<(), moelt_control::PolicyError> {
     let edits = EditsConfig { warmup: 0.0, ..EditsConfig::default() };
     let config = ControlConfig { policy: PolicyConfig::Rule(RuleConfig::default()), edits };
-    let (others, own) = (OtherRuns::default(), OwnPolicies::default());
-    let mut rule = policy(&config, 7, 1000, others, PolicyState::default(), &own)?;
+    let (given, own) = (Given::default(), OwnPolicies::default());
+    let mut rule = policy(&config, 7, 1000, given, PolicyState::default(), &own)?;
 
     // 100 tokens, top-1: none of them went to expert 1.
     let layout = Layout::uniform(1, LayerKind::TopK { k: 1 }, 3);

@@ -27,7 +27,12 @@ pub(crate) fn change(edits: &[Edit]) -> i64 {
     let one = |edit: &Edit| match edit {
         Edit::Grow { .. } => 1,
         Edit::Prune { .. } | Edit::Merge { .. } => -1,
-        Edit::Upcycle { .. } | Edit::Reorder { .. } => 0,
+        Edit::Upcycle { .. }
+        | Edit::Reorder { .. }
+        | Edit::Freeze { .. }
+        | Edit::Thaw { .. }
+        | Edit::FreezeShared {}
+        | Edit::ThawShared {} => 0,
     };
     edits.iter().map(one).sum()
 }
@@ -40,6 +45,10 @@ pub(crate) fn describe(edit: &Edit) -> String {
         Edit::Merge { from, into, .. } => format!("merges expert {} into {}", from.0, into.0),
         Edit::Upcycle { into, .. } => format!("is upcycled into {} experts", into.len()),
         Edit::Reorder { .. } => "reorders its experts".to_owned(),
+        Edit::Freeze { expert, .. } => format!("freezes expert {}", expert.0),
+        Edit::Thaw { expert, .. } => format!("thaws expert {}", expert.0),
+        Edit::FreezeShared {} => "what experts share is frozen".to_owned(),
+        Edit::ThawShared {} => "what experts share is thawed".to_owned(),
     }
 }
 

@@ -12,7 +12,7 @@
 //! Here one expert that tokens leave idle is named after its second idle window:
 //!
 //! ```
-//! use moelt_control::{Action, OtherRuns, OwnPolicies, StatsWindow, policy};
+//! use moelt_control::{Action, Given, OwnPolicies, StatsWindow, policy};
 //! use moelt_schema::{
 //!     ControlConfig, Edit, EditsConfig, ExpertId, LayerId, LayerKind, LayerSums, Layout, PolicyConfig, PolicyState,
 //!     RuleConfig,
@@ -20,7 +20,7 @@
 //!
 //! let edits = EditsConfig { warmup: 0.0, ..EditsConfig::default() };
 //! let config = ControlConfig { policy: PolicyConfig::Rule(RuleConfig::default()), edits };
-//! let mut rule = policy(&config, 7, 1000, OtherRuns::default(), PolicyState::default(), &OwnPolicies::default())?;
+//! let mut rule = policy(&config, 7, 1000, Given::default(), PolicyState::default(), &OwnPolicies::default())?;
 //! let layout = Layout::uniform(1, LayerKind::TopK { k: 1 }, 3);
 //! // 100 tokens, top-1: none of them went to expert 1.
 //! let sums = LayerSums { tokens: 100.0, tokens_per_expert: vec![60.0, 0.0, 40.0], entropy: 30.0, ..LayerSums::zeros(3) };
@@ -55,5 +55,5 @@ pub use decision::{Action, Decision, LiveGradient, MeasuredEffect, Race, Replica
 pub use error::PolicyError;
 pub use gain::{Gain, race};
 pub use labels::random_label;
-pub use policy::{OtherRuns, OwnPolicies, Policy, PolicyStart, live_gradient, policy};
+pub use policy::{Given, OwnPolicies, Policy, PolicyStart, live_gradient, policy};
 pub use records::{measured_gain, records};

@@ -1,5 +1,6 @@
 //! Who decides.
 
+mod arrival;
 mod dynmoe;
 mod effect_head;
 mod frozen;
@@ -17,8 +18,9 @@ use moelt_schema::{ControlConfig, EditLog, EffectRecord, Evidence, Layout, Polic
 
 pub use self::own::{OwnPolicies, PolicyStart};
 use self::{
-    dynmoe::Dynmoe, effect_head::EffectHead, frozen::Frozen, label_head::LabelHead, lookahead::Lookahead,
-    placebo::Script, placebo_surgery::PlaceboSurgery, placebo_time::PlaceboTime, rule::Rule,
+    arrival::Arrival, dynmoe::Dynmoe, effect_head::EffectHead, frozen::Frozen, label_head::LabelHead,
+    lookahead::Lookahead, placebo::Script, placebo_surgery::PlaceboSurgery, placebo_time::PlaceboTime,
+    rule::Rule,
 };
 use crate::{Decision, LiveGradient, MeasuredEffect, PolicyError, StatsWindow};
 
@@ -82,13 +84,15 @@ pub fn live_gradient(
     head.map_or(Vec::new(), |head| head.live_gradient(window, layout))
 }
 
-/// What other runs give to a policy.
+/// What a policy is given beside its config.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct OtherRuns {
+pub struct Given {
     /// The edit log of the run that a placebo follows.
     pub script: Option<EditLog>,
     /// What other runs measured, for a head to learn before it begins.
     pub records: Vec<EffectRecord>,
+    /// The steps before which domains arrive, ascending, for a policy that is told.
+    pub arrivals: Vec<u64>,
 }
 
 /// The policy of a config, continuing from `state` (its default: from the start). `own` are those of the program that
@@ -101,13 +105,13 @@ pub fn policy(
     config: &ControlConfig,
     seed: u64,
     total_steps: u64,
-    others: OtherRuns,
+    given: Given,
     state: PolicyState,
     own: &OwnPolicies,
 ) -> Result<Box<dyn Policy>, PolicyError> {
     let edits = config.edits.clone();
     let script = |policy| {
-        let log = others.script.ok_or(PolicyError::NoScript { policy })?;
+        let log = given.script.ok_or(PolicyError::NoScript { policy })?;
         Ok(Script::new(log, &edits, seed, total_steps))
     };
     Ok(match config.policy.clone() {
@@ -116,9 +120,10 @@ pub fn policy(
         PolicyConfig::Dynmoe {} => Box::new(Dynmoe::new(edits, state)),
         PolicyConfig::Lookahead(lookahead) => match lookahead.head.clone() {
             None => Box::new(Lookahead::new(lookahead, edits, seed, state)),
-            Some(head) => Box::new(EffectHead::new(lookahead, head, edits, seed, others.records, state)?),
+            Some(head) => Box::new(EffectHead::new(lookahead, head, edits, seed, given.records, state)?),
         },
         PolicyConfig::LabelHead(head) => Box::new(LabelHead::new(head, edits, seed, state)?),
+        PolicyConfig::Arrival(config) => Box::new(Arrival::new(config, edits, given.arrivals, state)),
         PolicyConfig::Own(config) => own.make(&PolicyStart { config, edits, seed, total_steps, state })?,
         PolicyConfig::PlaceboTime(_) => Box::new(PlaceboTime::new(script("placebo_time")?, state)?),
         PolicyConfig::PlaceboSurgery(_) => Box::new(PlaceboSurgery::new(script("placebo_surgery")?, state)?),
@@ -145,8 +150,8 @@ mod tests {
         for (placebo, _) in placebos() {
             let config = ControlConfig { policy: placebo, ..ControlConfig::default() };
             let make = |script| {
-                let others = OtherRuns { script, ..OtherRuns::default() };
-                policy(&config, 1, 100, others, PolicyState::default(), &OwnPolicies::default())
+                let given = Given { script, ..Given::default() };
+                policy(&config, 1, 100, given, PolicyState::default(), &OwnPolicies::default())
             };
             assert!(matches!(make(None), Err(PolicyError::NoScript { .. })));
             assert!(make(Some(EditLog::new(layout.clone()))).is_ok());
@@ -162,11 +167,11 @@ mod tests {
         let plan =
             |step| Plan { step, edits: edits.clone(), reason: String::new(), evidence: Evidence::default() };
         let script = EditLog { initial: layout, plans: [10, 20, 30].map(plan).into() };
-        let others = OtherRuns { script: Some(script), ..OtherRuns::default() };
+        let given = Given { script: Some(script), ..Given::default() };
         let make = |kind, total| {
             let edits = EditsConfig { every: 10, warmup: 0.0, ..EditsConfig::default() };
             let config = ControlConfig { policy: kind, edits };
-            policy(&config, 1, total, others.clone(), PolicyState::default(), &OwnPolicies::default())
+            policy(&config, 1, total, given.clone(), PolicyState::default(), &OwnPolicies::default())
                 .map(drop)
         };
         for (kind, name) in placebos() {
@@ -184,7 +189,7 @@ mod tests {
             &ControlConfig::default(),
             1,
             100,
-            OtherRuns::default(),
+            Given::default(),
             PolicyState::default(),
             &OwnPolicies::default(),
         )

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used)] // a test that cannot go on should stop
 
 use moelt_control::{
-    Action, Decision, MeasuredEffect, OtherRuns, OwnPolicies, Policy, Replicate, StatsWindow, Trial,
+    Action, Decision, Given, MeasuredEffect, OwnPolicies, Policy, Replicate, StatsWindow, Trial,
     live_gradient, policy,
 };
 use moelt_schema::{
@@ -123,8 +123,8 @@ impl<'a> Subject<'a> {
     }
 }
 
-fn follows(script: &EditLog) -> OtherRuns {
-    OtherRuns { script: Some(script.clone()), ..OtherRuns::default() }
+fn follows(script: &EditLog) -> Given {
+    Given { script: Some(script.clone()), ..Given::default() }
 }
 
 fn make(config: &ControlConfig, script: &EditLog, state: PolicyState) -> Box<dyn Policy> {

@@ -12,6 +12,8 @@ pub struct TokenBatch {
     pub rows: Vec<u32>,
     /// For each of `rows`, the token it belongs to, counted over all texts.
     pub tokens: Vec<u32>,
+    /// Groups of each text, the likeliest first; empty where experts are not assigned by them.
+    pub groups: Vec<Vec<u32>>,
     /// Label of each text.
     pub labels: Vec<u32>,
     /// Where each text stands in its split.
@@ -39,6 +41,7 @@ impl TokenBatch {
             lengths: examples.iter().map(|(_, text, _)| text.n_tokens()).collect(),
             rows,
             tokens,
+            groups: examples.iter().map(|(_, text, _)| text.groups().to_vec()).collect(),
             labels: examples.iter().map(|&(_, _, label)| label).collect(),
             examples: examples.iter().map(|&(index, _, _)| index).collect(),
         }

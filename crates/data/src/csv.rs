@@ -1,11 +1,11 @@
 //! The user's own data: a CSV or TSV file with a text column and a label column.
 
-use moelt_schema::{ConfigFault, CsvConfig, TextConfig};
+use moelt_schema::{ConfigFault, CsvConfig, Drift, TextConfig};
 
 use crate::{
-    DataError, Example, Labelled, Splits,
+    DataError, Example, Labelled, Splits, drifting,
     key::keys,
-    labelled::{read_examples, read_training},
+    labelled::{TrainingFile, read_examples, read_training},
     notes::{repeats, shared},
     split::hold_out,
 };
@@ -13,7 +13,8 @@ use crate::{
 /// Reads the training file and, when they are given, the files to choose and to judge on; what is not
 /// given is held out of the training file.
 pub(crate) fn load(config: &CsvConfig, text: &TextConfig) -> Result<Splits, DataError> {
-    let (classes, Labelled { examples, mut notes }) = read_training(&config.train, config)?;
+    let TrainingFile { classes, domains, labelled } = read_training(&config.train, config)?;
+    let Labelled { examples, mut notes } = labelled;
     let keys = keys(&examples, text);
     notes.extend(repeats(&examples, &keys));
     let part = |key, fraction, given: &Option<String>| (key, if given.is_none() { fraction } else { 0.0 });
@@ -27,7 +28,7 @@ pub(crate) fn load(config: &CsvConfig, text: &TextConfig) -> Result<Splits, Data
         None if held.is_empty() => Err(nothing_held_out(key, &config.train)),
         None => Ok(held),
         Some(file) => {
-            let other = read_examples(file, &classes, config)?;
+            let other = read_examples(file, &classes, &domains, config)?;
             notes.extend(other.notes);
             Ok(other.examples)
         }
@@ -42,7 +43,11 @@ pub(crate) fn load(config: &CsvConfig, text: &TextConfig) -> Result<Splits, Data
     let (chosen, judged) =
         (name(&config.validation, "the validation split"), name(&config.test, "the test split"));
     notes.extend(shared([("the training split", &train), (&chosen, &validation), (&judged, &test)], text));
-    Ok(Splits { classes, train, validation, test, bayes_accuracy: None, drift: None, notes })
+    let drift = config.stream.map(|kind| Drift::stream(domains.len(), kind));
+    notes.extend(drift.iter().map(Drift::to_string));
+    let splits = Splits { classes, domains, train, validation, test, bayes_accuracy: None, drift, notes };
+    drifting::check_stream(&splits)?;
+    Ok(splits)
 }
 
 fn nothing_held_out(key: &'static str, file: &str) -> DataError {
@@ -52,12 +57,12 @@ fn nothing_held_out(key: &'static str, file: &str) -> DataError {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
+    use std::{collections::BTreeSet, fs};
 
     use proptest::prelude::*;
     use tempfile::TempDir;
 
-    use moelt_schema::{BadLines, DataConfig};
+    use moelt_schema::{BadLines, DataConfig, StreamKind};
 
     use super::*;
 
@@ -92,6 +97,57 @@ mod tests {
 
     fn labels(examples: &[Example]) -> Vec<(&str, u32)> {
         examples.iter().map(|example| (example.text.as_str(), example.label)).collect()
+    }
+
+    /// Rows of domain `d`: two classes, as many of each.
+    fn rows_of(d: &str) -> String {
+        (0..20).map(|i| format!("text {d} {i},{},{d}\n", ["no", "yes"][i % 2])).collect()
+    }
+
+    #[test]
+    fn domains_are_numbered_as_they_come() {
+        let folder = Folder::new();
+        let train = folder.file("a.csv", format!("text,label,Shop\n{}{}", rows_of("tea"), rows_of("art")));
+        let test = folder.file("b.csv", "text,label,shop\nx,no,art\ny,yes,toys\nz,no,tea\n");
+        let config = CsvConfig {
+            train,
+            test: Some(test.clone()),
+            domain_column: Some("shop".into()),
+            ..CsvConfig::default()
+        };
+        let data = load(&config).unwrap();
+        assert_eq!(data.domains, ["tea", "art"]);
+        assert_eq!(data.test.iter().map(|e| e.domain).collect::<Vec<_>>(), [Some(1), None, Some(0)]);
+        assert!(data.train.iter().all(|e| e.text.contains(["tea", "art"][e.domain.unwrap() as usize])));
+        let note = format!("{test}: 1 texts are of domains that training does not know");
+        assert!(data.notes.contains(&note), "{:?}", data.notes);
+        let empty = folder.file("c.csv", "text,label,shop\nx,no,art\ny,yes,\nz,no,tea\n");
+        let error =
+            load(&CsvConfig { test: Some(empty.clone()), bad_lines: BadLines::Error, ..config }).unwrap_err();
+        assert!(error.to_string().starts_with(&format!("{empty}:3: ")), "{error}");
+    }
+
+    #[test]
+    fn domains_may_arrive_one_after_another() {
+        let folder = Folder::new();
+        let stream = |rows: &str| {
+            let train = folder.file("a.csv", format!("text,label,domain\n{rows}"));
+            let stream = Some(StreamKind::Sequential);
+            load(&CsvConfig { train, stream, domain_column: Some("domain".into()), ..CsvConfig::default() })
+        };
+        let data = stream(&(rows_of("tea") + &rows_of("art") + &rows_of("toys"))).unwrap();
+        let seen = data.segments(30).into_iter().map(|segment| {
+            let domains = segment.examples.iter().map(|at| data.train[*at].domain.unwrap());
+            (segment.from, domains.collect::<BTreeSet<u32>>())
+        });
+        assert_eq!(seen.collect::<Vec<_>>(), [(0, [0].into()), (10, [1].into()), (20, [2].into())]);
+        let one = stream(&rows_of("tea")).unwrap_err().to_string();
+        assert!(
+            one.starts_with("`data.csv.stream`: needs two domains to arrive; the texts are of 1"),
+            "{one}"
+        );
+        let few = stream(&(rows_of("tea") + "text,no,art\n")).unwrap_err().to_string();
+        assert!(few.contains("has domain `art` arrive, of which the training split has no text"), "{few}");
     }
 
     #[test]

@@ -44,6 +44,24 @@ pub(crate) fn check_train(train: &[Example], config: &PlantedConfig) -> Result<(
     }
 }
 
+/// Refuses a stream of tasks that is none, or of which a split lacks a task.
+pub(crate) fn check_stream(splits: &Splits) -> Result<(), DataError> {
+    let wrong = |message: String| Err(ConfigFault::new("data.csv.stream", message).into());
+    if splits.drift.is_none() {
+        return Ok(());
+    }
+    if splits.domains.len() < 2 {
+        return wrong(format!("needs two domains to arrive; the texts are of {}", splits.domains.len()));
+    }
+    for (name, split) in splits.named() {
+        let there: BTreeSet<u32> = split.iter().filter_map(|example| example.domain).collect();
+        if let Some((_, domain)) = (0..).zip(&splits.domains).find(|(domain, _)| !there.contains(domain)) {
+            return wrong(format!("has domain `{domain}` arrive, of which the {name} split has no text"));
+        }
+    }
+    Ok(())
+}
+
 impl Splits {
     /// Which training examples each step of a run of `total` steps may see: all of them or, where domains
     /// drift, those of the domains that are live.

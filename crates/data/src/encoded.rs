@@ -10,6 +10,8 @@ pub struct Encoded {
     rows: Vec<u32>,
     /// Where each token ends in `rows`.
     ends: Vec<u32>,
+    /// The groups that it may belong to, the likeliest first.
+    groups: Vec<u32>,
 }
 
 impl Encoded {
@@ -27,7 +29,19 @@ impl Encoded {
             end += token.len() as u32;
             end
         });
-        Self { ends: ends.collect(), rows: tokens.concat() }
+        Self { ends: ends.collect(), rows: tokens.concat(), groups: Vec::new() }
+    }
+
+    /// The same text with the groups that it may belong to, the likeliest first: by them experts are assigned where no
+    /// router learns the way.
+    #[must_use]
+    pub fn in_groups(self, groups: Vec<u32>) -> Self {
+        Self { groups, ..self }
+    }
+
+    /// The groups that it may belong to, the likeliest first; empty where experts are not assigned.
+    pub fn groups(&self) -> &[u32] {
+        &self.groups
     }
 
     /// The rows of each token. Inverse of [`Self::from_tokens`].

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeSet, HashMap},
+    mem,
     path::Path,
 };
 
@@ -30,74 +31,130 @@ pub struct Labelled {
 
 /// Reads the labelled texts of another file for a model that knows `classes`. Labels are class names
 /// or, when no class is named by a number, positions in `classes` from 0 (GLUE's `0` and `1`). Rows that cannot be
-/// used, a label that is none of the classes included, are left out or an error, as `config.bad_lines` says.
+/// used, a label that is none of the classes included, are left out or an error, as `config.bad_lines` says. A text of a
+/// domain that is none of `domains` has none, and is counted in a note.
 ///
 /// # Errors
 /// When the file cannot be read, lacks a column, has an open quote or more bad rows than may be left out.
-pub fn read_examples(file: &str, classes: &[String], config: &CsvConfig) -> Result<Labelled, DataError> {
+pub fn read_examples(
+    file: &str,
+    classes: &[String],
+    domains: &[String],
+    config: &CsvConfig,
+) -> Result<Labelled, DataError> {
     let (rows, mut notes) = read_rows(file, config)?;
     let lookup = Lookup::new(classes);
-    let known = |(line, row): (u64, Result<[String; 2], RowFault>)| {
-        let example = row.and_then(|[text, label]| match lookup.class(&label) {
-            Some(class) => Ok(example(text, class)),
-            None => Err(RowFault::Label(label)),
+    let mut unknown = 0;
+    let mut known_domain = |name: String| {
+        let domain = domains.iter().position(|domain| *domain == name).map(|at| at as u32);
+        unknown += usize::from(domain.is_none());
+        domain
+    };
+    let known = |(line, row): (u64, Result<LabelledRow, RowFault>)| {
+        let example = row.and_then(|row| match lookup.class(&row.label) {
+            Some(label) => {
+                let domain = row.domain.and_then(&mut known_domain);
+                Ok(Example { domain, ..Example::new(row.text, label) })
+            }
+            None => Err(RowFault::Label(row.label)),
         });
         (line, example)
     };
     let (examples, faults) = Faults::sort_out(rows.into_iter().map(known));
     faults.check(file, config.bad_lines, classes)?;
     notes.extend(faults.note(file, SKIPPED));
+    notes.extend(
+        (unknown > 0).then(|| format!("{file}: {unknown} texts are of domains that training does not know")),
+    );
     Ok(Labelled { examples: examples.into_iter().map(|(_, example)| example).collect(), notes })
+}
+
+/// What a training file holds, and the names in it.
+#[derive(Debug, PartialEq)]
+pub(crate) struct TrainingFile {
+    pub(crate) classes: Vec<String>,
+    /// In the order in which the file first names them.
+    pub(crate) domains: Vec<String>,
+    pub(crate) labelled: Labelled,
 }
 
 /// Reads a training file, whose labels are the classes: by number when all are non-negative integers, by name
 /// otherwise. Labels of rows that cannot be used do not count.
-pub(crate) fn read_training(file: &str, config: &CsvConfig) -> Result<(Vec<String>, Labelled), DataError> {
+pub(crate) fn read_training(file: &str, config: &CsvConfig) -> Result<TrainingFile, DataError> {
     let (rows, mut notes) = read_rows(file, config)?;
     let (rows, faults) = Faults::sort_out(rows);
     faults.check(file, config.bad_lines, &[])?;
     notes.extend(faults.note(file, SKIPPED));
     let classes = classes_of(file, &rows, &config.label_column)?;
-    let lookup = Lookup::new(&classes);
-    let examples = rows.into_iter().map(|(_, [text, label])| {
-        let class = lookup.class(&label).expect("the classes are the labels of these rows");
-        example(text, class)
+    let (lookup, mut domains) = (Lookup::new(&classes), DomainNames::default());
+    let examples = rows.into_iter().map(|(_, row)| {
+        let class = lookup.class(&row.label).expect("the classes are the labels of these rows");
+        Example { domain: row.domain.map(|name| domains.number_of(name)), ..Example::new(row.text, class) }
     });
     let examples = examples.collect();
-    Ok((classes, Labelled { examples, notes }))
+    Ok(TrainingFile { classes, domains: domains.names, labelled: Labelled { examples, notes } })
+}
+
+/// Domains by name, numbered as they come.
+#[derive(Default)]
+struct DomainNames {
+    names: Vec<String>,
+    numbers: HashMap<String, u32>,
+}
+
+impl DomainNames {
+    fn number_of(&mut self, name: String) -> u32 {
+        *self.numbers.entry(name).or_insert_with_key(|name| {
+            self.names.push(name.clone());
+            self.names.len() as u32 - 1
+        })
+    }
 }
 
 const SKIPPED: &str = "cannot be used and are skipped";
 
-fn example(text: String, label: u32) -> Example {
-    Example { text, label, domain: None, time: None }
+/// What a usable row says: trimmed, and nothing of it empty.
+struct LabelledRow {
+    text: String,
+    label: String,
+    /// Where the config names the column.
+    domain: Option<String>,
 }
 
-/// Rows by line: text and label, both trimmed and not empty, or why they cannot be used; and what was guessed.
-type Rows = Vec<(u64, Result<[String; 2], RowFault>)>;
+/// Rows by line, or why they cannot be used.
+type Rows = Vec<(u64, Result<LabelledRow, RowFault>)>;
 
+/// The rows, and what was guessed.
 fn read_rows(file: &str, config: &CsvConfig) -> Result<(Rows, Vec<String>), DataError> {
     let source = Source::from_path(Path::new(file))?;
-    let names = [config.text_column.as_str(), config.label_column.as_str()];
-    let table = read_columns(&source, Dialect::of(&source), names)?;
-    if table.rows.is_empty() {
+    let (text, label) = (config.text_column.as_str(), config.label_column.as_str());
+    let (rows, notes) = match &config.domain_column {
+        None => filled_rows(&source, [text, label])?,
+        Some(domain) => filled_rows(&source, [text, label, domain])?,
+    };
+    if rows.is_empty() {
         return Err(DataError::NoRows { file: file.to_owned() });
     }
-    let filled = |Row { line, fields }: Row<2>| {
-        let fields = fields.and_then(|fields| {
-            let fields = fields.each_ref().map(|field| field.trim().to_owned());
-            match fields.iter().zip(names).find(|(field, _)| field.is_empty()) {
-                Some((_, name)) => Err(RowFault::Empty(name.to_owned())),
-                None => Ok(fields),
-            }
-        });
-        (line, fields)
-    };
-    Ok((table.rows.into_iter().map(filled).collect(), table.notes))
+    Ok((rows, notes))
 }
 
-fn classes_of(file: &str, rows: &[(u64, [String; 2])], column: &str) -> Result<Vec<String>, DataError> {
-    let labels: BTreeSet<&String> = rows.iter().map(|(_, [_, label])| label).collect();
+/// The rows in the columns of text, label and perhaps domain.
+fn filled_rows<const N: usize>(source: &Source, names: [&str; N]) -> Result<(Rows, Vec<String>), DataError> {
+    let table = read_columns(source, Dialect::of(source), names)?;
+    let filled = |fields: [String; N]| {
+        let mut fields = fields.map(|field| field.trim().to_owned());
+        if let Some((_, name)) = fields.iter().zip(names).find(|(field, _)| field.is_empty()) {
+            return Err(RowFault::Empty(name.to_owned()));
+        }
+        let domain = fields.get_mut(2).map(mem::take);
+        Ok(LabelledRow { text: mem::take(&mut fields[0]), label: mem::take(&mut fields[1]), domain })
+    };
+    let rows = table.rows.into_iter().map(|Row { line, fields }| (line, fields.and_then(filled)));
+    Ok((rows.collect(), table.notes))
+}
+
+fn classes_of(file: &str, rows: &[(u64, LabelledRow)], column: &str) -> Result<Vec<String>, DataError> {
+    let labels: BTreeSet<&String> = rows.iter().map(|(_, row)| &row.label).collect();
     let mut classes: Vec<String> = labels.into_iter().cloned().collect();
     if classes.iter().all(|class| class.parse::<u64>().is_ok()) {
         classes.sort_by_cached_key(|class| class.parse::<u64>().ok());
@@ -154,9 +211,8 @@ mod tests {
 
     #[test]
     fn a_column_of_ids_is_no_column_of_classes() {
-        let rows = |n: usize| -> Vec<(u64, [String; 2])> {
-            (0..n).map(|i| (i as u64 + 2, ["text".to_owned(), format!("id {i}")])).collect()
-        };
+        let row = |i: usize| LabelledRow { text: "text".to_owned(), label: format!("id {i}"), domain: None };
+        let rows = |n: usize| -> Vec<(u64, LabelledRow)> { (0..n).map(|i| (i as u64 + 2, row(i))).collect() };
         assert_eq!(classes_of("a.csv", &rows(MAX_CLASSES), "label").unwrap().len(), MAX_CLASSES);
         let message = classes_of("a.csv", &rows(100_000), "id").unwrap_err().to_string();
         assert_eq!(

@@ -48,7 +48,16 @@ impl Dataset for OwnTexts {
         let keys = keys(&examples, text);
         let notes = repeats(&examples, &keys).into_iter().collect();
         let (train, [validation, test]) = hold_out(examples, &keys, [0.1, 0.1], self.seed);
-        let splits = Splits { classes, train, validation, test, bayes_accuracy: None, drift: None, notes };
+        let splits = Splits {
+            classes,
+            domains: Vec::new(),
+            train,
+            validation,
+            test,
+            bayes_accuracy: None,
+            drift: None,
+            notes,
+        };
         splits.check()?;
         Ok(splits.with_cut_notes(text))
     }

@@ -58,6 +58,7 @@ pub(crate) fn generate(config: &PlantedConfig) -> Result<Splits, DataError> {
     let domain_is_known = config.markers_per_text > 0 || config.domains == 1;
     Ok(Splits {
         classes: ["negative", "positive"].map(str::to_owned).to_vec(),
+        domains: (0..config.domains).map(|domain| domain.to_string()).collect(),
         train,
         validation: split(2, config.validation, drift.as_ref()),
         test: split(3, config.test, drift.as_ref()),

@@ -11,6 +11,8 @@ use crate::{DataError, Example, cut_note};
 pub struct Splits {
     /// Names of the classes, in label order; at least two.
     pub classes: Vec<String>,
+    /// Names of the domains, by the number that an example has; empty where examples have none.
+    pub domains: Vec<String>,
     /// To train on.
     pub train: Vec<Example>,
     /// To choose on.
@@ -50,6 +52,11 @@ impl Splits {
                 return wrong(format!(
                     "example {at} of the {name} split has label {label} of {n_classes} classes"
                 ));
+            }
+            let n_domains = self.domains.len();
+            let beyond = |example: &Example| example.domain.filter(|domain| *domain as usize >= n_domains);
+            if let Some((at, domain)) = (0..).zip(split).find_map(|(at, e)| Some((at, beyond(e)?))) {
+                return wrong(format!("example {at} of the {name} split has domain {domain} of {n_domains}"));
             }
         }
         Ok(())
@@ -97,6 +104,7 @@ mod tests {
     fn dataset() -> Splits {
         Splits {
             classes: vec!["no".into(), "yes".into()],
+            domains: vec![],
             train: vec![example("a", 0), example("b", 1)],
             validation: vec![example("c", 0)],
             test: vec![example("d", 1)],

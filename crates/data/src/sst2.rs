@@ -41,7 +41,16 @@ pub(crate) fn load(config: &Sst2Config, text: &TextConfig) -> Result<Splits, Dat
     let splits =
         [("the training split", &train[..]), ("the validation split", &validation), ("dev.tsv", &test)];
     notes.extend(shared(splits, text));
-    Ok(Splits { classes, train, validation, test, bayes_accuracy: None, drift: None, notes })
+    Ok(Splits {
+        classes,
+        domains: Vec::new(),
+        train,
+        validation,
+        test,
+        bayes_accuracy: None,
+        drift: None,
+        notes,
+    })
 }
 
 /// Reads one of the files. Texts are trimmed: some copies end them with a blank.

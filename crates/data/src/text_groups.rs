@@ -46,6 +46,7 @@ const MAX_GRAMS: usize = 4096;
 /// let groups = TextGroups::named(&texts, &[0, 0, 1, 1], 2);
 /// assert_eq!(groups.group_of("The other theme"), 0);
 /// assert_eq!(groups.group_of("w i e d e r _ d e r"), 1);
+/// assert_eq!(groups.ranked("w i e d e r _ d e r"), [1, 0]);
 /// assert_eq!(TextGroups::from_json(&groups.to_json()).unwrap(), groups);
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -109,6 +110,15 @@ impl TextGroups {
     /// group with the most training texts.
     pub fn group_of(&self, text: &str) -> u32 {
         self.scores.best(&self.grams.encode(text))
+    }
+
+    /// All groups, the most probable first; the lower one first on a tie.
+    pub fn ranked(&self, text: &str) -> Vec<u32> {
+        let mut scores = Vec::new();
+        self.scores.of(&self.grams.encode(text), &mut scores);
+        let mut groups: Vec<u32> = (0..scores.len() as u32).collect();
+        groups.sort_by(|a, b| scores[*b as usize].total_cmp(&scores[*a as usize]));
+        groups
     }
 
     /// Hash of everything that [`Self::group_of`] depends on.

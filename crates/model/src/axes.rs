@@ -24,7 +24,7 @@ impl ExpertAxes for Classifier {
 impl Classifier {
     /// The biases on the router logits of a layer, in router order; empty without a top-k router.
     ///
-    /// An bias is how a new expert ramps in gradually and how a split expert shares its probability.
+    /// A bias is how a new expert ramps in gradually and how a split expert shares its probability.
     /// The model does not know who sets it, and training does not.
     ///
     /// # Panics
@@ -32,7 +32,7 @@ impl Classifier {
     pub fn biases(&self, layer: LayerId) -> Vec<f32> {
         match &self.layers[layer.0 as usize].router {
             Some(Router::TopK(TopKRouter { bias, .. })) => to_host(bias.val()),
-            Some(Router::TopAny(_)) | None => Vec::new(),
+            Some(Router::TopAny(_) | Router::Assigned(_)) | None => Vec::new(),
         }
     }
 
@@ -46,7 +46,7 @@ impl Classifier {
     pub fn with_biases(mut self, layer: LayerId, biases: &[f32]) -> Self {
         let bias = match &mut self.layers[layer.0 as usize].router {
             Some(Router::TopK(TopKRouter { bias, .. })) => Some(bias),
-            Some(Router::TopAny(_)) | None => None,
+            Some(Router::TopAny(_) | Router::Assigned(_)) | None => None,
         };
         let n_experts = bias.as_ref().map_or(0, |bias| bias.dims()[0]);
         assert_eq!(biases.len(), n_experts, "biases of layer {} must be [{n_experts}]", layer.0);

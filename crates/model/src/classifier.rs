@@ -131,10 +131,10 @@ impl Classifier {
         let pooled = |x| pool(x, input.lengths(), self.rates.pooling);
         let (x, layers) = match self.rates.unit {
             Unit::Token => {
-                let (x, layers) = self.expert_layers(x);
+                let (x, layers) = self.expert_layers(x, &input.groups_of_tokens());
                 (pooled(x), layers)
             }
-            Unit::Sequence => self.expert_layers(pooled(x)),
+            Unit::Sequence => self.expert_layers(pooled(x), &input.groups_of_sequences()),
         };
         let x = mode.dropout(normalise(&self.output_norm, x), self.rates.output_dropout);
         let totals: Vec<Tensor<1>> = layers.aux_losses.iter().filter_map(AuxLosses::total).collect();
@@ -158,10 +158,11 @@ impl Classifier {
         }
     }
 
-    fn expert_layers(&self, mut x: Tensor<2>) -> (Tensor<2>, LayerOutputs) {
+    /// `groups` of each routed token; none where experts are not assigned by them.
+    fn expert_layers(&self, mut x: Tensor<2>, groups: &[&[u32]]) -> (Tensor<2>, LayerOutputs) {
         let mut outputs = LayerOutputs::default();
         for (id, layer) in (0..).map(LayerId).zip(&self.layers) {
-            let output = layer.forward(x);
+            let output = layer.forward_in_groups(x, groups);
             x = output.x;
             outputs.aux_losses.push(output.aux_losses);
             outputs.routing.extend(output.routing);
@@ -175,7 +176,7 @@ impl Classifier {
     pub fn n_params(&self) -> usize {
         let biases = |layer: &MoeLayer| match &layer.router {
             Some(Router::TopK(router)) => router.bias.num_params(),
-            Some(Router::TopAny(_)) | None => 0,
+            Some(Router::TopAny(_) | Router::Assigned(_)) | None => 0,
         };
         self.num_params() - self.layers.iter().map(biases).sum::<usize>()
     }

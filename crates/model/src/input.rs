@@ -10,6 +10,8 @@ pub struct ModelInput {
     pub(crate) bag_rows: Vec<u32>,
     /// For each of `bag_rows`, the token it belongs to.
     pub(crate) bag_tokens: Vec<u32>,
+    /// Groups of each sequence, the likeliest first; empty where experts are not assigned by them.
+    groups: Vec<Vec<u32>>,
 }
 
 impl ModelInput {
@@ -27,7 +29,28 @@ impl ModelInput {
         assert!(lengths.iter().all(|n| *n > 0), "every sequence needs a token");
         let n_tokens: usize = lengths.iter().sum();
         assert!(tokens.iter().all(|token| (*token as usize) < n_tokens), "there are {n_tokens} tokens only");
-        Self { lengths, bag_rows: rows, bag_tokens: tokens }
+        Self { lengths, bag_rows: rows, bag_tokens: tokens, groups: Vec::new() }
+    }
+
+    /// The same batch with the groups of each sequence, the likeliest first: layers whose experts are assigned need them.
+    ///
+    /// # Panics
+    /// When there is not one list per sequence.
+    #[must_use]
+    pub fn in_groups(self, groups: Vec<Vec<u32>>) -> Self {
+        assert_eq!(groups.len(), self.lengths.len(), "every sequence needs its groups");
+        Self { groups, ..self }
+    }
+
+    /// The groups of each sequence.
+    pub(crate) fn groups_of_sequences(&self) -> Vec<&[u32]> {
+        self.groups.iter().map(Vec::as_slice).collect()
+    }
+
+    /// The groups of the sequence that each token belongs to.
+    pub(crate) fn groups_of_tokens(&self) -> Vec<&[u32]> {
+        let sequences = self.groups.iter().zip(&self.lengths);
+        sequences.flat_map(|(groups, length)| std::iter::repeat_n(groups.as_slice(), *length)).collect()
     }
 
     /// From padded ids. Padding is skipped.

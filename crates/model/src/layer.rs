@@ -25,7 +25,7 @@ pub(crate) use flops::{ExpertTokens, product};
 pub use losses::{
     AuxLosses, diversity_loss, load_balancing_loss, mean_entropy, routing_entropy, simplicity_loss,
 };
-pub use router::Router;
+pub use router::{AssignedRouter, Router};
 pub use top_any::{RoutedTopAny, TopAnyRouter};
 pub use top_k::{RoutedTopK, TopKRouter};
 
@@ -52,7 +52,7 @@ pub struct MoeLayerConfig {
     /// Experts to begin with; a dense layer has one. Default: 8
     #[config(default = 8)]
     pub n_experts: usize,
-    /// Dense, top-k or top-any. Default: top-2
+    /// Dense, top-k, top-any or assigned. Default: top-2
     #[config(default = "LayerKind::TopK { k: 2 }")]
     pub kind: LayerKind,
     /// Whether tokens are normalised before router and experts. Default: true
@@ -131,15 +131,27 @@ impl MoeLayer {
     /// - output: the same
     ///
     /// # Panics
-    /// When a token has another width.
+    /// When a token has another width, or experts are assigned by groups.
     pub fn forward(&self, x: Tensor<2>) -> MoeOutput {
+        self.forward_in_groups(x, &[])
+    }
+
+    /// The same with the groups of each token, the likeliest first, by which experts are assigned
+    /// ([`Dispatch::assigned`]). Any other layer does not look at them.
+    ///
+    /// # Shapes
+    /// - groups: one list per token where experts are assigned
+    ///
+    /// # Panics
+    /// When a token has another width, or experts are assigned and there is not one list per token.
+    pub fn forward_in_groups(&self, x: Tensor<2>, groups: &[&[u32]]) -> MoeOutput {
         let [_, d_model, _] = self.experts.w_in.dims();
         assert_shape!(x, [.., d_model]);
         let [tokens, _] = x.dims();
         let y = normalise(&self.norm, x.clone());
         match &self.router {
             Some(router) => {
-                let combined = combine::combined(router, &self.experts, y);
+                let combined = combine::combined(router, &self.experts, y, groups);
                 MoeOutput {
                     x: x + combined.y,
                     aux_losses: combined.aux_losses,

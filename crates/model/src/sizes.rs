@@ -61,7 +61,7 @@ fn layer_parameters(
 ) -> impl Iterator<Item = (String, Vec<usize>)> + use<> {
     let n = layer.n_experts();
     let router = match layer.kind {
-        LayerKind::Dense => None,
+        LayerKind::Dense | LayerKind::Assigned => None,
         LayerKind::TopK { .. } => Some([("router.weight", vec![n, width]), ("router.bias", vec![n])]),
         LayerKind::TopAny => Some([("router.weight", vec![n, width]), ("router.threshold", vec![n])]),
     };

@@ -7,7 +7,7 @@ use burn::{
     tensor::{Gradients, Tensor, TensorData},
 };
 
-use crate::host::Path;
+use crate::{Rows, host::Path};
 
 /// Gradients of the parameters that took part in a loss, by path.
 #[derive(Debug, Default)]
@@ -39,6 +39,28 @@ pub fn take_gradients<M: Module>(module: &M, gradients: Gradients) -> NamedGradi
 }
 
 impl NamedGradients {
+    /// Without the gradients of parameters that `keep` does not accept: a step does not touch these.
+    #[must_use]
+    pub fn only(mut self, keep: impl Fn(&str) -> bool) -> Self {
+        self.0.retain(|path, _| keep(path));
+        self
+    }
+
+    /// With rows of zeros along an axis of a parameter, where it has a gradient: a step does not touch them where the
+    /// parameter counts steps by rows along this axis ([`ParamGroup::row_axis`](crate::ParamGroup::row_axis)).
+    ///
+    /// # Panics
+    /// When the parameter has no such axis or rows.
+    #[must_use]
+    pub fn without_rows(mut self, path: &str, axis: usize, rows: &[usize]) -> Self {
+        if let Some(gradient) = self.0.get_mut(path) {
+            let all = Rows::new(&gradient.shape(), axis);
+            let gradient = gradient.as_mut_slice::<f32>().expect("moelt trains in f32");
+            rows.iter().flat_map(|row| all.stretches(*row)).for_each(|stretch| gradient[stretch].fill(0.0));
+        }
+        self
+    }
+
     /// Adds another loss's gradients of the same module.
     pub fn add(&mut self, other: Self) {
         for (path, gradient) in other.0 {

@@ -28,15 +28,16 @@ use crate::Digest;
 
 pub use self::{
     control::{ControlConfig, EditsConfig},
-    data::{BadLines, CsvConfig, DataConfig, PlantedConfig, Sst2Config},
-    drift::{Drift, Stretch},
+    data::{BadLines, CsvConfig, DataConfig, PlantedConfig, Sst2Config, StreamKind},
+    drift::{Asked, Drift, Stretch},
     fault::ConfigFault,
     file::{ConfigError, config_differences, load_config, resolved_toml},
-    model::{ModelConfig, Pooling, RoutingConfig, Unit},
+    model::{AssignedBy, ModelConfig, Pooling, RoutingConfig, Unit},
     optim::{OptimConfig, ScheduleKind},
     policy::{
-        EffectHeadConfig, EntropyLabels, LabelConfig, LabelHeadConfig, LookaheadConfig, NewExpertConfig,
-        OwnConfig, PlaceboConfig, PolicyConfig, RuleConfig, Saliency, StudyConfig,
+        ArrivalConfig, EffectHeadConfig, EntropyLabels, KnownBy, LabelConfig, LabelHeadConfig,
+        LookaheadConfig, NewExpertConfig, OwnConfig, PlaceboConfig, PolicyConfig, RuleConfig, Saliency,
+        StudyConfig,
     },
     run_ref::{OtherRun, RunRef, Takes},
     source::{ConfigFiles, ConfigText},
@@ -116,10 +117,15 @@ impl RunConfig {
 
     /// What single sections cannot see.
     fn check_together(&self) -> Result<(), ConfigFault> {
-        if self.train.patience > 0 && self.drift()?.is_some() {
-            let message = "stops early, but with data.planted.live every evaluation is of other texts, so that none \
+        if self.train.patience > 0 && self.drifts() {
+            let message = "stops early, but where domains come and go every evaluation is of other texts, so that none \
                            is better than another; set it to 0";
             return Err(ConfigFault::new("train.patience", message));
+        }
+        if self.control.policy.is_told() && !self.drifts() {
+            let message =
+                "is told when domains arrive, but none does; set data.csv.stream or data.planted.live";
+            return Err(ConfigFault::new("control.policy.arrival.known_by", message));
         }
         if matches!(self.train.budget, Budget::FlopsOf(_)) && !self.control.policy.is_frozen() {
             let message = "is set, but what a run spends is not known while its experts change; set control.policy = \

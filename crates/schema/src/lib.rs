@@ -17,12 +17,13 @@ mod stream;
 pub use self::{
     ablation::{AblationPlan, Cell, ClaimKind, Comparison, Metric, PLAN_FORMAT},
     config::{
-        BadLines, Budget, ConfigError, ConfigFault, ConfigFiles, ConfigText, ControlConfig, CsvConfig,
-        DataConfig, Drift, EditsConfig, EffectHeadConfig, EntropyLabels, LabelConfig, LabelHeadConfig,
-        LookaheadConfig, MAX_STEPS, ModelConfig, NewExpertConfig, OptimConfig, OtherRun, OwnConfig,
-        PlaceboConfig, PlantedConfig, PolicyConfig, Pooling, RoutingConfig, RuleConfig, RunConfig, RunRef,
-        Saliency, ScheduleKind, Sst2Config, StartConfig, Stretch, StudyConfig, SubwordConfig, Takes,
-        TextConfig, TrainConfig, Unit, config_differences, load_config, resolved_toml,
+        ArrivalConfig, Asked, AssignedBy, BadLines, Budget, ConfigError, ConfigFault, ConfigFiles,
+        ConfigText, ControlConfig, CsvConfig, DataConfig, Drift, EditsConfig, EffectHeadConfig,
+        EntropyLabels, KnownBy, LabelConfig, LabelHeadConfig, LookaheadConfig, MAX_STEPS, ModelConfig,
+        NewExpertConfig, OptimConfig, OtherRun, OwnConfig, PlaceboConfig, PlantedConfig, PolicyConfig,
+        Pooling, RoutingConfig, RuleConfig, RunConfig, RunRef, Saliency, ScheduleKind, Sst2Config,
+        StartConfig, StreamKind, Stretch, StudyConfig, SubwordConfig, Takes, TextConfig, TrainConfig, Unit,
+        config_differences, load_config, resolved_toml,
     },
     digest::{Digest, DigestError},
     experts::{

@@ -2,7 +2,7 @@
 
 use burn::{module::Module, tensor::Tensor};
 use moelt_optim::{ImportError, NamedGradients, Optimizer, WeightAverage, take_gradients};
-use moelt_schema::ExpertAxes;
+use moelt_schema::{ExpertAxes, LayerLayout, Layout};
 
 /// What is trained and edited as one: a module, its optimizer and, if there are some, its averaged weights. A clone
 /// is a fork: it trains on its own.
@@ -37,6 +37,21 @@ impl<M: Module + ExpertAxes> Trainable<M> {
     /// The gradients of a loss, `[1]`, that the module took part in.
     pub fn gradients(&self, loss: Tensor<1>) -> NamedGradients {
         take_gradients(&self.module, loss.backward())
+    }
+
+    /// The same gradients without those of what `layout` says is frozen: a step leaves it as it is, moments and step counts
+    /// included.
+    pub fn without_frozen(&self, gradients: NamedGradients, layout: &Layout) -> NamedGradients {
+        if layout.all_trained() {
+            return gradients;
+        }
+        let axes = self.module.expert_axes();
+        let of_expert = |path: &str| axes.iter().any(|axis| axis.param == path);
+        let gradients = if layout.shared_frozen() { gradients.only(of_expert) } else { gradients };
+        axes.iter().fold(gradients, |gradients, axis| {
+            let frozen = layout.layer(axis.layer).map(LayerLayout::frozen_positions).unwrap_or_default();
+            gradients.without_rows(&axis.param, axis.axis, &frozen)
+        })
     }
 
     /// The `step`-th step of training, from 1: the optimizer's, and the average's.

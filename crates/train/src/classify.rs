@@ -3,8 +3,9 @@
 use std::path::Path;
 
 use burn::tensor::Device;
+use moelt_data::Encoded;
 
-use crate::{CheckpointError, LoadedModel, Split, predict, resolve_checkpoint};
+use crate::{CheckpointError, LoadedModel, Split, predict, prepared::encode, resolve_checkpoint};
 
 /// What a model says of one text.
 #[derive(Clone, Debug, PartialEq)]
@@ -31,12 +32,18 @@ impl LoadedModel {
         &self.checkpoint.manifest.classes
     }
 
+    /// A text as the model takes it. Where experts are assigned by domains, that of the text decides, or what its n-grams
+    /// make of it where none is named.
+    pub fn encode(&self, text: &str, domain: Option<u32>) -> Encoded {
+        encode(&self.vocabulary, self.grouping.as_ref(), text, domain)
+    }
+
     /// Classifies texts, with averaged weights where the model has some. Texts are cut at `text.max_tokens`, as in
     /// training.
     pub fn classify<T: AsRef<str>>(&self, texts: &[T]) -> Vec<Classification> {
         let n = texts.len();
         let split = Split {
-            texts: texts.iter().map(|text| self.vocabulary.encode(text.as_ref())).collect(),
+            texts: texts.iter().map(|text| self.encode(text.as_ref(), None)).collect(),
             labels: vec![0; n],
             domains: vec![None; n],
             times: vec![None; n],

@@ -1,7 +1,7 @@
 //! Decision points: the policy looks at the window, and what it decides is written down and done.
 
 use burn::module::Module;
-use moelt_control::{Action, Decision, OtherRuns, OwnPolicies, Policy, StatsWindow, policy};
+use moelt_control::{Action, Decision, Given, OwnPolicies, Policy, StatsWindow, policy};
 use moelt_schema::{
     ControlConfig, DecisionWindow, Digest, Event, Evidence, ExpertId, Flops, LayerId, LayerSums, Layout,
     OtherRun, Plan, PolicyState, RunConfig,
@@ -22,6 +22,8 @@ const TEXTS: usize = 256;
 pub(crate) struct Control {
     policy: Box<dyn Policy>,
     total_steps: u64,
+    /// The steps before which domains arrive.
+    arrivals: Vec<u64>,
     /// Hash of the edits that it follows, if it follows some.
     script: Option<Digest>,
 }
@@ -46,14 +48,16 @@ impl Control {
             let message = "holds other edits than those that this run has followed so far".to_owned();
             return Err(TrainError::Start { key, path: run.to_string().into(), message });
         }
-        let others = OtherRuns { script: edits, records };
-        let policy = policy(control, config.seed, total_steps, others, state, policies)?;
-        Ok(Self { policy, total_steps, script })
+        let arrivals = prepared.arrivals(total_steps);
+        let given = Given { script: edits, records, arrivals: arrivals.clone() };
+        let policy = policy(control, config.seed, total_steps, given, state, policies)?;
+        Ok(Self { policy, total_steps, arrivals, script })
     }
 
     /// Whether there is something to decide after this many steps, before the next one.
     pub(crate) fn is_due(&self, config: &ControlConfig, step: u64) -> bool {
-        step > 0 && step.is_multiple_of(config.edits.every) && step < self.total_steps
+        let told = config.policy.is_told() && self.arrivals.contains(&step);
+        step > 0 && (told || step.is_multiple_of(config.edits.every)) && step < self.total_steps
     }
 
     /// Lets the policy decide and does what it says. Every decision is logged before it is acted on, so that the log

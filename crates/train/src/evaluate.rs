@@ -3,9 +3,9 @@
 use std::borrow::Cow;
 
 use burn::tensor::activation::softmax;
-use moelt_data::{Encoded, TokenBatch, in_order};
+use moelt_data::{Encoded, Example, TokenBatch, in_order};
 use moelt_model::{Classifier, Mode, ModelInput};
-use moelt_schema::Prediction;
+use moelt_schema::{Asked, Prediction};
 
 use crate::interrupt::{Interrupt, Interrupted};
 
@@ -23,9 +23,23 @@ pub struct Split {
 }
 
 impl Split {
-    /// Places of the texts of an evaluation time. Data that does not drift has one time, which is none.
-    pub fn places_of(&self, time: Option<u32>) -> Vec<usize> {
-        (0..self.texts.len()).filter(|&i| self.times[i] == time).collect()
+    /// Examples with what `encode` makes of their texts.
+    pub fn of(examples: &[Example], encode: impl Fn(&Example) -> Encoded) -> Self {
+        Self {
+            texts: examples.iter().map(encode).collect(),
+            labels: examples.iter().map(|example| example.label).collect(),
+            domains: examples.iter().map(|example| example.domain).collect(),
+            times: examples.iter().map(|example| example.time).collect(),
+        }
+    }
+
+    /// Places of the texts that are asked about.
+    pub fn places_of(&self, asked: &[Asked]) -> Vec<usize> {
+        let is_asked = |i: &usize| {
+            let of = self.domains[*i].map(|domain| Asked { time: self.times[*i], domain });
+            of.is_some_and(|of| asked.contains(&of))
+        };
+        (0..self.texts.len()).filter(is_asked).collect()
     }
 
     /// The texts at `places`, which are in order; the split itself when these are all.
@@ -78,4 +92,5 @@ pub(crate) fn predict_unless(
 /// The model's view of a batch.
 pub(crate) fn model_input(batch: &TokenBatch) -> ModelInput {
     ModelInput::packed(batch.rows.clone(), batch.tokens.clone(), batch.lengths.clone())
+        .in_groups(batch.groups.clone())
 }

@@ -9,8 +9,8 @@ use burn::tensor::Device;
 use moelt_eval::{Decided, metrics, predictions_to_csv};
 use moelt_model::Classifier;
 use moelt_schema::{
-    CellResult, Digest, LastCheckpoint, Metrics, Prediction, RESULT_FORMAT, RunConfig, RunDir, TimeAccuracy,
-    write_atomically,
+    Asked, CellResult, Digest, LastCheckpoint, Metrics, Prediction, RESULT_FORMAT, RunConfig, RunDir,
+    TimeAccuracy, write_atomically,
 };
 
 use crate::{
@@ -20,8 +20,8 @@ use crate::{
 
 /// A model that the run is judged by.
 struct Judged {
-    /// The evaluation time whose texts it is asked about; none where nothing drifts: all texts.
-    time: Option<u32>,
+    /// The texts that it is asked about; none where domains do not come and go: all of them.
+    asked: Option<Vec<Asked>>,
     loaded: LoadedModel,
     /// The weights that are evaluated.
     model: Classifier,
@@ -82,6 +82,7 @@ pub(crate) fn finish(
         steps: state.step,
         best_step,
         splits: prepared.sizes,
+        domains: prepared.domains.clone(),
         notes: prepared.notes.clone(),
         per_time,
         last,
@@ -112,18 +113,18 @@ fn judged(
     state: &TrainState,
     device: &Device,
 ) -> Result<Vec<Judged>, TrainError> {
-    if prepared.drift.is_none() {
+    let Some(drift) = &prepared.drift else {
         let path = store.pointed("best")?.unwrap_or_else(|| store.path(state.step));
         return Ok(vec![Judged::load(None, &path, device)?]);
-    }
+    };
     let times = (1..).zip(prepared.judged_after());
-    times.map(|(time, step)| Judged::load(Some(time), &store.pinned(step)?, device)).collect()
+    times.map(|(time, step)| Judged::load(Some(drift.asked_at(time)), &store.pinned(step)?, device)).collect()
 }
 
 impl Judged {
-    fn load(time: Option<u32>, path: &Path, device: &Device) -> Result<Self, TrainError> {
+    fn load(asked: Option<Vec<Asked>>, path: &Path, device: &Device) -> Result<Self, TrainError> {
         let loaded = LoadedModel::load(path, device)?;
-        Ok(Self { time, model: loaded.evaluated(), loaded })
+        Ok(Self { asked, model: loaded.evaluated(), loaded })
     }
 
     /// The step of its checkpoint.
@@ -151,7 +152,7 @@ fn ask_last(
     Ok(LastCheckpoint { step, validation: validation.accuracy, test: test.accuracy })
 }
 
-/// Asks each model about the texts of its time.
+/// Asks each model about its texts. Of a text that several are asked about the last one's word counts.
 fn ask(
     judged: &[Judged],
     split: &Split,
@@ -160,8 +161,9 @@ fn ask(
 ) -> Result<Answers, TrainError> {
     let mut all: Vec<Option<Prediction>> = vec![None; split.texts.len()];
     let mut each = Vec::new();
-    for Judged { time, model, .. } in judged {
-        let places = split.places_of(*time);
+    for Judged { asked, model, .. } in judged {
+        let everything = || (0..split.texts.len()).collect();
+        let places = asked.as_ref().map_or_else(everything, |asked| split.places_of(asked));
         let predictions = predict_unless(interrupt, model, &split.part(&places))?;
         each.push(metrics(&predictions, n_classes));
         places.into_iter().zip(predictions).for_each(|(place, said)| all[place] = Some(said));
@@ -182,7 +184,7 @@ fn check_repeated(judged: &Judged, now: &Metrics) -> Result<(), TrainError> {
     }
 }
 
-/// Accuracy time by time, where the data drifts.
+/// Accuracy time by time, where domains come and go.
 fn per_time(
     prepared: &Prepared,
     judged: &[Judged],
@@ -195,6 +197,7 @@ fn per_time(
         step: judged[i].step(),
         validation: validation[i].accuracy,
         test: test[i].accuracy,
+        per_domain: test[i].per_domain.clone(),
     };
     (0..judged.len()).zip(1..).map(one).collect()
 }

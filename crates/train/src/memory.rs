@@ -19,11 +19,15 @@ const MODEL: &[Size] = &[
     ("model.n_layers", |config| Some(&mut config.model.n_layers)),
     ("model.routing.top_k.n_experts", |config| match &mut config.model.routing {
         RoutingConfig::TopK { n_experts } => Some(n_experts),
-        RoutingConfig::Dense {} | RoutingConfig::TopAny { .. } => None,
+        RoutingConfig::Dense {} | RoutingConfig::TopAny { .. } | RoutingConfig::Assigned { .. } => None,
     }),
     ("model.routing.top_any.n_experts", |config| match &mut config.model.routing {
         RoutingConfig::TopAny { n_experts } => Some(n_experts),
-        RoutingConfig::Dense {} | RoutingConfig::TopK { .. } => None,
+        RoutingConfig::Dense {} | RoutingConfig::TopK { .. } | RoutingConfig::Assigned { .. } => None,
+    }),
+    ("model.routing.assigned.n_experts", |config| match &mut config.model.routing {
+        RoutingConfig::Assigned { n_experts, .. } => Some(n_experts),
+        RoutingConfig::Dense {} | RoutingConfig::TopK { .. } | RoutingConfig::TopAny { .. } => None,
     }),
     ("model.conv_width", |config| Some(&mut config.model.conv_width)),
     ("model.top_k", |config| Some(&mut config.model.top_k)),

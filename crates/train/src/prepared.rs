@@ -1,23 +1,27 @@
 //! A data set ready to train on: vocabulary built, texts encoded.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, collections::BTreeSet};
 
 use moelt_data::{Batches, DataError, Dataset, Encoded, Example, Splits, Vocabulary};
 use moelt_schema::{Budget, ConfigFault, Digest, Drift, MAX_STEPS, RunConfig, SplitSizes, Streams};
 
-use crate::{Split, TrainError, memory};
+use crate::{Grouping, Split, TrainError, memory};
 
 /// The three splits, encoded with a vocabulary of the training texts.
 pub struct Prepared {
     /// Names of the classes, in label order.
     pub classes: Vec<String>,
+    /// Names of the domains, by their numbers; empty when the data set has none.
+    pub domains: Vec<String>,
+    /// How texts get their groups, where experts are assigned by them.
+    pub grouping: Option<Grouping>,
     /// Built from training texts only.
     pub vocabulary: Vocabulary,
     /// Training batches, a pure function of the step.
     pub train: Batches,
     /// Steps of a run that does not stop early: [`Self::steps_of`] its config.
     pub total_steps: u64,
-    /// Which domains are live when, if the data drifts.
+    /// Which domains are live when, if they come and go.
     pub drift: Option<Drift>,
     /// For everything that chooses.
     pub validation: Split,
@@ -60,17 +64,18 @@ impl Prepared {
         check_steps(total_steps)?;
         check_times(&dataset, total_steps)?;
         let vocabulary = Vocabulary::build(dataset.train.iter().map(|e| e.text.as_str()), &config.text);
-        let encode = |examples: &[Example]| -> Vec<Encoded> {
-            examples.iter().map(|example| vocabulary.encode(&example.text)).collect()
+        let grouping = Grouping::learn(config, &dataset)?;
+        let split = |examples: &[Example]| {
+            Split::of(examples, |example| {
+                encode(&vocabulary, grouping.as_ref(), &example.text, example.domain)
+            })
         };
-        let split = |examples: &[Example]| Split {
-            texts: encode(examples),
-            labels: examples.iter().map(|example| example.label).collect(),
-            domains: examples.iter().map(|example| example.domain).collect(),
-            times: examples.iter().map(|example| example.time).collect(),
+        let train = |example: &Example| {
+            let groups = grouping.as_ref().map(|grouping| grouping.of_training(example)).unwrap_or_default();
+            vocabulary.encode(&example.text).in_groups(groups)
         };
         let labels = dataset.train.iter().map(|example| example.label).collect();
-        let (texts, segments) = (encode(&dataset.train), dataset.segments(total_steps));
+        let (texts, segments) = (dataset.train.iter().map(train).collect(), dataset.segments(total_steps));
         let (batch_size, streams) = (config.train.batch_size, Streams::new(config.seed));
         Ok(Self {
             train: Batches::drifting(texts, labels, batch_size, streams, segments),
@@ -80,9 +85,11 @@ impl Prepared {
             digest: dataset.digest(),
             sizes: dataset.sizes(),
             classes: dataset.classes,
+            domains: dataset.domains,
             bayes_accuracy: dataset.bayes_accuracy,
             drift: dataset.drift,
             notes: dataset.notes,
+            grouping,
             vocabulary,
         })
     }
@@ -97,10 +104,17 @@ impl Prepared {
     pub fn validation_at(&self, step: u64, total: u64) -> Cow<'_, Split> {
         let Some(drift) = &self.drift else { return Cow::Borrowed(&self.validation) };
         let (split, view) = (&self.validation, drift.view(step, total));
-        let asked =
-            |i: &usize| split.times[*i].zip(split.domains[*i]).is_some_and(|asked| view.contains(&asked));
-        let places: Vec<usize> = (0..split.texts.len()).filter(asked).collect();
-        split.part(&places)
+        split.part(&split.places_of(&view))
+    }
+
+    /// The steps of a run of `total` before which domains arrive that were not there at the start; none where domains do
+    /// not come and go.
+    pub fn arrivals(&self, total: u64) -> Vec<u64> {
+        let stretches = self.drift.iter().flat_map(|drift| drift.stretches(total));
+        let mut seen = BTreeSet::new();
+        let arrivals =
+            stretches.filter(|stretch| stretch.domains.iter().fold(false, |new, d| seen.insert(*d) || new));
+        arrivals.map(|stretch| stretch.from).filter(|from| *from > 0).collect()
     }
 
     /// The steps after which a model is judged by the texts of an evaluation time; none without drift.
@@ -108,6 +122,17 @@ impl Prepared {
         let times = self.drift.iter().flat_map(|drift| (1..=drift.times()).map(move |time| (drift, time)));
         times.map(|(drift, time)| drift.step_of(time, self.total_steps))
     }
+}
+
+/// A text that was not trained on, as tokens, with its groups where experts are assigned by them.
+pub(crate) fn encode(
+    vocabulary: &Vocabulary,
+    grouping: Option<&Grouping>,
+    text: &str,
+    domain: Option<u32>,
+) -> Encoded {
+    let groups = grouping.map(|grouping| grouping.of_new(text, domain)).unwrap_or_default();
+    vocabulary.encode(text).in_groups(groups)
 }
 
 /// Epochs × batches in a pass over the training split.

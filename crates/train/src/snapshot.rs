@@ -3,14 +3,15 @@
 use std::collections::BTreeMap;
 
 use burn::module::Module;
+use moelt_data::Encoded;
 use moelt_optim::export;
 use moelt_schema::{
     CHECKPOINT_FORMAT, Digest, EventsPosition, ExpertAxes, Manifest, Metrics, Probe, RunConfig,
 };
 
 use crate::{
-    Checkpoint, ExpertNames, Prepared, TrainError, TrainState,
-    checkpoint::{make_probe, probe_inputs},
+    Checkpoint, ExpertNames, Grouping, Prepared, TrainError, TrainState,
+    checkpoint::{inputs_of, make_probe, probe_inputs},
 };
 
 /// What a checkpoint holds that no step and no edit changes.
@@ -19,11 +20,14 @@ pub(crate) struct Origin {
     config_digest: Digest,
     data: Digest,
     classes: Vec<String>,
+    domains: Vec<String>,
     /// As JSON.
     vocabulary: String,
     vocabulary_digest: Digest,
-    /// What is probed, as tokens.
-    inputs: Vec<Vec<Vec<u32>>>,
+    /// As JSON, where experts are assigned by groups.
+    groups: Option<String>,
+    /// What is probed.
+    inputs: Vec<Encoded>,
 }
 
 impl Origin {
@@ -33,6 +37,8 @@ impl Origin {
             config_digest: config.digest(),
             data: prepared.digest,
             classes: prepared.classes.clone(),
+            domains: prepared.domains.clone(),
+            groups: prepared.grouping.as_ref().map(Grouping::to_json),
             vocabulary: prepared.vocabulary.to_json(),
             vocabulary_digest: prepared.vocabulary.digest(),
             inputs: probe_inputs(&prepared.validation.texts),
@@ -47,9 +53,11 @@ impl Origin {
             config_digest: manifest.config,
             data: manifest.data,
             classes: manifest.classes.clone(),
+            domains: manifest.domains.clone(),
+            groups: checkpoint.groups.clone(),
             vocabulary: checkpoint.vocabulary.clone(),
             vocabulary_digest: manifest.vocabulary,
-            inputs: manifest.probe.inputs.clone(),
+            inputs: inputs_of(&manifest.probe),
         }
     }
 }
@@ -87,6 +95,7 @@ impl TrainState {
             data: origin.data,
             vocabulary: origin.vocabulary_digest,
             classes: origin.classes,
+            domains: origin.domains,
             layout: self.layout.clone(),
             edits: self.edits.clone(),
             state: self.progress.clone(),
@@ -100,6 +109,7 @@ impl TrainState {
             manifest,
             config: origin.config,
             vocabulary: origin.vocabulary,
+            groups: origin.groups,
             model: names.split(&export(self.model())),
             average: self.trainable.average.as_ref().map(|average| names.split_average(average.state())),
             optimizer: names.split_state(self.trainable.optimizer.state()),
@@ -109,6 +119,6 @@ impl TrainState {
     /// What trained and averaged weights say of the probe's inputs.
     pub(crate) fn probe(&self, origin: &Origin) -> Result<Probe, TrainError> {
         let averaged = self.trainable.average.is_some().then(|| self.evaluated()).transpose()?;
-        Ok(make_probe(origin.inputs.clone(), &self.model().valid(), averaged.as_ref()))
+        Ok(make_probe(&origin.inputs, &self.model().valid(), averaged.as_ref()))
     }
 }

@@ -170,6 +170,7 @@ impl TrainState {
         let passes = output.flops + second.as_ref().map_or(Flops::default(), |output| output.flops);
         let joint =
             extra.zip(second).map(|(extra, output)| extra.join(self.model(), &mut gradients, &output));
+        let gradients = self.trainable.without_frozen(gradients, &self.layout);
         let clipped = self.trainable.optimizer.clipped_norm(&gradients);
         let all = gradients.norm(|_| true);
         // The clipped norm is what is reported, unless a gradient outside it is not a number.

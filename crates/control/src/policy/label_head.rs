@@ -174,7 +174,7 @@ impl Policy for LabelHead {
         }
         let reason = if reasons.is_empty() { survey.nothing_to_do() } else { reasons.join("; ") };
         for edit in &all {
-            self.surveyor.edited(edit.layer());
+            edit.layer().into_iter().for_each(|layer| self.surveyor.edited(layer));
         }
         Decision::apply(all, reason, evidence)
     }

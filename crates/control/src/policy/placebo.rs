@@ -61,8 +61,9 @@ impl Script {
     ) -> Decision {
         let mut rng = self.rng(decision);
         let mut by_layer: BTreeMap<LayerId, Vec<&Edit>> = BTreeMap::new();
+        // What experts share has no random stand-in.
         for edit in indices.iter().flat_map(|index| &self.plans[*index].edits) {
-            by_layer.entry(edit.layer()).or_default().push(edit);
+            edit.layer().into_iter().for_each(|layer| by_layer.entry(layer).or_default().push(edit));
         }
         let (mut edits, mut reasons) = (Vec::new(), Vec::new());
         for (layer, script) in by_layer {
@@ -75,7 +76,8 @@ impl Script {
             edits.extend(answer.0.into_iter().flatten());
         }
         number(&mut edits, layout);
-        let done = edits.iter().map(|edit| format!("layer {} {}", edit.layer().0, describe(edit)));
+        let place = |edit: &Edit| edit.layer().map_or(String::new(), |layer| format!("layer {} ", layer.0));
+        let done = edits.iter().map(|edit| place(edit) + &describe(edit));
         let parts: Vec<String> = done.chain(reasons.into_iter().flatten()).collect();
         let reason = format!("answers {}: {}", self.names(indices), parts.join(", "));
         Decision::apply(edits, reason, self.evidence(decision, indices))

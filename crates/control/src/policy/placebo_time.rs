@@ -87,7 +87,12 @@ fn stand_in(layer: LayerId, edit: &Edit, experts: &mut Vec<ExpertId>) -> Option<
             experts.truncate(experts.len() - 2);
             Edit::Merge { layer, from, into, share: 0.5 }
         }
-        Edit::Upcycle { .. } | Edit::Reorder { .. } => return None,
+        Edit::Upcycle { .. }
+        | Edit::Freeze { .. }
+        | Edit::Reorder { .. }
+        | Edit::Thaw { .. }
+        | Edit::FreezeShared {}
+        | Edit::ThawShared {} => return None,
     })
 }
 

@@ -10,16 +10,11 @@ impl MoeLayer {
     /// is the `layer` of that module's layout: what the module's `expert_axes()` has to list.
     pub fn expert_axes(&self, path: &str, layer: LayerId) -> Vec<ExpertAxis> {
         let [_, d_model, d_ff] = self.experts.w_in.dims();
+        let weight = || ExpertAxis::router("router.weight").with_init(RouterRow.init(d_model));
         let router = match &self.router {
-            None => vec![],
-            Some(router) => {
-                let weight = ExpertAxis::router("router.weight").with_init(RouterRow.init(d_model));
-                let second = match router {
-                    Router::TopK(_) => ExpertAxis::router_bias("router.bias"),
-                    Router::TopAny(_) => ExpertAxis::other("router.threshold"),
-                };
-                vec![weight, second]
-            }
+            None | Some(Router::Assigned(_)) => vec![],
+            Some(Router::TopK(_)) => vec![weight(), ExpertAxis::router_bias("router.bias")],
+            Some(Router::TopAny(_)) => vec![weight(), ExpertAxis::other("router.threshold")],
         };
         let experts = [
             ExpertAxis::input("experts.w_in").with_init(WIn.init(d_model)),

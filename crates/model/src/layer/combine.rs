@@ -4,8 +4,8 @@ use burn::tensor::Tensor;
 use moelt_schema::{LayerSums, Unrouted};
 
 use super::{
-    AuxLosses, ExpertTokens, Experts, Router, TopAnyRouter, TopKRouter, diversity_loss, load_balancing_loss,
-    simplicity_loss, top_any::RoutedTopAny, top_k::RoutedTopK,
+    AuxLosses, Dispatch, ExpertTokens, Experts, Router, TopAnyRouter, TopKRouter, diversity_loss,
+    load_balancing_loss, simplicity_loss, top_any::RoutedTopAny, top_k::RoutedTopK,
 };
 use crate::host::{indices, to_host};
 
@@ -15,7 +15,7 @@ pub(super) struct Combined {
     pub(super) y: Tensor<2>,
     pub(super) aux_losses: AuxLosses,
     pub(super) sums: LayerSums,
-    /// `[tokens, n_experts]`; none with top-any routing.
+    /// `[tokens, n_experts]`; with top-k routing only.
     pub(super) router_probs: Option<Tensor<2>>,
     /// What the experts did.
     pub(super) expert_tokens: ExpertTokens,
@@ -25,11 +25,34 @@ pub(super) struct Combined {
 ///
 /// # Shapes
 /// - x: `[tokens, d_model]`
-pub(super) fn combined(router: &Router, experts: &Experts, x: Tensor<2>) -> Combined {
+/// - groups: one list per token where experts are assigned by them
+pub(super) fn combined(router: &Router, experts: &Experts, x: Tensor<2>, groups: &[&[u32]]) -> Combined {
     match router {
         Router::TopK(router) => top_k(router, experts, x),
         Router::TopAny(router) => top_any(router, experts, x),
+        Router::Assigned(_) => assigned(experts, x, groups),
     }
+}
+
+/// Each token through the expert of its group alone, with weight 1.
+///
+/// # Shapes
+/// - x: `[tokens, d_model]`
+fn assigned(experts: &Experts, x: Tensor<2>, groups: &[&[u32]]) -> Combined {
+    let ([tokens, _], [n_experts, ..]) = (x.dims(), experts.w_in.dims());
+    assert_eq!(groups.len(), tokens, "experts are assigned by groups: every token needs its own");
+    let dispatch = Dispatch::assigned(groups, n_experts);
+    let y = experts.forward_sparse(x, &dispatch);
+    let mut sums = LayerSums::zeros(n_experts);
+    sums.tokens = tokens as f64;
+    sums.tokens_per_expert = dispatch.loads().iter().map(|n| f64::from(*n)).collect();
+    (sums.expert_weight, sums.mass) = (sums.tokens_per_expert.clone(), sums.tokens_per_expert.clone());
+    for (expert, norm) in dispatch.experts().iter().zip(to_host(y.clone().inner().square().sum_dim(1).sqrt()))
+    {
+        sums.weighted_norm[*expert as usize] += f64::from(norm);
+    }
+    let expert_tokens = ExpertTokens { computed: dispatch.n_places(), routed: tokens };
+    Combined { y, aux_losses: AuxLosses::default(), sums, router_probs: None, expert_tokens }
 }
 
 /// Each token through its `top_k` experts only.

@@ -34,6 +34,20 @@ impl Dispatch {
         Self::queue(experts, n_experts, top_k)
     }
 
+    /// The expert of each token by its groups, the likeliest first: expert `i` serves group `i`. A token goes by the first of
+    /// its groups that has an expert of its own; without one it goes to the last expert.
+    ///
+    /// # Panics
+    /// When there is no expert.
+    pub fn assigned(groups: &[&[u32]], n_experts: usize) -> Self {
+        assert!(n_experts > 0, "no experts to assign");
+        let expert = |groups: &&[u32]| {
+            let own = groups.iter().find(|group| (**group as usize) < n_experts);
+            own.copied().unwrap_or(n_experts as u32 - 1)
+        };
+        Self::queue(groups.iter().map(expert).collect(), n_experts, 1)
+    }
+
     /// Queues each pair at its expert, in token order.
     fn queue(experts: Vec<u32>, n_experts: usize, top_k: usize) -> Self {
         let mut loads = vec![0; n_experts];
@@ -188,6 +202,16 @@ mod tests {
         assert_eq!((dispatch.capacity(), dispatch.n_places(), dispatch.n_pairs()), (2, 6, 4));
         assert_eq!(dispatch.queued_rows(), [1, 0, 0, 1, 0, 0]);
         assert_eq!(dispatch.grid_places().collect::<Vec<_>>(), [2, 4, 0, 3]);
+    }
+
+    #[test]
+    fn hand_worked_groups() {
+        // Group 1 has an expert; of groups 7 and 0 the second has; group 9 has none and no other guess.
+        let dispatch = Dispatch::assigned(&[&[1], &[7, 0], &[9], &[]], 3);
+        assert_eq!(
+            (dispatch.experts(), dispatch.loads(), dispatch.k()),
+            (&[1, 0, 2, 2][..], &[1, 1, 2][..], 1)
+        );
     }
 
     #[test]

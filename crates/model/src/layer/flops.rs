@@ -31,9 +31,9 @@ impl MoeLayer {
         experts + Flops::unpadded(2 * tokens as u64 * self.router_products())
     }
 
-    /// Multiplications of the router for one token; none in a dense layer.
+    /// Multiplications of the router for one token; none where there is nothing to learn about the way.
     fn router_products(&self) -> u64 {
-        self.router.as_ref().map_or(0, |router| product(&router.weight().dims()))
+        self.router.as_ref().and_then(Router::weight).map_or(0, |weight| product(&weight.dims()))
     }
 
     /// The most experts that a token may need: those it is sent to, with top-any routing all.
@@ -41,6 +41,7 @@ impl MoeLayer {
         let [n_experts, ..] = self.experts.w_in.dims();
         match &self.router {
             Some(Router::TopK(router)) => router.top_k.min(n_experts),
+            Some(Router::Assigned(_)) => 1,
             Some(Router::TopAny(_)) | None => n_experts,
         }
     }

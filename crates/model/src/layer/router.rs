@@ -15,7 +15,13 @@ pub enum Router {
     TopK(TopKRouter),
     /// A token goes to every expert whose threshold it passes.
     TopAny(TopAnyRouter),
+    /// A token goes to the expert of its group.
+    Assigned(AssignedRouter),
 }
+
+/// No router at all: the caller says which group a token belongs to, and nothing is learned about the way.
+#[derive(Module, Debug)]
+pub struct AssignedRouter {}
 
 impl Router {
     /// The router of a layout's layer, with a row for each of its experts.
@@ -35,6 +41,7 @@ impl Router {
             LayerKind::TopAny => {
                 Some(Self::TopAny(TopAnyRouter::new(layer, experts, d_model, streams, device)))
             }
+            LayerKind::Assigned => Some(Self::Assigned(AssignedRouter {})),
         }
     }
 
@@ -59,14 +66,16 @@ impl Router {
             }
             (LayerKind::TopAny, Some(old @ Self::TopAny(_))) => old,
             (LayerKind::TopAny, _) => Self::TopAny(TopAnyRouter::from_rows(zeros(), shape, device)),
+            (LayerKind::Assigned, _) => Self::Assigned(AssignedRouter {}),
         })
     }
 
-    /// `[n_experts, d_model]`: one row per expert.
-    pub fn weight(&self) -> &Param<Tensor<2>> {
+    /// `[n_experts, d_model]`: one row per expert; none where experts are assigned.
+    pub fn weight(&self) -> Option<&Param<Tensor<2>>> {
         match self {
-            Self::TopK(router) => &router.weight,
-            Self::TopAny(router) => &router.weight,
+            Self::TopK(router) => Some(&router.weight),
+            Self::TopAny(router) => Some(&router.weight),
+            Self::Assigned(_) => None,
         }
     }
 }

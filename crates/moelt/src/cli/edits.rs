@@ -13,10 +13,13 @@ pub(crate) enum EditKind {
     Prune,
     Merge,
     Upcycle,
+    Freeze,
+    Thaw,
 }
 
 impl EditKind {
-    const ALL: [Self; 5] = [Self::Grow, Self::Split, Self::Prune, Self::Merge, Self::Upcycle];
+    const ALL: [Self; 7] =
+        [Self::Grow, Self::Split, Self::Prune, Self::Merge, Self::Upcycle, Self::Freeze, Self::Thaw];
 
     fn name(self) -> &'static str {
         match self {
@@ -25,6 +28,8 @@ impl EditKind {
             Self::Prune => "prune",
             Self::Merge => "merge",
             Self::Upcycle => "upcycle",
+            Self::Freeze => "freeze",
+            Self::Thaw => "thaw",
         }
     }
 
@@ -33,7 +38,7 @@ impl EditKind {
         match self {
             Self::Grow => "L[:PARENT]",
             Self::Split => "L:PARENT",
-            Self::Prune => "L:ID",
+            Self::Prune | Self::Freeze | Self::Thaw => "L:ID",
             Self::Merge => "L:FROM:INTO",
             Self::Upcycle => "L:N",
         }
@@ -48,6 +53,8 @@ impl EditKind {
                 "FROM is averaged into INTO and goes. Its weight is its part of the tokens of both where the \
                  checkpoint has counted them, else 0.5. Repeatable."
             }
+            Self::Freeze => "A run that starts from these weights does not train the expert. Repeatable.",
+            Self::Thaw => "A run that starts from these weights trains the frozen expert. Repeatable.",
             Self::Upcycle => "The dense layer L becomes N experts behind a router. Repeatable.",
         }
     }

@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use anyhow::bail;
-use moelt_data::{DataError, Example, Labelled, cut_note, read_examples};
+use moelt_data::{DataError, Labelled, cut_note, read_examples};
 use moelt_eval::{
     metrics,
     render::{Column, Document, Table},
@@ -37,8 +37,11 @@ pub(crate) fn run(args: &EvalArgs) -> anyhow::Result<()> {
             metrics.accuracy
         );
     }
-    let text =
-        if args.json { serde_json::to_string_pretty(&metrics)? + "\n" } else { describe(&metrics, classes) };
+    let text = if args.json {
+        serde_json::to_string_pretty(&metrics)? + "\n"
+    } else {
+        describe(&metrics, classes, &loaded.checkpoint.manifest.domains)
+    };
     Ok(std::io::stdout().write_all(text.as_bytes())?)
 }
 
@@ -48,10 +51,11 @@ fn file_split(args: &EvalArgs, file: &str, loaded: &LoadedModel) -> anyhow::Resu
         let columns = CsvConfig {
             text_column: args.text_column.clone().unwrap_or(like.text_column),
             label_column: args.label_column.clone().unwrap_or(like.label_column),
+            domain_column: like.domain_column,
             bad_lines: args.bad_lines.into(),
             ..CsvConfig::default()
         };
-        read_examples(file, &checkpoint.manifest.classes, &columns)
+        read_examples(file, &checkpoint.manifest.classes, &checkpoint.manifest.domains, &columns)
     };
     let as_trained_on = match &checkpoint.config.data {
         DataConfig::Csv(csv) => read(csv.clone()),
@@ -64,13 +68,7 @@ fn file_split(args: &EvalArgs, file: &str, loaded: &LoadedModel) -> anyhow::Resu
     let texts = examples.iter().map(|example| example.text.as_str());
     notes.extend(cut_note(file, texts, &checkpoint.config.text));
     super::say(&notes);
-    let encode = |example: &Example| loaded.vocabulary.encode(&example.text);
-    Ok(Split {
-        texts: examples.iter().map(encode).collect(),
-        labels: examples.iter().map(|example| example.label).collect(),
-        domains: examples.iter().map(|example| example.domain).collect(),
-        times: examples.iter().map(|example| example.time).collect(),
-    })
+    Ok(Split::of(&examples, |example| loaded.encode(&example.text, example.domain)))
 }
 
 fn data_split(split: SplitName, loaded: &LoadedModel) -> anyhow::Result<Split> {
@@ -89,7 +87,7 @@ fn data_split(split: SplitName, loaded: &LoadedModel) -> anyhow::Result<Split> {
     })
 }
 
-fn describe(metrics: &Metrics, classes: &[String]) -> String {
+fn describe(metrics: &Metrics, classes: &[String], domains: &[String]) -> String {
     let mut document = Document::default();
     document
         .paragraph(format!("accuracy  {:.2} % (n = {})", 100.0 * metrics.accuracy, metrics.n))
@@ -103,7 +101,8 @@ fn describe(metrics: &Metrics, classes: &[String]) -> String {
     }
     for domain in &metrics.per_domain {
         let percent = 100.0 * domain.accuracy;
-        document.paragraph(format!("domain {}: {percent:.2} % (n = {})", domain.domain, domain.n));
+        let name = domains.get(domain.domain as usize).cloned().unwrap_or_else(|| domain.domain.to_string());
+        document.paragraph(format!("domain {name}: {percent:.2} % (n = {})", domain.n));
     }
     document.to_terminal()
 }

@@ -8,6 +8,7 @@ pub(super) fn layer(layer: &LayerLayout) -> String {
     match layer.kind {
         LayerKind::Dense => "dense".to_owned(),
         LayerKind::TopAny => format!("{n} experts, top-any: {ids}"),
+        LayerKind::Assigned => format!("{n} experts, assigned: {ids}"),
         LayerKind::TopK { k: top_k } => format!("{n} experts, top-{top_k}: {ids}"),
     }
 }
@@ -17,11 +18,14 @@ pub(super) fn plan(plan: &Plan) -> String {
     let mut layers: Vec<_> = plan.edits.iter().map(Edit::layer).collect();
     layers.sort();
     layers.dedup();
-    let of_layer = |layer| {
+    let of = |layer| {
         let edits = plan.edits.iter().filter(|edit| edit.layer() == layer);
         edits.map(edit).collect::<Vec<_>>().join(", ")
     };
-    let layers = layers.into_iter().map(|layer| format!("layer {}: {}", layer.0, of_layer(layer)));
+    let layers = layers.into_iter().map(|layer| match layer {
+        Some(id) => format!("layer {}: {}", id.0, of(layer)),
+        None => of(layer),
+    });
     layers.collect::<Vec<_>>().join("; ")
 }
 
@@ -37,6 +41,10 @@ fn edit(edit: &Edit) -> String {
         Edit::Merge { from, into, share, .. } => format!("{} into {} (share {share:.3})", from.0, into.0),
         Edit::Upcycle { into, top_k, .. } => format!("upcycled into {}, top-{top_k}", ids(into)),
         Edit::Reorder { order, .. } => format!("reordered to {}", ids(order)),
+        Edit::Freeze { expert, .. } => format!("{} frozen", expert.0),
+        Edit::Thaw { expert, .. } => format!("{} thawed", expert.0),
+        Edit::FreezeShared {} => "shared parts frozen".to_owned(),
+        Edit::ThawShared {} => "shared parts thawed".to_owned(),
     }
 }
 

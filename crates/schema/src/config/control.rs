@@ -90,6 +90,11 @@ impl ControlConfig {
         if routed.is_empty() {
             return Err(ConfigFault::new("control.policy", "needs experts; every layer is dense"));
         }
+        let grows_only = matches!(self.policy, PolicyConfig::Arrival(_) | PolicyConfig::Own(_));
+        if !grows_only && routed.iter().any(|layer| layer.kind == LayerKind::Assigned) {
+            let message = "edits experts that a router knows; with model.routing = \"assigned\" use `frozen` or `arrival`";
+            return Err(ConfigFault::new("control.policy", message));
+        }
         let is_dynmoe = matches!(self.policy, PolicyConfig::Dynmoe {});
         if routed.iter().any(|layer| is_dynmoe != (layer.kind == LayerKind::TopAny)) {
             let message = "`dynmoe` and model.routing = \"top_any\" need one another";

@@ -6,7 +6,6 @@ use super::{
     ConfigFault, RunConfig,
     bounds::{at_most, count, fraction},
 };
-use crate::Drift;
 
 /// Which texts a run trains on.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -56,13 +55,13 @@ impl DataConfig {
 }
 
 impl RunConfig {
-    /// When which domains are live; none where they do not come and go.
-    ///
-    /// # Errors
-    /// The key and what is wrong with its value.
-    pub fn drift(&self) -> Result<Option<Drift>, ConfigFault> {
-        let drift = self.data.planted().map_or(Ok(None), PlantedConfig::drift);
-        drift.map_err(|fault| fault.within("planted").within("data"))
+    /// Whether domains come and go while the run trains.
+    pub fn drifts(&self) -> bool {
+        match &self.data {
+            DataConfig::Planted(planted) => !planted.live.is_empty(),
+            DataConfig::Csv(csv) => csv.stream.is_some(),
+            DataConfig::Sst2(_) | DataConfig::Own {} => false,
+        }
     }
 }
 
@@ -171,6 +170,12 @@ pub struct CsvConfig {
     pub text_column: String,
     /// Header of the label column, likewise. Labels are names or numbers.
     pub label_column: String,
+    /// Header of the column that says where a text comes from, such as its language or its shop, likewise. Domains are
+    /// numbered in the order in which `train` first names them. Without it texts have no domain.
+    pub domain_column: Option<String>,
+    /// Domains arrive one after another, in that order: a stream of tasks, see [`Drift`](crate::Drift). Without it every text
+    /// is there from the first step on.
+    pub stream: Option<StreamKind>,
     /// What becomes of rows that cannot be used.
     pub bad_lines: BadLines,
     /// Part of `train` held out for validation, stratified. Texts that the tokenizer cannot tell apart, or that
@@ -190,12 +195,24 @@ impl Default for CsvConfig {
             test: None,
             text_column: "text".to_owned(),
             label_column: "label".to_owned(),
+            domain_column: None,
+            stream: None,
             bad_lines: BadLines::default(),
             validation_fraction: 0.1,
             test_fraction: 0.1,
             split_seed: 1,
         }
     }
+}
+
+/// What is trained on when domains arrive one after another, each for as many steps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StreamKind {
+    /// The newest alone: no task comes back.
+    Sequential,
+    /// All that have arrived.
+    Cumulative,
 }
 
 /// What becomes of rows that cannot be used: of another width than the header, without a text or a label, or with
@@ -281,6 +298,12 @@ impl CsvConfig {
     fn check(&self) -> Result<(), ConfigFault> {
         if self.train.is_empty() {
             return Err(ConfigFault::new("train", "is not set; name the file, such as reviews.csv"));
+        }
+        if self.stream.is_some() && self.domain_column.is_none() {
+            return Err(ConfigFault::new(
+                "stream",
+                "is set, but no domain_column: name the column of the domains",
+            ));
         }
         fraction("validation_fraction", self.validation_fraction)?;
         fraction("test_fraction", self.test_fraction)?;

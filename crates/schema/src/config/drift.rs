@@ -1,16 +1,18 @@
-//! Drift: which domains of the planted data are live at which time of training.
+//! Drift: which domains are live at which time of training, and by which of them a model is judged.
 //!
 //! Time runs from 0, before the first step, to 1, after the last. Training sees only texts of domains that
-//! are live. A drifting run is judged *prequentially* (Gama et al. 2013): at evenly spread evaluation times
-//! 1/E, 2/E, …, 1 each on texts of what is live just then, by the model as it is then.
+//! are live. A run is judged at evenly spread evaluation times 1/E, 2/E, …, 1 by the model as it is then: generated
+//! domains *prequentially* (Gama et al. 2013), on texts of what is live just then; a stream of tasks on what has
+//! arrived so far, whether it is still there or not (Lopez-Paz and Ranzato 2017), so that forgetting shows.
 
 use std::fmt;
 
 use serde::Serialize;
 
-use crate::{ConfigFault, PlantedConfig};
+use crate::{ConfigFault, PlantedConfig, StreamKind};
 
-/// When each domain is live, and when the model is judged. Made by [`PlantedConfig::drift`], which checks it.
+/// When each domain is live, and when the model is judged by what. Made by [`PlantedConfig::drift`], which checks it, or by
+/// [`Drift::stream`].
 ///
 /// ```
 /// use moelt_schema::PlantedConfig;
@@ -26,6 +28,32 @@ pub struct Drift {
     /// `[from, to]` of each domain.
     live: Vec<[f64; 2]>,
     times: u32,
+    #[serde(skip_serializing_if = "is_live")] // The hash of data whose domains come and go is as ever.
+    asks: Asks,
+}
+
+/// By which domains a model is judged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Asks {
+    /// Those that are live, each time on texts of that time.
+    Live,
+    /// Those that have arrived, each time on all of their texts.
+    Arrived,
+}
+
+fn is_live(asks: &Asks) -> bool {
+    *asks == Asks::Live
+}
+
+/// Texts that a model is asked about: those of a domain and, where every evaluation time has texts of its own, of that
+/// time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Asked {
+    /// Evaluation time; none where texts belong to no time.
+    pub time: Option<u32>,
+    /// The domain.
+    pub domain: u32,
 }
 
 /// Steps between two changes.
@@ -54,13 +82,50 @@ impl PlantedConfig {
             );
             return Err(ConfigFault::new("live", message));
         }
-        let drift = Drift { live: self.live.clone(), times: self.times as u32 };
+        let drift = Drift { live: self.live.clone(), times: self.times as u32, asks: Asks::Live };
         drift.check().map_err(|message| ConfigFault::new("live", message))?;
         Ok(Some(drift))
     }
 }
 
 impl Drift {
+    /// A stream of tasks: `n_domains` domains, of which one more arrives after each of as many equal parts of training. A
+    /// model is judged whenever the next one is about to arrive, and at the end.
+    ///
+    /// ```
+    /// use moelt_schema::{Drift, StreamKind};
+    /// let drift = Drift::stream(3, StreamKind::Sequential);
+    /// assert_eq!((drift.live_before(2.0 / 3.0), drift.asked_at(2).len()), (vec![1], 2));
+    /// ```
+    pub fn stream(n_domains: usize, kind: StreamKind) -> Self {
+        let at = |domain: usize| domain as f64 / n_domains as f64;
+        let window = |domain| match kind {
+            StreamKind::Sequential => [at(domain), at(domain + 1)],
+            StreamKind::Cumulative => [at(domain), 1.0],
+        };
+        Self { live: (0..n_domains).map(window).collect(), times: n_domains as u32, asks: Asks::Arrived }
+    }
+
+    /// Whether every evaluation time has texts of its own, so that each text is asked about once.
+    pub fn has_texts_of_times(&self) -> bool {
+        self.asks == Asks::Live
+    }
+
+    /// What a model is asked about at an evaluation time.
+    pub fn asked_at(&self, time: u32) -> Vec<Asked> {
+        match self.asks {
+            Asks::Live => {
+                let live = self.live_before(self.at(time)).into_iter();
+                live.map(|domain| Asked { time: Some(time), domain }).collect()
+            }
+            Asks::Arrived => self.arrived(|[from, _]| from < self.at(time)),
+        }
+    }
+
+    fn arrived(&self, is: impl Fn([f64; 2]) -> bool) -> Vec<Asked> {
+        self.domains(is).into_iter().map(|domain| Asked { time: None, domain }).collect()
+    }
+
     /// Evaluation times, E. They are numbered from 1; the last one is the end of training.
     pub fn times(&self) -> u32 {
         self.times
@@ -90,20 +155,26 @@ impl Drift {
         starts.into_iter().map(|from| Stretch { from, domains: live_at(from) }).collect()
     }
 
-    /// By which texts a model is to be judged after `now` of `total` steps, as evaluation time and domain. At an
-    /// evaluation time these are all texts of the time. In between they are of the domains that the last step
+    /// By which texts a model is to be judged after `now` of `total` steps. At an evaluation time these are the texts that
+    /// it is asked about then ([`Self::asked_at`]). In between, where times have texts of their own, they are of the domains
+    /// that the last step
     /// could see: of each the texts of the next time that asks about it or, where it ends before that, of the
-    /// last one that did. So a view knows nothing of what has yet to appear, nor of what is about to end.
+    /// last one that did. So a view knows nothing of what has yet to appear, nor of what is about to end. In a stream they are
+    /// the texts of all domains that have arrived.
     ///
     /// It is never empty in a run of as many steps as there are times.
-    pub fn view(&self, now: u64, total: u64) -> Vec<(u32, u32)> {
+    pub fn view(&self, now: u64, total: u64) -> Vec<Asked> {
         let now = now.clamp(1, total);
+        if self.asks == Asks::Arrived {
+            return self.arrived(|[from, _]| step(from, total) < now);
+        }
         let next = (1..self.times).find(|time| self.step_of(*time, total) >= now).unwrap_or(self.times);
         if self.step_of(next, total) == now {
-            return self.live_before(self.at(next)).into_iter().map(|domain| (next, domain)).collect();
+            return self.asked_at(next);
         }
         let live = self.domains(|[from, to]| step(from, total) < now && now <= step(to, total));
-        live.into_iter().filter_map(|domain| Some((self.asked_about(domain, next)?, domain))).collect()
+        let asked = |domain| Some(Asked { time: Some(self.asked_about(domain, next)?), domain });
+        live.into_iter().filter_map(asked).collect()
     }
 
     /// The first evaluation time from `next` on that asks about a domain, or else the last one before it.
@@ -156,7 +227,11 @@ impl fmt::Display for Drift {
             let comma = if domain == 0 { "" } else { "," };
             write!(f, "{comma} {domain} in {from} to {to}")?;
         }
-        write!(f, "; the model is judged at {} times, by the texts that are live", self.times)
+        let what = match self.asks {
+            Asks::Live => "by the texts that are live",
+            Asks::Arrived => "by all that has arrived",
+        };
+        write!(f, "; the model is judged at {} times, {what}", self.times)
     }
 }
 
@@ -175,6 +250,30 @@ mod tests {
 
     fn drift(live: &[[f64; 2]], times: usize) -> Drift {
         planted(live, times).drift().unwrap().unwrap()
+    }
+
+    fn asked(time: u32, domain: u32) -> Asked {
+        Asked { time: Some(time), domain }
+    }
+
+    /// Three tasks in 30 steps: judged by all that has arrived, whether it is still trained on or not.
+    #[test]
+    fn a_stream_asks_about_all_that_has_arrived() {
+        let domains = |asked: Vec<Asked>| asked.iter().map(|asked| asked.domain).collect::<Vec<_>>();
+        for (kind, last) in [(StreamKind::Sequential, vec![2]), (StreamKind::Cumulative, vec![0, 1, 2])] {
+            let drift = Drift::stream(3, kind);
+            assert!(!drift.has_texts_of_times());
+            assert_eq!(
+                drift.stretches(30).iter().map(|stretch| stretch.from).collect::<Vec<_>>(),
+                [0, 10, 20]
+            );
+            assert_eq!(drift.stretches(30)[2].domains, last);
+            assert_eq!(
+                [1, 2, 3].map(|time| domains(drift.asked_at(time))),
+                [vec![0], vec![0, 1], vec![0, 1, 2]]
+            );
+            assert_eq!([10, 11, 20, 30].map(|now| domains(drift.view(now, 30)).len()), [1, 2, 2, 3]);
+        }
     }
 
     #[test]
@@ -205,7 +304,8 @@ mod tests {
     fn a_view_knows_nothing_of_what_has_yet_to_appear() {
         let drift = drift(&[[0.0, 0.5], [0.0, 1.0], [0.35, 1.0]], 10);
         let view = |now| drift.view(now, 100);
-        let at = |time, domains: &[u32]| domains.iter().map(|domain| (time, *domain)).collect::<Vec<_>>();
+        let at =
+            |time, domains: &[u32]| domains.iter().map(|domain| asked(time, *domain)).collect::<Vec<_>>();
         assert_eq!(view(0), at(1, &[0, 1]));
         assert_eq!(view(30), at(3, &[0, 1]));
         // Domain 2 is live at the next time, but not yet.
@@ -219,14 +319,14 @@ mod tests {
     #[test]
     fn a_domain_that_ends_between_evaluation_times_is_asked_about_until_it_does() {
         let drift = drift(&[[0.0, 0.45], [0.0, 1.0]], 10);
-        assert_eq!(drift.view(40, 100), [(4, 0), (4, 1)]);
+        assert_eq!(drift.view(40, 100), [asked(4, 0), asked(4, 1)]);
         // The next time, 0.5, does not ask about domain 0 any more, but training still sees it.
-        assert_eq!(drift.view(41, 100), [(4, 0), (5, 1)]);
-        assert_eq!(drift.view(45, 100), [(4, 0), (5, 1)]);
-        assert_eq!(drift.view(46, 100), [(5, 1)]);
+        assert_eq!(drift.view(41, 100), [asked(4, 0), asked(5, 1)]);
+        assert_eq!(drift.view(45, 100), [asked(4, 0), asked(5, 1)]);
+        assert_eq!(drift.view(46, 100), [asked(5, 1)]);
         // Nor is it refused that everything changes between two times.
         let change = self::drift(&[[0.0, 0.3333], [0.3333, 1.0]], 10);
-        assert_eq!((change.view(32, 100), change.view(34, 100)), (vec![(3, 0)], vec![(4, 1)]));
+        assert_eq!((change.view(32, 100), change.view(34, 100)), (vec![asked(3, 0)], vec![asked(4, 1)]));
     }
 
     #[test]
@@ -245,11 +345,11 @@ mod tests {
             assert!(times.is_sorted_by(|a, b| a < b), "{times:?}");
             for now in 1..=total {
                 let view = drift.view(now, total);
-                let is_there = |(time, domain)| drift.live_before(drift.at(time)).contains(&domain);
-                assert!(!view.is_empty() && view.iter().copied().all(is_there), "{now} of {total}: {view:?}");
+                let is_there = |asked: &Asked| drift.asked_at(asked.time.unwrap()).contains(asked);
+                assert!(!view.is_empty() && view.iter().all(is_there), "{now} of {total}: {view:?}");
                 let seen =
                     drift.stretches(total).into_iter().rfind(|stretch| stretch.from < now).unwrap().domains;
-                let asked: Vec<u32> = view.iter().map(|(_, domain)| *domain).collect();
+                let asked: Vec<u32> = view.iter().map(|asked| asked.domain).collect();
                 assert!(times.contains(&now) || asked == seen, "{now} of {total}: {view:?}");
             }
         }

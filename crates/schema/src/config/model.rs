@@ -70,12 +70,12 @@ impl ModelConfig {
         Layout::uniform(self.n_layers, self.layer_kind(), self.routing.n_experts())
     }
 
-    /// Hidden units of an expert. That of a dense layer is `top_k` times as wide, and stays so when the
-    /// layer is upcycled.
+    /// Hidden units of an expert. Where a token has one expert, in a dense layer and where experts are assigned, that is
+    /// `top_k` times as wide, and stays so when a dense layer is upcycled.
     pub fn expert_width(&self) -> usize {
         match self.routing {
             // Numbers from a checkpoint may be of any size.
-            RoutingConfig::Dense {} => self.d_ff.saturating_mul(self.top_k),
+            RoutingConfig::Dense {} | RoutingConfig::Assigned { .. } => self.d_ff.saturating_mul(self.top_k),
             RoutingConfig::TopK { .. } | RoutingConfig::TopAny { .. } => self.d_ff,
         }
     }
@@ -99,6 +99,7 @@ impl ModelConfig {
             RoutingConfig::Dense {} => LayerKind::Dense,
             RoutingConfig::TopK { .. } => LayerKind::TopK { k: self.top_k },
             RoutingConfig::TopAny { .. } => LayerKind::TopAny,
+            RoutingConfig::Assigned { .. } => LayerKind::Assigned,
         }
     }
 
@@ -138,6 +139,28 @@ pub enum RoutingConfig {
         #[serde(default = "four")]
         n_experts: usize,
     },
+    /// Each goes to the one expert of its text's group; no router learns where. Expert `i` serves group `i`, and the last one
+    /// every group beyond.
+    Assigned {
+        /// What the group of a text is.
+        by: AssignedBy,
+        /// Experts per layer, at the start.
+        #[serde(default = "four")]
+        n_experts: usize,
+    },
+}
+
+/// What the group of a text is, where experts are assigned by groups.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AssignedBy {
+    /// Its domain. Every text must have one, also those that are to be predicted.
+    Domain,
+    /// Its domain in training; of held-out and new texts what naive Bayes over n-grams of characters makes of them.
+    GuessedDomain,
+    /// The cluster it lies in: as many as there are experts at the start, balanced, of the training texts' n-grams of
+    /// characters (c-BTM, Gururangan et al. 2023). No label and no domain is looked at.
+    Clusters,
 }
 
 /// Experts of a layer where nothing else is said.
@@ -152,11 +175,21 @@ impl Default for RoutingConfig {
 }
 
 impl RoutingConfig {
+    /// What texts are assigned by, where no router learns it.
+    pub fn assigned_by(&self) -> Option<AssignedBy> {
+        match *self {
+            Self::Assigned { by, .. } => Some(by),
+            Self::Dense {} | Self::TopK { .. } | Self::TopAny { .. } => None,
+        }
+    }
+
     /// Experts per layer, at the start: one of a dense layer.
     pub fn n_experts(&self) -> usize {
         match *self {
             Self::Dense {} => 1,
-            Self::TopK { n_experts } | Self::TopAny { n_experts } => n_experts,
+            Self::TopK { n_experts } | Self::TopAny { n_experts } | Self::Assigned { n_experts, .. } => {
+                n_experts
+            }
         }
     }
 
@@ -167,6 +200,7 @@ impl RoutingConfig {
             Self::Dense {} => self,
             Self::TopK { .. } => Self::TopK { n_experts },
             Self::TopAny { .. } => Self::TopAny { n_experts },
+            Self::Assigned { by, .. } => Self::Assigned { by, n_experts },
         }
     }
 
@@ -175,6 +209,7 @@ impl RoutingConfig {
             Self::Dense {} => Ok(()),
             Self::TopK { n_experts } => count("top_k.n_experts", n_experts as u64, MAX_EXPERTS),
             Self::TopAny { n_experts } => count("top_any.n_experts", n_experts as u64, MAX_EXPERTS),
+            Self::Assigned { n_experts, .. } => count("assigned.n_experts", n_experts as u64, MAX_EXPERTS),
         }
     }
 }

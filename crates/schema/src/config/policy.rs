@@ -1,5 +1,6 @@
 //! Who decides about the experts. Each policy owns its parameters and their check.
 
+mod arrival;
 mod head;
 mod lookahead;
 mod new_expert;
@@ -12,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::{ConfigFault, OtherRun, RunRef, Takes};
 
 pub use self::{
+    arrival::{ArrivalConfig, KnownBy},
     head::{EntropyLabels, LabelConfig, LabelHeadConfig},
     lookahead::{EffectHeadConfig, LookaheadConfig, StudyConfig},
     new_expert::{NewExpertConfig, Saliency},
@@ -39,6 +41,8 @@ pub enum PolicyConfig {
     Lookahead(LookaheadConfig),
     /// A network that learns labels which have seen no effect of an edit. A negative control.
     LabelHead(LabelHeadConfig),
+    /// When a task of a stream arrives, one more expert comes and what is there is frozen.
+    Arrival(ArrivalConfig),
     /// A policy of the program that embeds moelt.
     Own(OwnConfig),
 }
@@ -65,8 +69,14 @@ impl PolicyConfig {
             Self::PlaceboSurgery(_) => "placebo_surgery",
             Self::Lookahead(_) => "lookahead",
             Self::LabelHead(_) => "label_head",
+            Self::Arrival(_) => "arrival",
             Self::Own(_) => "own",
         }
+    }
+
+    /// Whether it is told when tasks arrive, and asked just then.
+    pub fn is_told(&self) -> bool {
+        matches!(self, Self::Arrival(arrival) if arrival.is_told())
     }
 
     /// Look-ahead's parameters, where candidates are trained on forks.
@@ -118,6 +128,7 @@ impl PolicyConfig {
             | Self::PlaceboSurgery(_)
             | Self::Own(_) => Ok(()),
             Self::Rule(rule) => rule.check(),
+            Self::Arrival(arrival) => arrival.check(),
             Self::Lookahead(lookahead) => lookahead.check(),
             Self::LabelHead(head) => head.check(),
         };

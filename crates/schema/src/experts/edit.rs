@@ -92,17 +92,39 @@ pub enum Edit {
         /// All experts of the layer.
         order: Vec<ExpertId>,
     },
+    /// An expert is trained no further: its rows, those of the router included, keep their values, and the optimizer what it
+    /// remembers of them, until it is thawed.
+    Freeze {
+        /// Where.
+        layer: LayerId,
+        /// Which.
+        expert: ExpertId,
+    },
+    /// A frozen expert is trained again, from where it stood.
+    Thaw {
+        /// Where.
+        layer: LayerId,
+        /// Which.
+        expert: ExpertId,
+    },
+    /// Everything that is no expert's is trained no further: embeddings, convolution, norms and classifier.
+    FreezeShared {},
+    /// It is trained again.
+    ThawShared {},
 }
 
 impl Edit {
-    /// The layer it changes.
-    pub fn layer(&self) -> LayerId {
+    /// The layer it changes; none where it is about what all experts share.
+    pub fn layer(&self) -> Option<LayerId> {
         match self {
             Self::Grow { layer, .. }
             | Self::Prune { layer, .. }
             | Self::Merge { layer, .. }
             | Self::Upcycle { layer, .. }
-            | Self::Reorder { layer, .. } => *layer,
+            | Self::Reorder { layer, .. }
+            | Self::Freeze { layer, .. }
+            | Self::Thaw { layer, .. } => Some(*layer),
+            Self::FreezeShared {} | Self::ThawShared {} => None,
         }
     }
 }

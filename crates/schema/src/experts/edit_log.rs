@@ -201,7 +201,7 @@ impl EditLog {
         let mut birth = initial.then_some(Birth::Initial);
         let mut merged = Vec::new();
         let edits = self.plans.iter().flat_map(|plan| plan.edits.iter().map(|edit| (plan.step, edit)));
-        for (step, edit) in edits.filter(|(_, edit)| edit.layer() == layer) {
+        for (step, edit) in edits.filter(|(_, edit)| edit.layer() == Some(layer)) {
             match edit {
                 Edit::Grow { new, init, .. } if *new == expert => birth = Some(grown(init, step)),
                 Edit::Upcycle { into, .. } if birth.is_none() && into.contains(&expert) => {

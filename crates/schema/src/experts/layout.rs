@@ -27,6 +27,8 @@ pub enum LayerKind {
     },
     /// A token goes to every expert whose threshold it passes, one at least (DynMoE, Guo et al. 2024).
     TopAny,
+    /// A token goes to the one expert of its text's group: expert `i` serves group `i`, the last one every group beyond.
+    Assigned,
 }
 
 /// One layer: its kind and its experts in the order of the router's rows.
@@ -37,6 +39,9 @@ pub struct LayerLayout {
     pub kind: LayerKind,
     /// The experts, in router order.
     pub experts: Vec<ExpertId>,
+    /// Those of them that are not trained, ascending.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub frozen: BTreeSet<ExpertId>,
 }
 
 impl LayerLayout {
@@ -45,11 +50,16 @@ impl LayerLayout {
         self.experts.len()
     }
 
-    /// Experts that work on one token, at most: `min(top_k, n_experts)`, 1 for a dense layer, all with
-    /// top-any routing.
+    /// Positions of the experts that are not trained.
+    pub fn frozen_positions(&self) -> Vec<usize> {
+        (0..self.experts.len()).filter(|at| self.frozen.contains(&self.experts[*at])).collect()
+    }
+
+    /// Experts that work on one token, at most: `min(top_k, n_experts)`, 1 for a dense layer and where experts are assigned,
+    /// all with top-any routing.
     pub fn effective_top_k(&self) -> usize {
         match self.kind {
-            LayerKind::Dense => 1,
+            LayerKind::Dense | LayerKind::Assigned => 1,
             LayerKind::TopK { k: top_k } => top_k.min(self.experts.len()),
             LayerKind::TopAny => self.experts.len(),
         }
@@ -65,6 +75,12 @@ impl LayerLayout {
 pub struct Layout {
     layers: Vec<LayerLayout>,
     next_id: u64,
+    #[serde(skip_serializing_if = "is_false")]
+    shared_frozen: bool,
+}
+
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 /// A layout as it lies on disk, not yet checked.
@@ -73,6 +89,8 @@ pub struct Layout {
 struct LayoutFile {
     layers: Vec<LayerLayout>,
     next_id: u64,
+    #[serde(default)]
+    shared_frozen: bool,
 }
 
 /// A layout that no model can have.
@@ -88,7 +106,7 @@ pub enum LayoutError {
         layer: usize,
         /// How many it has.
         n_experts: usize,
-        /// `dense`, `moe` or `top_any`.
+        /// `dense`, `top_k`, `top_any` or `assigned`.
         kind: &'static str,
         /// How many it needs, in words.
         needed: &'static str,
@@ -99,6 +117,14 @@ pub enum LayoutError {
     /// Two experts of one id.
     #[error("layer {layer} has expert {} twice", expert.0)]
     Twice {
+        /// Its place.
+        layer: usize,
+        /// The id.
+        expert: ExpertId,
+    },
+    /// An expert that is frozen, but not there.
+    #[error("layer {layer} has expert {} frozen, which is none of its experts", expert.0)]
+    Frozen {
         /// Its place.
         layer: usize,
         /// The id.
@@ -121,11 +147,12 @@ pub enum LayoutError {
 
 impl LayoutFile {
     fn check_layer(&self, at: usize) -> Result<(), LayoutError> {
-        let LayerLayout { kind, experts } = &self.layers[at];
+        let LayerLayout { kind, experts, frozen } = &self.layers[at];
         let (kind, needed, fits) = match kind {
             LayerKind::Dense => ("dense", "exactly 1", experts.len() == 1),
             LayerKind::TopK { .. } => ("top_k", "at least 1", !experts.is_empty()),
             LayerKind::TopAny => ("top_any", "at least 1", !experts.is_empty()),
+            LayerKind::Assigned => ("assigned", "at least 1", !experts.is_empty()),
         };
         if !fits {
             return Err(LayoutError::Experts { layer: at, n_experts: experts.len(), kind, needed });
@@ -138,6 +165,9 @@ impl LayoutFile {
             if expert.0 >= self.next_id {
                 return Err(LayoutError::NextId { layer: at, expert: *expert, next_id: self.next_id });
             }
+        }
+        if let Some(expert) = frozen.iter().find(|expert| !experts.contains(expert)) {
+            return Err(LayoutError::Frozen { layer: at, expert: *expert });
         }
         match self.layers[at].kind {
             LayerKind::TopK { k: 0 } => Err(LayoutError::TopK(at)),
@@ -157,7 +187,7 @@ impl TryFrom<LayoutFile> for Layout {
             return Err(LayoutError::TooManyIds(file.next_id));
         }
         (0..file.layers.len()).try_for_each(|at| file.check_layer(at))?;
-        Ok(Self { layers: file.layers, next_id: file.next_id })
+        Ok(Self { layers: file.layers, next_id: file.next_id, shared_frozen: file.shared_frozen })
     }
 }
 
@@ -178,7 +208,8 @@ impl Layout {
     pub fn uniform(n_layers: usize, kind: LayerKind, n_experts: usize) -> Self {
         let n_experts = if kind == LayerKind::Dense { 1 } else { n_experts.max(1) };
         let experts = (0..n_experts as u64).map(ExpertId).collect();
-        Self { layers: vec![LayerLayout { kind, experts }; n_layers], next_id: n_experts as u64 }
+        let layer = LayerLayout { kind, experts, frozen: BTreeSet::new() };
+        Self { layers: vec![layer; n_layers], next_id: n_experts as u64, shared_frozen: false }
     }
 
     /// Whether this is [`Self::uniform`] of these numbers. Nothing is allocated, however large they are.
@@ -187,19 +218,38 @@ impl Layout {
         let is_like = |layer: &LayerLayout| {
             layer.kind == kind
                 && layer.n_experts() == n_experts
+                && layer.frozen.is_empty()
                 && layer.experts.iter().zip(0..).all(|(expert, id)| expert.0 == id)
         };
-        self.layers.len() == n_layers && self.next_id == n_experts as u64 && self.layers.iter().all(is_like)
+        let numbers = (self.layers.len(), self.next_id, self.shared_frozen);
+        numbers == (n_layers, n_experts as u64, false) && self.layers.iter().all(is_like)
     }
 
-    /// The same layers with new experts: as many in each, numbered from 0.
+    /// The same layers with new experts: as many in each, numbered from 0, all of them trained.
     pub fn renumbered(&self) -> Self {
         let largest = self.layers.iter().map(LayerLayout::n_experts).max().unwrap_or(0);
         let renumber = |layer: &LayerLayout| LayerLayout {
             kind: layer.kind,
             experts: (0..layer.n_experts() as u64).map(ExpertId).collect(),
+            frozen: BTreeSet::new(),
         };
-        Self { layers: self.layers.iter().map(renumber).collect(), next_id: largest as u64 }
+        let layers = self.layers.iter().map(renumber).collect();
+        Self { layers, next_id: largest as u64, shared_frozen: false }
+    }
+
+    /// Whether what is no expert's is trained no further.
+    pub fn shared_frozen(&self) -> bool {
+        self.shared_frozen
+    }
+
+    /// Whether everything is trained.
+    pub fn all_trained(&self) -> bool {
+        !self.shared_frozen && self.layers.iter().all(|layer| layer.frozen.is_empty())
+    }
+
+    /// What is no expert's is frozen, or trained.
+    pub(crate) fn set_shared_frozen(&mut self, frozen: bool) {
+        self.shared_frozen = frozen;
     }
 
     /// The layers, from the input.
@@ -281,6 +331,11 @@ mod tests {
             (dense("0, 1"), 2, "layer 0 has 2 experts; a dense layer needs exactly 1"),
             ([dense("0"), moe(1, "3, 3")].join(","), 4, "layer 1 has expert 3 twice"),
             (moe(1, "0, 2"), 2, "layer 0 has expert 2, but next_id is 2; must be above every expert's id"),
+            (
+                r#"{"kind": "dense", "experts": [0], "frozen": [1]}"#.to_owned(),
+                2,
+                "layer 0 has expert 1 frozen, which is none of its experts",
+            ),
             (moe(1, "0"), u64::MAX, "next_id is 18446744073709551615; must be at most 1099511627776"),
         ];
         for (layers, next_id, message) in cases {

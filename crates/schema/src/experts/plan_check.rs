@@ -89,14 +89,17 @@ impl Plan {
         let limits = limits.into();
         let mut layers: BTreeMap<LayerId, LayerEdit> = BTreeMap::new();
         let mut next_id = layout.next_id();
+        let mut after = layout.clone();
         for edit in &self.edits {
-            let id = edit.layer();
+            let Some(id) = edit.layer() else {
+                freeze_shared(&mut after, matches!(edit, Edit::FreezeShared {}))?;
+                continue;
+            };
             let before =
                 layout.layer(id).ok_or(PlanError::NoLayer { layer: id, n_layers: layout.layers().len() })?;
             let layer = layers.entry(id).or_insert_with(|| LayerEdit::new(id, before));
             layer.add(edit, &mut next_id)?;
         }
-        let mut after = layout.clone();
         let mut maps = BTreeMap::new();
         for (id, layer) in layers {
             let (layout, map) = layer.finish(&limits)?;
@@ -108,6 +111,15 @@ impl Plan {
     }
 }
 
+/// What is no expert's is frozen or thawed.
+fn freeze_shared(layout: &mut Layout, frozen: bool) -> Result<(), PlanError> {
+    if layout.shared_frozen() == frozen {
+        return Err(PlanError::Frozen { expert: None, frozen });
+    }
+    layout.set_shared_frozen(frozen);
+    Ok(())
+}
+
 /// A layer under edit.
 struct LayerEdit<'a> {
     id: LayerId,
@@ -117,6 +129,8 @@ struct LayerEdit<'a> {
     old: Vec<Option<RowSource>>,
     new: Vec<(ExpertId, RowSource)>,
     order: Option<Vec<ExpertId>>,
+    /// Experts that are not trained afterwards, where they stay.
+    frozen: BTreeSet<ExpertId>,
     /// Old experts that an edit changes or removes.
     changed: BTreeSet<ExpertId>,
     /// Old experts that a new one is copied from.
@@ -132,6 +146,7 @@ impl<'a> LayerEdit<'a> {
             old: (0..before.n_experts()).map(|old| Some(RowSource::Keep(old))).collect(),
             new: Vec::new(),
             order: None,
+            frozen: before.frozen.clone(),
             changed: BTreeSet::new(),
             copied: BTreeSet::new(),
         }
@@ -141,6 +156,12 @@ impl<'a> LayerEdit<'a> {
         let upcycle = matches!(edit, Edit::Upcycle { .. });
         if upcycle != (self.kind == LayerKind::Dense) {
             let message = if upcycle { "has a router already" } else { "is dense; upcycle it first" };
+            return Err(PlanError::Kind { layer: self.id, message });
+        }
+        let keeps_places = matches!(edit, Edit::Grow { .. } | Edit::Freeze { .. } | Edit::Thaw { .. });
+        if self.kind == LayerKind::Assigned && !keeps_places {
+            let message =
+                "has experts that are assigned by their places: they can be grown, frozen and thawed";
             return Err(PlanError::Kind { layer: self.id, message });
         }
         match edit {
@@ -153,6 +174,9 @@ impl<'a> LayerEdit<'a> {
             Edit::Merge { from, into, share, .. } => self.merge(*from, *into, *share),
             Edit::Upcycle { into, top_k, reinit, .. } => self.upcycle(into, *top_k, *reinit, next_id),
             Edit::Reorder { order, .. } => self.reorder(order),
+            Edit::Freeze { expert, .. } => self.freeze(*expert, true),
+            Edit::Thaw { expert, .. } => self.freeze(*expert, false),
+            Edit::FreezeShared {} | Edit::ThawShared {} => Ok(()),
         }
     }
 
@@ -226,6 +250,13 @@ impl<'a> LayerEdit<'a> {
         Ok(())
     }
 
+    /// An expert is trained no further, or again.
+    fn freeze(&mut self, expert: ExpertId, frozen: bool) -> Result<(), PlanError> {
+        self.position(expert)?;
+        let changed = if frozen { self.frozen.insert(expert) } else { self.frozen.remove(&expert) };
+        if changed { Ok(()) } else { Err(PlanError::Frozen { expert: Some((self.id, expert)), frozen }) }
+    }
+
     /// Takes a new id.
     fn claim(&self, new: ExpertId, next_id: &mut ExpertId) -> Result<(), PlanError> {
         if new.0 >= Layout::MAX_ID {
@@ -291,7 +322,8 @@ impl<'a> LayerEdit<'a> {
             return Err(PlanError::Count { layer: self.id, n, limits: *limits });
         }
         let map = RowMap { n_old: self.before.n_experts(), rows };
-        Ok((LayerLayout { kind: self.kind, experts }, map))
+        let frozen = self.frozen.into_iter().filter(|expert| experts.contains(expert)).collect();
+        Ok((LayerLayout { kind: self.kind, experts, frozen }, map))
     }
 }
 

@@ -95,6 +95,28 @@ impl PlanDraft {
         self.with(DraftEdit::Numbered(edit))
     }
 
+    /// An expert is trained no further.
+    pub fn freeze(self, expert: u64) -> Self {
+        let edit = Edit::Freeze { layer: self.layer, expert: ExpertId(expert) };
+        self.with(DraftEdit::Numbered(edit))
+    }
+
+    /// A frozen expert is trained again.
+    pub fn thaw(self, expert: u64) -> Self {
+        let edit = Edit::Thaw { layer: self.layer, expert: ExpertId(expert) };
+        self.with(DraftEdit::Numbered(edit))
+    }
+
+    /// Everything that is no expert's is trained no further.
+    pub fn freeze_shared(self) -> Self {
+        self.with(DraftEdit::Numbered(Edit::FreezeShared {}))
+    }
+
+    /// It is trained again.
+    pub fn thaw_shared(self) -> Self {
+        self.with(DraftEdit::Numbered(Edit::ThawShared {}))
+    }
+
     /// A dense layer becomes one of `n_experts` with a router; of each copy's hidden units the fraction `reinit` is
     /// drawn anew.
     pub fn upcycle(self, n_experts: usize, top_k: usize, reinit: f64) -> Self {

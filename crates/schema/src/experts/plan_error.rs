@@ -79,6 +79,14 @@ pub enum PlanError {
         /// What it must be.
         bound: &'static str,
     },
+    /// What is to be frozen is, or what is to be thawed is not.
+    #[error("{}is {} already", place(*expert), if *frozen { "frozen" } else { "trained" })]
+    Frozen {
+        /// The expert and its layer; none of what experts share.
+        expert: Option<(LayerId, ExpertId)>,
+        /// Whether it is.
+        frozen: bool,
+    },
     /// An order that is not one of the layer's experts.
     #[error("layer {}: the order {} is not one of its experts {}", layer.0, ids(order), ids(there))]
     Order {
@@ -89,6 +97,13 @@ pub enum PlanError {
         /// The experts there are.
         there: Vec<ExpertId>,
     },
+}
+
+fn place(expert: Option<(LayerId, ExpertId)>) -> String {
+    match expert {
+        Some((layer, expert)) => format!("layer {}: expert {} ", layer.0, expert.0),
+        None => "what experts share ".to_owned(),
+    }
 }
 
 fn ids(experts: &[ExpertId]) -> String {

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::{Digest, EditLog, ExpertId, Flops, LayerId, Layout, Metrics, PolicyState, RowMap};
 
 /// Version of the checkpoint format. A reader refuses every other.
-pub const CHECKPOINT_FORMAT: u32 = 7;
+pub const CHECKPOINT_FORMAT: u32 = 8;
 
 /// `manifest.json` of a checkpoint folder. `manifest.blake3` beside it holds its hash.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -31,6 +31,8 @@ pub struct Manifest {
     pub vocabulary: Digest,
     /// Names of the classes, in label order.
     pub classes: Vec<String>,
+    /// Names of the domains, by their numbers; empty when the data set has none.
+    pub domains: Vec<String>,
     /// The experts.
     pub layout: Layout,
     /// How they came to be the experts.
@@ -347,6 +349,8 @@ impl LayerSums {
 pub struct Probe {
     /// Token sequences; each token is its embedding rows.
     pub inputs: Vec<Vec<Vec<u32>>>,
+    /// Groups of each, the likeliest first; empty where experts are not assigned by them.
+    pub groups: Vec<Vec<u32>>,
     /// Logits of the weights under training, `[inputs, n_classes]`.
     pub logits: Vec<Vec<f32>>,
     /// Logits of the averaged weights, when averaging is on.

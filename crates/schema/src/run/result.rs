@@ -4,10 +4,10 @@ use std::{collections::BTreeMap, fs, io::ErrorKind, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Digest, EditLog, Flops, Inherited, Layout, MAX_STEPS, Metrics, RunDir};
+use crate::{Digest, DomainAccuracy, EditLog, Flops, Inherited, Layout, MAX_STEPS, Metrics, RunDir};
 
 /// Version of `result.json`.
-pub const RESULT_FORMAT: u32 = 6;
+pub const RESULT_FORMAT: u32 = 7;
 
 /// `result.json`: written last, so that a cell with one is finished.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -39,6 +39,8 @@ pub struct CellResult {
     pub best_step: u64,
     /// Sizes of the splits.
     pub splits: SplitSizes,
+    /// Names of the domains, by their numbers; empty when the data set has none.
+    pub domains: Vec<String>,
     /// What a reader should know about the data: repeats, contradictions, what was held out,
     /// skipped, guessed or cut.
     pub notes: Vec<String>,
@@ -46,8 +48,8 @@ pub struct CellResult {
     pub validation: Metrics,
     /// Metrics on the test split, read once, here.
     pub test: Metrics,
-    /// Accuracy at each evaluation time of a data set that drifts, in order; the last one is the end of
-    /// training. Empty when nothing drifts.
+    /// Accuracy at each evaluation time of a data set whose domains come and go, in order; the last one is the end of
+    /// training. Empty when nothing does.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub per_time: Vec<TimeAccuracy>,
     /// The accuracy no classifier can beat, when the data set knows it.
@@ -152,8 +154,8 @@ impl CellResult {
     }
 }
 
-/// What a model knew at one time, by texts of what was live then.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+/// What a model knew at one time, by the texts that it was asked about then.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TimeAccuracy {
     /// When: a fraction of training.
@@ -164,6 +166,8 @@ pub struct TimeAccuracy {
     pub validation: f64,
     /// Fraction of its test examples classified right.
     pub test: f64,
+    /// The same of each domain that was asked about, in domain order.
+    pub per_domain: Vec<DomainAccuracy>,
 }
 
 /// What the last checkpoint of a run knew, which need not be the one that the run is judged by. Where the data

@@ -18,6 +18,7 @@ pub(crate) const MANIFEST: &str = "manifest.json";
 const MANIFEST_HASH: &str = "manifest.blake3";
 const CONFIG: &str = "config.toml";
 pub(crate) const VOCABULARY: &str = "vocabulary.json";
+pub(crate) const GROUPS: &str = "groups.json";
 pub(crate) const MODEL: &str = "model.safetensors";
 pub(crate) const AVERAGE: &str = "average.safetensors";
 pub(crate) const OPTIMIZER: &str = "optimizer.safetensors";
@@ -31,6 +32,8 @@ pub struct Checkpoint {
     pub config: RunConfig,
     /// The vocabulary, as JSON.
     pub vocabulary: String,
+    /// What texts' groups are made of, as JSON, where experts are assigned by them.
+    pub groups: Option<String>,
     pub(crate) model: StoredTensors,
     pub(crate) average: Option<StoredTensors>,
     pub(crate) optimizer: StoredTensors,
@@ -47,6 +50,7 @@ impl Checkpoint {
             (MODEL, to_bytes(&self.model)),
             (OPTIMIZER, to_bytes(&self.optimizer)),
         ];
+        files.extend(self.groups.as_ref().map(|groups| (GROUPS, groups.clone().into_bytes())));
         files.extend(self.average.as_ref().map(|average| (AVERAGE, to_bytes(average))));
         self.manifest.files =
             files.iter().map(|(name, bytes)| ((*name).to_owned(), Digest::of_bytes(bytes))).collect();
@@ -96,7 +100,9 @@ impl Checkpoint {
         let config = RunConfig::from_toml(&text(CONFIG)?).map_err(|e| malformed(folder, CONFIG, e))?;
         config.check().map_err(|fault| malformed(folder, CONFIG, fault.to_string()))?;
         let averaged = config.optim.ema_decay > 0.0;
-        let expected = [CONFIG, VOCABULARY, MODEL, OPTIMIZER].into_iter().chain(averaged.then_some(AVERAGE));
+        let grouped = config.model.routing.assigned_by().is_some();
+        let expected = [CONFIG, VOCABULARY, MODEL, OPTIMIZER].into_iter();
+        let expected = expected.chain(averaged.then_some(AVERAGE)).chain(grouped.then_some(GROUPS));
         let expected: Vec<&str> = expected.collect();
         let checked = manifest.check_files(&expected).and_then(|()| manifest.check(&config));
         checked.map_err(|message| malformed(folder, MANIFEST, message))?;
@@ -109,6 +115,7 @@ impl Checkpoint {
         Ok(Self {
             config,
             vocabulary: text(VOCABULARY)?,
+            groups: grouped.then(|| text(GROUPS)).transpose()?,
             model: tensors(MODEL)?,
             average: averaged.then(|| tensors(AVERAGE)).transpose()?,
             optimizer: tensors(OPTIMIZER)?,

@@ -17,5 +17,5 @@ pub use error::{CheckpointError, KeyMismatch};
 pub use files::Checkpoint;
 pub use model::{LoadedModel, resolve_checkpoint};
 pub use names::ExpertNames;
-pub(crate) use probe::{make_probe, probe_inputs};
+pub(crate) use probe::{inputs_of, make_probe, probe_inputs};
 pub use store::CheckpointStore;

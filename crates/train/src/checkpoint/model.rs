@@ -6,17 +6,19 @@ use std::{
 };
 
 use burn::tensor::Device;
-use moelt_data::Vocabulary;
+use moelt_data::{TextGroups, Vocabulary};
 use moelt_model::{Classifier, ClassifierConfig};
 use moelt_optim::{AverageState, HostTensor, ParamState, export, import};
-use moelt_schema::{ExpertAxes, RunDir, Streams};
+use moelt_schema::{AssignedBy, ExpertAxes, RunDir, Streams};
 
 use super::{
     Checkpoint, CheckpointError, CheckpointStore, ExpertNames,
-    files::{AVERAGE, MANIFEST, MODEL, OPTIMIZER, VOCABULARY},
-    probe::check_probe,
+    files::{AVERAGE, GROUPS, MANIFEST, MODEL, OPTIMIZER, VOCABULARY},
+    probe::{check_probe, inputs_of},
     tensors::{StoredTensors, check_keys, n_values},
 };
+
+use crate::Grouping;
 
 /// A model may need so many values more than there are before it is refused for its size alone.
 const FEW_VALUES: u128 = 1 << 16;
@@ -29,6 +31,8 @@ pub struct LoadedModel {
     pub checkpoint: Checkpoint,
     /// The vocabulary of the weights.
     pub vocabulary: Vocabulary,
+    /// How texts get their groups, where experts are assigned by them.
+    pub grouping: Option<Grouping>,
     /// The weights under training.
     pub trained: Classifier,
     /// The averaged weights by path, when averaging is on.
@@ -48,6 +52,7 @@ impl LoadedModel {
         let checkpoint = Checkpoint::read(path)?;
         check_folder(&checkpoint, path)?;
         let vocabulary = vocabulary(&checkpoint, path)?;
+        let grouping = grouping(&checkpoint, path)?;
         let empty = build(&checkpoint, &vocabulary, path, device)?;
         let names = ExpertNames::new(&empty.expert_axes(), &checkpoint.manifest.layout);
         let shapes = export(&empty);
@@ -57,10 +62,11 @@ impl LoadedModel {
         let average = checkpoint.average.as_ref().map(|stored| average(stored, &names, &shapes, path));
         let average = average.transpose()?;
         let probe = &checkpoint.manifest.probe;
-        check_probe(&trained, &probe.inputs, &probe.logits, "trained", path)?;
+        let inputs = inputs_of(probe);
+        check_probe(&trained, &inputs, &probe.logits, "trained", path)?;
         if let Some(average) = &average {
             let saved = probe.ema_logits.as_deref().unwrap_or_default();
-            check_probe(&fill(weights_of(average)), &probe.inputs, saved, "averaged", path)?;
+            check_probe(&fill(weights_of(average)), &inputs, saved, "averaged", path)?;
         }
         let optimizer = optimizer(&checkpoint, &names, &shapes, path)?;
         tracing::info!(
@@ -73,7 +79,7 @@ impl LoadedModel {
             checkpoint.average.as_ref().map_or(0, BTreeMap::len),
             checkpoint.optimizer.len()
         );
-        Ok(Self { path: path.into(), vocabulary, trained, average, optimizer, checkpoint })
+        Ok(Self { path: path.into(), vocabulary, grouping, trained, average, optimizer, checkpoint })
     }
 
     /// The model that is evaluated: averaged weights when averaging is on.
@@ -114,6 +120,19 @@ fn vocabulary(checkpoint: &Checkpoint, path: &Path) -> Result<Vocabulary, Checkp
     let probed = manifest.probe.check_rows(vocabulary.n_rows(), vocabulary.rows_per_token());
     probed.map_err(|message| malformed(path, MANIFEST, message))?;
     Ok(vocabulary)
+}
+
+/// How texts get their groups; where they are domains, these are the manifest's.
+fn grouping(checkpoint: &Checkpoint, path: &Path) -> Result<Option<Grouping>, CheckpointError> {
+    let Checkpoint { manifest, config, groups, .. } = checkpoint;
+    let (Some(by), Some(groups)) = (config.model.routing.assigned_by(), groups) else { return Ok(None) };
+    let groups = TextGroups::from_json(groups).map_err(|e| malformed(path, GROUPS, e.to_string()))?;
+    let (n, expected) = (groups.n_groups(), manifest.domains.len());
+    if by != AssignedBy::Clusters && n != expected {
+        let message = format!("has {n} groups, but manifest.json names {expected} domains");
+        return Err(malformed(path, GROUPS, message));
+    }
+    Ok(Some(Grouping::new(by, groups)))
 }
 
 /// The model with weights to be overwritten. It is not made when it has far more values than the file of the weights:

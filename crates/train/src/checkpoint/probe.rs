@@ -13,25 +13,34 @@ use crate::evaluate::model_input;
 /// weight.
 const TOLERANCE: f32 = 1e-4;
 
-/// The first few texts, as tokens.
-pub(crate) fn probe_inputs(texts: &[Encoded]) -> Vec<Vec<Vec<u32>>> {
-    texts.iter().take(Manifest::MAX_PROBES).map(Encoded::to_tokens).collect()
+/// The first few texts.
+pub(crate) fn probe_inputs(texts: &[Encoded]) -> Vec<Encoded> {
+    texts.iter().take(Manifest::MAX_PROBES).cloned().collect()
+}
+
+/// What a probe is made of.
+pub(crate) fn inputs_of(probe: &Probe) -> Vec<Encoded> {
+    let groups = probe.groups.iter().cloned().chain(std::iter::repeat(Vec::new()));
+    let inputs = probe.inputs.iter().zip(groups);
+    inputs.map(|(tokens, groups)| Encoded::from_tokens(tokens).in_groups(groups)).collect()
 }
 
 /// Runs trained and averaged weights on `inputs`.
-pub(crate) fn make_probe(
-    inputs: Vec<Vec<Vec<u32>>>,
-    trained: &Classifier,
-    averaged: Option<&Classifier>,
-) -> Probe {
-    let (trained, averaged) = (logits(trained, &inputs), averaged.map(|model| logits(model, &inputs)));
-    Probe { logits: trained, ema_logits: averaged, inputs }
+pub(crate) fn make_probe(inputs: &[Encoded], trained: &Classifier, averaged: Option<&Classifier>) -> Probe {
+    let grouped = inputs.iter().any(|input| !input.groups().is_empty());
+    let groups = inputs.iter().filter(|_| grouped).map(|input| input.groups().to_vec());
+    Probe {
+        logits: logits(trained, inputs),
+        ema_logits: averaged.map(|model| logits(model, inputs)),
+        groups: groups.collect(),
+        inputs: inputs.iter().map(Encoded::to_tokens).collect(),
+    }
 }
 
 /// Refuses a model that does not compute what the probe says. `weights` names it in the error.
 pub(crate) fn check_probe(
     model: &Classifier,
-    inputs: &[Vec<Vec<u32>>],
+    inputs: &[Encoded],
     saved: &[Vec<f32>],
     weights: &'static str,
     path: &Path,
@@ -55,9 +64,9 @@ pub(crate) fn check_probe(
     }
 }
 
-fn logits(model: &Classifier, inputs: &[Vec<Vec<u32>>]) -> Vec<Vec<f32>> {
-    let one = |tokens: &Vec<Vec<u32>>| {
-        let batch = TokenBatch::new(&[(0, &Encoded::from_tokens(tokens), 0)]);
+fn logits(model: &Classifier, inputs: &[Encoded]) -> Vec<Vec<f32>> {
+    let one = |text: &Encoded| {
+        let batch = TokenBatch::new(&[(0, text, 0)]);
         let logits = model.forward(&model_input(&batch), Mode::Eval).logits;
         logits.try_into_vec_as().expect("logits are f32 on every backend")
     };

@@ -3,7 +3,7 @@
 use std::sync::atomic::AtomicBool;
 
 use burn::tensor::Device;
-use moelt_control::{Action, OtherRuns, OwnPolicies, StatsWindow, policy};
+use moelt_control::{Action, Given, OwnPolicies, StatsWindow, policy};
 use moelt_data::Dataset;
 use moelt_optim::{export, import};
 use moelt_schema::{Budget, LayerId, LookaheadConfig, PolicyConfig, PolicyState, RoutingConfig};
@@ -79,7 +79,7 @@ impl Run {
     fn decide(&self, steps: u64, spoilt: &[usize]) -> (Vec<Seen>, moelt_control::Decision) {
         let (state, control) = (&self.state, &self.config.control);
         let mut policy =
-            policy(control, 0, TOTAL, OtherRuns::default(), PolicyState::default(), &OwnPolicies::default())
+            policy(control, 0, TOTAL, Given::default(), PolicyState::default(), &OwnPolicies::default())
                 .unwrap();
         let seen = &state.progress.decision_window;
         let (sums, loss) = (&seen.layers[..], seen.mean_loss());

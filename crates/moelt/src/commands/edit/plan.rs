@@ -60,6 +60,8 @@ impl Planner<'_> {
             }
             (EditKind::Split, [parent]) => self.grow(layer, ExpertInit::Split { parent: ExpertId(*parent) }),
             (EditKind::Prune, [expert]) => Edit::Prune { layer, expert: ExpertId(*expert) },
+            (EditKind::Freeze, [expert]) => Edit::Freeze { layer, expert: ExpertId(*expert) },
+            (EditKind::Thaw, [expert]) => Edit::Thaw { layer, expert: ExpertId(*expert) },
             (EditKind::Merge, [from, into]) if from == into => {
                 bail!("{typed}: these are one expert; name two")
             }
@@ -123,7 +125,7 @@ fn expected(kind: EditKind) -> &'static str {
     match kind {
         EditKind::Grow => "L or L:PARENT, such as 0 or 0:3",
         EditKind::Split => "L:PARENT, such as 0:3",
-        EditKind::Prune => "L:ID, such as 0:3",
+        EditKind::Prune | EditKind::Freeze | EditKind::Thaw => "L:ID, such as 0:3",
         EditKind::Merge => "L:FROM:INTO, such as 0:3:1",
         EditKind::Upcycle => "L:N, such as 0:4",
     }
