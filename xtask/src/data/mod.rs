@@ -29,6 +29,10 @@ enum Dataset {
     /// pos14: parts of speech in 14 languages; into datasets/pos14. CC BY-SA: see datasets/pos14/README.md.
     #[command(after_help = "Example:\n  cargo xtask data pos14 --from ../shared/datasets/pos14")]
     Pos14(tables::TablesArgs),
+    /// posstream12: parts of speech in 12 languages that arrive one after another; into datasets/posstream12. CC BY-SA: see
+    /// datasets/posstream12/README.md.
+    #[command(after_help = "Example:\n  cargo xtask data posstream12 --from ../shared/datasets/posstream12")]
+    Posstream12(tables::TablesArgs),
 }
 
 pub(crate) fn run(workspace: &Workspace, args: DataArgs) -> Result<ExitCode> {
@@ -36,5 +40,6 @@ pub(crate) fn run(workspace: &Workspace, args: DataArgs) -> Result<ExitCode> {
         Dataset::Sst2(args) => sst2::run(workspace, args),
         Dataset::Lid49(args) => tables::LID49.run(workspace, &args),
         Dataset::Pos14(args) => tables::POS14.run(workspace, &args),
+        Dataset::Posstream12(args) => tables::POSSTREAM12.run(workspace, &args),
     }
 }

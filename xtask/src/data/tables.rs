@@ -1,4 +1,4 @@
-//! `data lid49`, `data pos14`: data sets that are two CSV files of known content.
+//! `data lid49`, `data pos14`, `data posstream12`: data sets that are two CSV files of known content.
 
 use std::{
     fs,
@@ -22,11 +22,11 @@ pub(super) struct Tables {
 
 /// One of the files.
 struct Table {
-    /// What it is called where it comes from.
+    /// What it is called where it comes from; `.gz` is packed.
     source: &'static str,
     /// What it is called in the folder of the data set.
     target: &'static str,
-    /// BLAKE3 of its content.
+    /// BLAKE3 of its content, unpacked.
     digest: &'static str,
 }
 
@@ -64,6 +64,23 @@ pub(super) const POS14: Tables = Tables {
     ],
 };
 
+/// Parts of speech in 12 languages, which arrive one after another.
+pub(super) const POSSTREAM12: Tables = Tables {
+    name: "posstream12",
+    files: [
+        Table {
+            source: "posstream12_train.csv.gz",
+            target: "train.csv",
+            digest: "81b96a90cc90605fc949f0838377a2cb9039f22cbce4bf61729dac28a167e69a",
+        },
+        Table {
+            source: "posstream12_test.csv.gz",
+            target: "test.csv",
+            digest: "b46cb49ac974ba65a13dc8ffccb68336eb9c56ca67d0f4eb9aaf93571ab78ede",
+        },
+    ],
+};
+
 /// Where the files are.
 #[derive(Args)]
 pub(crate) struct TablesArgs {
@@ -91,7 +108,7 @@ impl Tables {
         let staging = tempfile::tempdir_in(target).with_context(shown)?;
         unpack::unpack(source, &self.files.each_ref().map(|file| file.source), staging.path())?;
         for Table { source: name, digest, .. } in &self.files {
-            let found = Digest::of_file(&staging.path().join(name))?.to_string();
+            let found = Digest::of_file(&unpack::stored(name, staging.path()))?.to_string();
             ensure!(
                 found == *digest,
                 "{}: {name} is another file than datasets/{}/README.md describes: BLAKE3 {found}, expected {digest}",
@@ -100,7 +117,7 @@ impl Tables {
             );
         }
         for Table { source, target: name, .. } in &self.files {
-            fs::rename(staging.path().join(source), target.join(name)).with_context(shown)?;
+            fs::rename(unpack::stored(source, staging.path()), target.join(name)).with_context(shown)?;
         }
         sync_folder(target).with_context(shown)
     }
@@ -126,7 +143,7 @@ mod tests {
             "{message}"
         );
         let lacking = format!("{:#}", POS14.install(&source, &target).unwrap_err());
-        assert!(lacking.contains("has neither pos14_train.csv nor"), "{lacking}");
+        assert!(lacking.contains("has no pos14_train.csv, neither"), "{lacking}");
         assert_eq!(fs::read_to_string(target.join("train.csv")).unwrap(), "text,label\n");
         assert_eq!(fs::read_dir(&target).unwrap().count(), 2);
     }

@@ -1,14 +1,19 @@
-//! Files out of a folder or a zip, wherever in it they lie.
+//! Files out of a folder or a zip, wherever in it they lie; those packed by gzip are unpacked.
 
-use std::{fs::File, io, path::Path};
+use std::{
+    fs::File,
+    io,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context, Result, anyhow};
+use flate2::read::GzDecoder;
 use zip::ZipArchive;
 
 /// Folders that files may lie in, as GLUE's own zip has them.
 const INNER: [&str; 2] = ["", "SST-2/"];
 
-/// Copies `files` from `source`, a folder or a zip, into the folder `target`.
+/// Copies `files` from `source`, a folder or a zip, into the folder `target`; `NAME.gz` becomes NAME ([`stored`]).
 ///
 /// # Errors
 /// When `source` is neither, or lacks one of the files.
@@ -21,7 +26,7 @@ fn from_folder(source: &Path, files: &[&str], target: &Path) -> Result<()> {
     for file in files {
         let mut places = INNER.iter().map(|inner| source.join(inner).join(file));
         let found = places.find(|path| path.is_file()).ok_or_else(|| missing(file))?;
-        store(&mut File::open(found)?, &target.join(file))?;
+        store(File::open(found)?, file, target)?;
     }
     Ok(())
 }
@@ -31,20 +36,28 @@ fn from_zip(source: &Path, files: &[&str], target: &Path) -> Result<()> {
     for file in files {
         let mut places = INNER.iter().map(|inner| format!("{inner}{file}"));
         let found = places.find_map(|path| zip.index_for_name(&path)).ok_or_else(|| missing(file))?;
-        store(&mut zip.by_index(found)?, &target.join(file))?;
+        store(zip.by_index(found)?, file, target)?;
     }
     Ok(())
 }
 
+/// What a file is called once it is in the folder.
+pub(super) fn stored(file: &str, target: &Path) -> PathBuf {
+    target.join(file.strip_suffix(".gz").unwrap_or(file))
+}
+
 /// Content without permissions: a read-only source makes no read-only copy.
-fn store(content: &mut impl io::Read, path: &Path) -> io::Result<()> {
-    let mut file = File::create(path)?;
-    io::copy(content, &mut file)?;
-    file.sync_all()
+fn store(mut content: impl io::Read, file: &str, target: &Path) -> io::Result<()> {
+    let mut to = File::create(stored(file, target))?;
+    match file.strip_suffix(".gz") {
+        Some(_) => io::copy(&mut GzDecoder::new(content), &mut to)?,
+        None => io::copy(&mut content, &mut to)?,
+    };
+    to.sync_all()
 }
 
 fn missing(file: &str) -> anyhow::Error {
-    anyhow!("has neither {file} nor SST-2/{file}")
+    anyhow!("has no {file}, neither at its top nor in a folder SST-2")
 }
 
 #[cfg(test)]
@@ -71,8 +84,21 @@ mod tests {
             unpack(source, &["train.tsv"], target.path()).unwrap();
             assert_eq!(fs::read_to_string(target.path().join("train.tsv")).unwrap(), "text");
             let message = format!("{:#}", unpack(source, &["dev.tsv"], target.path()).unwrap_err());
-            assert!(message.contains("has neither dev.tsv nor SST-2/dev.tsv"), "{message}");
+            assert!(message.contains("has no dev.tsv, neither at its top nor in a folder SST-2"), "{message}");
         }
+    }
+
+    #[test]
+    fn what_gzip_packed_is_unpacked() {
+        let [source, target] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+        let packed = File::create(source.path().join("a.csv.gz")).unwrap();
+        let mut packed = flate2::write::GzEncoder::new(packed, flate2::Compression::default());
+        packed.write_all(b"text").unwrap();
+        packed.finish().unwrap();
+        unpack(source.path(), &["a.csv.gz"], target.path()).unwrap();
+        assert_eq!(fs::read_to_string(target.path().join("a.csv")).unwrap(), "text");
+        fs::write(source.path().join("a.csv.gz"), "text").unwrap();
+        assert!(unpack(source.path(), &["a.csv.gz"], target.path()).is_err());
     }
 
     #[test]
