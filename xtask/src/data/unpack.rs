@@ -84,7 +84,10 @@ mod tests {
             unpack(source, &["train.tsv"], target.path()).unwrap();
             assert_eq!(fs::read_to_string(target.path().join("train.tsv")).unwrap(), "text");
             let message = format!("{:#}", unpack(source, &["dev.tsv"], target.path()).unwrap_err());
-            assert!(message.contains("has no dev.tsv, neither at its top nor in a folder SST-2"), "{message}");
+            assert!(
+                message.contains("has no dev.tsv, neither at its top nor in a folder SST-2"),
+                "{message}"
+            );
         }
     }
 

@@ -22,9 +22,9 @@ pub(super) struct Arrival {
     state: PolicyState,
 }
 
-/// The training loss of a window, beside those before it.
+/// How the losses of the last steps lie to those of the steps before them.
 struct Jump {
-    /// Standard errors by which it lies above their mean.
+    /// Standard errors by which their mean lies above.
     t: f64,
     /// So many are a jump.
     critical: f64,
@@ -41,36 +41,32 @@ impl Arrival {
     }
 
     /// Whether a task arrives now, with the reason and, where it is a test's, its numbers.
-    fn arrives(&mut self, window: &StatsWindow<'_>) -> (bool, String, Option<Jump>) {
+    fn arrives(&mut self, step: u64) -> (bool, String, Option<Jump>) {
         match self.config.known_by {
             KnownBy::Told {} => {
-                let arrives = self.arrivals.contains(&window.step);
+                let arrives = self.arrivals.contains(&step);
                 (arrives, if arrives { "a task arrives" } else { "no task arrives" }.to_owned(), None)
             }
-            KnownBy::LossJump { .. } if !window.loss.is_finite() => {
-                (false, "the loss is no number".to_owned(), None)
-            }
-            KnownBy::LossJump { level, windows } => self.look_at(window.loss, level, windows),
+            KnownBy::LossJump { level, steps } => self.test(level, steps),
         }
     }
 
-    /// Tests a window's loss against those before it, and remembers it; after a jump it begins anew.
-    fn look_at(&mut self, loss: f64, level: f64, windows: usize) -> (bool, String, Option<Jump>) {
-        let before = &mut self.state.losses;
-        if before.len() < windows {
-            before.push(loss);
-            return (false, format!("{} of {windows} windows to compare with", before.len()), None);
+    /// Tests the losses that it remembers; after a jump it begins anew.
+    fn test(&mut self, level: f64, steps: usize) -> (bool, String, Option<Jump>) {
+        let losses = &mut self.state.losses;
+        if losses.len() < 2 * steps {
+            let reason = format!("{} of {} steps to compare", losses.len(), 2 * steps);
+            return (false, reason, None);
         }
-        let jump = Jump::of(loss, before, level);
-        let (is_one, Jump { t, critical }) = (jump.t > jump.critical, &jump);
+        let (before, last) = losses.split_at(steps);
+        let jump = Jump::of(before, last, level);
+        let is_one = jump.t > jump.critical;
         let reason = format!(
-            "the loss of {loss:.4} lies {t:.1} standard errors above that of the {windows} windows before; {critical:.1} are a jump"
+            "the losses of the last {steps} steps lie {:.1} standard errors above those before; {:.1} are a jump",
+            jump.t, jump.critical
         );
         if is_one {
-            before.clear();
-        } else {
-            before.rotate_left(1);
-            before[windows - 1] = loss;
+            losses.clear();
         }
         (is_one, reason, Some(jump))
     }
@@ -95,16 +91,24 @@ impl Arrival {
 }
 
 impl Jump {
-    /// One-sided t test of one value against `before`, of which there are two at least: `(x − x̄) / (s √(1 + 1/n))` has
-    /// `n − 1` degrees of freedom. Values that agree exactly leave any larger one a jump.
-    fn of(loss: f64, before: &[f64], level: f64) -> Self {
-        let n = before.len() as f64;
-        let mean = before.iter().sum::<f64>() / n;
-        let variance = before.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / (n - 1.0);
-        let error = (variance * (1.0 + 1.0 / n)).sqrt().max(f64::MIN_POSITIVE);
-        let student = StudentsT::new(0.0, 1.0, n - 1.0).expect("there are two windows at least");
-        Self { t: (loss - mean) / error, critical: student.inverse_cdf(1.0 - level) }
+    /// Welch's one-sided t test (Welch 1947) of `last` against `before`, of two values at least each. Values that agree
+    /// exactly leave any larger mean a jump.
+    fn of(before: &[f64], last: &[f64], level: f64) -> Self {
+        let [(mean_before, error_before), (mean, error)] = [before, last].map(mean_and_squared_error);
+        let squared = (error_before + error).max(f64::MIN_POSITIVE);
+        let of_degrees = |error: f64, n: usize| error.powi(2) / (n - 1) as f64;
+        let parts = of_degrees(error_before, before.len()) + of_degrees(error, last.len());
+        let degrees = (squared.powi(2) / parts.max(f64::MIN_POSITIVE)).clamp(1.0, 1e6);
+        let student = StudentsT::new(0.0, 1.0, degrees).expect("degrees of freedom are clamped above 0");
+        Self { t: (mean - mean_before) / squared.sqrt(), critical: student.inverse_cdf(1.0 - level) }
     }
+}
+
+/// The mean of values and the square of its standard error.
+fn mean_and_squared_error(values: &[f64]) -> (f64, f64) {
+    let n = values.len() as f64;
+    let mean = values.iter().sum::<f64>() / n;
+    (mean, values.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / (n - 1.0) / n)
 }
 
 impl Policy for Arrival {
@@ -117,7 +121,7 @@ impl Policy for Arrival {
         if let Some(reason) = closed.filter(|_| !self.config.is_told()) {
             return Decision::keep(reason, evidence);
         }
-        let (arrives, reason, jump) = self.arrives(window);
+        let (arrives, reason, jump) = self.arrives(window.step);
         if let Some(Jump { t, critical }) = jump {
             evidence = evidence.with("t", t).with("critical", critical);
         }
@@ -128,6 +132,13 @@ impl Policy for Arrival {
         let done: Vec<String> = edits.iter().map(describe).collect();
         let done = if done.is_empty() { "no layer may have one more".to_owned() } else { done.join(", ") };
         Decision::apply(edits, format!("{reason}: {done}"), evidence)
+    }
+
+    fn learn(&mut self, window: &StatsWindow<'_>, _: &Layout) {
+        let KnownBy::LossJump { steps, .. } = self.config.known_by else { return };
+        self.state.losses.push(window.loss);
+        let too_many = self.state.losses.len().saturating_sub(2 * steps);
+        self.state.losses.drain(..too_many);
     }
 
     fn state(&self) -> PolicyState {
@@ -184,19 +195,34 @@ mod tests {
 
     #[test]
     fn a_loss_that_jumps_is_an_arrival_and_one_that_falls_is_none() {
-        let mut policy = policy(KnownBy::LossJump { level: 0.001, windows: 4 }, &[]);
+        let mut policy = policy(KnownBy::LossJump { level: 0.001, steps: 4 }, &[]);
         let layout = Layout::uniform(1, LayerKind::TopK { k: 1 }, 1);
-        let mut seen = |step, loss| !matches!(decide(&mut policy, step, loss, &layout).action, Action::Keep);
-        let losses = [2.0, 1.9, 1.85, 1.8, 1.78, 1.79, 2.6, 2.5, 1.7, 1.6, 1.5, 1.4];
-        let jumps: Vec<usize> = (0..losses.len()).filter(|i| seen(*i as u64 + 1, losses[*i])).collect();
-        assert_eq!(jumps, [6]);
+        let sums = [LayerSums { tokens: 1.0, ..LayerSums::zeros(1) }];
+        let mut jumps = Vec::new();
+        for step in 1..=40 {
+            let noise = 0.05 * f64::from(step % 3);
+            let loss = noise + 2.0 - 0.02 * f64::from(step) + if step > 20 { 1.0 } else { 0.0 };
+            let step = u64::from(step as u32);
+            let window = StatsWindow { step, total_steps: 100, sums: &sums, loss, ramping_in: &[] };
+            policy.learn(&window, &layout);
+            if step.is_multiple_of(4) && policy.decide(&window, &layout).action != Action::Keep {
+                jumps.push(step);
+            }
+        }
+        assert_eq!(jumps, [24]);
+        assert_eq!(policy.state().losses.len(), 8, "no more than it needs");
     }
 
-    // t = (3 − 2) / (1 · √(1 + 1/3)) = 0.8660; t(2 df, 0.95) = 2.91999.
+    // Means 2 and 4, squared errors 1/3 and 4/3: t = 2 / √(5/3) = 1.5492; degrees (5/3)² / ((1/9 + 16/9) / 2) = 2.9412.
     #[test]
     fn hand_worked_test() {
-        let jump = Jump::of(3.0, &[1.0, 2.0, 3.0], 0.05);
-        assert!((jump.t - 0.75_f64.sqrt()).abs() < 1e-12 && (jump.critical - 2.919_99).abs() < 1e-4);
+        let jump = Jump::of(&[1.0, 2.0, 3.0], &[2.0, 4.0, 6.0], 0.05);
+        assert!((jump.t - 1.549_19).abs() < 1e-4, "{}", jump.t);
+        assert!(
+            (2.35..2.38).contains(&jump.critical),
+            "between those of 2 and 3 degrees, near 3: {}",
+            jump.critical
+        );
     }
 
     #[test]

@@ -102,7 +102,8 @@ impl PolicyConfig {
 
     /// Whether it may learn from every step, and not only at decisions.
     pub fn learns_every_step(&self) -> bool {
-        matches!(self, Self::LabelHead(_) | Self::Own(_))
+        let looks_at_losses = matches!(self, Self::Arrival(arrival) if !arrival.is_told());
+        looks_at_losses || matches!(self, Self::LabelHead(_) | Self::Own(_))
     }
 
     /// The runs whose measured effects its head learns before it begins.

@@ -20,7 +20,7 @@ pub struct PolicyState {
     pub loss: Option<f64>,
     /// … and of the window before that one.
     pub loss_before: Option<f64>,
-    /// Mean training losses of the last windows, nats, oldest first, where the policy tests for a jump.
+    /// Training losses of the last steps, nats, oldest first, where the policy tests for a jump.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub losses: Vec<f64>,
     /// The control head, once it has learnt something.

@@ -3,11 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::NewExpertConfig;
-use crate::config::{
-    ConfigFault,
-    bounds::{at_most, count},
-    choice::choice,
-};
+use crate::config::{ConfigFault, bounds::at_most, choice::choice};
 
 /// When a task of a stream arrives, one more expert comes, and what is there is trained no further.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -42,14 +38,15 @@ impl Default for ArrivalConfig {
 pub enum KnownBy {
     /// The data set says so. A reference: nobody tells a learner in the field.
     Told {},
-    /// The mean training loss of the last window lies above those of the windows before it, by a one-sided t test.
+    /// The training losses of the last steps lie above those of the steps before them, by Welch's one-sided t test at every
+    /// decision. After a jump it begins anew.
     LossJump {
-        /// Level of the test: how often a window without a jump is taken for one.
+        /// Level of the test: how often losses without a jump are taken for one.
         #[serde(default = "thousandth")]
         level: f64,
-        /// Windows before it, 2 at least.
-        #[serde(default = "five")]
-        windows: usize,
+        /// Steps on either side, 2 at least.
+        #[serde(default = "twenty")]
+        steps: usize,
     },
 }
 
@@ -57,13 +54,13 @@ fn thousandth() -> f64 {
     0.001
 }
 
-fn five() -> usize {
-    5
+fn twenty() -> usize {
+    20
 }
 
 impl Default for KnownBy {
     fn default() -> Self {
-        Self::LossJump { level: thousandth(), windows: five() }
+        Self::LossJump { level: thousandth(), steps: twenty() }
     }
 }
 
@@ -74,14 +71,16 @@ impl ArrivalConfig {
     }
 
     pub(super) fn check(&self) -> Result<(), ConfigFault> {
-        if let KnownBy::LossJump { level, windows } = self.known_by {
+        if let KnownBy::LossJump { level, steps } = self.known_by {
             if !(level > 0.0 && level < 0.5) {
                 let message = format!("is {level}; must be above 0 and below 0.5");
                 return Err(ConfigFault::new("known_by.loss_jump.level", message));
             }
-            let least = windows.saturating_sub(1) as u64;
-            count("known_by.loss_jump.windows", least, 1_000_000)?;
-            at_most("known_by.loss_jump.windows", windows as u64, 1_000_000)?;
+            at_most("known_by.loss_jump.steps", steps as u64, 1_000_000)?;
+            if steps < 2 {
+                let message = format!("is {steps}; must be at least 2");
+                return Err(ConfigFault::new("known_by.loss_jump.steps", message));
+            }
         }
         self.new_expert.check()
     }
