@@ -4,6 +4,7 @@
 pub(crate) mod a_a;
 mod answer;
 mod arms;
+mod collapsed;
 mod document;
 mod figure;
 mod history;
@@ -29,11 +30,12 @@ impl Report {
         self.document().to_markdown()
     }
 
-    /// The answer, a short table and the verdicts; of comparisons that could not be judged, why; of labels, what they know; and
-    /// the cells without a result.
+    /// The answer, a short table and the verdicts; of comparisons that could not be judged, why; seeds that collapsed; of labels, what
+    /// they know; and the cells without a result.
     pub fn summary(&self) -> Document {
         let mut document = self.beginning();
         document.append(verdicts::summary(&self.comparisons));
+        document.append(collapsed::summary(self));
         self.signal.iter().for_each(|signal| {
             document.append(signal.document());
         });
@@ -42,11 +44,12 @@ impl Report {
         document
     }
 
-    /// Everything: what the summary says, each verdict in sentences, all numbers of all arms, the frozen sweep, and experts over
+    /// Everything: what the summary says, each verdict in sentences, what collapsed seeds looked like, all numbers of all arms, the frozen sweep, and experts over
     /// time.
     pub fn document(&self) -> Document {
         let mut document = self.beginning();
-        document.append(verdicts::document(&self.comparisons, &self.bootstrap));
+        document.append(verdicts::document(self));
+        document.append(collapsed::document(self));
         document.append(arms::document(&self.arms));
         self.data.iter().for_each(|data| {
             document.paragraph(data_sentence(data));
