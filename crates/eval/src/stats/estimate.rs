@@ -44,8 +44,7 @@ pub struct Interval {
 /// with the standard error `e` that the variance components give ([`Components::standard_error`]), Student's
 /// quantile `t` with their degrees of freedom ν ([`Components::freedom`]), the quantile `q*` and standard
 /// deviation `sd*` of the resampled differences, the normal quantile `z`, and the skewness `g` that the mean has from
-/// lopsided seeds: a few that collapsed, say (`skew.rs` has formula and source; seeds as skewed as normal ones are by
-/// chance count as even). Where the bootstrap distribution is normal this is the t interval `D ± t·e`; where it or the seeds are
+/// lopsided seeds: a few that collapsed, say (`skew.rs` has formula and source). Where the bootstrap distribution is normal this is the t interval `D ± t·e`; where it or the seeds are
 /// skewed or heavy-tailed, that may only widen it. (When arms disagree on a handful of examples, its shape alone would be too
 /// sure of the wrong side.)
 ///
@@ -58,7 +57,7 @@ pub struct Interval {
 /// | 2.0, 0.55, 0.90 | 94.0, 95.5 | 94.8, 94.9 | 96.0, 95.6 |
 /// | 0.05, 0.15, 0.15: few disagreements | 97.5, 96.5 | 89.3, 89.9 | 98.2, 97.9 |
 ///
-/// `tests/calibration.rs` repeats the last column. Two limits: with 2 or 3 seeds that vary more than the
+/// `tests/calibration` repeats the last column. Two limits: with 2 or 3 seeds that vary more than the
 /// examples it covers 88–93 %, since the mean squares of so few seeds are hardly an estimate; and no standard
 /// error is taken to be below √2/I, that of a disagreement more on either side, for scores of 0 and 1.
 #[derive(Clone, Debug, PartialEq)]
@@ -87,7 +86,7 @@ pub(crate) struct Calibration {
     pub(crate) freedom: f64,
     /// Seeds.
     pub(crate) n_seeds: usize,
-    /// Skewness of the mean, as far as seeds are more skewed than by chance.
+    /// Skewness of the mean.
     pub(crate) skew: f64,
 }
 

@@ -1,11 +1,9 @@
 //! How lopsided seeds are, and how much further than Student's quantile an interval reaches because of it.
 
-/// Skewness of the mean over seeds, of a mean with standard error `error`: 0 where the seeds are no more skewed than
-/// normal ones are by chance.
+/// Skewness of a mean over seeds with standard error `error`; 0 of fewer than three seeds.
 ///
-/// The skewness of S values is `γ = k₃/s³`, with the unbiased third cumulant `k₃`. Normal values show one of ±√(6/S)
-/// by chance, so that much is taken off its size. A mean of S values is 1/√S as skewed, and one whose error also comes
-/// from elsewhere (examples) less by the cube of the seeds' part of it.
+/// The skewness of S values is `γ = k₃/s³`, with the unbiased third cumulant `k₃`. A mean of S values is 1/√S as skewed,
+/// and one whose error also comes from elsewhere (examples) less by the cube of the seeds' part of it.
 pub(crate) fn skew_of_mean(per_seed: &[f64], error: f64) -> f64 {
     let n = per_seed.len() as f64;
     let mean = per_seed.iter().sum::<f64>() / n;
@@ -15,9 +13,8 @@ pub(crate) fn skew_of_mean(per_seed: &[f64], error: f64) -> f64 {
         return 0.0;
     }
     let skewness = moment(3) * n / ((n - 1.0) * (n - 2.0)) / deviation.powi(3);
-    let beyond_chance = (skewness.abs() - (6.0 / n).sqrt()).max(0.0) * skewness.signum();
     let part = (deviation / n.sqrt() / error).min(1.0);
-    beyond_chance * part.powi(3) / n.sqrt()
+    skewness * part.powi(3) / n.sqrt()
 }
 
 /// How many standard errors beyond the mean an interval reaches where Student's quantile is `t > 0`, on the side that a
@@ -42,15 +39,14 @@ mod tests {
         let mut values = [0.0; 16];
         values[3] = -1.0;
         let error = 1.0 / 16.0;
-        let expected = -(4.0 - (6.0f64 / 16.0).sqrt()) / 4.0;
-        assert!((skew_of_mean(&values, error) - expected).abs() < 1e-12);
+        assert!((skew_of_mean(&values, error) + 1.0).abs() < 1e-12);
         // Where seeds are half of the error, an eighth remains.
-        assert!((skew_of_mean(&values, 2.0 * error) - expected / 8.0).abs() < 1e-12);
+        assert!((skew_of_mean(&values, 2.0 * error) + 0.125).abs() < 1e-12);
     }
 
     #[test]
-    fn what_chance_skews_counts_as_even() {
-        assert_eq!(skew_of_mean(&[1.0, 2.0, 3.0, 4.0, 5.5], 0.7), 0.0);
+    fn seeds_that_are_few_or_agree_have_none() {
+        assert!(skew_of_mean(&[1.0, 2.0, 3.0], 0.5).abs() < 1e-12);
         assert_eq!([skew_of_mean(&[1.0, 2.0], 0.5), skew_of_mean(&[1.0; 9], 0.0)], [0.0; 2]);
     }
 
@@ -59,8 +55,7 @@ mod tests {
     #[test]
     fn the_interval_reaches_to_where_the_rare_ones_may_be() {
         assert!((1.0 + reach(2.03, 0.0)) / 35.0 < 0.1);
-        let skew = (35.0f64.sqrt() - (6.0f64 / 35.0).sqrt()) / 35.0f64.sqrt();
-        assert!((1.0 + reach(2.03, skew)) / 35.0 > 0.12);
+        assert!((1.0 + reach(2.03, 1.0)) / 35.0 > 0.12);
         assert_eq!(reach(2.0, -0.5), 2.0);
     }
 }
