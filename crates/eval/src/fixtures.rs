@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use moelt_schema::{
-    AblationPlan, Cell, CellResult, ClaimKind, CollapseRule, Comparison, Digest, Edit, EditLog, EffectHeadConfig, Evidence,
-    ExpertInit, Flops, Inherited, LastCheckpoint, LayerId, Limits, LookaheadConfig, Metric, Metrics,
-    PLAN_FORMAT, Plan, PolicyConfig, Prediction, RESULT_FORMAT, RoutingConfig, RunConfig, RunDir, RunRef,
-    SplitSizes,
+    AblationPlan, Cell, CellResult, ClaimKind, CollapseRule, Comparison, Digest, Edit, EditLog,
+    EffectHeadConfig, Evidence, ExpertInit, Flops, Inherited, LastCheckpoint, LayerId, Limits,
+    LookaheadConfig, Metric, Metrics, PLAN_FORMAT, Plan, PolicyConfig, Prediction, RESULT_FORMAT,
+    RoutingConfig, RunConfig, RunDir, RunRef, SplitSizes,
 };
 
 use crate::{Decided, Outcome, ReadPredictions, Readers};

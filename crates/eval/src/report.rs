@@ -259,7 +259,11 @@ fn arm_report(plan: &AblationPlan, arm: &str, finished: &[(&Cell, &CellResult)])
         sweep: first.and_then(|cell| cell.sweep),
         finished: results.len(),
         planned: plan.cells.iter().filter(|cell| cell.arm == arm).count(),
-        results: arm_results(&results, &plan.collapse).map(|results| ArmResults { with_needs, training_flops, ..results }),
+        results: arm_results(&results, &plan.collapse).map(|results| ArmResults {
+            with_needs,
+            training_flops,
+            ..results
+        }),
     }
 }
 

@@ -11,7 +11,8 @@ use moelt_schema::{CollapseRule, Comparison};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Estimate, EvalError, Interval, Unseen, check_comparison, go_above, holm, holm_levels, no_go_below, p_value,
+    Estimate, EvalError, Interval, Unseen, check_comparison, go_above, holm, holm_levels, no_go_below,
+    p_value,
 };
 
 /// What a comparison says of its claim.
@@ -237,7 +238,8 @@ mod tests {
     }
 
     fn alone(kind: ClaimKind, difference: f64) -> (Verdict, String) {
-        let judged = judge(&[(declared("a", kind), finding(difference))], &CollapseRule::OFF).unwrap().remove(0);
+        let judged =
+            judge(&[(declared("a", kind), finding(difference))], &CollapseRule::OFF).unwrap().remove(0);
         assert_eq!(judged.p_adjusted < 0.05, judged.verdict != Verdict::Inconclusive);
         (judged.verdict, judged.reason)
     }
@@ -341,7 +343,8 @@ mod tests {
     #[test]
     fn a_family_has_one_alpha_and_no_name_twice() {
         let a = (declared("a", ClaimKind::Superiority), finding(0.0));
-        let message = |other| judge(&[a.clone(), (other, finding(0.0))], &CollapseRule::OFF).unwrap_err().to_string();
+        let message =
+            |other| judge(&[a.clone(), (other, finding(0.0))], &CollapseRule::OFF).unwrap_err().to_string();
         assert_eq!(message(a.0.clone()), "comparison a: comes twice in family main");
         let laxer = Comparison { alpha: 0.1, name: "b".into(), ..a.0.clone() };
         assert_eq!(message(laxer), "comparison b: alpha is 0.1, but 0.05 for a of the same family main");
@@ -349,9 +352,14 @@ mod tests {
 
     #[test]
     fn the_json_reads_back() {
-        let judged = judge(&[(declared("a", ClaimKind::NonInferiority), finding(0.0))], &CollapseRule::default()).unwrap();
+        let judged =
+            judge(&[(declared("a", ClaimKind::NonInferiority), finding(0.0))], &CollapseRule::default())
+                .unwrap();
         let json = serde_json::to_string(&judged).unwrap();
-        assert!(json.contains(r#""kind":"non_inferiority""#) && json.contains(r#""withheld":true"#), "{json}");
+        assert!(
+            json.contains(r#""kind":"non_inferiority""#) && json.contains(r#""withheld":true"#),
+            "{json}"
+        );
         assert_eq!(serde_json::from_str::<Vec<Judgement>>(&json).unwrap(), judged);
     }
 }

@@ -98,7 +98,9 @@ fn gain(complete: &[(&Compared, Interval)]) -> String {
         above.map(|(compared, _)| arm(compared)).collect()
     };
     let by_interval = above(|_| 0.0);
-    let shown = above(|compared| compared.judged.unseen.map_or(0.0, |unseen| unseen.to_spare.unwrap_or(f64::INFINITY)));
+    let shown = above(|compared| {
+        compared.judged.unseen.map_or(0.0, |unseen| unseen.to_spare.unwrap_or(f64::INFINITY))
+    });
     if !shown.is_empty() {
         format!(
             "Yes, in accuracy: against the best frozen size the interval of {} lies above 0",
@@ -331,11 +333,7 @@ mod tests {
         let [pays, enough, cost] = answers(&judged(&arms, ClaimKind::Superiority, |_, _| false));
         let start = "Yes, in accuracy: against the best frozen size the interval of rule lies above 0; the claim “better by more \
                      than 0.50 pp” in accuracy is GO for rule; the difference is +6.00 [";
-        assert!(
-            pays.starts_with(start)
-                && pays.ends_with("with 5 seeds."),
-            "{pays}"
-        );
+        assert!(pays.starts_with(start) && pays.ends_with("with 5 seeds."), "{pays}");
         let start = "4 per layer: N = 4 is the best frozen size (80.08 ± 0.08 %), and none smaller is within 0.5 pp of it,";
         assert!(
             enough.starts_with(start) && enough.contains("no larger size than the best was tried"),

@@ -27,7 +27,8 @@ pub(super) fn summary(report: &Report) -> Document {
     if !any(report) {
         return document;
     }
-    let changed = comparisons(report).filter(|(compared, without)| compared.judged.verdict != without.verdict);
+    let changed =
+        comparisons(report).filter(|(compared, without)| compared.judged.verdict != without.verdict);
     let words = seeds(report).map(|(arm, seed)| short(arm, seed));
     document.heading(2, "Collapsed seeds").list(few(words.collect()));
     document.list(few(changed.map(|(compared, without)| both(compared, without)).collect()));
@@ -65,7 +66,9 @@ fn rule_words(rule: &CollapseRule, any: bool) -> String {
     let below = 100.0 * rule.below;
     let what = format!("lies more than {below:.2} pp below the median of its arm's seeds on the test split");
     if any {
-        format!("By the plan a seed is collapsed when it {what}. Without them no condition but the interval is asked.")
+        format!(
+            "By the plan a seed is collapsed when it {what}. Without them no condition but the interval is asked."
+        )
     } else {
         format!("None: no seed {what}.")
     }

@@ -6,7 +6,9 @@ use super::{
     collapsed,
     document::{Column, Document, Table, Text},
 };
-use crate::{Compared, Cost, Interval, Judgement, POWER, Power, Ratios, Report, SeedTest, Training, go_above};
+use crate::{
+    Compared, Cost, Interval, Judgement, POWER, Power, Ratios, Report, SeedTest, Training, go_above,
+};
 
 /// A summary shows so many comparisons.
 const SHORT: usize = 12;
@@ -101,7 +103,10 @@ fn row(compared: &Compared) -> Vec<String> {
         claim(&judged.declared),
         gain(judged),
         judged.verdict.to_string(),
-        compared.power.and_then(|power| power.detectable).map_or("–".to_owned(), |gain| judged.declared.metric.shown(gain)),
+        compared
+            .power
+            .and_then(|power| power.detectable)
+            .map_or("–".to_owned(), |gain| judged.declared.metric.shown(gain)),
         of_training(|training| training.steps),
         of_training(|training| training.flops),
     ]
@@ -157,7 +162,10 @@ fn power_words(power: &Power, compared: &Compared) -> String {
     };
     let unseen = compared.judged.unseen.and_then(|unseen| unseen.to_spare).filter(|spare| *spare > 0.0);
     let of_it = unseen.map_or(String::new(), |spare| {
-        format!(" ({} of it for collapses they do not exclude)", shown(spare).trim_start_matches('+'))
+        format!(
+            " ({} more than by the interval alone, for collapses they do not exclude)",
+            shown(spare).trim_start_matches('+')
+        )
     });
     format!(
         "With {seeds} seeds a true gain of {}{of_it} yields GO four times in five at least{needed}",

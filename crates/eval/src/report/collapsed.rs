@@ -139,7 +139,7 @@ mod tests {
     use super::*;
     use crate::{
         Outcome, Report,
-        fixtures::{accuracy, declare, judged_plan, only, plan, predictions, result, EXAMPLES},
+        fixtures::{EXAMPLES, accuracy, declare, judged_plan, only, plan, predictions, result},
     };
 
     #[test]

@@ -114,7 +114,8 @@ pub(crate) fn compare(
     let judged = judge(&cases(Measured::with_all), &plan.collapse)?;
     let without = judge(&cases(Measured::without_collapsed), &CollapseRule::OFF)?;
     let compared = judged.into_iter().zip(without).zip(all).map(|((judged, without), measured)| {
-        let without = (!measured.collapsed.is_empty()).then(|| WithoutCollapsed::of(measured.collapsed, &without));
+        let without =
+            (!measured.collapsed.is_empty()).then(|| WithoutCollapsed::of(measured.collapsed, &without));
         let mut compared = Compared::new(judged, measured.unjudged, &plan.collapse);
         compared.without_collapsed = without;
         compared.training = Training::of(&compared, arms);
@@ -157,7 +158,11 @@ impl Measured {
     /// The same where no seed collapsed: its family is judged with it.
     fn without_collapsed(&self) -> Finding {
         let with_all = self.with_all();
-        if self.collapsed.is_empty() { with_all } else { Finding { estimate: self.without.clone(), ..with_all } }
+        if self.collapsed.is_empty() {
+            with_all
+        } else {
+            Finding { estimate: self.without.clone(), ..with_all }
+        }
     }
 }
 
@@ -221,7 +226,17 @@ impl Compared {
         let Some(unjudged) = unjudged else {
             let (seeds, power, paired_t, without_collapsed) = (Vec::new(), None, None, None);
             let (mcnemar, chosen, training, cost) = (None, None, None, None);
-            return Self { judged, seeds, power, without_collapsed, paired_t, mcnemar, chosen, training, cost };
+            return Self {
+                judged,
+                seeds,
+                power,
+                without_collapsed,
+                paired_t,
+                mcnemar,
+                chosen,
+                training,
+                cost,
+            };
         };
         let level = 1.0 - judged.declared.alpha;
         Self {

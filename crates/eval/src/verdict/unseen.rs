@@ -53,7 +53,10 @@ impl Unseen {
         if let Some(spare) = self.to_spare.filter(|spare| lower - spare > go_above(declared)) {
             let spare = declared.metric.shown(spare);
             let also = format!("also with {} less", spare.trim_start_matches('+'));
-            return (Verdict::Go, format!("{reason}, {also} for collapses that {seeds} seeds do not exclude"));
+            return (
+                Verdict::Go,
+                format!("{reason}, {also} for collapses that {seeds} seeds do not exclude"),
+            );
         }
         self.withheld = true;
         let rate = 100.0 * self.rate;

@@ -73,7 +73,8 @@ fn print(name: &str, all: &[Figures]) {
     let row = |of: fn(&Figures) -> f64| {
         all.iter().map(|figures| format!("{:.1}", 100.0 * of(figures))).collect::<Vec<_>>().join(" / ")
     };
-    let [coverage, by_interval, wrong] = [row(|f| f.coverage), row(|f| f.wrong_by_interval), row(|f| f.wrong)];
+    let [coverage, by_interval, wrong] =
+        [row(|f| f.coverage), row(|f| f.wrong_by_interval), row(|f| f.wrong)];
     let right = all.last().map_or(0.0, |figures| 100.0 * figures.right);
     println!("| {name} | {coverage} | {by_interval} | {wrong} | {right:.1} |");
 }
@@ -103,7 +104,9 @@ fn a_go_holds_where_seeds_collapse() {
 /// Texts add an error of their own, which evens out some of what seeds do.
 #[test]
 fn a_go_holds_where_seeds_collapse_on_texts() {
-    for world in LOPSIDED.into_iter().filter(|world| world.name.ends_with("pp, one arm") && world.is_asked_for) {
+    for world in
+        LOPSIDED.into_iter().filter(|world| world.name.ends_with("pp, one arm") && world.is_asked_for)
+    {
         let seeds = [5, 30];
         let all = seeds.map(|seeds| figures(|index| world.of_texts(&SST2, seeds, -WORSE, index)));
         let name = format!("{}, SST-2's texts, {seeds:?} seeds", world.name);
@@ -116,7 +119,8 @@ fn a_go_holds_where_seeds_collapse_on_texts() {
 #[test]
 fn intervals_of_few_seeds_do_not_hold_where_seeds_collapse() {
     let n = simulations();
-    let collapsing = LOPSIDED.into_iter().find(|world| world.name == "1 in 10 falls by 10 pp, one arm").unwrap();
+    let collapsing =
+        LOPSIDED.into_iter().find(|world| world.name == "1 in 10 falls by 10 pp, one arm").unwrap();
     for seeds in [5, 10, 15] {
         let found = figures(|index| collapsing.of_seeds(seeds, -WORSE, index));
         assert!(!passes(found.coverage, 0.93, 1.0, n), "{seeds} seeds: {found:?}");
