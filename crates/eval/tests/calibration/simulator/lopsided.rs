@@ -33,7 +33,7 @@ pub(crate) struct LopsidedWorld {
     pub(crate) name: &'static str,
     /// Of the arm that is claimed to be good, and of its opponent.
     pub(crate) arms: [Seeds; 2],
-    /// Whether a rate and a depth are those that a plan asks a GO to exclude, or more: the figures must then hold.
+    /// Whether the figures must hold at the seeds that a GO takes. Where not, the world shows a limit that the docs name.
     pub(crate) is_asked_for: bool,
 }
 
