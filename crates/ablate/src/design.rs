@@ -110,6 +110,7 @@ impl Design {
             code: site.code()?,
             data: inputs::digests(site, &cells)?,
             resamples: spec.verdict.resamples,
+            collapse: spec.verdict.collapse,
             comparisons: spec.comparisons(&planned(arms, &cells), find)?,
             cells,
         })

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fs};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
-use moelt_schema::{AblationPlan, Cell, Comparison, PLAN_FORMAT, write_atomically};
+use moelt_schema::{AblationPlan, Cell, CollapseRule, Comparison, PLAN_FORMAT, write_atomically};
 use serde_json::Value;
 
 use super::{AblationFolder, inputs};
@@ -104,6 +104,14 @@ fn verdict_difference(there: &AblationPlan, asked: &AblationPlan) -> Option<Stri
     if there.resamples != asked.resamples {
         return Some(format!("it judges by {} resamples, now {}", there.resamples, asked.resamples));
     }
+    if there.collapse != asked.collapse {
+        let shown = |rule: &CollapseRule| {
+            let CollapseRule { below, rate, depth } = rule;
+            format!("below {below}, rate {rate}, depth {depth}")
+        };
+        let (then, now) = (shown(&there.collapse), shown(&asked.collapse));
+        return Some(format!("it was planned with another rule of collapse ({then}; now {now})"));
+    }
     let lacks = |from: &AblationPlan, other: &AblationPlan| {
         from.comparisons.iter().find(|one| !other.comparisons.contains(one)).cloned()
     };
@@ -166,6 +174,7 @@ mod tests {
             code: Digest::of_bytes(b"code"),
             data: BTreeMap::from([("dev.tsv".to_owned(), Digest::of_bytes(b"data"))]),
             resamples: 100,
+            collapse: CollapseRule::default(),
             comparisons: vec![Comparison {
                 name: "moe against dense".into(),
                 metric: Metric::Accuracy,
@@ -187,6 +196,7 @@ mod tests {
         assert_eq!(difference(&there.clone()), None);
         let data = there.data["dev.tsv"].short();
         let data_gone = format!("it was planned with another dev.tsv ({data}…, now not read)");
+        let laxer = CollapseRule { rate: 0.2, ..there.collapse };
         let cases = [
             (plan(&[("dense", 0, 8), ("moe", 0, 9)]), "moe seed 0 has model.d_ff = 8 there and 9 now"),
             (plan(&[("dense", 0, 8)]), "it has moe seed 0, which is not asked for now"),
@@ -202,6 +212,10 @@ mod tests {
             ),
             (AblationPlan { data: BTreeMap::new(), ..there.clone() }, data_gone.as_str()),
             (AblationPlan { resamples: 99, ..there.clone() }, "it judges by 100 resamples, now 99"),
+            (
+                AblationPlan { collapse: laxer, ..there.clone() },
+                "it was planned with another rule of collapse (below 0.02, rate 0.1, depth 0.1; now below 0.02, rate 0.2, depth 0.1)",
+            ),
             (
                 AblationPlan { comparisons: Vec::new(), ..there.clone() },
                 "it was planned with other comparisons: it has moe against dense (superiority by more than 0.50 pp in accuracy, \

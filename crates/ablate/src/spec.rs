@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, anyhow, ensure};
 use moelt_eval::{Finding, judge};
-use moelt_schema::{ClaimKind, Comparison, Metric};
+use moelt_schema::{ClaimKind, CollapseRule, Comparison, Metric};
 use serde::Deserialize;
 
 use crate::{Site, arm::Arm};
@@ -70,6 +70,9 @@ pub(crate) struct VerdictSpec {
     price: f64,
     /// Of each bootstrap.
     pub(crate) resamples: u64,
+    /// The table `[verdict.collapse]`; what it leaves out has its default.
+    #[serde(default)]
+    pub(crate) collapse: CollapseRule,
     /// In the order of the report.
     comparisons: Vec<ComparisonSpec>,
 }
@@ -127,6 +130,7 @@ impl AblationSpec {
         let shown = site.shown(&file.shown);
         let spec: Self = toml::from_str(&file.text).map_err(|error| anyhow!("{shown}: {error}"))?;
         ensure!(spec.verdict.resamples > 0, "{shown}: verdict.resamples is 0: a bootstrap needs some");
+        spec.verdict.collapse.check().map_err(|message| anyhow!("{shown}: verdict.{message}"))?;
         Ok(Self { shown, ..spec })
     }
 
@@ -180,7 +184,7 @@ impl AblationSpec {
         self.verdict.check_resamples(&comparisons).with_context(shown)?;
         // Judging nothing tells whether they can be judged: better known before the first cell runs.
         let nothing: Vec<_> = comparisons.iter().map(|c| (c.clone(), Finding::default())).collect();
-        judge(&nothing).with_context(shown)?;
+        judge(&nothing, &self.verdict.collapse).with_context(shown)?;
         Ok(comparisons)
     }
 }

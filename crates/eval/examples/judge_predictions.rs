@@ -3,7 +3,7 @@
 //! `cargo run -p moelt-eval --example judge_predictions`
 
 use moelt_eval::{Bootstrap, EvalError, Finding, Scores, judge, predictions_from_csv};
-use moelt_schema::{ClaimKind, Comparison, Metric, Prediction};
+use moelt_schema::{ClaimKind, CollapseRule, Comparison, Metric, Prediction};
 
 /// What a tool would leave in `NAME-SEED.csv`: 500 texts with two classes, of which it gets about `percent` right.
 fn csv(percent: u64, seed: u64) -> String {
@@ -38,7 +38,8 @@ fn main() -> Result<(), EvalError> {
     let differences = scores("B", 84)?.minus(&scores("A", 83)?)?;
     let finding =
         Finding { estimate: Some(Bootstrap::default().difference(&differences)?), missing: Vec::new() };
-    for judgement in judge(&[(declared, finding)])? {
+    // With five seeds a default rule would ask for more: they do not exclude collapses.
+    for judgement in judge(&[(declared, finding)], &CollapseRule::OFF)? {
         println!("{}: {}, {}", judgement.declared.name, judgement.verdict, judgement.reason);
     }
     Ok(())

@@ -6,12 +6,12 @@
 //!
 //! [`Scores`] (who was right on what, by seed and example) → [`Differences`] (paired, of two arms) → [`Estimate`] (a crossed
 //! bootstrap that draws seeds and, once for all of them, examples; calibrated for few seeds) → [`Judgement`] (GO, NO-GO or
-//! INCONCLUSIVE on a claim that was declared before, corrected for the family that it belongs to). INCONCLUSIVE is a result: these
-//! seeds and examples cannot tell. [`Design`] says what they could have told.
+//! INCONCLUSIVE on a claim that was declared before, corrected for the family that it belongs to, and GO only where enough seeds
+//! exclude that some collapse). INCONCLUSIVE is a result: these seeds and examples cannot tell. [`Design`] says what they could have told.
 //!
 //! ```
 //! use moelt_eval::{Bootstrap, Finding, Scores, Verdict, judge};
-//! use moelt_schema::{ClaimKind, Comparison, Metric};
+//! use moelt_schema::{ClaimKind, CollapseRule, Comparison, Metric};
 //!
 //! // Three seeds × 200 examples: right in 90 % and in 70 % of them.
 //! let arm = |percent: u64| {
@@ -30,8 +30,12 @@
 //!     alpha: 0.05,
 //!     family: "main".into(),
 //! };
-//! let judgements = judge(&[(claim, Finding { estimate: Some(estimate), missing: Vec::new() })])?;
-//! assert_eq!(judgements[0].verdict, Verdict::Go);
+//! let finding = Finding { estimate: Some(estimate), missing: Vec::new() };
+//! let by_interval = judge(&[(claim.clone(), finding.clone())], &CollapseRule::OFF)?;
+//! assert_eq!(by_interval[0].verdict, Verdict::Go);
+//! // 20 points more are a lot, but of three seeds none need show that two in three collapse.
+//! let strict = judge(&[(claim, finding)], &CollapseRule { depth: 0.5, ..CollapseRule::default() })?;
+//! assert_eq!(strict[0].verdict, Verdict::Inconclusive);
 //! # Ok::<(), moelt_eval::EvalError>(())
 //! ```
 //!
@@ -57,6 +61,7 @@ pub use report::{
     ArmReport, ArmResults, DataFacts, Outcome, REPORT_FORMAT, Report, Unfinished,
     a_a::{AaPair, a_a},
     answer::{Answer, ArmCost, Enough, Spent},
+    collapsed::{CollapsedSeed, Fall, WithoutCollapsed},
     compared::{Chosen, Compared, POWER, Power, SeedTest},
     cost::{Cost, Ratios, Training},
     decisions::{Decided, decisions_from_jsonl},
@@ -85,4 +90,5 @@ pub use verdict::{
     holm::{holm, holm_levels},
     judge,
     regression::{BaselineComparison, RegressionVerdict, compare_to_baseline},
+    unseen::Unseen,
 };

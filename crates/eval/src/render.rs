@@ -4,6 +4,7 @@
 pub(crate) mod a_a;
 mod answer;
 mod arms;
+mod collapsed;
 mod document;
 mod figure;
 mod history;
@@ -29,11 +30,12 @@ impl Report {
         self.document().to_markdown()
     }
 
-    /// The answer, a short table and the verdicts; of comparisons that could not be judged, why; of labels, what they know; and
-    /// the cells without a result.
+    /// The answer, a short table and the verdicts; of comparisons that could not be judged, why; seeds that collapsed; of labels, what
+    /// they know; and the cells without a result.
     pub fn summary(&self) -> Document {
         let mut document = self.beginning();
         document.append(verdicts::summary(&self.comparisons));
+        document.append(collapsed::summary(self));
         self.signal.iter().for_each(|signal| {
             document.append(signal.document());
         });
@@ -42,11 +44,12 @@ impl Report {
         document
     }
 
-    /// Everything: what the summary says, each verdict in sentences, all numbers of all arms, the frozen sweep, and experts over
+    /// Everything: what the summary says, each verdict in sentences, what collapsed seeds looked like, all numbers of all arms, the frozen sweep, and experts over
     /// time.
     pub fn document(&self) -> Document {
         let mut document = self.beginning();
-        document.append(verdicts::document(&self.comparisons, &self.bootstrap));
+        document.append(verdicts::document(self));
+        document.append(collapsed::document(self));
         document.append(arms::document(&self.arms));
         self.data.iter().for_each(|data| {
             document.paragraph(data_sentence(data));
@@ -126,10 +129,10 @@ fn unfinished(cell: &Unfinished) -> Item {
 mod tests {
     use std::collections::BTreeMap;
 
-    use moelt_schema::{AblationPlan, ClaimKind, Flops};
+    use moelt_schema::{AblationPlan, ClaimKind, CollapseRule, Flops};
 
     use crate::{
-        Outcome, Report,
+        Outcome, Report, Verdict,
         fixtures::{NOTHING, declare, finished, grown, judged_plan, only, plan, reader, result},
     };
 
@@ -196,6 +199,28 @@ mod tests {
                 missing,
                 "why something is missing is told at once: {terminal}"
             );
+        }
+    }
+
+    #[test]
+    fn what_few_seeds_do_not_exclude_is_told() {
+        let arms = [("frozen-2", 0.78), ("frozen-4", 0.85), ("rule", 0.853)];
+        let declared = declare("rule", &["frozen-2", "frozen-4"], ClaimKind::NonInferiority);
+        let (mut plan, outcomes) = judged_plan(&arms, vec![declared]);
+        plan.collapse = CollapseRule::default();
+        let report = Report::new(&plan, &outcomes, &only(&reader(&arms)), plan.code).unwrap();
+        assert_eq!(report.comparisons[0].judged.verdict, Verdict::Inconclusive);
+        let text = report.to_markdown();
+        for told in [
+            "Not shown: against the best frozen size the interval of rule lies above 0, but so few seeds may hold no collapse",
+            "with 5 seeds (which do not exclude that up to 45 % of seeds collapse)",
+            "the interval says GO (the lower bound +0.14 pp is above -0.50 pp), but 5 seeds do not exclude that up to 45 % of \
+             seeds collapse: that takes 29 seeds",
+            "a true gain of +4.21 pp (4.51 pp more than by the interval alone, for collapses they do not exclude) yields GO four times in \
+             five at least; for one of +0.00 pp 29 seeds would do",
+            "seeds enough to exclude that 10 % of them collapse (29 or more)",
+        ] {
+            assert!(text.contains(told), "{told}\n\n{text}");
         }
     }
 

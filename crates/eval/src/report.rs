@@ -2,6 +2,7 @@
 
 pub(crate) mod a_a;
 pub(crate) mod answer;
+pub(crate) mod collapsed;
 pub(crate) mod compared;
 pub(crate) mod cost;
 pub(crate) mod decisions;
@@ -13,16 +14,19 @@ pub(crate) mod sweep;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use moelt_schema::{AblationPlan, Cell, CellResult, Digest, SplitSizes};
+use moelt_schema::{AblationPlan, Cell, CellResult, CollapseRule, Digest, SplitSizes};
 use serde::{Deserialize, Serialize};
 
-use crate::{Bootstrap, Compared, EvalError, ExpertHistory, Readers, Signal, Summary, Sweep, WithNeeds};
+use crate::{
+    Bootstrap, CollapsedSeed, Compared, EvalError, ExpertHistory, Readers, Signal, Summary, Sweep, WithNeeds,
+};
+use collapsed::collapsed_seeds;
 use compared::{bootstrap, compare};
 use needs::training_flops;
 use plan_scores::PlanScores;
 
 /// Version of `report.json`.
-pub const REPORT_FORMAT: u32 = 6;
+pub const REPORT_FORMAT: u32 = 7;
 
 /// What became of a planned cell.
 #[derive(Clone, Debug, PartialEq)]
@@ -64,6 +68,8 @@ pub struct Report {
     pub comparisons: Vec<Compared>,
     /// How every comparison was resampled.
     pub bootstrap: Bootstrap,
+    /// Which seeds counted as collapsed, and what a GO had to exclude.
+    pub collapse: CollapseRule,
     /// What the frozen sweep says, when the plan has one and some of it is finished.
     pub sweep: Option<Sweep>,
     /// How experts came and went, for every finished cell of the arms that edited any.
@@ -121,6 +127,8 @@ pub struct ArmResults {
     pub test_accuracy: Summary,
     /// The same, by seed.
     pub test_by_seed: BTreeMap<u64, f64>,
+    /// The seeds that collapsed, by the plan's rule.
+    pub collapsed: Vec<CollapsedSeed>,
     /// Accuracy of the last checkpoint on the test split; nothing is chosen by it.
     pub last_accuracy: Summary,
     /// Accuracy on the validation split.
@@ -202,6 +210,7 @@ impl Report {
             data,
             comparisons: compare(plan, &scores, &arms, sweep.as_ref())?,
             bootstrap: bootstrap(plan),
+            collapse: plan.collapse,
             sweep,
             experts_over_time: experts_over_time(&finished)?,
             arms,
@@ -250,12 +259,16 @@ fn arm_report(plan: &AblationPlan, arm: &str, finished: &[(&Cell, &CellResult)])
         sweep: first.and_then(|cell| cell.sweep),
         finished: results.len(),
         planned: plan.cells.iter().filter(|cell| cell.arm == arm).count(),
-        results: arm_results(&results).map(|results| ArmResults { with_needs, training_flops, ..results }),
+        results: arm_results(&results, &plan.collapse).map(|results| ArmResults {
+            with_needs,
+            training_flops,
+            ..results
+        }),
     }
 }
 
 /// But for what other runs add.
-fn arm_results(results: &[&CellResult]) -> Option<ArmResults> {
+fn arm_results(results: &[&CellResult], rule: &CollapseRule) -> Option<ArmResults> {
     let over_seeds =
         |number: fn(&CellResult) -> f64| Summary::of(results.iter().map(|result| number(result)));
     let test_accuracy = over_seeds(|r| r.test.accuracy)?;
@@ -263,6 +276,7 @@ fn arm_results(results: &[&CellResult]) -> Option<ArmResults> {
     Some(ArmResults {
         test_accuracy,
         test_by_seed: results.iter().map(|result| (result.seed, result.test.accuracy)).collect(),
+        collapsed: collapsed_seeds(results, rule),
         last_accuracy: over_seeds(|r| r.last.test)?,
         validation_accuracy: over_seeds(|r| r.validation.accuracy)?,
         macro_f1: over_seeds(|r| r.test.macro_f1)?,

@@ -11,5 +11,6 @@ pub(crate) mod paired;
 pub(crate) mod power;
 pub(crate) mod rank_correlation;
 pub(crate) mod scores;
+pub(crate) mod skew;
 pub(crate) mod student;
 pub(crate) mod summary;

@@ -3,14 +3,16 @@
 pub(crate) mod declared;
 pub(crate) mod holm;
 pub(crate) mod regression;
+pub(crate) mod unseen;
 
 use std::{collections::BTreeMap, fmt};
 
-use moelt_schema::Comparison;
+use moelt_schema::{CollapseRule, Comparison};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Estimate, EvalError, Interval, check_comparison, go_above, holm, holm_levels, no_go_below, p_value,
+    Estimate, EvalError, Interval, Unseen, check_comparison, go_above, holm, holm_levels, no_go_below,
+    p_value,
 };
 
 /// What a comparison says of its claim.
@@ -60,8 +62,11 @@ pub struct Judgement {
     pub interval: Option<Interval>,
     /// p-value of this comparison alone ([`p_value`]); 1 when cells are missing.
     pub p: f64,
-    /// The same, Holm-adjusted within the family: below alpha exactly when the verdict is not INCONCLUSIVE.
+    /// The same, Holm-adjusted within the family: below alpha exactly when the interval is clear of one of the bounds. The
+    /// verdict is then GO or NO-GO, or INCONCLUSIVE where collapses may be unseen: `unseen.withheld`.
     pub p_adjusted: f64,
+    /// What its seeds may have missed; none where a GO need not exclude that, and without an estimate.
+    pub unseen: Option<Unseen>,
     /// The verdict.
     pub verdict: Verdict,
     /// Why, in a sentence.
@@ -79,13 +84,20 @@ pub struct Judgement {
 /// thereby at most alpha. That guarantee is about the verdicts; all m intervals would hold their true
 /// differences together with probability 1 − alpha only at level 1 − alpha/m.
 ///
+/// An interval knows what its seeds show. That none of them collapsed says little where they are few, so a GO also needs
+/// seeds that exclude the collapse rate of `rule`, or a lower bound that leaves room for as many unseen collapses as they do not
+/// exclude ([`Unseen`]). That risk, alpha at most for each arm, comes on top of the family's. NO-GO does not depend on it.
+///
 /// A comparison with a missing, failed or NaN cell is INCONCLUSIVE whatever the rest says, for what is
 /// missing may be missing because it went badly. It still counts in m, with a p-value of 1.
 ///
 /// # Errors
 /// When a declaration is not sound ([`check_comparison`]), a name comes twice in a family, or
 /// members of a family differ in alpha.
-pub fn judge(comparisons: &[(Comparison, Finding)]) -> Result<Vec<Judgement>, EvalError> {
+pub fn judge(
+    comparisons: &[(Comparison, Finding)],
+    rule: &CollapseRule,
+) -> Result<Vec<Judgement>, EvalError> {
     let mut families: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
     for (at, (declared, _)) in comparisons.iter().enumerate() {
         check_comparison(declared)?;
@@ -96,7 +108,7 @@ pub fn judge(comparisons: &[(Comparison, Finding)]) -> Result<Vec<Judgement>, Ev
     let mut judged: Vec<(usize, Judgement)> = Vec::new();
     for members in families.into_values() {
         let family: Vec<&(Comparison, Finding)> = members.iter().map(|&at| &comparisons[at]).collect();
-        judged.extend(members.into_iter().zip(judge_family(&family)));
+        judged.extend(members.into_iter().zip(judge_family(&family, rule)));
     }
     judged.sort_by_key(|(at, _)| *at);
     Ok(judged.into_iter().map(|(_, judged)| judged).collect())
@@ -114,7 +126,7 @@ fn check_pair(declared: &Comparison, other: &Comparison) -> Result<(), EvalError
     Ok(())
 }
 
-fn judge_family(family: &[&(Comparison, Finding)]) -> Vec<Judgement> {
+fn judge_family(family: &[&(Comparison, Finding)], rule: &CollapseRule) -> Vec<Judgement> {
     let p_values: Vec<f64> = family.iter().map(|(declared, finding)| finding.p_value(declared)).collect();
     let alpha = family.first().map_or(1.0, |(declared, _)| declared.alpha);
     let (adjusted, levels) = (holm(&p_values), holm_levels(&p_values, alpha));
@@ -123,6 +135,12 @@ fn judge_family(family: &[&(Comparison, Finding)]) -> Vec<Judgement> {
         let interval = finding.estimate.as_ref().map(|estimate| estimate.interval(1.0 - levels[at]));
         let clear = adjusted[at] < alpha;
         let (verdict, reason) = verdict(declared, interval, clear, &finding.missing);
+        let n_seeds = finding.estimate.as_ref().map(Estimate::n_seeds);
+        let mut unseen = n_seeds.and_then(|seeds| Unseen::of(declared, rule, seeds));
+        let (verdict, reason) = match (verdict, interval, &mut unseen) {
+            (Verdict::Go, Some(interval), Some(unseen)) => unseen.judge(declared, interval.lower, reason),
+            _ => (verdict, reason),
+        };
         Judgement {
             declared: declared.clone(),
             family_size: family.len(),
@@ -131,6 +149,7 @@ fn judge_family(family: &[&(Comparison, Finding)]) -> Vec<Judgement> {
             interval,
             p: p_values[at],
             p_adjusted: adjusted[at],
+            unseen,
             verdict,
             reason,
             missing: finding.missing.clone(),
@@ -204,18 +223,23 @@ mod tests {
         }
     }
 
-    /// A normal distribution around `difference` with standard error 0.002: ±0.4 pp at 95 %.
     fn finding(difference: f64) -> Finding {
+        finding_of(10, difference)
+    }
+
+    /// A normal distribution around `difference` with standard error 0.002: ±0.4 pp at 95 %.
+    fn finding_of(seeds: usize, difference: f64) -> Finding {
         let components = Components { seed: 0.0, item: 4e-6 * 9999.0, interaction: 0.0 };
         let normal = |rank: i32| difference + 0.002 * normal_quantile(f64::from(rank) / 10_000.0);
         let resampled: Vec<f64> = (1..=9999).map(normal).collect();
-        let calibration = Calibration::of(&components, 10, 9999, &resampled);
+        let calibration = Calibration::of(&components, seeds, 9999, &resampled);
         let estimate = Estimate::new(difference, resampled, &calibration, components);
         Finding { estimate: Some(estimate), missing: Vec::new() }
     }
 
     fn alone(kind: ClaimKind, difference: f64) -> (Verdict, String) {
-        let judged = judge(&[(declared("a", kind), finding(difference))]).unwrap().remove(0);
+        let judged =
+            judge(&[(declared("a", kind), finding(difference))], &CollapseRule::OFF).unwrap().remove(0);
         assert_eq!(judged.p_adjusted < 0.05, judged.verdict != Verdict::Inconclusive);
         (judged.verdict, judged.reason)
     }
@@ -241,6 +265,26 @@ mod tests {
         assert_eq!(verdict(-0.0095), Verdict::NoGo);
     }
 
+    /// Of 10 seeds none may show that a quarter collapses, which at 10 pp each would be 2.59 pp; of 29 one in ten would show.
+    #[test]
+    fn few_seeds_need_room_for_collapses_that_they_do_not_show() {
+        let judged = |seeds, difference| {
+            let case = (declared("a", ClaimKind::Superiority), finding_of(seeds, difference));
+            judge(&[case], &CollapseRule::default()).unwrap().remove(0)
+        };
+        let few = judged(10, 0.0110);
+        let reason = "the interval says GO (the lower bound +0.71 pp is above +0.50 pp), but 10 seeds do not exclude that up to 26 % \
+                      of seeds collapse: that takes 29 seeds";
+        assert_eq!((few.verdict, few.reason.as_str()), (Verdict::Inconclusive, reason));
+        assert!(few.unseen.unwrap().withheld && few.p_adjusted < 0.05, "{few:?}");
+        assert_eq!(judged(29, 0.0110).verdict, Verdict::Go);
+        let far = judged(10, 0.0360);
+        let reason = "the lower bound +3.21 pp is above +0.50 pp, also with 2.59 pp less for collapses that 10 seeds do not exclude";
+        assert_eq!((far.verdict, far.reason.as_str()), (Verdict::Go, reason));
+        let worse = judged(10, -0.0110);
+        assert_eq!((worse.verdict, worse.unseen.unwrap().withheld), (Verdict::NoGo, false));
+    }
+
     #[test]
     fn a_missing_cell_never_yields_go_and_weakens_nobody() {
         let broken = Finding { missing: vec!["head-s3-0123: the loss is NaN".into()], ..finding(0.02) };
@@ -249,7 +293,7 @@ mod tests {
             (declared("nothing", ClaimKind::Superiority), Finding::default()),
             (declared("fine", ClaimKind::Superiority), finding(0.0112)),
         ];
-        let judged = judge(&cases).unwrap();
+        let judged = judge(&cases, &CollapseRule::OFF).unwrap();
         assert_eq!(judged[0].verdict, Verdict::Inconclusive);
         assert_eq!(judged[0].reason, "incomplete: head-s3-0123: the loss is NaN");
         assert!(judged[0].interval.unwrap().lower > 0.005 && judged[0].p_adjusted == 1.0);
@@ -265,7 +309,7 @@ mod tests {
             let member =
                 |(at, &d): (usize, &f64)| (declared(&format!("c{at}"), ClaimKind::Superiority), finding(d));
             let family: Vec<_> = kinds.iter().enumerate().map(member).collect();
-            judge(&family).unwrap()[0].verdict
+            judge(&family, &CollapseRule::OFF).unwrap()[0].verdict
         };
         assert_eq!(go(&[0.0093]), Verdict::Go);
         assert_eq!(go(&[0.0093, 0.002]), Verdict::Inconclusive);
@@ -276,7 +320,7 @@ mod tests {
     #[test]
     fn a_level_beyond_the_resamples_is_inconclusive() {
         let strict = Comparison { alpha: 1e-4, ..declared("a", ClaimKind::Superiority) };
-        let judged = judge(&[(strict, finding(0.05))]).unwrap().remove(0);
+        let judged = judge(&[(strict, finding(0.05))], &CollapseRule::OFF).unwrap().remove(0);
         assert!(judged.interval.unwrap().lower > 0.005);
         let expected = (Verdict::Inconclusive, "this level needs more resamples");
         assert_eq!((judged.verdict, judged.reason.as_str()), expected);
@@ -290,7 +334,7 @@ mod tests {
             (declared("a", ClaimKind::Superiority), finding(0.0)),
             (declared("b", ClaimKind::Superiority), finding(0.0)),
         ];
-        let judged = judge(&cases).unwrap();
+        let judged = judge(&cases, &CollapseRule::OFF).unwrap();
         let names: Vec<_> = judged.iter().map(|j| (j.declared.name.as_str(), j.family_size)).collect();
         assert_eq!(names, [("a", 1), ("a", 2), ("b", 2)]);
         assert_eq!(judged[0].verdict, Verdict::Go);
@@ -299,7 +343,8 @@ mod tests {
     #[test]
     fn a_family_has_one_alpha_and_no_name_twice() {
         let a = (declared("a", ClaimKind::Superiority), finding(0.0));
-        let message = |other| judge(&[a.clone(), (other, finding(0.0))]).unwrap_err().to_string();
+        let message =
+            |other| judge(&[a.clone(), (other, finding(0.0))], &CollapseRule::OFF).unwrap_err().to_string();
         assert_eq!(message(a.0.clone()), "comparison a: comes twice in family main");
         let laxer = Comparison { alpha: 0.1, name: "b".into(), ..a.0.clone() };
         assert_eq!(message(laxer), "comparison b: alpha is 0.1, but 0.05 for a of the same family main");
@@ -307,9 +352,14 @@ mod tests {
 
     #[test]
     fn the_json_reads_back() {
-        let judged = judge(&[(declared("a", ClaimKind::NonInferiority), finding(0.0))]).unwrap();
+        let judged =
+            judge(&[(declared("a", ClaimKind::NonInferiority), finding(0.0))], &CollapseRule::default())
+                .unwrap();
         let json = serde_json::to_string(&judged).unwrap();
-        assert!(json.contains(r#""kind":"non_inferiority""#) && json.contains(r#""verdict":"go""#), "{json}");
+        assert!(
+            json.contains(r#""kind":"non_inferiority""#) && json.contains(r#""withheld":true"#),
+            "{json}"
+        );
         assert_eq!(serde_json::from_str::<Vec<Judgement>>(&json).unwrap(), judged);
     }
 }

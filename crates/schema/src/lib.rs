@@ -15,7 +15,7 @@ mod run;
 mod stream;
 
 pub use self::{
-    ablation::{AblationPlan, Cell, ClaimKind, Comparison, Metric, PLAN_FORMAT},
+    ablation::{AblationPlan, Cell, ClaimKind, CollapseRule, Comparison, Metric, PLAN_FORMAT},
     config::{
         ArrivalConfig, Asked, AssignedBy, BadLines, Budget, ConfigError, ConfigFault, ConfigFiles,
         ConfigText, ControlConfig, CsvConfig, DataConfig, Drift, EditsConfig, EffectHeadConfig,

@@ -110,7 +110,8 @@ fn what_was_declared_is_judged() {
     );
     let right = |cell: &Cell| match cell.arm.as_str() {
         "rule" => 99,
-        "moe" | "frozen-4" => 90,
+        // So far below that five seeds do: 4.5 pp are to spare for collapses that they do not exclude.
+        "moe" | "frozen-4" => 80,
         _ => 60,
     };
     plan.cells.iter().for_each(|cell| workspace.prepare(cell, right(cell)));

@@ -5,11 +5,11 @@ use moelt_schema::ClaimKind;
 use super::{
     arms::{cells, experts, gigaflops, none, with_needs},
     document::{Column, Document, Table, Text},
-    verdicts::{FEW_SEEDS, difference},
+    verdicts::difference,
 };
 use crate::{
     Answer, ArmCost, ArmReport, ArmResults, CLOSE_TO_BEST_PP, Compared, Enough, Interval, Report, Spent,
-    Verdict,
+    Unseen, Verdict,
 };
 
 /// Of so many comparisons each difference is told; of more only the largest.
@@ -93,12 +93,23 @@ fn worth(utilities: &[(&str, Verdict)], of_accuracy: impl Fn(&str) -> bool) -> S
 
 /// Whether an interval lies above 0, or all lie below.
 fn gain(complete: &[(&Compared, Interval)]) -> String {
-    let above = complete.iter().filter(|(_, interval)| interval.lower > 0.0);
-    let above: Vec<&str> = above.map(|(compared, _)| arm(compared)).collect();
-    if !above.is_empty() {
+    let above = |least: fn(&Compared) -> f64| -> Vec<&str> {
+        let above = complete.iter().filter(|(compared, interval)| interval.lower > least(compared));
+        above.map(|(compared, _)| arm(compared)).collect()
+    };
+    let by_interval = above(|_| 0.0);
+    let shown = above(|compared| {
+        compared.judged.unseen.map_or(0.0, |unseen| unseen.to_spare.unwrap_or(f64::INFINITY))
+    });
+    if !shown.is_empty() {
         format!(
             "Yes, in accuracy: against the best frozen size the interval of {} lies above 0",
-            list(&above)
+            list(&shown)
+        )
+    } else if !by_interval.is_empty() {
+        format!(
+            "Not shown: against the best frozen size the interval of {} lies above 0, but so few seeds may hold no collapse",
+            list(&by_interval)
         )
     } else if complete.iter().all(|(_, interval)| interval.upper < 0.0) {
         "No: against the best frozen size every interval lies below 0".to_owned()
@@ -155,12 +166,16 @@ fn by_verdict(arms: &[(&str, Verdict)]) -> String {
     all.collect::<Vec<_>>().join(", ")
 }
 
-/// `5 seeds`, or from the fewest to the most; with a warning where they are few.
+/// `5 seeds`, or from the fewest to the most; with what the fewest do not exclude, where they should.
 fn seeds(complete: &[(&Compared, Interval)]) -> String {
     let of = || complete.iter().map(|(compared, _)| compared.seeds.len());
     let (fewest, most) = (of().min().unwrap_or(0), of().max().unwrap_or(0));
     let n = if fewest < most { format!("{fewest} to {most} seeds") } else { format!("{most} seeds") };
-    if fewest < FEW_SEEDS { format!("{n} (rare seeds that collapse may be missing)") } else { n }
+    let unseen = complete.iter().filter_map(|(compared, _)| compared.judged.unseen);
+    let rates = unseen.filter(Unseen::is_too_high).map(|unseen| unseen.rate);
+    rates.max_by(f64::total_cmp).map_or(n.clone(), |rate| {
+        format!("{n} (which do not exclude that up to {:.0} % of seeds collapse)", 100.0 * rate)
+    })
 }
 
 /// `a`, `a and b`, `a, b and c`.
@@ -318,11 +333,7 @@ mod tests {
         let [pays, enough, cost] = answers(&judged(&arms, ClaimKind::Superiority, |_, _| false));
         let start = "Yes, in accuracy: against the best frozen size the interval of rule lies above 0; the claim “better by more \
                      than 0.50 pp” in accuracy is GO for rule; the difference is +6.00 [";
-        assert!(
-            pays.starts_with(start)
-                && pays.ends_with("with 5 seeds (rare seeds that collapse may be missing)."),
-            "{pays}"
-        );
+        assert!(pays.starts_with(start) && pays.ends_with("with 5 seeds."), "{pays}");
         let start = "4 per layer: N = 4 is the best frozen size (80.08 ± 0.08 %), and none smaller is within 0.5 pp of it,";
         assert!(
             enough.starts_with(start) && enough.contains("no larger size than the best was tried"),

@@ -1,23 +1,24 @@
 //! Verdicts for people: a table, then what could have been seen and what adapting costs.
 
-use moelt_schema::Comparison;
+use moelt_schema::{Comparison, Metric};
 
-use super::document::{Column, Document, Table, Text};
-use crate::{
-    Bootstrap, Compared, Cost, Interval, Judgement, POWER, Power, Ratios, SeedTest, Training, go_above,
+use super::{
+    collapsed,
+    document::{Column, Document, Table, Text},
 };
-
-/// Fewer seeds than this are likely to hold none of the few that collapse, if some do.
-pub(super) const FEW_SEEDS: usize = 10;
+use crate::{
+    Compared, Cost, Interval, Judgement, POWER, Power, Ratios, Report, SeedTest, Training, go_above,
+};
 
 /// A summary shows so many comparisons.
 const SHORT: usize = 12;
 
 /// Title, table, legend and one item per comparison; nothing without comparisons.
-pub(super) fn document(comparisons: &[Compared], bootstrap: &Bootstrap) -> Document {
+pub(super) fn document(report: &Report) -> Document {
+    let comparisons = &report.comparisons;
     let mut document = Document::default();
     if !comparisons.is_empty() {
-        document.heading(2, "Verdicts").table(table(comparisons)).paragraph(legend(bootstrap));
+        document.heading(2, "Verdicts").table(table(comparisons)).paragraph(legend(report));
         document.list(sentences(comparisons));
     }
     document
@@ -60,7 +61,9 @@ fn table(comparisons: &[Compared]) -> Table {
     Table { columns, rows: comparisons.iter().map(row).collect() }
 }
 
-fn legend(bootstrap: &Bootstrap) -> Text {
+fn legend(report: &Report) -> Text {
+    let bootstrap = &report.bootstrap;
+    let unseen = report.comparisons.iter().find_map(|compared| compared.judged.unseen.as_ref());
     Text::default()
         .plain(format!(
             "Gain over the opponent on the test split with its interval, Holm-adjusted within the family ({} resamples, seed \
@@ -77,6 +80,7 @@ fn legend(bootstrap: &Bootstrap) -> Text {
             " are the training behind the arm by that behind its opponent (of several, the size that was chosen), that of \
              inherited weights included; FLOPs also with those of teachers.",
         )
+        .plain(collapsed::condition(&report.collapse, unseen))
 }
 
 /// One sentence or more for every comparison.
@@ -99,7 +103,10 @@ fn row(compared: &Compared) -> Vec<String> {
         claim(&judged.declared),
         gain(judged),
         judged.verdict.to_string(),
-        compared.power.map_or("–".to_owned(), |power| judged.declared.metric.shown(power.detectable)),
+        compared
+            .power
+            .and_then(|power| power.detectable)
+            .map_or("–".to_owned(), |gain| judged.declared.metric.shown(gain)),
         of_training(|training| training.steps),
         of_training(|training| training.flops),
     ]
@@ -118,8 +125,13 @@ fn gain(judged: &Judgement) -> String {
 
 /// The same without its unit.
 pub(super) fn difference(judged: &Judgement) -> String {
-    let number = |gain| judged.declared.metric.number(gain);
-    match (judged.difference, judged.interval) {
+    numbers(judged.declared.metric, judged.difference, judged.interval)
+}
+
+/// A difference with its interval, without a unit.
+pub(super) fn numbers(metric: Metric, difference: Option<f64>, interval: Option<Interval>) -> String {
+    let number = |gain| metric.number(gain);
+    match (difference, interval) {
         (Some(difference), Some(Interval { lower, upper, .. })) => {
             format!("{} [{}, {}]", number(difference), number(lower), number(upper))
         }
@@ -140,16 +152,24 @@ fn power_words(power: &Power, compared: &Compared) -> String {
     let (seeds, declared) = (compared.seeds.len(), &compared.judged.declared);
     let shown = |gain| declared.metric.shown(gain);
     let wanted = shown(go_above(declared) + declared.margin);
-    let few =
-        if seeds < FEW_SEEDS { " (fewer than ten: rare seeds that collapse may be missing)" } else { "" };
     let needed = match power.seeds_needed {
         _ if declared.margin == 0.0 => String::new(),
         Some(needed) => format!("; for one of {wanted} {needed} seeds would do"),
         None => format!("; for one of {wanted} no number of seeds would do on these examples"),
     };
+    let Some(detectable) = power.detectable else {
+        return format!("With {seeds} seeds no gain yields GO{needed}");
+    };
+    let unseen = compared.judged.unseen.and_then(|unseen| unseen.to_spare).filter(|spare| *spare > 0.0);
+    let of_it = unseen.map_or(String::new(), |spare| {
+        format!(
+            " ({} more than by the interval alone, for collapses they do not exclude)",
+            shown(spare).trim_start_matches('+')
+        )
+    });
     format!(
-        "With {seeds} seeds{few} a true gain of {} yields GO four times in five at least{needed}",
-        shown(power.detectable)
+        "With {seeds} seeds a true gain of {}{of_it} yields GO four times in five at least{needed}",
+        shown(detectable)
     )
 }
 

@@ -1,6 +1,6 @@
 //! An arm against itself: what verdicts say where there is no difference.
 
-use moelt_schema::{ClaimKind, Comparison, Metric};
+use moelt_schema::{ClaimKind, CollapseRule, Comparison, Metric};
 
 use crate::{Bootstrap, EvalError, Finding, Judgement, Scores, Verdict, judge};
 
@@ -29,7 +29,7 @@ impl AaPair {
 }
 
 /// Compares `arm` with itself: its first `per_side` seeds with the next `per_side`, and so on as far as
-/// seeds last. Each pair is judged alone, at this margin (a fraction) and alpha.
+/// seeds last. Each pair is judged alone, at this margin (a fraction) and alpha, and by its interval: seeds of one arm collapse alike.
 ///
 /// # Errors
 /// With fewer than two seeds per side or too few seeds for one pair, and when the margin or alpha is none.
@@ -81,7 +81,7 @@ fn pair(
             family: "A/A".to_owned(),
         };
         let finding = Finding { estimate: estimate.clone(), missing: Vec::new() };
-        Ok(judge(&[(declared, finding)])?.swap_remove(0))
+        Ok(judge(&[(declared, finding)], &CollapseRule::OFF)?.swap_remove(0))
     };
     Ok(AaPair {
         seeds: [first_seeds, second_seeds],

@@ -1,14 +1,20 @@
 //! A declared comparison as a report tells it: the verdict, what could have been seen, and what stands
 //! beside it.
 
-use moelt_schema::{AblationPlan, Comparison, Metric};
+use std::collections::BTreeSet;
+
+use moelt_schema::{AblationPlan, CollapseRule, Comparison, Metric};
 use serde::{Deserialize, Serialize};
 
 use crate::{
     ArmReport, Bootstrap, Candidate, Choice, Cost, Design, Differences, Estimate, EvalError, Finding,
-    Judgement, McNemar, PairedT, Scores, Sweep, Training, go_above, judge,
-    report::plan_scores::{PlanScores, TEST, VALIDATION},
+    Judgement, McNemar, PairedT, Scores, Sweep, Training, WithoutCollapsed, go_above, judge,
+    report::{
+        collapsed::collapsed_in,
+        plan_scores::{PlanScores, TEST, VALIDATION},
+    },
     stats::bootstrap::BOOTSTRAP_SEED,
+    verdict::unseen::to_spare,
 };
 
 /// The probability of GO that stated powers are about.
@@ -25,6 +31,8 @@ pub struct Compared {
     pub seeds: Vec<u64>,
     /// Which difference could have been seen.
     pub power: Option<Power>,
+    /// What it would be without the seeds in which a side collapsed; none where none did.
+    pub without_collapsed: Option<WithoutCollapsed>,
     /// The paired t test over seeds, which takes the examples as given. It decides nothing.
     pub paired_t: Option<PairedT>,
     /// McNemar's test of the first seed, which knows of no other; of accuracy alone. It decides nothing.
@@ -41,10 +49,12 @@ pub struct Compared {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Power {
-    /// The true gain that yields GO with probability [`POWER`], in the unit of the metric.
-    pub detectable: f64,
+    /// The true gain that yields GO with probability [`POWER`], in the unit of the metric, that for unseen collapses included
+    /// ([`crate::Unseen::to_spare`]). None where no gain does with so few seeds.
+    pub detectable: Option<f64>,
     /// Seeds that let a true difference of one margin more than GO needs (0 for non-inferiority, 2δ for
-    /// superiority) yield GO with probability [`POWER`]; none when these examples, or a margin of 0, forbid it.
+    /// superiority) yield GO with probability [`POWER`], and exclude unseen collapses; none when these examples, or a margin
+    /// of 0, forbid it.
     pub seeds_needed: Option<usize>,
 }
 
@@ -96,21 +106,18 @@ pub(crate) fn compare(
     sweep: Option<&Sweep>,
 ) -> Result<Vec<Compared>, EvalError> {
     let bootstrap = bootstrap(plan);
-    let (mut cases, mut all_unjudged) = (Vec::new(), Vec::new());
-    for declared in &plan.comparisons {
-        let mut missing = scores.missing(declared);
-        let unjudged = measure(declared, scores, &bootstrap);
-        if let (Err(error), true) = (&unjudged, missing.is_empty()) {
-            missing.push(error.to_string());
-        }
-        let unjudged = unjudged.ok();
-        let estimate = unjudged.as_ref().map(|unjudged| unjudged.estimate.clone());
-        cases.push((declared.clone(), Finding { estimate, missing }));
-        all_unjudged.push(unjudged);
-    }
-    let judged = judge(&cases)?.into_iter().zip(all_unjudged);
-    let compared = judged.map(|(judged, unjudged)| {
-        let mut compared = Compared::new(judged, unjudged);
+    let measured = |declared| Measured::of(declared, scores, arms, &bootstrap);
+    let all: Vec<Measured> = plan.comparisons.iter().map(measured).collect();
+    let cases = |finding: fn(&Measured) -> Finding| -> Vec<(Comparison, Finding)> {
+        plan.comparisons.iter().cloned().zip(all.iter().map(finding)).collect()
+    };
+    let judged = judge(&cases(Measured::with_all), &plan.collapse)?;
+    let without = judge(&cases(Measured::without_collapsed), &CollapseRule::OFF)?;
+    let compared = judged.into_iter().zip(without).zip(all).map(|((judged, without), measured)| {
+        let without =
+            (!measured.collapsed.is_empty()).then(|| WithoutCollapsed::of(measured.collapsed, &without));
+        let mut compared = Compared::new(judged, measured.unjudged, &plan.collapse);
+        compared.without_collapsed = without;
         compared.training = Training::of(&compared, arms);
         compared.cost = Cost::of(&compared, arms, sweep);
         compared
@@ -118,10 +125,55 @@ pub(crate) fn compare(
     Ok(compared.collect())
 }
 
-/// The difference over the seeds that all arms have.
-fn measure(declared: &Comparison, scores: &PlanScores, bootstrap: &Bootstrap) -> Result<Unjudged, EvalError> {
-    let seeds = scores.common_seeds(declared);
-    let of = |arm: &str, split| scores.of(declared.metric, arm, split, &seeds);
+/// What a comparison's cells say, with the seeds that collapsed and without.
+struct Measured {
+    missing: Vec<String>,
+    unjudged: Option<Unjudged>,
+    /// Seeds in which a side collapsed.
+    collapsed: BTreeSet<u64>,
+    /// Without those; none where too few are left.
+    without: Option<Estimate>,
+}
+
+impl Measured {
+    fn of(declared: &Comparison, scores: &PlanScores, arms: &[ArmReport], bootstrap: &Bootstrap) -> Self {
+        let (mut missing, seeds) = (scores.missing(declared), scores.common_seeds(declared));
+        let unjudged = measure(declared, scores, &seeds, bootstrap);
+        if let (Err(error), true) = (&unjudged, missing.is_empty()) {
+            missing.push(error.to_string());
+        }
+        let unjudged = unjudged.ok();
+        let chosen = unjudged.as_ref().and_then(|unjudged| unjudged.chosen.as_ref());
+        let collapsed = &collapsed_in(arms, &declared.arm, &declared.against, chosen) & &seeds;
+        let others = || measure(declared, scores, &(&seeds - &collapsed), bootstrap).ok();
+        let without = if collapsed.is_empty() { None } else { others().map(|unjudged| unjudged.estimate) };
+        Self { missing, unjudged, collapsed, without }
+    }
+
+    fn with_all(&self) -> Finding {
+        let estimate = self.unjudged.as_ref().map(|unjudged| unjudged.estimate.clone());
+        Finding { estimate, missing: self.missing.clone() }
+    }
+
+    /// The same where no seed collapsed: its family is judged with it.
+    fn without_collapsed(&self) -> Finding {
+        let with_all = self.with_all();
+        if self.collapsed.is_empty() {
+            with_all
+        } else {
+            Finding { estimate: self.without.clone(), ..with_all }
+        }
+    }
+}
+
+/// The difference over these seeds, which all arms have.
+fn measure(
+    declared: &Comparison,
+    scores: &PlanScores,
+    seeds: &BTreeSet<u64>,
+    bootstrap: &Bootstrap,
+) -> Result<Unjudged, EvalError> {
+    let of = |arm: &str, split| scores.of(declared.metric, arm, split, seeds);
     let arm = of(&declared.arm, TEST)?;
     if let [opponent] = declared.against.as_slice() {
         let opponent = of(opponent, TEST)?;
@@ -170,15 +222,26 @@ impl Unjudged {
 }
 
 impl Compared {
-    fn new(judged: Judgement, unjudged: Option<Unjudged>) -> Self {
+    fn new(judged: Judgement, unjudged: Option<Unjudged>, rule: &CollapseRule) -> Self {
         let Some(unjudged) = unjudged else {
-            let (seeds, power, paired_t) = (Vec::new(), None, None);
+            let (seeds, power, paired_t, without_collapsed) = (Vec::new(), None, None, None);
             let (mcnemar, chosen, training, cost) = (None, None, None, None);
-            return Self { judged, seeds, power, paired_t, mcnemar, chosen, training, cost };
+            return Self {
+                judged,
+                seeds,
+                power,
+                without_collapsed,
+                paired_t,
+                mcnemar,
+                chosen,
+                training,
+                cost,
+            };
         };
         let level = 1.0 - judged.declared.alpha;
         Self {
-            power: Some(Power::of(&judged, &unjudged)),
+            power: Some(Power::of(&judged, &unjudged, rule)),
+            without_collapsed: None,
             // There is an estimate, so there are two seeds.
             paired_t: PairedT::of(&unjudged.differences.per_seed(), level).ok(),
             mcnemar: unjudged.mcnemar.filter(|_| judged.declared.metric == Metric::Accuracy),
@@ -192,7 +255,7 @@ impl Compared {
 }
 
 impl Power {
-    fn of(judged: &Judgement, unjudged: &Unjudged) -> Self {
+    fn of(judged: &Judgement, unjudged: &Unjudged, rule: &CollapseRule) -> Self {
         let go_above = go_above(&judged.declared);
         let (seeds, examples) = (unjudged.differences.n_seeds(), unjudged.differences.n_examples());
         let components = unjudged.estimate.components();
@@ -206,7 +269,12 @@ impl Power {
             go_above,
         };
         let a_margin_more = go_above + judged.declared.margin;
-        Self { detectable: design.detectable(POWER), seeds_needed: design.seeds_needed(a_margin_more, POWER) }
+        let to_spare = |seeds| to_spare(&judged.declared, rule, seeds);
+        let detectable = design.detectable(POWER) + to_spare(seeds);
+        Self {
+            detectable: Some(detectable).filter(|gain| gain.is_finite()),
+            seeds_needed: design.seeds_needed_with(a_margin_more, POWER, to_spare),
+        }
     }
 }
 
@@ -244,7 +312,7 @@ mod tests {
             &report(&[("a", 0.80), ("b", 0.801)], vec![declare("b", &["a"], ClaimKind::Superiority)])
                 .comparisons[0];
         let power = compared.power.unwrap();
-        assert!(power.detectable > 0.005 && power.detectable < 0.05, "{power:?}");
+        assert!(power.detectable.unwrap() > 0.005 && power.detectable.unwrap() < 0.05, "{power:?}");
         assert_eq!(compared.seeds, [0, 1, 2, 3, 4]);
         assert!(compared.paired_t.is_some() && compared.mcnemar.unwrap().seed == 0);
         assert_eq!((&compared.chosen, &compared.cost), (&None, &None));
@@ -258,7 +326,7 @@ mod tests {
         let compared = &report(&arms, vec![declare("b", &["a"], ClaimKind::Superiority)]).comparisons[0];
         let interval = compared.judged.interval.unwrap();
         assert!(interval.upper > 0.001, "{interval:?}");
-        let detectable = compared.power.unwrap().detectable;
+        let detectable = compared.power.unwrap().detectable.unwrap();
         assert!(detectable > 0.005 + interval.upper, "{detectable}, {interval:?}");
     }
 

@@ -64,7 +64,8 @@ impl Bootstrap {
         let resampled: Vec<Resample> = self.draws().map(|draw| field.resample(draw, chosen)).collect();
         let with_choice: Vec<f64> = resampled.iter().map(|resample| resample.best).collect();
         let without: Vec<f64> = resampled.iter().map(|resample| resample.fixed).collect();
-        let calibration = Calibration::of(&components, field.n_seeds, fixed.n_examples(), &without);
+        let calibration = Calibration::of(&components, field.n_seeds, fixed.n_examples(), &without)
+            .with_seeds(&fixed.per_seed());
         let fraction = |at| {
             resampled.iter().filter(|resample| resample.chosen == at).count() as f64 / self.resamples as f64
         };

@@ -56,7 +56,8 @@ impl Bootstrap {
             differences.matrix().weighted_mean(&seeds, &draw.counts(examples))
         };
         let resampled: Vec<f64> = self.draws().map(resample).collect();
-        let calibration = Calibration::of(&components, seeds, examples, &resampled);
+        let calibration =
+            Calibration::of(&components, seeds, examples, &resampled).with_seeds(&differences.per_seed());
         Ok(Estimate::new(differences.mean(), resampled, &calibration, components))
     }
 

@@ -72,7 +72,17 @@ impl Design {
     /// The fewest seeds with which a true `difference` yields GO with probability `power`; `self.seeds` does
     /// not matter. None when the examples alone forbid it, or a million seeds do.
     pub fn seeds_needed(&self, difference: f64, power: f64) -> Option<usize> {
-        let enough = |seeds| Self { seeds, ..*self }.power(difference) >= power;
+        self.seeds_needed_with(difference, power, |_| 0.0)
+    }
+
+    /// The same where GO takes `to_spare` of the number of seeds more than `go_above`: less, the more seeds there are.
+    pub(crate) fn seeds_needed_with(
+        &self,
+        difference: f64,
+        power: f64,
+        to_spare: impl Fn(usize) -> f64,
+    ) -> Option<usize> {
+        let enough = |seeds| Self { seeds, ..*self }.power(difference - to_spare(seeds)) >= power;
         if !enough(MOST_SEEDS) {
             return None;
         }

@@ -117,7 +117,8 @@ fn estimate(rho: f64, resampled: Vec<f64>, cells: usize) -> Estimate {
     let stretch = (g / (g - 1.0)).sqrt();
     let error = stretch * standard_deviation(&resampled);
     let components = Components { seed: g * error * error, item: 0.0, interaction: 0.0 };
-    Estimate::new(rho, resampled, &Calibration { stretch, error, freedom: g - 1.0 }, components)
+    let calibration = Calibration { stretch, error, freedom: g - 1.0, n_seeds: cells, skew: 0.0 };
+    Estimate::new(rho, resampled, &calibration, components)
 }
 
 /// The cells of some records, ascending.

@@ -7,10 +7,10 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Comparison, Digest, OtherRun, RunConfig, RunRef};
+use crate::{CollapseRule, Comparison, Digest, OtherRun, RunConfig, RunRef};
 
 /// Version of `plan.json`.
-pub const PLAN_FORMAT: u32 = 5;
+pub const PLAN_FORMAT: u32 = 6;
 
 /// `plan.json`: written before the first cell runs, never changed afterwards.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -29,6 +29,8 @@ pub struct AblationPlan {
     pub data: BTreeMap<String, Digest>,
     /// Resamples of each comparison's bootstrap.
     pub resamples: u64,
+    /// Which seed counts as collapsed, and what a GO must exclude.
+    pub collapse: CollapseRule,
     /// What is going to be judged.
     pub comparisons: Vec<Comparison>,
     /// Every cell, arms in the order asked for, seeds ascending.
@@ -133,6 +135,7 @@ impl AblationPlan {
         if !(1..=Self::MAX_RESAMPLES).contains(&self.resamples) {
             return Err(format!("resamples: is {}; must be 1 to {}", self.resamples, Self::MAX_RESAMPLES));
         }
+        self.collapse.check()?;
         let mut ids = BTreeSet::new();
         for cell in &self.cells {
             cell.check().map_err(|message| format!("cell `{}`: {message}", cell.id))?;
@@ -173,6 +176,7 @@ mod tests {
             code: Digest::of_bytes(b""),
             data: BTreeMap::new(),
             resamples: 100,
+            collapse: CollapseRule::default(),
             comparisons: Vec::new(),
             cells: cells.into(),
         }
@@ -182,9 +186,10 @@ mod tests {
     fn a_plan_that_was_altered_is_refused() {
         assert_eq!(plan().check(), Ok(()));
         type Change = fn(&mut AblationPlan);
-        let cases: [(Change, &str); 8] = [
+        let cases: [(Change, &str); 9] = [
             (|p| p.resamples = u64::MAX, "resamples: is 18446744073709551615"),
             (|p| p.resamples = 0, "resamples: is 0"),
+            (|p| p.collapse.rate = 0.0, "collapse.rate: is 0"),
             (|p| p.cells[0].id = "../../x".into(), "cell `../../x`: is not named after its config"),
             (|p| p.cells[0].seed = 5, "is not named after its config"),
             (|p| p.cells[0].config.seed = 5, "digest: is "),

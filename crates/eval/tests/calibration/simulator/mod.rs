@@ -18,11 +18,19 @@
 //!
 //! These were solved by root finding with P as a one-dimensional integral over the correlation.
 
+mod lopsided;
+mod recorded;
+
 use moelt_eval::Scores;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
 use statrs::distribution::{ContinuousCDF, Normal};
+
+pub(crate) use self::{
+    lopsided::{LOPSIDED, LopsidedWorld},
+    recorded::RECORDED,
+};
 
 /// Examples of SST-2 dev, the test split.
 pub(crate) const EXAMPLES: usize = 872;
@@ -97,14 +105,21 @@ pub(crate) const NO_SHARED_ITEMS: World =
 impl World {
     /// Simulation number `index`: arms of these accuracies, under the same seeds on the same examples.
     pub(crate) fn arms(&self, accuracies: &[f64], seeds: usize, examples: usize, index: u64) -> Vec<Scores> {
+        let by_seed: Vec<Vec<f64>> = accuracies.iter().map(|&accuracy| vec![accuracy; seeds]).collect();
+        self.arms_of(&by_seed, examples, index)
+    }
+
+    /// The same for arms whose seeds have accuracies of their own: as many of each arm.
+    pub(crate) fn arms_of(&self, accuracies: &[Vec<f64>], examples: usize, index: u64) -> Vec<Scores> {
+        let seeds = accuracies[0].len();
         let mut rng = ChaCha8Rng::seed_from_u64(1);
         rng.set_stream(index);
         let easy = normals(examples, self.easy, &mut rng);
         let luck = normals(seeds, self.luck, &mut rng);
-        let mut arm = |&accuracy: &f64| {
-            let mean = Normal::standard().inverse_cdf(accuracy);
+        let mut arm = |by_seed: &Vec<f64>| {
             let taste = normals(examples, self.taste, &mut rng);
             let row = |seed: usize| {
+                let mean = Normal::standard().inverse_cdf(by_seed[seed]);
                 let shift = mean + luck[seed] + normals(1, self.seed, &mut rng)[0];
                 let rest = normals(examples, self.rest, &mut rng);
                 let latent = easy.iter().zip(&taste).zip(&rest).map(|((a, b), c)| shift + a + b + c);
