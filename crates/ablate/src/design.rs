@@ -1,5 +1,7 @@
 //! From what was asked for to a plan: every cell with its config, and what is going to be judged.
 
+use std::collections::BTreeMap;
+
 use anyhow::{Context, Result, bail, ensure};
 use moelt_schema::{AblationPlan, Cell, Digest, PLAN_FORMAT, RunConfig};
 use serde::{Deserialize, Serialize};
@@ -31,6 +33,9 @@ pub struct Settings {
     pub recipe: Option<String>,
     /// `key=value` in every cell.
     pub sets: Vec<String>,
+    /// The same in the cells of single arms, after those.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub arm_sets: BTreeMap<String, Vec<String>>,
 }
 
 /// An ablation before its configs are loaded.
@@ -50,8 +55,8 @@ impl Settings {
     /// When there is no such data set or preset.
     pub fn of_preset(site: &Site, dataset: &str, preset: &str) -> Result<Self> {
         let (phases, preset) = AblationSpec::read(site, dataset)?.preset(preset)?;
-        let Preset { seeds, first_seed, recipe, sets, .. } = preset;
-        Ok(Self { phases, seeds, first_seed, recipe, sets })
+        let Preset { seeds, first_seed, recipe, sets, arm_sets, .. } = preset;
+        Ok(Self { phases, seeds, first_seed, recipe, sets, arm_sets })
     }
 }
 
@@ -71,6 +76,7 @@ impl Design {
             first_seed: args.first_seed.unwrap_or(preset.first_seed),
             recipe: preset.recipe.clone(),
             sets: preset.sets.iter().chain(&args.sets).cloned().collect(),
+            arm_sets: preset.arm_sets.clone(),
         };
         let default_name = || {
             let plain = format!("{}-{}", args.dataset, args.preset);
@@ -129,7 +135,9 @@ impl Design {
     fn load(&self, site: &Site, arm: &Arm, seed: u64, loaded: &mut Loaded) -> Result<()> {
         let own = [format!("seed={seed}"), format!("arm=\"{}\"", arm.name)];
         let size = arm.sweep.map(|n| format!("model.routing.top_k.n_experts={n}"));
-        let sets: Vec<String> = self.settings.sets.iter().cloned().chain(own).chain(size).collect();
+        let of_arm = self.settings.arm_sets.get(&arm.name).into_iter().flatten().cloned();
+        let sets = self.settings.sets.iter().cloned().chain(own).chain(size).chain(of_arm);
+        let sets: Vec<String> = sets.collect();
         let recipe = self.settings.recipe.as_ref().unwrap_or(&self.dataset);
         let dataset = site.config(&format!("datasets/{recipe}"))?;
         let (config, used) = site.configs().load_arm(vec![dataset, site.config(&arm.file)?], &sets)?;

@@ -55,6 +55,9 @@ pub(crate) struct Preset {
     /// `key=value`, as for `--set`, in every cell.
     #[serde(default)]
     pub(crate) sets: Vec<String>,
+    /// The same in the cells of single arms, after those.
+    #[serde(default)]
+    pub(crate) arm_sets: BTreeMap<String, Vec<String>>,
 }
 
 /// The section `[verdict]`.

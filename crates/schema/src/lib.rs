@@ -34,10 +34,11 @@ pub use self::{
     },
     run::{
         BestSoFar, CHECKPOINT_FORMAT, CellResult, ControlGradients, DecisionKind, DecisionWindow,
-        DomainAccuracy, EditEffect, EffectRecord, Event, EventRecord, EventsPosition, Flops, HeadState,
-        Inherited, LastCheckpoint, LayerMemory, LayerSums, LoopState, Manifest, Metrics, NetworkState,
-        PolicyState, Prediction, Probe, RESULT_FORMAT, RampIn, ResultError, RoutingStats, RunDir, SplitSizes,
-        StopReason, TimeAccuracy, Unrouted, Wall, WindowState, create_folders, sync_folder, write_atomically,
+        DomainAccuracy, DomainRouting, EditEffect, EffectRecord, Event, EventRecord, EventsPosition, Flops,
+        HeadState, Inherited, LastCheckpoint, LayerMemory, LayerSums, LoopState, Manifest, Metrics,
+        NetworkState, PolicyState, Prediction, Probe, RESULT_FORMAT, RampIn, ResultError, RoutingStats,
+        RunDir, SplitSizes, StopReason, TimeAccuracy, Unrouted, Wall, WindowState, create_folders,
+        sync_folder, write_atomically,
     },
     stream::{Stream, Streams, uniform},
 };

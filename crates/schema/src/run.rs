@@ -19,7 +19,9 @@ pub use self::{
     },
     metrics::{DomainAccuracy, Metrics, Prediction},
     policy_state::{EffectRecord, HeadState, LayerMemory, NetworkState, PolicyState},
-    result::{CellResult, LastCheckpoint, RESULT_FORMAT, ResultError, SplitSizes, TimeAccuracy},
+    result::{
+        CellResult, DomainRouting, LastCheckpoint, RESULT_FORMAT, ResultError, SplitSizes, TimeAccuracy,
+    },
     routing::RoutingStats,
     run_dir::{RunDir, create_folders, sync_folder, write_atomically},
 };

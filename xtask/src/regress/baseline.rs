@@ -116,6 +116,7 @@ mod tests {
                 first_seed: 0,
                 recipe: None,
                 sets: Vec::new(),
+                arm_sets: BTreeMap::new(),
             },
             arms: BTreeMap::from([(
                 "dense".to_owned(),

@@ -52,6 +52,9 @@ pub struct CellResult {
     /// training. Empty when nothing does.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub per_time: Vec<TimeAccuracy>,
+    /// Which experts served which domain of the test split, in domain order; empty without domains, or without a router.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub routing: Vec<DomainRouting>,
     /// The accuracy no classifier can beat, when the data set knows it.
     pub bayes_accuracy: Option<f64>,
     /// What the last checkpoint knew. Nothing is ever chosen by it: it shows what judging the best checkpoint hides.
@@ -62,6 +65,9 @@ pub struct CellResult {
     pub flops: Flops,
     /// … of which for what policies had measured, and for what their heads learnt.
     pub measuring_flops: Flops,
+    /// Floating-point operations of predicting the test split once, by the model that is judged (the last one, where
+    /// domains come and go).
+    pub test_flops: Flops,
     /// What went into the weights that the run started from; not part of `flops`.
     pub inherited: Inherited,
     /// Wall-clock seconds of training, evaluation on validation included.
@@ -168,6 +174,16 @@ pub struct TimeAccuracy {
     pub test: f64,
     /// The same of each domain that was asked about, in domain order.
     pub per_domain: Vec<DomainAccuracy>,
+}
+
+/// Where the routers of the judged checkpoint sent the texts of a domain.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DomainRouting {
+    /// The domain.
+    pub domain: u32,
+    /// Per layer with a router, tokens (or sequences) that each expert got, in router order.
+    pub tokens_per_expert: Vec<Vec<f64>>,
 }
 
 /// What the last checkpoint of a run knew, which need not be the one that the run is judged by. Where the data
