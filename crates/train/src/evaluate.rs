@@ -5,9 +5,12 @@ use std::borrow::Cow;
 use burn::tensor::activation::softmax;
 use moelt_data::{Encoded, Example, TokenBatch, in_order};
 use moelt_model::{Classifier, Mode, ModelInput};
-use moelt_schema::{Asked, Prediction};
+use moelt_schema::{Asked, Flops, LayerSums, Prediction};
 
-use crate::interrupt::{Interrupt, Interrupted};
+use crate::{
+    interrupt::{Interrupt, Interrupted},
+    state::add_sums,
+};
 
 /// Encoded texts with what is known about them.
 #[derive(Clone, Debug, Default)]
@@ -71,10 +74,28 @@ pub(crate) fn predict_unless(
     model: &Classifier,
     split: &Split,
 ) -> Result<Vec<Prediction>, Interrupted> {
+    Ok(pass(interrupt, model, split)?.predictions)
+}
+
+/// What a pass over a split gives.
+pub(crate) struct Pass {
+    /// In the split's order.
+    pub(crate) predictions: Vec<Prediction>,
+    /// Routing sums of each layer with a router, over all texts.
+    pub(crate) routing: Vec<LayerSums>,
+    pub(crate) flops: Flops,
+}
+
+/// Predictions with what the pass took and what the routers did.
+pub(crate) fn pass(interrupt: Interrupt<'_>, model: &Classifier, split: &Split) -> Result<Pass, Interrupted> {
     let mut predictions: Vec<Option<Prediction>> = vec![None; split.texts.len()];
+    let (mut routing, mut flops) = (Vec::new(), Flops::default());
     for batch in in_order(&split.texts, &split.labels, BATCH) {
         interrupt.check()?;
-        let logits = model.forward(&model_input(&batch), Mode::Eval).logits;
+        let output = model.forward(&model_input(&batch), Mode::Eval);
+        flops += output.flops;
+        add_sums(&mut routing, &output.routing);
+        let logits = output.logits;
         let [_, n_classes] = logits.dims();
         let probabilities: Vec<f32> =
             softmax(logits, 1).try_into_vec_as().expect("logits are f32 on every backend");
@@ -86,7 +107,8 @@ pub(crate) fn predict_unless(
             });
         }
     }
-    Ok(predictions.into_iter().map(|p| p.expect("every example is in one batch")).collect())
+    let predictions = predictions.into_iter().map(|p| p.expect("every example is in one batch")).collect();
+    Ok(Pass { predictions, routing, flops })
 }
 
 /// The model's view of a batch.

@@ -3,19 +3,24 @@
 //! That is the best checkpoint or, where the data drifts, at each evaluation time the model as it was then. The last
 //! checkpoint is looked at beside it, when nothing is left to be chosen.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
 
 use burn::tensor::Device;
 use moelt_eval::{Decided, metrics, predictions_to_csv};
 use moelt_model::Classifier;
 use moelt_schema::{
-    Asked, CellResult, Digest, LastCheckpoint, Metrics, Prediction, RESULT_FORMAT, RunConfig, RunDir,
-    TimeAccuracy, write_atomically,
+    Asked, CellResult, Digest, DomainRouting, Flops, LastCheckpoint, Metrics, Prediction, RESULT_FORMAT,
+    RunConfig, RunDir, TimeAccuracy, write_atomically,
 };
 
 use crate::{
-    CheckpointStore, LoadedModel, Prepared, Split, TrainError, TrainState, evaluate::predict_unless,
-    interrupt::Interrupt, other_runs::read_decisions,
+    CheckpointStore, LoadedModel, Prepared, Split, TrainError, TrainState,
+    evaluate::{pass, predict_unless},
+    interrupt::Interrupt,
+    other_runs::read_decisions,
 };
 
 /// A model that the run is judged by.
@@ -33,6 +38,8 @@ struct Answers {
     all: Vec<Prediction>,
     /// How good each model was on the texts it was asked about.
     each: Vec<Metrics>,
+    /// What the last model's pass took.
+    flops: Flops,
 }
 
 /// Evaluates what the run is judged by on validation, where it must repeat what was saved, and on the test
@@ -62,8 +69,10 @@ pub(crate) fn finish(
     judged.iter().zip(&validation.each).try_for_each(|(judged, now)| check_repeated(judged, now))?;
     let test = judge("test", &prepared.test)?;
     let per_time = per_time(prepared, &judged, &validation.each, &test.each);
+    let test_flops = test.flops;
     let (validation, test) = (metrics(&validation.all, n_classes), metrics(&test.all, n_classes));
     let evaluated = judged.last().expect("a run is judged by one model at least");
+    let routing = routing_by_domain(&evaluated.model, &prepared.test, interrupt)?;
     let same = LastCheckpoint { step: state.step, validation: validation.accuracy, test: test.accuracy };
     let is_last = prepared.drift.is_some() || evaluated.step() == state.step;
     let last = if is_last { same } else { ask_last(prepared, store, state.step, device, interrupt)? };
@@ -85,6 +94,8 @@ pub(crate) fn finish(
         domains: prepared.domains.clone(),
         notes: prepared.notes.clone(),
         per_time,
+        routing,
+        test_flops,
         last,
         validation,
         test,
@@ -160,16 +171,37 @@ fn ask(
     interrupt: Interrupt<'_>,
 ) -> Result<Answers, TrainError> {
     let mut all: Vec<Option<Prediction>> = vec![None; split.texts.len()];
-    let mut each = Vec::new();
+    let (mut each, mut flops) = (Vec::new(), Flops::default());
     for Judged { asked, model, .. } in judged {
         let everything = || (0..split.texts.len()).collect();
         let places = asked.as_ref().map_or_else(everything, |asked| split.places_of(asked));
-        let predictions = predict_unless(interrupt, model, &split.part(&places))?;
-        each.push(metrics(&predictions, n_classes));
-        places.into_iter().zip(predictions).for_each(|(place, said)| all[place] = Some(said));
+        let pass = pass(interrupt, model, &split.part(&places))?;
+        each.push(metrics(&pass.predictions, n_classes));
+        flops = pass.flops;
+        places.into_iter().zip(pass.predictions).for_each(|(place, said)| all[place] = Some(said));
     }
     let all = all.into_iter().map(|said| said.expect("every time has its model")).collect();
-    Ok(Answers { all, each })
+    Ok(Answers { all, each, flops })
+}
+
+/// Which experts of a model serve which domain of a split; nothing without domains, or without a router.
+fn routing_by_domain(
+    model: &Classifier,
+    split: &Split,
+    interrupt: Interrupt<'_>,
+) -> Result<Vec<DomainRouting>, TrainError> {
+    let domains: BTreeSet<u32> = split.domains.iter().copied().flatten().collect();
+    let mut routing = Vec::new();
+    for domain in domains {
+        let is_of = |place: &usize| split.domains[*place] == Some(domain);
+        let places: Vec<usize> = (0..split.texts.len()).filter(is_of).collect();
+        let sums = pass(interrupt, model, &split.part(&places))?.routing;
+        let tokens_per_expert: Vec<Vec<f64>> = sums.into_iter().map(|sums| sums.tokens_per_expert).collect();
+        if !tokens_per_expert.is_empty() {
+            routing.push(DomainRouting { domain, tokens_per_expert });
+        }
+    }
+    Ok(routing)
 }
 
 /// A checkpoint must say of validation what it said when it was saved.

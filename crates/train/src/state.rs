@@ -253,7 +253,7 @@ fn new_optimizer(config: &RunConfig) -> Optimizer {
     Optimizer::new(adamw, param_groups(optim)).with_clip_norm(optim.clip_norm)
 }
 
-fn add_sums(window: &mut Vec<LayerSums>, batch: &[LayerSums]) {
+pub(crate) fn add_sums(window: &mut Vec<LayerSums>, batch: &[LayerSums]) {
     if window.is_empty() {
         *window = batch.to_vec();
     } else {
