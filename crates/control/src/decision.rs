@@ -29,7 +29,7 @@ pub enum Action {
 }
 
 /// Candidates to be tried. Each is applied to a fork of its own, alone; then the fork trains on the batches
-/// that a fork which keeps its experts trains on too, and both predict the same validation texts.
+/// that a fork which keeps its experts trains on too (or, where asked, on batches of its own), and both predict the same validation texts.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Trial {
     /// The candidates. All are numbered from the layout as it is: they may share ids of new experts.
@@ -40,12 +40,15 @@ pub struct Trial {
     pub race: Option<Race>,
     /// Whether everything is measured once more on other batches and other validation texts.
     pub replicate: bool,
+    /// Whether each candidate trains in an order of batches, and with dropout, of its own. Otherwise all train on what the
+    /// fork that keeps trains on.
+    pub own_orders: bool,
 }
 
 impl Trial {
     /// All candidates train so many steps, once.
     pub fn new(candidates: Vec<Vec<Edit>>, steps: u64) -> Self {
-        Self { candidates, steps, race: None, replicate: false }
+        Self { candidates, steps, race: None, replicate: false, own_orders: false }
     }
 }
 

@@ -21,6 +21,12 @@ impl Gain {
         Self { nats, standard_error: effect.standard_error }
     }
 
+    /// The same with a standard error that holds training luck of this standard deviation, nats, too.
+    #[must_use]
+    pub fn with_luck(self, luck: f64) -> Self {
+        Self { standard_error: self.standard_error.hypot(luck), ..self }
+    }
+
     /// The gain of the second measurement, if there was one.
     pub fn of_replicate(effect: &MeasuredEffect, expert_cost: f64) -> Option<Self> {
         let again = effect.replicate?;

@@ -8,6 +8,7 @@ mod label_head;
 mod lookahead;
 mod own;
 mod placebo;
+mod placebo_forks;
 mod placebo_surgery;
 mod placebo_time;
 mod rule;
@@ -19,8 +20,8 @@ use moelt_schema::{ControlConfig, EditLog, EffectRecord, Evidence, Layout, Polic
 pub use self::own::{OwnPolicies, PolicyStart};
 use self::{
     arrival::Arrival, dynmoe::Dynmoe, effect_head::EffectHead, frozen::Frozen, label_head::LabelHead,
-    lookahead::Lookahead, placebo::Script, placebo_surgery::PlaceboSurgery, placebo_time::PlaceboTime,
-    rule::Rule,
+    lookahead::Lookahead, placebo::Script, placebo_forks::PlaceboForks, placebo_surgery::PlaceboSurgery,
+    placebo_time::PlaceboTime, rule::Rule,
 };
 use crate::{Decision, LiveGradient, MeasuredEffect, PolicyError, StatsWindow};
 
@@ -123,6 +124,7 @@ pub fn policy(
             Some(head) => Box::new(EffectHead::new(lookahead, head, edits, seed, given.records, state)?),
         },
         PolicyConfig::LabelHead(head) => Box::new(LabelHead::new(head, edits, seed, state)?),
+        PolicyConfig::PlaceboForks(config) => Box::new(PlaceboForks::new(config, edits, state)),
         PolicyConfig::Arrival(config) => Box::new(Arrival::new(config, edits, given.arrivals, state)),
         PolicyConfig::Own(config) => own.make(&PolicyStart { config, edits, seed, total_steps, state })?,
         PolicyConfig::PlaceboTime(_) => Box::new(PlaceboTime::new(script("placebo_time")?, state)?),

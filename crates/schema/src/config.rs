@@ -36,8 +36,8 @@ pub use self::{
     optim::{OptimConfig, ScheduleKind},
     policy::{
         ArrivalConfig, EffectHeadConfig, EntropyLabels, KnownBy, LabelConfig, LabelHeadConfig,
-        LookaheadConfig, NewExpertConfig, OwnConfig, PlaceboConfig, PolicyConfig, RuleConfig, Saliency,
-        StudyConfig,
+        LookaheadConfig, NewExpertConfig, OwnConfig, PlaceboConfig, PlaceboForksConfig, PolicyConfig,
+        RuleConfig, Saliency, StudyConfig,
     },
     run_ref::{OtherRun, RunRef, Takes},
     source::{ConfigFiles, ConfigText},

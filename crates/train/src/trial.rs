@@ -153,10 +153,12 @@ impl Seen {
 
 impl<'a> Forks<'a> {
     fn of(track: Track<'a>, trial: &Trial) -> Self {
-        let racer =
-            |edits: &Vec<Edit>| Racer { fork: Fork::new(edits.clone()), seen: Seen::NOTHING, runs: true };
-        let racers = trial.candidates.iter().map(racer).collect();
-        Self { track, race: trial.race, keep: Fork::new(Vec::new()), racers }
+        let racer = |(number, edits): (u64, &Vec<Edit>)| {
+            let order = if trial.own_orders { number } else { 0 };
+            Racer { fork: Fork::new(edits.clone(), order), seen: Seen::NOTHING, runs: true }
+        };
+        let racers = (1..).zip(&trial.candidates).map(racer).collect();
+        Self { track, race: trial.race, keep: Fork::new(Vec::new(), 0), racers }
     }
 
     /// Trains all forks for `steps` steps, but for those that are clear before, and gives what was seen of each

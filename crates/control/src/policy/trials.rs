@@ -72,7 +72,8 @@ impl Trials {
     ) -> Vec<Tried<'e>> {
         let tried = |candidate: Candidate| {
             let effect = effects.iter().find(|effect| effect.edits == candidate.edits)?;
-            Some(Tried { gain: Gain::of(effect, self.config.expert_cost), candidate, effect })
+            let gain = Gain::of(effect, self.config.expert_cost).with_luck(self.config.training_luck);
+            Some(Tried { gain, candidate, effect })
         };
         candidates.into_iter().filter_map(tried).collect()
     }

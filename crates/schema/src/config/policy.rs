@@ -18,7 +18,7 @@ pub use self::{
     lookahead::{EffectHeadConfig, LookaheadConfig, StudyConfig},
     new_expert::{NewExpertConfig, Saliency},
     own::OwnConfig,
-    placebo::PlaceboConfig,
+    placebo::{PlaceboConfig, PlaceboForksConfig},
     rule::RuleConfig,
 };
 
@@ -36,6 +36,8 @@ pub enum PolicyConfig {
     PlaceboTime(PlaceboConfig),
     /// At the times of another run's edits random experts are replaced by fresh ones.
     PlaceboSurgery(PlaceboConfig),
+    /// Forks without an edit are trained, each in an order of its own; nothing is ever edited.
+    PlaceboForks(PlaceboForksConfig),
     /// Candidates are trained on forks, and the best one that surely beats keeping the experts is applied. With a
     /// head, forks are trained only where it is unsure.
     Lookahead(LookaheadConfig),
@@ -67,6 +69,7 @@ impl PolicyConfig {
             Self::Dynmoe {} => "dynmoe",
             Self::PlaceboTime(_) => "placebo_time",
             Self::PlaceboSurgery(_) => "placebo_surgery",
+            Self::PlaceboForks(_) => "placebo_forks",
             Self::Lookahead(_) => "lookahead",
             Self::LabelHead(_) => "label_head",
             Self::Arrival(_) => "arrival",
@@ -128,6 +131,7 @@ impl PolicyConfig {
             | Self::PlaceboTime(_)
             | Self::PlaceboSurgery(_)
             | Self::Own(_) => Ok(()),
+            Self::PlaceboForks(placebo) => placebo.check(),
             Self::Rule(rule) => rule.check(),
             Self::Arrival(arrival) => arrival.check(),
             Self::Lookahead(lookahead) => lookahead.check(),

@@ -10,6 +10,8 @@ use crate::{Split, TrainError, TrainState, effect::Outputs};
 pub(super) struct Fork {
     /// None: it keeps the experts as they are.
     pub(super) edits: Vec<Edit>,
+    /// In which order of batches it trains; 0: that of the fork that keeps.
+    order: u64,
     /// What has become of it between two legs; none before the first.
     pub(super) waiting: Option<Waiting>,
 }
@@ -49,8 +51,8 @@ pub(super) struct Track<'a> {
 }
 
 impl Fork {
-    pub(super) fn new(edits: Vec<Edit>) -> Self {
-        Self { edits, waiting: None }
+    pub(super) fn new(edits: Vec<Edit>, order: u64) -> Self {
+        Self { edits, order, waiting: None }
     }
 }
 
@@ -86,13 +88,17 @@ impl<'a> Track<'a> {
     /// When its edits do not fit, it cannot be put aside, or the run is asked to stop.
     pub(super) fn run(&mut self, fork: &mut Fork, leg: Leg) -> Result<Came, TrainError> {
         let mut state = self.begin(&fork.edits)?;
+        let mut own = (fork.order > 0).then(|| self.batches.clone().rehearsal(fork.order));
+        if own.is_some() {
+            state.streams = state.streams.rehearsal(fork.order);
+        }
         if let Some(waiting) = fork.waiting.take() {
             state = waiting.resume(state).map_err(TrainError::io(self.arena.folder))?;
         }
         for step in leg.from + 1..=leg.to {
             self.arena.interrupt.check()?;
             let finite;
-            (state, finite) = self.step(state, step);
+            (state, finite) = self.step(state, own.as_mut(), step);
             if !finite {
                 return Ok(Came { steps: step, outputs: None });
             }
@@ -121,9 +127,15 @@ impl<'a> Track<'a> {
         Ok(fork.with_new_average(&config.optim))
     }
 
-    /// One step, the `step`-th since the fork began; false when its loss was no number.
-    pub(super) fn step(&mut self, fork: TrainState, step: u64) -> (TrainState, bool) {
-        let batch = self.batches.at(self.first_batch + step - 1);
+    /// One step, the `step`-th since the fork began, on batches of its `own` where it has some; false when its loss was no
+    /// number.
+    pub(super) fn step(
+        &mut self,
+        fork: TrainState,
+        own: Option<&mut Batches>,
+        step: u64,
+    ) -> (TrainState, bool) {
+        let batch = own.unwrap_or(&mut self.batches).at(self.first_batch + step - 1);
         let before = fork.progress.flops;
         let (fork, report) = fork.train_step(&batch, self.arena.config, self.arena.total_steps);
         self.flops += fork.progress.flops.since(before);

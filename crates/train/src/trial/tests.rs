@@ -229,7 +229,7 @@ fn a_fork_is_judged_by_the_average_since_it_is_one() {
         let judged = |fork: &TrainState| export(&fork.evaluated().unwrap());
         assert_eq!(judged(&fork), export(fork.model()));
         for (step, is_its_own) in [(1, true), (2, false)] {
-            fork = track.step(fork, step).0;
+            fork = track.step(fork, None, step).0;
             assert_eq!(judged(&fork) == export(fork.model()), is_its_own, "step {step}");
         }
     }
@@ -292,13 +292,15 @@ fn a_fork_that_waits_is_taken_up_bit_by_bit() {
     let mut track = Track::new(&arena, &run.state, run.state.step, arena.validation, 4);
     let mut fork = track.begin(&edits).unwrap();
     for step in 1..=3 {
-        fork = track.step(fork, step).0;
+        fork = track.step(fork, None, step).0;
     }
     let waiting = Waiting::new(&fork, arena.folder).unwrap();
     assert_eq!(std::fs::read_dir(arena.folder).unwrap().count(), 0, "the file has no name");
     let again = waiting.resume(track.begin(&edits).unwrap()).unwrap();
     let averages = |state: &TrainState| state.trainable.average.as_ref().unwrap().state().clone();
-    for (fork, again) in [(fork.clone(), again.clone()), (track.step(fork, 4).0, track.step(again, 4).0)] {
+    for (fork, again) in
+        [(fork.clone(), again.clone()), (track.step(fork, None, 4).0, track.step(again, None, 4).0)]
+    {
         assert_eq!(export(again.model()), export(fork.model()));
         assert_eq!(again.trainable.optimizer.state(), fork.trainable.optimizer.state());
         assert_eq!(averages(&again), averages(&fork));

@@ -34,6 +34,9 @@ pub struct LookaheadConfig {
     pub expert_cost: f64,
     /// Standard errors between a measured gain and its bounds: a move is made when its lower bound beats keeping.
     pub confidence: f64,
+    /// Standard deviation of a measured gain that the order of batches alone makes, nats: added in quadrature to the standard
+    /// error that single texts give. `placebo_forks` measures it.
+    pub training_luck: f64,
     /// A head that predicts effects, and has candidates trained only where it is unsure; none: all are trained.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub head: Option<EffectHeadConfig>,
@@ -53,6 +56,7 @@ impl Default for LookaheadConfig {
             race_every: 0,
             expert_cost: 1e-3,
             confidence: 2.0,
+            training_luck: 0.0,
             head: None,
             study: None,
         }
@@ -69,6 +73,7 @@ impl LookaheadConfig {
         at_most("race_every", self.race_every, MAX_STEPS)?;
         at_least_zero("expert_cost", self.expert_cost)?;
         at_least_zero("confidence", self.confidence)?;
+        at_least_zero("training_luck", self.training_luck)?;
         if let Some(head) = &self.head {
             head.check().map_err(|fault| fault.within("head"))?;
         }

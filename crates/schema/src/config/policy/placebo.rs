@@ -1,8 +1,14 @@
-//! What both placebos follow.
+//! What placebos follow, and what they are made of.
 
 use serde::{Deserialize, Serialize};
 
-use crate::RunRef;
+use crate::{
+    MAX_STEPS, RunRef,
+    config::{
+        ConfigFault,
+        bounds::{at_least_zero, count},
+    },
+};
 
 /// What both placebos follow.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -10,4 +16,30 @@ use crate::RunRef;
 pub struct PlaceboConfig {
     /// The run whose edits are followed: its folder; in a phase file `{arm}`.
     pub edits_of: RunRef,
+}
+
+/// What forks that differ by the order of batches alone are tried with.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PlaceboForksConfig {
+    /// Forks beside the one that keeps.
+    pub forks: usize,
+    /// Steps that each of them trains.
+    pub horizon: u64,
+    /// Standard errors between a measured gain and its lower bound, as look-ahead asks for.
+    pub confidence: f64,
+}
+
+impl Default for PlaceboForksConfig {
+    fn default() -> Self {
+        Self { forks: 4, horizon: 150, confidence: 2.0 }
+    }
+}
+
+impl PlaceboForksConfig {
+    pub(super) fn check(&self) -> Result<(), ConfigFault> {
+        count("forks", self.forks as u64, 10_000)?;
+        count("horizon", self.horizon, MAX_STEPS)?;
+        at_least_zero("confidence", self.confidence)
+    }
 }
