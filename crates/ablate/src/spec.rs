@@ -108,6 +108,9 @@ enum MetricName {
     MacroF1,
     Experts,
     TrainingFlops,
+    StreamAccuracy,
+    Forgetting,
+    InferenceFlops,
 }
 
 /// 0.1 percentage points.
@@ -265,6 +268,9 @@ impl VerdictSpec {
             MetricName::MacroF1 => Metric::MacroF1,
             MetricName::Experts => Metric::Experts,
             MetricName::TrainingFlops => Metric::TrainingFlops,
+            MetricName::StreamAccuracy => Metric::StreamAccuracy,
+            MetricName::Forgetting => Metric::Forgetting,
+            MetricName::InferenceFlops => Metric::InferenceFlops,
         };
         let opponent = if against.len() > 1 { BEST_FROZEN } else { &against[0] };
         let about = if metric == Metric::Accuracy { String::new() } else { format!(" in {}", metric.name()) };

@@ -58,6 +58,14 @@ pub enum EvalError {
         /// What does not fit.
         message: String,
     },
+    /// An arm of which a comparison asks for something that its cells do not have.
+    #[error("{arm} {reason}")]
+    NoValue {
+        /// The arm.
+        arm: String,
+        /// Why it has none.
+        reason: &'static str,
+    },
     /// A comparison that was declared so that it cannot be judged.
     #[error("comparison {name}: {message}")]
     Declared {

@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use moelt_schema::{
-    AblationPlan, Cell, CellResult, ClaimKind, CollapseRule, Comparison, Digest, Edit, EditLog,
-    EffectHeadConfig, Evidence, ExpertInit, Flops, Inherited, LastCheckpoint, LayerId, Limits,
-    LookaheadConfig, Metric, Metrics, PLAN_FORMAT, Plan, PolicyConfig, Prediction, RESULT_FORMAT,
-    RoutingConfig, RunConfig, RunDir, RunRef, SplitSizes,
+    AblationPlan, Cell, CellResult, ClaimKind, CollapseRule, Comparison, Digest, DomainAccuracy,
+    DomainRouting, Edit, EditLog, EffectHeadConfig, Evidence, ExpertInit, Flops, Inherited, LastCheckpoint,
+    LayerId, Limits, LookaheadConfig, Metric, Metrics, PLAN_FORMAT, Plan, PolicyConfig, Prediction,
+    RESULT_FORMAT, RoutingConfig, RunConfig, RunDir, RunRef, SplitSizes, TimeAccuracy,
 };
 
 use crate::{Decided, Outcome, ReadPredictions, Readers};
@@ -149,6 +149,37 @@ pub(crate) fn finished(plan: &AblationPlan, accuracies: &[f64]) -> BTreeMap<Stri
         (cell.id.clone(), Outcome::Finished(Box::new(result(cell, accuracy))))
     };
     plan.cells.iter().zip(accuracies).map(outcome).collect()
+}
+
+/// Every cell finished with its result.
+pub(crate) fn outcomes_of(plan: &AblationPlan, results: Vec<CellResult>) -> BTreeMap<String, Outcome> {
+    let outcome =
+        |(cell, result): (&Cell, CellResult)| (cell.id.clone(), Outcome::Finished(Box::new(result)));
+    plan.cells.iter().zip(results).map(outcome).collect()
+}
+
+/// An evaluation time with the test accuracy on each domain; 0.01 less on validation than their mean.
+pub(crate) fn asked_at(at: f64, accuracies: &[(u32, f64)]) -> TimeAccuracy {
+    let test = accuracies.iter().map(|(_, accuracy)| accuracy).sum::<f64>() / accuracies.len() as f64;
+    let of = |&(domain, accuracy): &(u32, f64)| DomainAccuracy { domain, n: 50, accuracy };
+    let per_domain = accuracies.iter().map(of).collect();
+    TimeAccuracy { at, step: (100.0 * at) as u64, validation: test - 0.01, test, per_domain }
+}
+
+/// The same result with these test accuracies on domains 0, 1, …
+pub(crate) fn on_domains(mut result: CellResult, accuracies: &[f64]) -> CellResult {
+    let of = |(domain, &accuracy): (u32, &f64)| DomainAccuracy { domain, n: 50, accuracy };
+    result.test.per_domain = (0..).zip(accuracies).map(of).collect();
+    result
+}
+
+/// Tokens by domain, layer and expert.
+pub(crate) fn routed(domains: &[&[&[f64]]]) -> Vec<DomainRouting> {
+    let of = |(domain, layers): (u32, &&[&[f64]])| DomainRouting {
+        domain,
+        tokens_per_expert: layers.iter().map(|tokens| tokens.to_vec()).collect(),
+    };
+    (0..).zip(domains).map(of).collect()
 }
 
 /// Verdict and validation examples.

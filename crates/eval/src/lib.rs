@@ -65,10 +65,13 @@ pub use report::{
     compared::{Chosen, Compared, POWER, Power, SeedTest},
     cost::{Cost, Ratios, Training},
     decisions::{Decided, decisions_from_jsonl},
+    domains::{DomainEffect, DomainGain, Domains},
     history::{ExpertCount, ExpertHistory},
     needs::WithNeeds,
     plan_scores::{ReadDecisions, ReadPredictions, Readers},
+    purity::ArmPurity,
     signal::{Direction, FeatureSignal, LabelSource, Signal, SourceSignal},
+    stream::StreamResults,
     sweep::{CLOSE_TO_BEST_PP, Sweep, SweepPoint},
 };
 pub use stats::{

@@ -6,10 +6,12 @@ mod answer;
 mod arms;
 mod collapsed;
 mod document;
+mod domains;
 mod figure;
 mod history;
 mod markdown;
 mod signal;
+mod stream;
 mod sweep;
 mod terminal;
 mod verdicts;
@@ -30,12 +32,14 @@ impl Report {
         self.document().to_markdown()
     }
 
-    /// The answer, a short table and the verdicts; of comparisons that could not be judged, why; seeds that collapsed; of labels, what
-    /// they know; and the cells without a result.
+    /// The answer, a short table and the verdicts; of comparisons that could not be judged, why; seeds that collapsed; arms on a stream; a sentence on
+    /// single domains; of labels, what they know; and the cells without a result.
     pub fn summary(&self) -> Document {
         let mut document = self.beginning();
         document.append(verdicts::summary(&self.comparisons));
         document.append(collapsed::summary(self));
+        document.append(stream::document(self));
+        document.append(domains::summary(self));
         self.signal.iter().for_each(|signal| {
             document.append(signal.document());
         });
@@ -44,12 +48,13 @@ impl Report {
         document
     }
 
-    /// Everything: what the summary says, each verdict in sentences, what collapsed seeds looked like, all numbers of all arms, the frozen sweep, and experts over
-    /// time.
+    /// Everything: what the summary says, each verdict in sentences, what collapsed seeds looked like, arms on a stream, all numbers
+    /// of all arms, the frozen sweep, single domains, and experts over time.
     pub fn document(&self) -> Document {
         let mut document = self.beginning();
         document.append(verdicts::document(self));
         document.append(collapsed::document(self));
+        document.append(stream::document(self));
         document.append(arms::document(&self.arms));
         self.data.iter().for_each(|data| {
             document.paragraph(data_sentence(data));
@@ -57,6 +62,7 @@ impl Report {
         self.sweep.iter().for_each(|sweep| {
             document.append(sweep::document(sweep));
         });
+        document.append(domains::document(self));
         if !self.experts_over_time.is_empty() {
             document.append(history::document(&self.experts_over_time));
         }

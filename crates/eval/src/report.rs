@@ -6,10 +6,13 @@ pub(crate) mod collapsed;
 pub(crate) mod compared;
 pub(crate) mod cost;
 pub(crate) mod decisions;
+pub(crate) mod domains;
 pub(crate) mod history;
 pub(crate) mod needs;
 pub(crate) mod plan_scores;
+pub(crate) mod purity;
 pub(crate) mod signal;
+pub(crate) mod stream;
 pub(crate) mod sweep;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,7 +21,8 @@ use moelt_schema::{AblationPlan, Cell, CellResult, CollapseRule, Digest, SplitSi
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Bootstrap, CollapsedSeed, Compared, EvalError, ExpertHistory, Readers, Signal, Summary, Sweep, WithNeeds,
+    Bootstrap, CollapsedSeed, Compared, Domains, EvalError, ExpertHistory, Readers, Signal, StreamResults,
+    Summary, Sweep, WithNeeds,
 };
 use collapsed::collapsed_seeds;
 use compared::{bootstrap, compare};
@@ -26,7 +30,7 @@ use needs::training_flops;
 use plan_scores::PlanScores;
 
 /// Version of `report.json`.
-pub const REPORT_FORMAT: u32 = 7;
+pub const REPORT_FORMAT: u32 = 8;
 
 /// What became of a planned cell.
 #[derive(Clone, Debug, PartialEq)]
@@ -72,6 +76,8 @@ pub struct Report {
     pub collapse: CollapseRule,
     /// What the frozen sweep says, when the plan has one and some of it is finished.
     pub sweep: Option<Sweep>,
+    /// What experts do for single domains, where the data set has some.
+    pub domains: Option<Domains>,
     /// How experts came and went, for every finished cell of the arms that edited any.
     pub experts_over_time: Vec<ExpertHistory>,
     /// What labels know of the measured effect of edits, when a finished cell measured twice.
@@ -131,6 +137,8 @@ pub struct ArmResults {
     pub collapsed: Vec<CollapsedSeed>,
     /// Accuracy of the last checkpoint on the test split; nothing is chosen by it.
     pub last_accuracy: Summary,
+    /// What it knows of domains that come and go; none where none do.
+    pub stream: Option<StreamResults>,
     /// Accuracy on the validation split.
     pub validation_accuracy: Summary,
     /// Macro-F1 on the test split.
@@ -211,6 +219,7 @@ impl Report {
             comparisons: compare(plan, &scores, &arms, sweep.as_ref())?,
             bootstrap: bootstrap(plan),
             collapse: plan.collapse,
+            domains: Domains::of(&plan.arms(), &finished, sweep.as_ref()),
             sweep,
             experts_over_time: experts_over_time(&finished)?,
             arms,
@@ -278,6 +287,7 @@ fn arm_results(results: &[&CellResult], rule: &CollapseRule) -> Option<ArmResult
         test_by_seed: results.iter().map(|result| (result.seed, result.test.accuracy)).collect(),
         collapsed: collapsed_seeds(results, rule),
         last_accuracy: over_seeds(|r| r.last.test)?,
+        stream: StreamResults::of(results),
         validation_accuracy: over_seeds(|r| r.validation.accuracy)?,
         macro_f1: over_seeds(|r| r.test.macro_f1)?,
         ece: over_seeds(|r| r.test.ece)?,

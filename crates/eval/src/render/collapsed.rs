@@ -42,7 +42,7 @@ pub(super) fn condition(rule: &CollapseRule, unseen: Option<&Unseen>) -> String 
     }
     let seeds = unseen.map_or(String::new(), |unseen| format!(" ({} or more)", unseen.seeds_needed));
     format!(
-        " A GO in accuracy, utility, loss or macro-F1 also takes seeds enough to exclude that {:.0} % of them collapse{seeds}; or, \
+        " A GO in accuracy (of a stream too), utility, loss or macro-F1 also takes seeds enough to exclude that {:.0} % of them collapse{seeds}; or, \
          but for losses, a lower bound so high that with fewer seeds unseen collapses by {:.0} pp each would not lower it too far.",
         100.0 * rule.rate,
         100.0 * rule.depth

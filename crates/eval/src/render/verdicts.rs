@@ -68,7 +68,7 @@ fn legend(report: &Report) -> Text {
         .plain(format!(
             "Gain over the opponent on the test split with its interval, Holm-adjusted within the family ({} resamples, seed \
              {}; crossed over seeds and texts where each text has a score, else over seeds); of what costs (loss, experts, \
-             FLOPs) the gain is what is saved; utility is accuracy less the price of the experts per layer; ",
+             FLOPs, forgetting) the gain is what is saved; utility is accuracy less the price of the experts per layer; ",
             bootstrap.resamples, bootstrap.seed
         ))
         .emphasis("min. detectable effect")

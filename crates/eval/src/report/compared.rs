@@ -280,12 +280,12 @@ impl Power {
 
 #[cfg(test)]
 mod tests {
-    use moelt_schema::{Cell, ClaimKind};
+    use moelt_schema::{Cell, ClaimKind, TimeAccuracy};
 
     use super::*;
     use crate::{
         Outcome, Report, Verdict,
-        fixtures::{EXAMPLES, accuracy, declare, finished, judged_plan, only, reader, taught_by},
+        fixtures::{EXAMPLES, accuracy, asked_at, declare, finished, judged_plan, only, reader, taught_by},
     };
 
     fn report(arms: &[(&'static str, f64)], comparisons: Vec<Comparison>) -> Report {
@@ -471,6 +471,67 @@ mod tests {
         let (gain, _, _, compared) = found(Metric::Loss, 0.0);
         assert_eq!((gain, compared.judged.declared.metric.shown(gain)), (0.0, "+0.0000 nats".to_owned()));
         assert_eq!(found(Metric::MacroF1, 0.0).0, 0.0);
+    }
+
+    /// What frozen sizes 8 and 4 say of each other on a stream: the smaller one knows 2 pp more in the middle and falls 2 pp deeper.
+    fn on_stream(metric: Metric, times: fn(usize) -> Vec<TimeAccuracy>) -> Judgement {
+        let arms = [("frozen-8", 0.80), ("frozen-4", 0.80)];
+        let declared = declare("frozen-4", &["frozen-8"], ClaimKind::Superiority);
+        let (plan, mut outcomes) = judged_plan(&arms, vec![Comparison { metric, margin: 0.0, ..declared }]);
+        for cell in &plan.cells {
+            let Some(Outcome::Finished(result)) = outcomes.get_mut(&cell.id) else { panic!() };
+            result.per_time = times(cell.sweep.unwrap());
+            result.test_flops.computed = 1_000 * cell.sweep.unwrap() as u64;
+        }
+        let report = Report::new(&plan, &outcomes, &only(&reader(&arms)), plan.code).unwrap();
+        report.comparisons.into_iter().next().unwrap().judged
+    }
+
+    #[test]
+    fn streams_and_predicting_have_gains_of_their_own() {
+        let times = |size| {
+            let middle = if size == 4 { 0.82 } else { 0.80 };
+            vec![asked_at(0.5, &[(0, middle)]), asked_at(1.0, &[(0, 0.7), (1, 0.9)])]
+        };
+        // (0.82 + 0.8) / 2 − (0.80 + 0.8) / 2; (0.80 − 0.7) − (0.82 − 0.7); ln 2, half the operations.
+        let cases = [
+            (Metric::StreamAccuracy, 0.01, Verdict::Go),
+            (Metric::Forgetting, -0.02, Verdict::NoGo),
+            (Metric::InferenceFlops, std::f64::consts::LN_2, Verdict::Go),
+        ];
+        for (metric, expected, verdict) in cases {
+            let judged = on_stream(metric, times);
+            assert!((judged.difference.unwrap() - expected).abs() < 1e-12, "{judged:?}");
+            assert_eq!((judged.verdict, judged.missing.len()), (verdict, 0));
+        }
+    }
+
+    #[test]
+    fn what_a_stream_does_not_say_is_missing() {
+        let of = |metric, times| on_stream(metric, times).missing;
+        let none = "frozen-4 has no evaluation times: its domains do not come and go";
+        assert_eq!(of(Metric::StreamAccuracy, |_| Vec::new()), [none]);
+        assert_eq!(of(Metric::Forgetting, |_| Vec::new()), [none]);
+        let new = "frozen-4 is asked about no domain both at the end and before: it can forget none";
+        assert_eq!(of(Metric::Forgetting, |_| vec![asked_at(1.0, &[(0, 0.8)])]), [new]);
+    }
+
+    /// Of several, the one that knows most over the stream on validation is the opponent, not the one that has nothing to forget.
+    #[test]
+    fn forgetting_is_compared_with_the_size_that_knows_most() {
+        let arms = [("frozen-2", 0.60), ("frozen-4", 0.80), ("rule", 0.80)];
+        let declared = declare("rule", &["frozen-2", "frozen-4"], ClaimKind::NonInferiority);
+        let (plan, mut outcomes) =
+            judged_plan(&arms, vec![Comparison { metric: Metric::Forgetting, ..declared }]);
+        for cell in &plan.cells {
+            let Some(Outcome::Finished(result)) = outcomes.get_mut(&cell.id) else { panic!() };
+            let [early, late] = if cell.arm == "frozen-2" { [0.6, 0.6] } else { [0.9, 0.8] };
+            result.per_time = vec![asked_at(0.5, &[(0, early)]), asked_at(1.0, &[(0, late)])];
+        }
+        let report = Report::new(&plan, &outcomes, &only(&reader(&arms)), plan.code).unwrap();
+        let compared = &report.comparisons[0];
+        assert_eq!(compared.chosen.as_ref().unwrap().n_experts, 4);
+        assert!(compared.judged.difference.unwrap().abs() < 1e-12);
     }
 
     #[test]

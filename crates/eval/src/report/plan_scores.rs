@@ -4,7 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use moelt_schema::{AblationPlan, Cell, CellResult, Comparison, Metric, Prediction, RunDir};
 
-use crate::{Decided, EvalError, Outcome, Scores, report::needs::flops_with_needs};
+use crate::{
+    Decided, EvalError, Outcome, Scores,
+    report::{needs::flops_with_needs, stream},
+};
 
 /// The split arms are judged on.
 pub(crate) const TEST: &str = "test";
@@ -48,6 +51,12 @@ struct ArmScores {
     missing: Vec<String>,
 }
 
+/// Why a cell has no training FLOPs, stream accuracy, forgetting and inference FLOPs.
+const NO_RESULT: &str = "builds on a run that has no result";
+const NO_TIMES: &str = "has no evaluation times: its domains do not come and go";
+const NOTHING_BEFORE: &str = "is asked about no domain both at the end and before: it can forget none";
+const NO_OPERATIONS: &str = "counts no operations of predicting the test split";
+
 /// What a metric takes of a whole cell.
 #[derive(Clone, Copy)]
 struct CellFacts {
@@ -57,6 +66,12 @@ struct CellFacts {
     macro_f1: f64,
     /// Of training, with every run that it builds on; none while one of those has no result.
     flops: Option<f64>,
+    /// Of the split; none where domains do not come and go.
+    stream_accuracy: Option<f64>,
+    /// On test; none where no domain is asked about at the end and before.
+    forgetting: Option<f64>,
+    /// Of predicting a text of the test split; none where none were counted.
+    inference_flops: Option<f64>,
 }
 
 impl PlanScores {
@@ -119,13 +134,15 @@ impl PlanScores {
         let none = EvalError::TooFewSeeds { what: "the comparison", n: 0 };
         let Some(scores) = self.get(arm, split) else { return Err(none) };
         let only = |scores: &Option<Scores>| scores.as_ref().ok_or(none)?.only(seeds);
-        let of_cells = |of: fn(&CellFacts) -> Option<f64>| {
+        let of_cells = |of: fn(&CellFacts) -> Result<f64, &'static str>| {
             let cells = scores.cells.iter().filter(|(seed, _)| seeds.contains(seed));
-            let of_cell = |(seed, facts): (&u64, &CellFacts)| Some((*seed, of(facts)?));
-            let unknown =
-                || EvalError::Unpaired { message: format!("{arm} builds on a run that has no result") };
-            Scores::of_seeds(cells.map(of_cell).collect::<Option<Vec<_>>>().ok_or_else(unknown)?)
+            let of_cell = |(seed, facts): (&u64, &CellFacts)| match of(facts) {
+                Ok(score) => Ok((*seed, score)),
+                Err(reason) => Err(EvalError::NoValue { arm: arm.to_owned(), reason }),
+            };
+            Scores::of_seeds(cells.map(of_cell).collect::<Result<Vec<_>, _>>()?)
         };
+        let stream_accuracy = |facts: &CellFacts| facts.stream_accuracy.ok_or(NO_TIMES);
         match metric {
             Metric::Accuracy => only(&scores.correct),
             Metric::Utility { price } => {
@@ -135,9 +152,18 @@ impl PlanScores {
                 Ok(correct.shifted(&shift))
             }
             Metric::Loss => only(&scores.log_likelihood),
-            Metric::MacroF1 => of_cells(|facts| Some(facts.macro_f1)),
-            Metric::Experts => of_cells(|facts| Some(-facts.experts)),
-            Metric::TrainingFlops => of_cells(|facts| Some(-facts.flops?.ln())),
+            Metric::MacroF1 => of_cells(|facts| Ok(facts.macro_f1)),
+            Metric::Experts => of_cells(|facts| Ok(-facts.experts)),
+            Metric::TrainingFlops => of_cells(|facts| Ok(-facts.flops.ok_or(NO_RESULT)?.ln())),
+            Metric::StreamAccuracy => of_cells(stream_accuracy),
+            // Results do not keep validation accuracies by domain; and who never learnt has nothing to forget: of several
+            // opponents the one that knows most over the stream is chosen.
+            Metric::Forgetting if split == VALIDATION => of_cells(stream_accuracy),
+            Metric::Forgetting => of_cells(|facts| {
+                facts.stream_accuracy.ok_or(NO_TIMES)?;
+                Ok(-facts.forgetting.ok_or(NOTHING_BEFORE)?)
+            }),
+            Metric::InferenceFlops => of_cells(|facts| Ok(-facts.inference_flops.ok_or(NO_OPERATIONS)?.ln())),
         }
     }
 
@@ -212,14 +238,31 @@ fn cell_facts(
 ) -> BTreeMap<u64, CellFacts> {
     let facts = |cell: &Cell| {
         let result = finished.get(cell.id.as_str())?;
-        let metrics = if split == TEST { &result.test } else { &result.validation };
+        let (metrics, stream_accuracy) = if split == TEST {
+            (&result.test, stream::stream_accuracy(&result.per_time))
+        } else {
+            (&result.validation, stream::validation_accuracy(&result.per_time))
+        };
         let layers = result.layout.layers();
         let experts =
             layers.iter().map(|layer| layer.n_experts()).sum::<usize>() as f64 / layers.len() as f64;
-        let flops = flops_with_needs(plan, cell, finished);
-        Some((cell.seed, CellFacts { experts, macro_f1: metrics.macro_f1, flops }))
+        let facts = CellFacts {
+            experts,
+            macro_f1: metrics.macro_f1,
+            flops: flops_with_needs(plan, cell, finished),
+            stream_accuracy,
+            forgetting: stream::forgetting(&result.per_time),
+            inference_flops: inference_flops(result),
+        };
+        Some((cell.seed, facts))
     };
     plan.cells.iter().filter(|cell| cell.arm == arm).filter_map(facts).collect()
+}
+
+/// Of predicting a text of the test split; none where none were counted.
+fn inference_flops(result: &CellResult) -> Option<f64> {
+    let per_text = result.test_flops.computed as f64 / result.splits.test as f64;
+    Some(per_text).filter(|flops| flops.is_finite() && *flops > 0.0)
 }
 
 fn predictions(

@@ -28,9 +28,9 @@ pub struct Unseen {
 
 impl Unseen {
     /// Of a comparison over this many seeds; none where a GO has no such condition: where the plan asks for none, and of
-    /// experts and operations, which do not collapse.
+    /// experts and operations, which do not collapse, and forgetting, of which a seed that never learnt has none.
     pub(crate) fn of(declared: &Comparison, rule: &CollapseRule, seeds: usize) -> Option<Self> {
-        if rule.is_off() || matches!(declared.metric, Metric::Experts | Metric::TrainingFlops) {
+        if rule.is_off() || !can_collapse(declared.metric) {
             return None;
         }
         let to_spare = Some(to_spare(declared, rule, seeds)).filter(|gain| gain.is_finite());
@@ -72,11 +72,23 @@ pub(crate) fn to_spare(declared: &Comparison, rule: &CollapseRule, seeds: usize)
         return 0.0;
     }
     match declared.metric {
-        Metric::Accuracy | Metric::Utility { .. } | Metric::MacroF1 => {
+        Metric::Accuracy | Metric::Utility { .. } | Metric::MacroF1 | Metric::StreamAccuracy => {
             highest_rate(seeds, declared.alpha) * rule.depth
         }
         Metric::Loss => f64::INFINITY,
-        Metric::Experts | Metric::TrainingFlops => 0.0,
+        Metric::Experts | Metric::TrainingFlops | Metric::Forgetting | Metric::InferenceFlops => 0.0,
+    }
+}
+
+/// Whether a run that collapses is worse in this.
+fn can_collapse(metric: Metric) -> bool {
+    match metric {
+        Metric::Accuracy
+        | Metric::Utility { .. }
+        | Metric::Loss
+        | Metric::MacroF1
+        | Metric::StreamAccuracy => true,
+        Metric::Experts | Metric::TrainingFlops | Metric::Forgetting | Metric::InferenceFlops => false,
     }
 }
 
@@ -126,6 +138,8 @@ mod tests {
         assert!((to_spare(Metric::Utility { price: 0.001 }, 5).unwrap().unwrap() - 0.045_07).abs() < 5e-6);
         assert_eq!(to_spare(Metric::Accuracy, 29), Some(Some(0.0)));
         assert_eq!([28, 29].map(|seeds| to_spare(Metric::Loss, seeds)), [Some(None), Some(Some(0.0))]);
-        assert_eq!([Metric::Experts, Metric::TrainingFlops].map(|metric| to_spare(metric, 2)), [None; 2]);
+        assert_eq!(to_spare(Metric::StreamAccuracy, 5), to_spare(Metric::Accuracy, 5));
+        let without = [Metric::Experts, Metric::TrainingFlops, Metric::Forgetting, Metric::InferenceFlops];
+        assert_eq!(without.map(|metric| to_spare(metric, 2)), [None; 4]);
     }
 }

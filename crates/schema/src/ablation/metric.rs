@@ -32,6 +32,14 @@ pub enum Metric {
     Experts,
     /// Operations of training with those of every run that a cell builds on, as a natural logarithm; less is better.
     TrainingFlops,
+    /// Accuracy on the test split over a stream, a fraction: at each evaluation time the mean over the domains that are
+    /// asked about then; of these the mean over the times. Only of data whose domains come and go.
+    StreamAccuracy,
+    /// How far test accuracy on a domain has fallen by the end from its best, a fraction (Chaudhry et al. 2018): the mean over the
+    /// domains that are asked about at the end and were before; less is better. Only of data whose domains come and go.
+    Forgetting,
+    /// Operations of predicting a text of the test split, as a natural logarithm; less is better.
+    InferenceFlops,
 }
 
 impl Metric {
@@ -44,6 +52,9 @@ impl Metric {
             Self::MacroF1 => "macro-F1",
             Self::Experts => "experts",
             Self::TrainingFlops => "training FLOPs",
+            Self::StreamAccuracy => "stream accuracy",
+            Self::Forgetting => "forgetting",
+            Self::InferenceFlops => "inference FLOPs",
         }
     }
 
@@ -52,6 +63,7 @@ impl Metric {
         match self {
             Self::Accuracy | Self::Utility { .. } | Self::Loss => true,
             Self::MacroF1 | Self::Experts | Self::TrainingFlops => false,
+            Self::StreamAccuracy | Self::Forgetting | Self::InferenceFlops => false,
         }
     }
 
@@ -63,20 +75,30 @@ impl Metric {
     /// The number of [`Self::shown`] alone.
     pub fn number(self, gain: f64) -> String {
         match self {
-            Self::Accuracy | Self::Utility { .. } | Self::MacroF1 => format!("{:+.2}", 100.0 * gain),
+            Self::Accuracy
+            | Self::Utility { .. }
+            | Self::MacroF1
+            | Self::StreamAccuracy
+            | Self::Forgetting => {
+                format!("{:+.2}", 100.0 * gain)
+            }
             Self::Loss => format!("{gain:+.4}"),
             Self::Experts => format!("{gain:+.1}"),
-            Self::TrainingFlops => format!("{:+.1}", 100.0 * (1.0 - (-gain).exp())),
+            Self::TrainingFlops | Self::InferenceFlops => format!("{:+.1}", 100.0 * (1.0 - (-gain).exp())),
         }
     }
 
     /// What stands behind the number, with the blank before it.
     pub fn unit(self) -> &'static str {
         match self {
-            Self::Accuracy | Self::Utility { .. } | Self::MacroF1 => " pp",
+            Self::Accuracy
+            | Self::Utility { .. }
+            | Self::MacroF1
+            | Self::StreamAccuracy
+            | Self::Forgetting => " pp",
             Self::Loss => " nats",
             Self::Experts => "",
-            Self::TrainingFlops => " %",
+            Self::TrainingFlops | Self::InferenceFlops => " %",
         }
     }
 }
@@ -105,7 +127,18 @@ mod tests {
         assert_eq!(Metric::Loss.shown(-0.01234), "-0.0123 nats");
         // Half the operations: ln 2 is saved, which is 50 %.
         assert_eq!(Metric::TrainingFlops.shown(2f64.ln()), "+50.0 %");
+        assert_eq!(Metric::InferenceFlops.shown(-(1.5f64.ln())), "-50.0 %");
+        assert_eq!(Metric::StreamAccuracy.shown(0.004), "+0.40 pp");
+        assert_eq!(Metric::Forgetting.shown(-0.02), "-2.00 pp");
         assert_eq!(serde_json::to_string(&utility).unwrap(), r#"{"utility":{"price":0.001}}"#);
         assert_eq!(serde_json::from_str::<Metric>("\"training_flops\"").unwrap(), Metric::TrainingFlops);
+        for (metric, name) in [
+            (Metric::StreamAccuracy, "\"stream_accuracy\""),
+            (Metric::Forgetting, "\"forgetting\""),
+            (Metric::InferenceFlops, "\"inference_flops\""),
+        ] {
+            assert_eq!(serde_json::to_string(&metric).unwrap(), name);
+            assert!(!metric.is_by_example());
+        }
     }
 }
