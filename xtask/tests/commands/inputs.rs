@@ -84,11 +84,11 @@ fn a_run_that_is_not_there_is_told_before_any_cell_runs() {
     for (set, says) in [
         (
             "start={weights={run='runs/gone'}}",
-            "moe seed 320: start.weights.run: `runs/gone` has no checkpoint to start from",
+            "moe seed 600: start.weights.run: `runs/gone` has no checkpoint to start from",
         ),
         (
             "train.budget={flops_of='runs/gone'}",
-            "moe seed 320: train.budget.flops_of: `runs/gone` is no finished run",
+            "moe seed 600: train.budget.flops_of: `runs/gone` is no finished run",
         ),
     ] {
         let text = workspace.xtask(&["ablate", "plan", "--phases", "moe", "--seeds", "1", "--set", set], 1);

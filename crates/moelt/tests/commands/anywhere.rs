@@ -111,7 +111,7 @@ fn an_ablation_runs_in_an_empty_folder_and_its_cells_run_this_very_binary() {
         first.stdout
     );
     assert!(
-        first.stderr.contains("rule-continued-s320-") && first.stderr.contains("[3/3] "),
+        first.stderr.contains("rule-continued-s600-") && first.stderr.contains("[3/3] "),
         "{}",
         first.stderr
     );
