@@ -100,6 +100,8 @@ fn kinds(run: &Run) -> Vec<Vec<&'static str>> {
         Edit::Merge { .. } => "merge",
         Edit::Upcycle { .. } => "upcycle",
         Edit::Reorder { .. } => "reorder",
+        Edit::Freeze { .. } | Edit::FreezeShared {} => "freeze",
+        Edit::Thaw { .. } | Edit::ThawShared {} => "thaw",
     };
     edits(run).iter().map(|(plan, ..)| plan.edits.iter().map(kind).collect()).collect()
 }
