@@ -116,12 +116,12 @@ fn every_text_is_put_to_the_model_of_its_time() {
         let said = predictions(&run, name);
         for (time, step) in (1..).zip(TIMES) {
             let loaded = LoadedModel::load(&store.path(step), &Device::flex()).unwrap();
-            let places = split.places_of(Some(time));
+            let places = split.places_of(&prepared.drift.as_ref().unwrap().asked_at(time));
             assert_eq!(places.len(), split.texts.len() / 4);
             let expected = predict(&loaded.evaluated(), &split.part(&places));
             let said: Vec<Prediction> = places.iter().map(|place| said[*place].clone()).collect();
             assert_eq!(said, expected, "{name} at step {step}");
-            let of_time = result.per_time[time as usize - 1];
+            let of_time = &result.per_time[time as usize - 1];
             let accuracy = metrics(&expected, 2).accuracy;
             assert_eq!(accuracy, if name == "test" { of_time.test } else { of_time.validation });
         }
