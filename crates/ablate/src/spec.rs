@@ -292,6 +292,26 @@ impl VerdictSpec {
 mod tests {
     use super::*;
 
+    #[test]
+    fn metrics_have_the_names_of_the_docs() {
+        let named = |name: &str| {
+            let verdict: VerdictSpec = toml::from_str(&format!(
+                "alpha = 0.05\nmargin = 0.005\nresamples = 10\n[[comparisons]]\narm = \"a\"\nagainst = \"b\"\n\
+                 claim = \"superiority\"\nmetric = \"{name}\""
+            ))
+            .unwrap();
+            verdict.comparison(&verdict.comparisons[0], "a", &["b".to_owned()])
+        };
+        for (name, metric) in [
+            ("stream_accuracy", Metric::StreamAccuracy),
+            ("forgetting", Metric::Forgetting),
+            ("inference_flops", Metric::InferenceFlops),
+        ] {
+            assert_eq!(named(name).metric, metric);
+        }
+        assert_eq!(named("stream_accuracy").name, "a against b in stream accuracy");
+    }
+
     /// What is asked for stands nearest to half of the largest; it is never the largest itself.
     #[test]
     fn the_middle_size_is_half_of_the_largest() {

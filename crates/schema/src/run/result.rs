@@ -152,11 +152,34 @@ impl CellResult {
             let n_classes = self.validation.per_class_accuracy.len();
             metrics.check(n_classes).map_err(|message| format!("{split}.{message}"))?;
         }
+        check_times(&self.per_time)?;
+        check_routing(&self.routing)?;
         let known = ["validation", "test"].map(RunDir::predictions_name);
         match self.files.keys().find(|name| !known.contains(name)) {
             Some(name) => Err(format!("files: names `{name}`; a run has {} alone", known.join(" and "))),
             None => Ok(()),
         }
+    }
+}
+
+/// Accuracies are shares.
+fn check_times(times: &[TimeAccuracy]) -> Result<(), String> {
+    let shares = times.iter().flat_map(|time| {
+        let of_domains = time.per_domain.iter().map(|domain| domain.accuracy);
+        [time.at, time.validation, time.test].into_iter().chain(of_domains)
+    });
+    match shares.into_iter().find(|share| !(0.0..=1.0).contains(share)) {
+        Some(share) => Err(format!("per_time: has {share} for a share; must be 0 to 1")),
+        None => Ok(()),
+    }
+}
+
+/// Tokens are counts.
+fn check_routing(domains: &[DomainRouting]) -> Result<(), String> {
+    let mut tokens = domains.iter().flat_map(|domain| domain.tokens_per_expert.iter().flatten());
+    match tokens.find(|tokens| !(tokens.is_finite() && **tokens >= 0.0)) {
+        Some(tokens) => Err(format!("routing: has {tokens} for a number of tokens; must be at least 0")),
+        None => Ok(()),
     }
 }
 
@@ -209,4 +232,27 @@ pub struct SplitSizes {
     pub validation: usize,
     /// Judged on.
     pub test: usize,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_and_routing_that_no_run_has_written_are_refused() {
+        let time = |at, accuracy| {
+            let per_domain = vec![DomainAccuracy { domain: 0, n: 4, accuracy }];
+            TimeAccuracy { at, step: 1, validation: 0.5, test: 0.5, per_domain }
+        };
+        assert_eq!(check_times(&[time(0.5, 0.0), time(1.0, 1.0)]), Ok(()));
+        for (at, accuracy, found) in [(0.5, 7.0, "7"), (1.5, 0.5, "1.5"), (0.5, -1.0, "-1")] {
+            let expected = format!("per_time: has {found} for a share; must be 0 to 1");
+            assert_eq!(check_times(&[time(1.0, 1.0), time(at, accuracy)]), Err(expected));
+        }
+        let routing = |tokens| vec![DomainRouting { domain: 0, tokens_per_expert: vec![vec![3.0, tokens]] }];
+        assert_eq!(check_routing(&routing(0.0)), Ok(()));
+        let expected = "routing: has -2 for a number of tokens; must be at least 0";
+        assert_eq!(check_routing(&routing(-2.0)), Err(expected.to_owned()));
+        assert!(check_routing(&routing(f64::INFINITY)).is_err());
+    }
 }
