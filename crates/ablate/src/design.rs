@@ -76,7 +76,8 @@ impl Design {
             first_seed: args.first_seed.unwrap_or(preset.first_seed),
             recipe: preset.recipe.clone(),
             sets: preset.sets.iter().chain(&args.sets).cloned().collect(),
-            arm_sets: preset.arm_sets.clone(),
+            // What the command line sets counts more.
+            arm_sets: with_all(&preset.arm_sets, &args.sets),
         };
         let default_name = || {
             let plain = format!("{}-{}", args.dataset, args.preset);
@@ -99,6 +100,7 @@ impl Design {
         let find = |name: &str| Arm::find(site, name);
         let arms: Vec<Arm> = self.settings.phases.iter().map(|name| find(name)).collect::<Result<_>>()?;
         check_arms(&arms)?;
+        self.settings.arm_sets.keys().try_for_each(|name| find(name).map(drop)).context("arm_sets")?;
         let mut loaded = Loaded { used: vec![false; self.settings.sets.len()], configs: Vec::new() };
         for (arm, seed) in arms.iter().flat_map(|arm| (first_seed..end).map(move |seed| (arm, seed))) {
             self.load(site, arm, seed, &mut loaded)?;
@@ -124,7 +126,8 @@ impl Design {
 
     /// Arm and seed are what tells cells apart, so they are not to be set for all of them.
     fn check_sets(&self) -> Result<()> {
-        for set in &self.settings.sets {
+        let of_arms = self.settings.arm_sets.values().flatten();
+        for set in self.settings.sets.iter().chain(of_arms) {
             let key = set.split('=').next().unwrap_or_default().trim();
             ensure!(!["arm", "seed"].contains(&key), "--set {set}: choose with --phases and --seeds instead");
         }
@@ -161,12 +164,19 @@ impl Design {
     }
 }
 
-/// The arms, each with whether the experts of its cells may change.
+/// The sets of single arms, each followed by `sets`.
+fn with_all(arm_sets: &BTreeMap<String, Vec<String>>, sets: &[String]) -> BTreeMap<String, Vec<String>> {
+    let one = |(arm, own): (&String, &Vec<String>)| (arm.clone(), [own.as_slice(), sets].concat());
+    arm_sets.iter().map(one).collect()
+}
+
+/// The arms, each with whether it is to be judged as one whose experts may change: not those that are told what others must
+/// find out.
 fn planned(arms: Vec<Arm>, cells: &[Cell]) -> Vec<Planned> {
     let adapts = |arm: &Arm| {
         let cell = cells.iter().find(|cell| cell.arm == arm.name);
         let policy = cell.map(|cell| &cell.config.control.policy);
-        policy.is_some_and(|policy| !policy.is_frozen() && !policy.is_study())
+        policy.is_some_and(|policy| policy.may_edit() && !policy.is_told())
     };
     arms.into_iter().map(|arm| Planned { adapts: adapts(&arm), arm }).collect()
 }

@@ -61,6 +61,8 @@ pub struct Race {
     pub expert_cost: f64,
     /// Standard errors between a gain and its bounds.
     pub confidence: f64,
+    /// Standard deviation of a gain that the order of batches alone makes, nats.
+    pub training_luck: f64,
 }
 
 /// What a head that is not isolated asks of a live router, for the joint negative control: the gradient of its

@@ -91,6 +91,12 @@ impl Batches {
         Self { streams: self.streams.rehearsal(step), current: None, ..self }
     }
 
+    /// The same texts at the same steps in another order, one for each number.
+    #[must_use]
+    pub fn reordered(self, order: u64) -> Self {
+        Self { streams: self.streams.rehearsal(order), current: None, ..self }
+    }
+
     /// Batches in a pass over all texts.
     pub fn per_epoch(&self) -> u64 {
         self.in_pass(self.texts.len())

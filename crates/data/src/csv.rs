@@ -141,6 +141,12 @@ mod tests {
             (segment.from, domains.collect::<BTreeSet<u32>>())
         });
         assert_eq!(seen.collect::<Vec<_>>(), [(0, [0].into()), (10, [1].into()), (20, [2].into())]);
+        let test = Some(folder.file("b.csv", "text,label,domain\nx,no,tea\ny,yes,toys\n"));
+        let train = folder.file("a.csv", format!("text,label,domain\n{}{}", rows_of("tea"), rows_of("art")));
+        let (stream_kind, domain_column) = (Some(StreamKind::Cumulative), Some("domain".into()));
+        let strange = CsvConfig { train, test, stream: stream_kind, domain_column, ..CsvConfig::default() };
+        let strange = load(&strange).unwrap_err().to_string();
+        assert!(strange.contains("`y` of the test split has none that training knows"), "{strange}");
         let one = stream(&rows_of("tea")).unwrap_err().to_string();
         assert!(
             one.starts_with("`data.csv.stream`: needs two domains to arrive; the texts are of 1"),

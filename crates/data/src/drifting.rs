@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use moelt_schema::{ConfigFault, Drift, PlantedConfig};
 
-use crate::{DataError, Example, Segment, Splits};
+use crate::{DataError, Example, Segment, Splits, error::shorten};
 
 /// Evaluation time and domain of example `i` of a split that judges. Examples take times, and those of a time
 /// its live domains, in turn: every prefix of a split is spread as evenly as can be.
@@ -54,6 +54,12 @@ pub(crate) fn check_stream(splits: &Splits) -> Result<(), DataError> {
         return wrong(format!("needs two domains to arrive; the texts are of {}", splits.domains.len()));
     }
     for (name, split) in splits.named() {
+        if let Some(at) = split.iter().position(|example| example.domain.is_none()) {
+            let text = shorten(&split[at].text);
+            return wrong(format!(
+                "needs a domain for every text; `{text}` of the {name} split has none that training knows"
+            ));
+        }
         let there: BTreeSet<u32> = split.iter().filter_map(|example| example.domain).collect();
         if let Some((_, domain)) = (0..).zip(&splits.domains).find(|(domain, _)| !there.contains(domain)) {
             return wrong(format!("has domain `{domain}` arrive, of which the {name} split has no text"));

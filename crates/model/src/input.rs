@@ -49,6 +49,9 @@ impl ModelInput {
 
     /// The groups of the sequence that each token belongs to.
     pub(crate) fn groups_of_tokens(&self) -> Vec<&[u32]> {
+        if self.groups.iter().all(Vec::is_empty) {
+            return Vec::new();
+        }
         let sequences = self.groups.iter().zip(&self.lengths);
         sequences.flat_map(|(groups, length)| std::iter::repeat_n(groups.as_slice(), *length)).collect()
     }

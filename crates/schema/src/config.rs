@@ -127,6 +127,12 @@ impl RunConfig {
                 "is told when domains arrive, but none does; set data.csv.stream or data.planted.live";
             return Err(ConfigFault::new("control.policy.arrival.known_by", message));
         }
+        let clustered = self.model.routing.assigned_by() == Some(AssignedBy::Clusters);
+        if clustered && !self.control.policy.is_frozen() {
+            let message =
+                "are as many clusters as there are experts at the start; set control.policy = \"frozen\"";
+            return Err(ConfigFault::new("model.routing.assigned.by", message));
+        }
         if matches!(self.train.budget, Budget::FlopsOf(_)) && !self.control.policy.is_frozen() {
             let message = "is set, but what a run spends is not known while its experts change; set control.policy = \
                            \"frozen\"";

@@ -23,6 +23,7 @@ impl Grouping {
                 TextGroups::clustered(&texts, config.model.routing.n_experts(), config.seed)
             }
             AssignedBy::Domain | AssignedBy::GuessedDomain => {
+                check_experts(config, splits)?;
                 TextGroups::named(&texts, &domains(splits)?, splits.domains.len())
             }
         };
@@ -54,6 +55,28 @@ impl Grouping {
             _ => self.groups.ranked(text),
         }
     }
+}
+
+/// Every domain needs an expert of its own: from the start or, where experts come with the domains of a stream, in time.
+fn check_experts(config: &RunConfig, splits: &Splits) -> Result<(), DataError> {
+    let (n_experts, n_domains) = (config.model.routing.n_experts(), splits.domains.len());
+    let key = "model.routing.assigned.n_experts";
+    let wrong = |key: &str, message: String| Err(ConfigFault::new(key, message).into());
+    if config.control.policy.is_frozen() {
+        let message =
+            format!("is {n_experts}, but the texts are of {n_domains} domains; each needs an expert");
+        return if n_experts < n_domains { wrong(key, message) } else { Ok(()) };
+    }
+    let of_stream = splits.drift.as_ref().is_some_and(|drift| !drift.has_texts_of_times());
+    if !of_stream || n_experts != 1 {
+        let message = "grow with the domains of a stream (data.csv.stream) from 1 expert on";
+        return wrong(key, format!("is {n_experts}; experts that come with domains {message}"));
+    }
+    let most = config.control.edits.max_experts;
+    if most < n_domains {
+        return wrong("control.edits.max_experts", format!("is {most}, but {n_domains} domains arrive"));
+    }
+    Ok(())
 }
 
 /// The domain of every training text.

@@ -155,10 +155,17 @@ fn check_steps(total_steps: u64) -> Result<(), DataError> {
 /// or the model would be judged by one that it never saw.
 fn check_times(dataset: &Splits, total_steps: u64) -> Result<(), DataError> {
     let Some(drift) = &dataset.drift else { return Ok(()) };
+    let [times_key, live_key] = if drift.has_texts_of_times() {
+        ["data.planted.times", "data.planted.live"]
+    } else {
+        ["data.csv.stream"; 2]
+    };
     let times = drift.times();
     if u64::from(times) > total_steps {
-        let message = format!("is {times}, but the run has {total_steps} steps; raise train.budget.epochs");
-        return Err(ConfigFault::new("data.planted.times", message).into());
+        let what = if drift.has_texts_of_times() { "is" } else { "has evaluation times:" };
+        let message =
+            format!("{what} {times}, but the run has {total_steps} steps; raise train.budget.epochs");
+        return Err(ConfigFault::new(times_key, message).into());
     }
     match drift.unseen(total_steps) {
         None => Ok(()),
@@ -167,7 +174,7 @@ fn check_times(dataset: &Splits, total_steps: u64) -> Result<(), DataError> {
                 "has domain {domain} live from {from} to {to}, which is none of the run's {total_steps} steps; \
                  widen it, or raise train.budget.epochs"
             );
-            Err(ConfigFault::new("data.planted.live", message).into())
+            Err(ConfigFault::new(live_key, message).into())
         }
     }
 }

@@ -97,7 +97,8 @@ fn with_weights(
     let repeated = reevaluate(other, prepared)?;
     let manifest = &other.loaded.checkpoint.manifest;
     let (layout, model) = (manifest.layout.clone(), other.loaded.evaluated().train());
-    let note = format!("weights of {}: {repeated}", other.name);
+    let rest = if layout.all_trained() { "" } else { "; what is frozen there stays frozen" };
+    let note = format!("weights of {}: {repeated}{rest}", other.name);
     let mut state = TrainState::from_model(config, layout, model);
     // Without this an expert that was still ramping in would stay as it is, closed or half open.
     let anew = |ramping_in: &RampIn| RampIn { since: 0, ..*ramping_in };
@@ -125,6 +126,8 @@ fn same_ground(config: &RunConfig, prepared: &Prepared, other: &Other) -> Result
         "was trained on other data"
     } else if sizes(&config.model) != sizes(&checkpoint.config.model) {
         "has another model; set the [model] section as in its config.toml"
+    } else if prepared.grouping != other.loaded.grouping {
+        "has other groups of texts behind its experts; clusters are those of one seed and one number of experts"
     } else {
         return Ok(());
     };

@@ -191,8 +191,10 @@ impl<'a> Forks<'a> {
     }
 
     fn stop_the_clear(&mut self) {
-        let Some(Race { expert_cost, confidence, .. }) = self.race else { return };
-        let gain = |racer: &Racer| Gain::of(&racer.seen.effect(&racer.fork.edits), expert_cost);
+        let Some(Race { expert_cost, confidence, training_luck, .. }) = self.race else { return };
+        let gain = |racer: &Racer| {
+            Gain::of(&racer.seen.effect(&racer.fork.edits), expert_cost).with_luck(training_luck)
+        };
         let gains: Vec<Gain> = self.racers.iter().map(gain).collect();
         let goes_on = race(&gains, confidence);
         self.racers.iter_mut().zip(goes_on).for_each(|(racer, goes_on)| racer.runs &= goes_on);

@@ -7,6 +7,7 @@ mod support;
 use std::{fs, path::Path};
 
 use burn::tensor::Device;
+use moelt_optim::export;
 use moelt_schema::{
     ArrivalConfig, AssignedBy, CsvConfig, DataConfig, ExpertId, KnownBy, PolicyConfig, RoutingConfig,
     RunConfig, RunDir, StreamKind,
@@ -51,9 +52,10 @@ fn told(by: AssignedBy, folder: &Path) -> RunConfig {
 fn weights(run: &RunDir, step: u64, expert: usize) -> (Vec<f32>, Vec<f32>) {
     let store = CheckpointStore::at(run.checkpoints());
     let model = LoadedModel::load(&store.path(step), &Device::flex()).unwrap().trained;
-    let row = model.layers[0].experts.w_in.val().narrow(0, expert, 1);
-    let head = model.head.weight.val();
-    (row.try_into_vec_as().unwrap(), head.try_into_vec_as().unwrap())
+    let tensors = export(&model);
+    let w_in = &tensors["layers.0.experts.w_in"];
+    let row = w_in.data.len() / w_in.shape[0];
+    (w_in.data[expert * row..(expert + 1) * row].to_vec(), tensors["head.weight"].data.clone())
 }
 
 #[test]

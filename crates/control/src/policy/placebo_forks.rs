@@ -1,10 +1,10 @@
-//! Forks without an edit: how much does luck look like a gain?
+//! Forks without an edit, each with an order of batches and dropout of its own: how much does luck look like a gain?
 
 use moelt_schema::{EditsConfig, Evidence, Layout, PlaceboForksConfig, PolicyState};
 
 use crate::{Decision, Gain, MeasuredEffect, Policy, StatsWindow, Trial, gain::best, timing::Timing};
 
-/// Has forks trained that differ from keeping by the order of their batches alone, and keeps.
+/// Has forks trained that differ from keeping by luck alone, and keeps.
 pub(super) struct PlaceboForks {
     config: PlaceboForksConfig,
     edits: EditsConfig,
@@ -17,8 +17,9 @@ impl PlaceboForks {
     }
 }
 
-/// Standard deviation of a measured gain that the order of batches alone makes, nats: forks vary by √(variance of one
-/// run's luck), and a gain holds the luck of two runs. What texts explain is taken off. None of fewer than two numbers.
+/// Standard deviation of the gain of one run over another that luck alone makes, nats: √2 times that of the forks, less what
+/// texts explain. The forks of a look-ahead share their luck, as far as the edit leaves it the same: for them it is an upper
+/// bound. None of fewer than two numbers.
 fn luck(gains: &[Gain]) -> Option<f64> {
     let n = gains.len() as f64;
     if gains.len() < 2 {
@@ -49,7 +50,8 @@ impl Policy for PlaceboForks {
         let Some(most) = most else {
             return Decision::keep("no fork gave a number", Evidence::default());
         };
-        let would_act = best(&gains, self.config.confidence).is_some();
+        let with_luck = gains.iter().map(|gain| gain.with_luck(self.config.training_luck));
+        let would_act = best(&with_luck.collect::<Vec<_>>(), self.config.confidence).is_some();
         let mut evidence = Evidence::default()
             .with("best_gain", most.nats)
             .with("standard_error", most.standard_error)
@@ -86,7 +88,7 @@ mod tests {
 
     #[test]
     fn the_best_of_several_forks_is_written_down_and_nothing_is_done() {
-        let config = PlaceboForksConfig { forks: 3, horizon: 50, confidence: 2.0 };
+        let config = PlaceboForksConfig { forks: 3, horizon: 50, confidence: 2.0, training_luck: 0.0 };
         let edits = EditsConfig { warmup: 0.0, until: 1.0, ..EditsConfig::default() };
         let mut policy = PlaceboForks::new(config, edits, PolicyState::default());
         let layout = Layout::uniform(1, LayerKind::TopK { k: 1 }, 2);

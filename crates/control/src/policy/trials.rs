@@ -55,10 +55,15 @@ impl Trials {
 
     /// The trial of these candidates.
     pub(super) fn trial(&self, candidates: Vec<Candidate>) -> Trial {
-        let LookaheadConfig { race_every, expert_cost, confidence, .. } = self.config;
+        let LookaheadConfig { race_every, expert_cost, confidence, training_luck, .. } = self.config;
         let candidates = candidates.into_iter().map(|candidate| candidate.edits).collect();
         Trial {
-            race: (race_every > 0).then_some(Race { every: race_every, expert_cost, confidence }),
+            race: (race_every > 0).then_some(Race {
+                every: race_every,
+                expert_cost,
+                confidence,
+                training_luck,
+            }),
             replicate: self.config.study.is_some(),
             ..Trial::new(candidates, self.config.horizon)
         }

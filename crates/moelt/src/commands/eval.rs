@@ -62,9 +62,16 @@ fn file_split(args: &EvalArgs, file: &str, loaded: &LoadedModel) -> anyhow::Resu
         _ => read(CsvConfig::default()),
     };
     let Labelled { examples, mut notes } = match as_trained_on {
-        Err(DataError::NoColumn { .. }) => read(CsvConfig::default())?,
+        Err(DataError::NoColumn { .. }) => {
+            let named = checkpoint.config.data.csv().cloned().unwrap_or_default();
+            let without = read(CsvConfig { domain_column: None, ..named });
+            without.or_else(|_| read(CsvConfig::default()))?
+        }
         read => read?,
     };
+    if !checkpoint.manifest.domains.is_empty() && examples.iter().all(|example| example.domain.is_none()) {
+        notes.push(format!("{file}: its texts have no domains that the model knows"));
+    }
     let texts = examples.iter().map(|example| example.text.as_str());
     notes.extend(cut_note(file, texts, &checkpoint.config.text));
     super::say(&notes);

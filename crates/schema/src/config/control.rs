@@ -90,9 +90,8 @@ impl ControlConfig {
         if routed.is_empty() {
             return Err(ConfigFault::new("control.policy", "needs experts; every layer is dense"));
         }
-        let grows_only = matches!(self.policy, PolicyConfig::Arrival(_) | PolicyConfig::Own(_));
-        if !grows_only && routed.iter().any(|layer| layer.kind == LayerKind::Assigned) {
-            let message = "edits experts that a router knows; with model.routing = \"assigned\" use `frozen` or `arrival`";
+        if !self.policy.is_told() && routed.iter().any(|layer| layer.kind == LayerKind::Assigned) {
+            let message = "edits experts that a router knows; with model.routing = \"assigned\" use `frozen`, or `arrival` that is told";
             return Err(ConfigFault::new("control.policy", message));
         }
         let is_dynmoe = matches!(self.policy, PolicyConfig::Dynmoe {});

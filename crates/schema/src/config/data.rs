@@ -36,7 +36,15 @@ impl DataConfig {
         }
     }
 
-    /// The same, to be changed.
+    /// The user's own file, where it is one.
+    pub fn csv(&self) -> Option<&CsvConfig> {
+        match self {
+            Self::Csv(csv) => Some(csv),
+            Self::Planted(_) | Self::Sst2(_) | Self::Own {} => None,
+        }
+    }
+
+    /// The parameters of the generated data set, to be changed.
     pub fn planted_mut(&mut self) -> Option<&mut PlantedConfig> {
         match self {
             Self::Planted(planted) => Some(planted),

@@ -139,8 +139,7 @@ pub enum RoutingConfig {
         #[serde(default = "four")]
         n_experts: usize,
     },
-    /// Each goes to the one expert of its text's group; no router learns where. Expert `i` serves group `i`, and the last one
-    /// every group beyond.
+    /// Each goes to the one expert of its text's group; no router learns where. Expert `i` serves group `i`.
     Assigned {
         /// What the group of a text is.
         by: AssignedBy,
@@ -154,9 +153,10 @@ pub enum RoutingConfig {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AssignedBy {
-    /// Its domain. Every text must have one, also those that are to be predicted.
+    /// Its domain; of a text without one, what naive Bayes over n-grams of characters makes of it.
     Domain,
-    /// Its domain in training; of held-out and new texts what naive Bayes over n-grams of characters makes of them.
+    /// Its domain in training; of held-out and new texts what naive Bayes over n-grams of characters makes of them, among the domains that
+    /// have an expert.
     GuessedDomain,
     /// The cluster it lies in: as many as there are experts at the start, balanced, of the training texts' n-grams of
     /// characters (c-BTM, Gururangan et al. 2023). No label and no domain is looked at.

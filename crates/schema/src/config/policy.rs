@@ -61,6 +61,11 @@ impl PolicyConfig {
         matches!(self, Self::Frozen {})
     }
 
+    /// Whether it ever edits.
+    pub fn may_edit(&self) -> bool {
+        !self.is_frozen() && !self.is_study() && !matches!(self, Self::PlaceboForks(_))
+    }
+
     /// Its name in a config.
     pub fn name(&self) -> &'static str {
         match self {

@@ -93,7 +93,8 @@ pub enum Edit {
         order: Vec<ExpertId>,
     },
     /// An expert is trained no further: its rows, those of the router included, keep their values, and the optimizer what it
-    /// remembers of them, until it is thawed.
+    /// remembers of them, until it is thawed. (A router bias that is ramping in goes on, and an average of weights comes to
+    /// rest at them.)
     Freeze {
         /// Where.
         layer: LayerId,

@@ -27,7 +27,7 @@ pub enum LayerKind {
     },
     /// A token goes to every expert whose threshold it passes, one at least (DynMoE, Guo et al. 2024).
     TopAny,
-    /// A token goes to the one expert of its text's group: expert `i` serves group `i`, the last one every group beyond.
+    /// A token goes to the one expert of its text's group: expert `i` serves group `i`.
     Assigned,
 }
 

@@ -194,6 +194,7 @@ impl<'a> LayerEdit<'a> {
                 RowStart::Copy { parent: self.copy(*parent)?, noise: *noise }
             }
             ExpertInit::Split { parent } => {
+                self.is_trained(*parent)?;
                 let old = self.change(*parent)?;
                 self.old[old] = Some(RowSource::Halve(old));
                 RowStart::Half(old)
@@ -205,6 +206,8 @@ impl<'a> LayerEdit<'a> {
 
     fn merge(&mut self, from: ExpertId, into: ExpertId, share: f64) -> Result<(), PlanError> {
         self.value("share", share, |v| (0.0..=1.0).contains(&v), "0 to 1")?;
+        self.is_trained(from)?;
+        self.is_trained(into)?;
         let (gone, stays) = (self.change(from)?, self.change(into)?);
         self.old[gone] = None;
         self.old[stays] = Some(RowSource::Merge { into: stays, from: vec![(gone, share)] });
@@ -247,6 +250,14 @@ impl<'a> LayerEdit<'a> {
             self.change(*expert)?;
         }
         self.order = Some(order.to_vec());
+        Ok(())
+    }
+
+    /// A frozen expert takes part in no edit of its weights.
+    fn is_trained(&self, expert: ExpertId) -> Result<(), PlanError> {
+        if self.frozen.contains(&expert) || self.before.frozen.contains(&expert) {
+            return Err(PlanError::Rests { layer: self.id, expert });
+        }
         Ok(())
     }
 

@@ -87,6 +87,14 @@ pub enum PlanError {
         /// Whether it is.
         frozen: bool,
     },
+    /// A frozen expert that would be changed.
+    #[error("layer {}: expert {} is frozen; thaw it in a plan before", layer.0, expert.0)]
+    Rests {
+        /// The layer.
+        layer: LayerId,
+        /// The expert.
+        expert: ExpertId,
+    },
     /// An order that is not one of the layer's experts.
     #[error("layer {}: the order {} is not one of its experts {}", layer.0, ids(order), ids(there))]
     Order {

@@ -55,6 +55,10 @@ pub(super) fn resume(
     same_run("config", config.digest(), manifest.config, path)?;
     same_run("data", prepared.digest, manifest.data, path)?;
     same_run("vocabulary", prepared.vocabulary.digest(), manifest.vocabulary, path)?;
+    if loaded.grouping != prepared.grouping {
+        let message = "is of other groups than these texts have".to_owned();
+        return Err(CheckpointError::Malformed { path: path.join("groups.json"), message }.into());
+    }
     same_length(config, prepared, manifest.state.total_steps, path)?;
     if let Some(best) = manifest.state.best {
         check_best(store, best.step, manifest.step, device)?;

@@ -88,7 +88,7 @@ impl<'a> Track<'a> {
     /// When its edits do not fit, it cannot be put aside, or the run is asked to stop.
     pub(super) fn run(&mut self, fork: &mut Fork, leg: Leg) -> Result<Came, TrainError> {
         let mut state = self.begin(&fork.edits)?;
-        let mut own = (fork.order > 0).then(|| self.batches.clone().rehearsal(fork.order));
+        let mut own = (fork.order > 0).then(|| self.batches.clone().reordered(fork.order));
         if own.is_some() {
             state.streams = state.streams.rehearsal(fork.order);
         }

@@ -41,7 +41,7 @@ pub enum KnownBy {
     /// The training losses of the last steps lie above those of the steps before them, by Welch's one-sided t test at every
     /// decision. After a jump it begins anew.
     LossJump {
-        /// Level of the test: how often losses without a jump are taken for one.
+        /// Level of one test: how often independent losses without a jump are taken for one. A run holds many tests.
         #[serde(default = "thousandth")]
         level: f64,
         /// Steps on either side, 2 at least.
@@ -81,6 +81,10 @@ impl ArrivalConfig {
                 let message = format!("is {steps}; must be at least 2");
                 return Err(ConfigFault::new("known_by.loss_jump.steps", message));
             }
+        }
+        if self.freeze_experts && matches!(self.new_expert, NewExpertConfig::Split {}) {
+            let message = "splits an expert, but freeze_experts freezes it; use `fresh` or `copy`";
+            return Err(ConfigFault::new("new_expert", message));
         }
         self.new_expert.check()
     }

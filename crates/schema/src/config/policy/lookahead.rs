@@ -34,8 +34,8 @@ pub struct LookaheadConfig {
     pub expert_cost: f64,
     /// Standard errors between a measured gain and its bounds: a move is made when its lower bound beats keeping.
     pub confidence: f64,
-    /// Standard deviation of a measured gain that the order of batches alone makes, nats: added in quadrature to the standard
-    /// error that single texts give. `placebo_forks` measures it.
+    /// Standard deviation of a measured gain that training luck makes, nats: added in quadrature to the standard error that
+    /// single texts give. `placebo_forks` measures an upper bound.
     pub training_luck: f64,
     /// A head that predicts effects, and has candidates trained only where it is unsure; none: all are trained.
     #[serde(skip_serializing_if = "Option::is_none")]
