@@ -54,7 +54,7 @@ impl NamedGradients {
     #[must_use]
     pub fn without_rows(mut self, path: &str, axis: usize, rows: &[usize]) -> Self {
         if let Some(gradient) = self.0.get_mut(path) {
-            let all = Rows::new(&gradient.shape(), axis);
+            let all = Rows::new(gradient.shape(), axis);
             let gradient = gradient.as_mut_slice::<f32>().expect("moelt trains in f32");
             rows.iter().flat_map(|row| all.stretches(*row)).for_each(|stretch| gradient[stretch].fill(0.0));
         }
