@@ -112,8 +112,11 @@ impl Prepared {
     pub fn arrivals(&self, total: u64) -> Vec<u64> {
         let stretches = self.drift.iter().flat_map(|drift| drift.stretches(total));
         let mut seen = BTreeSet::new();
-        let arrivals =
-            stretches.filter(|stretch| stretch.domains.iter().fold(false, |new, d| seen.insert(*d) || new));
+        let arrivals = stretches.filter(|stretch| {
+            let before = seen.len();
+            seen.extend(stretch.domains.iter().copied());
+            seen.len() > before
+        });
         arrivals.map(|stretch| stretch.from).filter(|from| *from > 0).collect()
     }
 
