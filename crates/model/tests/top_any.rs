@@ -28,7 +28,7 @@ fn layer(device: &Device) -> MoeLayer {
 fn router(layer: &mut MoeLayer) -> &mut TopAnyRouter {
     match layer.router.as_mut().unwrap() {
         Router::TopAny(router) => router,
-        Router::TopK(_) => panic!("another router than was asked for"),
+        Router::TopK(_) | Router::Assigned(_) => panic!("another router than was asked for"),
     }
 }
 
