@@ -7,10 +7,7 @@ use moelt_data::{Encoded, Example, TokenBatch, in_order};
 use moelt_model::{Classifier, Mode, ModelInput};
 use moelt_schema::{Asked, Flops, LayerSums, Prediction};
 
-use crate::{
-    interrupt::{Interrupt, Interrupted},
-    state::add_sums,
-};
+use crate::interrupt::{Interrupt, Interrupted};
 
 /// Encoded texts with what is known about them.
 #[derive(Clone, Debug, Default)]
@@ -115,4 +112,13 @@ pub(crate) fn pass(interrupt: Interrupt<'_>, model: &Classifier, split: &Split) 
 pub(crate) fn model_input(batch: &TokenBatch) -> ModelInput {
     ModelInput::packed(batch.rows.clone(), batch.tokens.clone(), batch.lengths.clone())
         .in_groups(batch.groups.clone())
+}
+
+/// Adds a batch's routing sums to those of a window.
+pub(crate) fn add_sums(window: &mut Vec<LayerSums>, batch: &[LayerSums]) {
+    if window.is_empty() {
+        *window = batch.to_vec();
+    } else {
+        window.iter_mut().zip(batch).for_each(|(sums, batch)| sums.add(batch));
+    }
 }

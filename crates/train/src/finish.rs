@@ -57,23 +57,15 @@ pub(crate) fn finish(
     let judged = judged(prepared, store, state, device)?;
     let n_classes = prepared.classes.len();
     let mut files = BTreeMap::new();
-    let mut judge = |name: &str, split: &Split| -> Result<Answers, TrainError> {
-        let answers = ask(&judged, split, n_classes, interrupt)?;
-        let (name, csv) = (RunDir::predictions_name(name), predictions_to_csv(&answers.all));
-        let file = run.path().join(&name);
-        write_atomically(&file, csv.as_bytes()).map_err(TrainError::io(file))?;
-        files.insert(name, Digest::of_bytes(csv.as_bytes()));
-        Ok(answers)
-    };
-    let validation = judge("validation", &prepared.validation)?;
+    let validation = ask(&judged, &prepared.validation, n_classes, interrupt)?;
+    keep(run, "validation", &validation.all, &mut files)?;
     judged.iter().zip(&validation.each).try_for_each(|(judged, now)| check_repeated(judged, now))?;
-    let test = judge("test", &prepared.test)?;
-    let per_time = per_time(prepared, &judged, &validation.each, &test.each);
-    let test_flops = test.flops;
-    let (validation, test) = (metrics(&validation.all, n_classes), metrics(&test.all, n_classes));
+    let test = ask(&judged, &prepared.test, n_classes, interrupt)?;
+    keep(run, "test", &test.all, &mut files)?;
+    let (on_validation, on_test) = (metrics(&validation.all, n_classes), metrics(&test.all, n_classes));
     let evaluated = judged.last().expect("a run is judged by one model at least");
-    let routing = routing_by_domain(&evaluated.model, &prepared.test, interrupt)?;
-    let same = LastCheckpoint { step: state.step, validation: validation.accuracy, test: test.accuracy };
+    let same =
+        LastCheckpoint { step: state.step, validation: on_validation.accuracy, test: on_test.accuracy };
     let is_last = prepared.drift.is_some() || evaluated.step() == state.step;
     let last = if is_last { same } else { ask_last(prepared, store, state.step, device, interrupt)? };
     let (best_step, layout) = (evaluated.step(), evaluated.loaded.checkpoint.manifest.layout.clone());
@@ -93,12 +85,12 @@ pub(crate) fn finish(
         splits: prepared.sizes,
         domains: prepared.domains.clone(),
         notes: prepared.notes.clone(),
-        per_time,
-        routing,
-        test_flops,
+        per_time: per_time(prepared, &judged, &validation.each, &test.each),
+        routing: routing_by_domain(&evaluated.model, &prepared.test, interrupt)?,
+        test_flops: test.flops,
         last,
-        validation,
-        test,
+        validation: on_validation,
+        test: on_test,
         bayes_accuracy: prepared.bayes_accuracy,
         flops: state.progress.flops,
         measuring_flops: state.progress.measuring_flops,
@@ -109,6 +101,20 @@ pub(crate) fn finish(
     };
     write(run, &result)?;
     Ok(result)
+}
+
+/// Writes predictions on a split and adds their hash to `files`.
+fn keep(
+    run: &RunDir,
+    split: &str,
+    predictions: &[Prediction],
+    files: &mut BTreeMap<String, Digest>,
+) -> Result<(), TrainError> {
+    let (name, csv) = (RunDir::predictions_name(split), predictions_to_csv(predictions));
+    let file = run.path().join(&name);
+    write_atomically(&file, csv.as_bytes()).map_err(TrainError::io(file))?;
+    files.insert(name, Digest::of_bytes(csv.as_bytes()));
+    Ok(())
 }
 
 /// The last file of a run: with it the run is finished.

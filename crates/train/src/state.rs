@@ -15,7 +15,10 @@ use moelt_schema::{
 use moelt_surgery::Trainable;
 
 use crate::{
-    LoadedModel, Prepared, TrainError, evaluate::model_input, extra_gradient::ExtraGradient, param_groups,
+    LoadedModel, Prepared, TrainError,
+    evaluate::{add_sums, model_input},
+    extra_gradient::ExtraGradient,
+    param_groups,
 };
 
 /// What a training step costs in forward passes: the backward pass has two matrix products for each one.
@@ -251,14 +254,6 @@ fn new_optimizer(config: &RunConfig) -> Optimizer {
     let optim = &config.optim;
     let adamw = AdamW { beta1: optim.beta1, beta2: optim.beta2, eps: optim.eps };
     Optimizer::new(adamw, param_groups(optim)).with_clip_norm(optim.clip_norm)
-}
-
-pub(crate) fn add_sums(window: &mut Vec<LayerSums>, batch: &[LayerSums]) {
-    if window.is_empty() {
-        *window = batch.to_vec();
-    } else {
-        window.iter_mut().zip(batch).for_each(|(sums, batch)| sums.add(batch));
-    }
 }
 
 /// A loss as a number; 0 where there is none.
