@@ -78,8 +78,8 @@ fn assert_builds_on_rule(plan: &AblationPlan, ablation: &str, seed: u64) {
 #[test]
 fn a_recipe_lies_over_the_settings_that_the_editing_arms_share() {
     let workspace = TestWorkspace::new();
-    let recipe = workspace.path("configs/datasets/planted.toml");
-    let text = fs::read_to_string(&recipe).unwrap() + "\n[control.edits]\nevery = 7\n";
+    let recipe = workspace.path("configs/datasets/planted-hard.toml");
+    let text = fs::read_to_string(&recipe).unwrap().replace("every = 8\n", "every = 7\n");
     fs::write(&recipe, text).unwrap();
     let plan = workspace.plan("test", &["--phases", "rule,dynmoe,placebo-time", "--seeds", "1"]);
     assert!(plan.cells.iter().all(|cell| cell.config.control.edits.every == 7));
@@ -106,14 +106,14 @@ fn cells_run_after_those_they_need_in_whatever_order_they_are_named() {
     assert_eq!(calls.len(), 8);
     // By the names of the research log.
     let other_order = workspace.plan("other", &["--phases", "7a,7b3,placebo-time,q2", "--seeds", "2"]);
-    assert_eq!(cell(&other_order, "rule", 321).id, cell(&plan, "rule", 321).id);
+    assert_eq!(cell(&other_order, "rule", 601).id, cell(&plan, "rule", 601).id);
 }
 
 #[test]
 fn what_needs_a_failed_cell_fails_with_it_until_that_is_mended() {
     let workspace = TestWorkspace::new();
     let plan = workspace.plan("test", &["--phases", "rule-continued,rule,moe", "--seeds", "2"]);
-    let (parent, child) = (cell(&plan, "rule", 321), cell(&plan, "rule-continued", 321));
+    let (parent, child) = (cell(&plan, "rule", 601), cell(&plan, "rule-continued", 601));
     plan.cells.iter().filter(|cell| cell.id != parent.id).for_each(|cell| workspace.prepare(cell, 90));
     let text = workspace.xtask(&["ablate", "run", "--name", "test"], 1);
     let reason = format!("needs {}, which has no result", parent.id);
@@ -164,7 +164,7 @@ fn what_cannot_be_linked_is_not_planned() {
         ("dense,placebo-time", "arm `placebo-time` follows the edits of `rule`, which is not among the arms"),
         (
             "lost",
-            "arm `lost` starts from `{q9}`: no arm `q9` in configs/phases; there are: always-grow, averaged, chicken, dense, ",
+            "arm `lost` starts from `{q9}`: no arm `q9` in configs/phases; there are: always-grow, averaged, chicken, clustered, dense, ",
         ),
         ("egg,chicken", "arms need one another: egg → chicken → egg"),
     ];
