@@ -45,6 +45,7 @@ fn a_policy_of_ones_own_is_an_arm_of_an_ablation() {
         "data.planted.train=640",
         "data.planted.validation=64",
         "data.planted.test=64",
+        "train.batch_size=64",
         "train.budget.epochs=10",
         "control.edits.every=5",
     ] {
