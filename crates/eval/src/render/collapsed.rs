@@ -119,3 +119,33 @@ fn few(mut items: Vec<String>) -> Vec<String> {
     items.extend((more > 0).then(|| format!("{more} more are in the full report")));
     items
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixtures::{NOTHING, finished, plan};
+
+    #[test]
+    fn a_summary_names_a_few() {
+        let names = |n: usize| (0..n).map(|i| format!("seed {i}")).collect::<Vec<_>>();
+        assert_eq!(few(names(SHORT)), names(SHORT));
+        let some = few(names(SHORT + 2));
+        assert_eq!((some.len(), some[SHORT].as_str()), (SHORT + 1, "2 more are in the full report"));
+    }
+
+    #[test]
+    fn that_no_seed_collapsed_is_said_in_full_and_left_out_of_the_summary() {
+        let plan = plan(&["moe"], 3);
+        let report = Report::new(&plan, &finished(&plan, &[0.9, 0.91, 0.9]), &NOTHING, plan.code).unwrap();
+        assert!(report.to_markdown().contains("None: no seed lies more than 2.00 pp below the median"));
+        assert!(!report.to_terminal().contains("Collapsed seeds"));
+    }
+
+    #[test]
+    fn the_legend_says_what_a_go_takes() {
+        let off = condition(&CollapseRule::OFF, None);
+        assert!(off.contains("lets a GO rest on its interval alone"), "{off}");
+        let on = condition(&CollapseRule::default(), None);
+        assert!(on.contains("exclude that 10 % of them collapse;") && on.contains("by 10 pp each"), "{on}");
+    }
+}

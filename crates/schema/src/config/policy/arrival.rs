@@ -89,3 +89,29 @@ impl ArrivalConfig {
         self.new_expert.check()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_no_test_can_be_made_of_is_refused_by_key() {
+        let refused = |known_by| {
+            let config = ArrivalConfig { known_by, ..ArrivalConfig::default() };
+            config.check().map_err(|fault| fault.key)
+        };
+        let jump = |level, steps| KnownBy::LossJump { level, steps };
+        assert_eq!((refused(KnownBy::Told {}), refused(jump(0.01, 2))), (Ok(()), Ok(())));
+        for level in [0.0, 0.5, f64::NAN] {
+            assert_eq!(refused(jump(level, 20)), Err("known_by.loss_jump.level".to_owned()));
+        }
+        assert_eq!(refused(jump(0.01, 1)), Err("known_by.loss_jump.steps".to_owned()));
+    }
+
+    #[test]
+    fn an_expert_that_is_frozen_is_not_split() {
+        let split = ArrivalConfig { new_expert: NewExpertConfig::Split {}, ..ArrivalConfig::default() };
+        assert_eq!(split.check().unwrap_err().key, "new_expert");
+        assert!(ArrivalConfig { freeze_experts: false, ..split }.check().is_ok());
+    }
+}
