@@ -392,6 +392,38 @@ mod tests {
     }
 
     #[test]
+    fn what_is_frozen_rests_until_it_is_thawed() {
+        let checked = Plan::new(0).freeze(1).freeze(3).freeze_shared().check(&layout(), 1..).unwrap();
+        let frozen = checked.after().clone();
+        assert_eq!((frozen.layers()[0].frozen_positions(), frozen.shared_frozen()), (vec![1, 3], true));
+        assert_eq!(checked.maps()[&LAYER], RowMap { n_old: 4, rows: (0..4).map(RowSource::Keep).collect() });
+        let json = serde_json::to_string(&frozen).unwrap();
+        assert_eq!(serde_json::from_str::<Layout>(&json).unwrap(), frozen);
+
+        let after =
+            |draft: crate::PlanDraft| draft.check(&frozen, 1..).map(|checked| checked.after().clone());
+        let pruned = after(Plan::new(1).prune(1).copy_expert(3, 0.1)).unwrap();
+        assert_eq!((pruned.layers()[0].experts.len(), pruned.layers()[0].frozen_positions()), (4, vec![2]));
+        let thawed = after(Plan::new(1).thaw(1).thaw(3).thaw_shared()).unwrap();
+        assert!(thawed.all_trained() && thawed == layout());
+        let refused = |draft| after(draft).unwrap_err().to_string();
+        assert_eq!(refused(Plan::new(1).freeze(1)), "layer 0: expert 1 is frozen already");
+        assert_eq!(refused(Plan::new(1).thaw(0)), "layer 0: expert 0 is trained already");
+        assert_eq!(refused(Plan::new(1).freeze_shared()), "what experts share is frozen already");
+        for draft in [Plan::new(1).split(3), Plan::new(1).merge(3, 0, 0.5), Plan::new(1).merge(0, 3, 0.5)] {
+            assert_eq!(refused(draft), "layer 0: expert 3 is frozen; thaw it in a plan before");
+        }
+    }
+
+    #[test]
+    fn assigned_experts_keep_their_places() {
+        let layout = Layout::uniform(1, LayerKind::Assigned, 2);
+        assert!(Plan::new(0).freeze(0).grow().check(&layout, 1..).is_ok());
+        let refused = Plan::new(0).prune(0).check(&layout, 1..).unwrap_err().to_string();
+        assert!(refused.contains("assigned by their places"), "{refused}");
+    }
+
+    #[test]
     fn an_empty_plan_changes_nothing() {
         let checked = check(vec![]).unwrap();
         assert_eq!(checked.before(), checked.after());
