@@ -257,6 +257,21 @@ mod tests {
         }
     }
 
+    /// Whichever number an order has, a step sees the texts of its own stretch.
+    #[test]
+    fn another_order_keeps_to_the_stretch() {
+        let segment = |from, examples: std::ops::Range<usize>| Segment { from, examples: examples.collect() };
+        let segments = vec![segment(0, 0..32), segment(16, 32..64)];
+        let of = |order| {
+            let batches =
+                Batches::drifting(texts(&[1; 64]), vec![0; 64], 2, Streams::new(1), segments.clone());
+            let mut batches = batches.reordered(order);
+            (16..32).flat_map(|step| batches.at(step).examples).collect::<Vec<_>>()
+        };
+        let [one, two] = [1, 2].map(of);
+        assert!(one.iter().chain(&two).all(|example| *example >= 32) && one != two);
+    }
+
     #[test]
     fn evaluation_of_nothing_is_nothing() {
         assert!(in_order(&[], &[], 4).is_empty());
