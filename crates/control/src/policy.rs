@@ -15,7 +15,9 @@ mod rule;
 mod survey;
 mod trials;
 
-use moelt_schema::{ControlConfig, EditLog, EffectRecord, Evidence, Layout, PolicyConfig, PolicyState};
+use moelt_schema::{
+    ControlConfig, EditLog, EffectRecord, Evidence, Layout, PolicyConfig, PolicyState, TaskStart,
+};
 
 pub use self::own::{OwnPolicies, PolicyStart};
 use self::{
@@ -92,8 +94,8 @@ pub struct Given {
     pub script: Option<EditLog>,
     /// What other runs measured, for a head to learn before it begins.
     pub records: Vec<EffectRecord>,
-    /// The steps before which domains arrive, ascending, for a policy that is told.
-    pub arrivals: Vec<u64>,
+    /// When domains appear, for a policy that is told.
+    pub task_starts: Vec<TaskStart>,
 }
 
 /// The policy of a config, continuing from `state` (its default: from the start). `own` are those of the program that
@@ -125,7 +127,7 @@ pub fn policy(
         },
         PolicyConfig::LabelHead(head) => Box::new(LabelHead::new(head, edits, seed, state)?),
         PolicyConfig::PlaceboForks(config) => Box::new(PlaceboForks::new(config, edits, state)),
-        PolicyConfig::Arrival(config) => Box::new(Arrival::new(config, edits, given.arrivals, state)),
+        PolicyConfig::Arrival(config) => Box::new(Arrival::new(config, edits, given.task_starts, state)),
         PolicyConfig::Own(config) => own.make(&PolicyStart { config, edits, seed, total_steps, state })?,
         PolicyConfig::PlaceboTime(_) => Box::new(PlaceboTime::new(script("placebo_time")?, state)?),
         PolicyConfig::PlaceboSurgery(_) => Box::new(PlaceboSurgery::new(script("placebo_surgery")?, state)?),

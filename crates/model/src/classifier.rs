@@ -6,14 +6,15 @@ use burn::{
     tensor::{Device, Tensor},
 };
 use moelt_schema::{
-    Flops, LayerId, LayerLayout, LayerSums, Layout, ModelConfig, Pooling, Streams, Unit, uniform,
+    Flops, LayerId, LayerLayout, LayerSums, Layout, ModelConfig, Pooling, RouterInput, Streams, Unit, uniform,
 };
 
 use crate::{
-    AuxLosses, Mode, ModelInput, MoeLayer, MoeLayerConfig, Router, TokenConv, TokenEmbedding,
+    AuxLosses, LayerContext, Mode, ModelInput, MoeLayer, MoeLayerConfig, Router, TokenConv, TokenEmbedding,
     init::{SharedPart, param, shared_rng},
     layer::normalise,
     pool,
+    pooling::mean_of_sequence,
 };
 
 /// Everything that determines the shape of a [`Classifier`].
@@ -46,6 +47,7 @@ pub struct Classifier {
 #[derive(Clone, Debug)]
 pub(crate) struct Rates {
     pub(crate) unit: Unit,
+    router_input: RouterInput,
     pooling: Pooling,
     input_dropout: f64,
     output_dropout: f64,
@@ -100,12 +102,26 @@ impl ClassifierConfig {
             head: linear(width, self.n_classes, streams, device),
             rates: Rates {
                 unit: model.unit,
+                router_input: model.router_input,
                 pooling: model.pooling,
                 input_dropout: model.input_dropout,
                 output_dropout: model.output_dropout,
                 row_dropout: model.row_dropout,
             },
         }
+    }
+}
+
+/// What a router sees in place of tokens.
+///
+/// # Shapes
+/// - x: `[n_tokens, d_model]`, sequences of `lengths` tokens end to end
+/// - output: the same
+fn seen_by_routers(x: &Tensor<2>, lengths: &[usize], router_input: RouterInput) -> Option<Tensor<2>> {
+    match router_input {
+        RouterInput::Token => None,
+        RouterInput::Sequence => Some(mean_of_sequence(x, lengths)),
+        RouterInput::TokenAndSequence => Some(x.clone() + mean_of_sequence(x, lengths)),
     }
 }
 
@@ -131,10 +147,11 @@ impl Classifier {
         let pooled = |x| pool(x, input.lengths(), self.rates.pooling);
         let (x, layers) = match self.rates.unit {
             Unit::Token => {
-                let (x, layers) = self.expert_layers(x, &input.groups_of_tokens());
+                let seen = |x: &Tensor<2>| seen_by_routers(x, input.lengths(), self.rates.router_input);
+                let (x, layers) = self.expert_layers(x, &input.groups_of_tokens(), seen);
                 (pooled(x), layers)
             }
-            Unit::Sequence => self.expert_layers(pooled(x), &input.groups_of_sequences()),
+            Unit::Sequence => self.expert_layers(pooled(x), &input.groups_of_sequences(), |_| None),
         };
         let x = mode.dropout(normalise(&self.output_norm, x), self.rates.output_dropout);
         let totals: Vec<Tensor<1>> = layers.aux_losses.iter().filter_map(AuxLosses::total).collect();
@@ -158,11 +175,19 @@ impl Classifier {
         }
     }
 
-    /// `groups` of each routed token; none where experts are not assigned by them.
-    fn expert_layers(&self, mut x: Tensor<2>, groups: &[&[u32]]) -> (Tensor<2>, LayerOutputs) {
+    /// `groups` of each routed token; none where experts are not assigned by them. `seen` of a layer's tokens: what its router
+    /// sees in their place.
+    fn expert_layers(
+        &self,
+        mut x: Tensor<2>,
+        groups: &[&[u32]],
+        seen: impl Fn(&Tensor<2>) -> Option<Tensor<2>>,
+    ) -> (Tensor<2>, LayerOutputs) {
         let mut outputs = LayerOutputs::default();
         for (id, layer) in (0..).map(LayerId).zip(&self.layers) {
-            let output = layer.forward_in_groups(x, groups);
+            let learns = layer.router.as_ref().is_some_and(|router| router.weight().is_some());
+            let router_input = if learns { seen(&x) } else { None };
+            let output = layer.forward_in(x, LayerContext { groups, router_input });
             x = output.x;
             outputs.aux_losses.push(output.aux_losses);
             outputs.routing.extend(output.routing);

@@ -82,6 +82,16 @@ pub struct MoeLayer {
     pub experts: Experts,
 }
 
+/// What may be known of a layer's tokens beside their vectors.
+#[derive(Clone, Debug, Default)]
+pub struct LayerContext<'a> {
+    /// The groups of each token, the likeliest first, by which experts are assigned ([`Dispatch::assigned`]): one list per
+    /// token. Any other layer does not look at them.
+    pub groups: &'a [&'a [u32]],
+    /// What a learned router sees in place of the tokens, normalised as they are: `[tokens, d_model]`.
+    pub router_input: Option<Tensor<2>>,
+}
+
 /// What a layer gives back. Nothing of it is kept in the layer.
 #[derive(Debug)]
 pub struct MoeOutput {
@@ -133,25 +143,22 @@ impl MoeLayer {
     /// # Panics
     /// When a token has another width, or experts are assigned by groups.
     pub fn forward(&self, x: Tensor<2>) -> MoeOutput {
-        self.forward_in_groups(x, &[])
+        self.forward_in(x, LayerContext::default())
     }
 
-    /// The same with the groups of each token, the likeliest first, by which experts are assigned
-    /// ([`Dispatch::assigned`]). Any other layer does not look at them.
-    ///
-    /// # Shapes
-    /// - groups: one list per token where experts are assigned
+    /// The same with what is known of the tokens beside their vectors.
     ///
     /// # Panics
-    /// When a token has another width, or experts are assigned and there is not one list per token.
-    pub fn forward_in_groups(&self, x: Tensor<2>, groups: &[&[u32]]) -> MoeOutput {
+    /// When a token has another width, or experts are assigned and there is not one list of groups per token.
+    pub fn forward_in(&self, x: Tensor<2>, context: LayerContext<'_>) -> MoeOutput {
         let [_, d_model, _] = self.experts.w_in.dims();
         assert_shape!(x, [.., d_model]);
         let [tokens, _] = x.dims();
         let y = normalise(&self.norm, x.clone());
         match &self.router {
             Some(router) => {
-                let combined = combine::combined(router, &self.experts, y, groups);
+                let seen = context.router_input.map_or_else(|| y.clone(), |seen| normalise(&self.norm, seen));
+                let combined = combine::combined(router, &self.experts, y, seen, context.groups);
                 MoeOutput {
                     x: x + combined.y,
                     aux_losses: combined.aux_losses,

@@ -37,6 +37,17 @@ pub fn pool(x: Tensor<2>, lengths: &[usize], pooling: Pooling) -> Tensor<2> {
     }
 }
 
+/// For each token the mean of the tokens of its sequence.
+///
+/// # Shapes
+/// - x: `[n_tokens, d_model]`, sequences of `lengths` tokens end to end
+/// - output: the same
+pub(crate) fn mean_of_sequence(x: &Tensor<2>, lengths: &[usize]) -> Tensor<2> {
+    let of_tokens = (0..).zip(lengths).flat_map(|(sequence, n)| std::iter::repeat_n(sequence, *n));
+    let at = indices(&of_tokens.collect::<Vec<u32>>(), &x.device());
+    pool(x.clone(), lengths, Pooling::Mean).select(0, at)
+}
+
 /// For each place of a padded grid its token; the number of tokens stands for padding.
 fn grid_tokens(lengths: &[usize], seq: usize) -> Vec<u32> {
     let n_tokens: usize = lengths.iter().sum();
@@ -63,5 +74,6 @@ mod tests {
         let sum_max = values(Pooling::SumMax);
         assert!((sum_max[0] + 4.0 / 2f32.sqrt()).abs() < 1e-6);
         assert_eq!(sum_max[1..], [-1.0, 5.0, 5.0]);
+        assert_eq!(mean_of_sequence(&x(), &[2, 1]).try_into_vec_as::<f32>().unwrap(), [-2.0, -2.0, 5.0]);
     }
 }

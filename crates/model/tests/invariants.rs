@@ -12,7 +12,8 @@ use moelt_model::{
     AuxLosses, Classifier, ClassifierConfig, Mode, ModelInput, MoeLayer, MoeLayerConfig, Router,
 };
 use moelt_schema::{
-    LayerKind, LayerSums, ModelConfig, Pooling, RoutingConfig, RoutingStats, Stream, Streams, Unit,
+    LayerKind, LayerSums, ModelConfig, Pooling, RouterInput, RoutingConfig, RoutingStats, Stream, Streams,
+    Unit,
 };
 use rand::{Rng, RngExt};
 
@@ -24,13 +25,15 @@ fn config(model: ModelConfig) -> ClassifierConfig {
     ClassifierConfig { layout: model.initial_layout(), model, n_rows: ROWS, n_classes: 3 }
 }
 
-/// Every kind of routing, and both units.
+/// Every kind of routing, both units, and whatever a router may see.
 fn small_configs() -> Vec<ModelConfig> {
     let of_unit = |unit| {
         let top_any = ModelConfig { routing: TOP_ANY, ..small(unit, 1) };
         [small(unit, 1), small(unit, 2), top_any]
     };
-    [Unit::Token, Unit::Sequence].into_iter().flat_map(of_unit).collect()
+    let seeing = |router_input| of_unit(Unit::Token).map(|config| ModelConfig { router_input, ..config });
+    let units = [Unit::Token, Unit::Sequence].into_iter().flat_map(of_unit);
+    units.chain([RouterInput::Sequence, RouterInput::TokenAndSequence].into_iter().flat_map(seeing)).collect()
 }
 
 fn small(unit: Unit, top_k: usize) -> ModelConfig {
@@ -77,6 +80,20 @@ fn assert_close(a: &[f32], b: &[f32], relative: f32) {
     for (a, b) in a.iter().zip(b) {
         assert!((a - b).abs() <= relative * (1.0 + a.abs()), "{a} and {b}");
     }
+}
+
+/// What a router that sees sequences says of a sequence's first token, it says of all of them; one that sees tokens does not.
+#[test]
+fn a_router_that_sees_sequences_sends_all_their_tokens_one_way() {
+    let spread = |router_input| {
+        let config = ModelConfig { router_input, ..small(Unit::Token, 2) };
+        let output = model(config, &Device::flex()).forward(&batch(0).1, Mode::Eval);
+        let probs = values(output.router_probs[0].1.clone());
+        let first_sequence = probs.chunks_exact(4).take(7);
+        first_sequence.map(|token| (token[0] - probs[0]).abs()).fold(0.0, f32::max)
+    };
+    assert!(spread(RouterInput::Sequence) < 1e-6);
+    assert!(spread(RouterInput::Token) > 1e-3 && spread(RouterInput::TokenAndSequence) > 1e-3);
 }
 
 #[test]

@@ -29,10 +29,10 @@ use crate::Digest;
 pub use self::{
     control::{ControlConfig, EditsConfig},
     data::{BadLines, CsvConfig, DataConfig, PlantedConfig, Sst2Config, StreamKind},
-    drift::{Asked, Drift, Stretch},
+    drift::{Asked, Drift, Stretch, TaskStart},
     fault::ConfigFault,
     file::{ConfigError, config_differences, load_config, resolved_toml},
-    model::{AssignedBy, ModelConfig, Pooling, RoutingConfig, Unit},
+    model::{AssignedBy, ModelConfig, Pooling, RouterInput, RoutingConfig, Unit},
     optim::{OptimConfig, ScheduleKind},
     policy::{
         ArrivalConfig, EffectHeadConfig, EntropyLabels, KnownBy, LabelConfig, LabelHeadConfig,

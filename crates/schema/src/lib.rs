@@ -21,9 +21,9 @@ pub use self::{
         ConfigText, ControlConfig, CsvConfig, DataConfig, Drift, EditsConfig, EffectHeadConfig,
         EntropyLabels, KnownBy, LabelConfig, LabelHeadConfig, LookaheadConfig, MAX_STEPS, ModelConfig,
         NewExpertConfig, OptimConfig, OtherRun, OwnConfig, PlaceboConfig, PlaceboForksConfig, PlantedConfig,
-        PolicyConfig, Pooling, RoutingConfig, RuleConfig, RunConfig, RunRef, Saliency, ScheduleKind,
-        Sst2Config, StartConfig, StreamKind, Stretch, StudyConfig, SubwordConfig, Takes, TextConfig,
-        TrainConfig, Unit, config_differences, load_config, resolved_toml,
+        PolicyConfig, Pooling, RouterInput, RoutingConfig, RuleConfig, RunConfig, RunRef, Saliency,
+        ScheduleKind, Sst2Config, StartConfig, StreamKind, Stretch, StudyConfig, SubwordConfig, Takes,
+        TaskStart, TextConfig, TrainConfig, Unit, config_differences, load_config, resolved_toml,
     },
     digest::{Digest, DigestError},
     experts::{

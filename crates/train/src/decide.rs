@@ -4,7 +4,7 @@ use burn::module::Module;
 use moelt_control::{Action, Decision, Given, OwnPolicies, Policy, StatsWindow, policy};
 use moelt_schema::{
     ControlConfig, DecisionWindow, Digest, Event, Evidence, ExpertId, Flops, LayerId, LayerSums, Layout,
-    OtherRun, Plan, PolicyState, RunConfig,
+    OtherRun, Plan, PolicyState, RunConfig, TaskStart,
 };
 
 use crate::{
@@ -22,8 +22,8 @@ const TEXTS: usize = 256;
 pub(crate) struct Control {
     policy: Box<dyn Policy>,
     total_steps: u64,
-    /// The steps before which domains arrive.
-    arrivals: Vec<u64>,
+    /// When domains appear.
+    task_starts: Vec<TaskStart>,
     /// Hash of the edits that it follows, if it follows some.
     script: Option<Digest>,
 }
@@ -48,15 +48,15 @@ impl Control {
             let message = "holds other edits than those that this run has followed so far".to_owned();
             return Err(TrainError::Start { key, path: run.to_string().into(), message });
         }
-        let arrivals = prepared.arrivals(total_steps);
-        let given = Given { script: edits, records, arrivals: arrivals.clone() };
+        let task_starts = prepared.task_starts(total_steps);
+        let given = Given { script: edits, records, task_starts: task_starts.clone() };
         let policy = policy(control, config.seed, total_steps, given, state, policies)?;
-        Ok(Self { policy, total_steps, arrivals, script })
+        Ok(Self { policy, total_steps, task_starts, script })
     }
 
     /// Whether there is something to decide after this many steps, before the next one.
     pub(crate) fn is_due(&self, config: &ControlConfig, step: u64) -> bool {
-        let told = config.policy.is_told() && self.arrivals.contains(&step);
+        let told = config.policy.is_told() && self.task_starts.iter().any(|start| start.step == step);
         step > 0 && (told || step.is_multiple_of(config.edits.every)) && step < self.total_steps
     }
 

@@ -1,9 +1,11 @@
 //! A data set ready to train on: vocabulary built, texts encoded.
 
-use std::{borrow::Cow, collections::BTreeSet};
+use std::borrow::Cow;
 
 use moelt_data::{Batches, DataError, Dataset, Encoded, Example, Splits, Vocabulary};
-use moelt_schema::{Budget, ConfigFault, Digest, Drift, MAX_STEPS, RunConfig, SplitSizes, Streams};
+use moelt_schema::{
+    Budget, ConfigFault, Digest, Drift, MAX_STEPS, RunConfig, SplitSizes, Streams, TaskStart,
+};
 
 use crate::{Grouping, Split, TrainError, memory};
 
@@ -107,17 +109,9 @@ impl Prepared {
         split.part(&split.places_of(&view))
     }
 
-    /// The steps of a run of `total` before which domains arrive that were not there at the start; none where domains do
-    /// not come and go.
-    pub fn arrivals(&self, total: u64) -> Vec<u64> {
-        let stretches = self.drift.iter().flat_map(|drift| drift.stretches(total));
-        let mut seen = BTreeSet::new();
-        let arrivals = stretches.filter(|stretch| {
-            let before = seen.len();
-            seen.extend(stretch.domains.iter().copied());
-            seen.len() > before
-        });
-        arrivals.map(|stretch| stretch.from).filter(|from| *from > 0).collect()
+    /// When domains appear in a run of `total` steps ([`Drift::task_starts`]); never where domains do not come and go.
+    pub fn task_starts(&self, total: u64) -> Vec<TaskStart> {
+        self.drift.as_ref().map_or(Vec::new(), |drift| drift.task_starts(total))
     }
 
     /// The steps after which a model is judged by the texts of an evaluation time; none without drift.

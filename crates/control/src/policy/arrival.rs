@@ -1,7 +1,9 @@
-//! A task of a stream arrives: one more expert comes, and what is there is trained no further.
+//! A task of a stream arrives: one more expert comes, and what is there is trained no further. It comes back: its expert is
+//! trained again, and the others rest.
 
 use moelt_schema::{
-    ArrivalConfig, Edit, EditsConfig, Evidence, KnownBy, LayerEvidence, Layout, Limits, PolicyState,
+    ArrivalConfig, Edit, EditsConfig, Evidence, ExpertId, KnownBy, LayerEvidence, LayerKind, Layout, Limits,
+    PolicyState, TaskStart,
 };
 use statrs::distribution::{ContinuousCDF, StudentsT};
 
@@ -17,9 +19,26 @@ use crate::{
 pub(super) struct Arrival {
     config: ArrivalConfig,
     edits: EditsConfig,
-    /// The steps before which tasks arrive, for one that is told.
-    arrivals: Vec<u64>,
+    /// When tasks begin, for one that is told.
+    task_starts: Vec<TaskStart>,
     state: PolicyState,
+}
+
+/// What is known at a decision.
+struct News {
+    what: Known,
+    /// How it is known, for people.
+    reason: String,
+    /// And in a test's numbers.
+    jump: Option<Jump>,
+}
+
+enum Known {
+    Nothing,
+    /// A task arrives.
+    Arrival,
+    /// These domains have been there before, and come back.
+    Return(Vec<u32>),
 }
 
 /// How the losses of the last steps lie to those of the steps before them.
@@ -34,29 +53,34 @@ impl Arrival {
     pub(super) fn new(
         config: ArrivalConfig,
         edits: EditsConfig,
-        arrivals: Vec<u64>,
+        task_starts: Vec<TaskStart>,
         state: PolicyState,
     ) -> Self {
-        Self { config, edits, arrivals, state }
+        Self { config, edits, task_starts, state }
     }
 
-    /// Whether a task arrives now, with the reason and, where it is a test's, its numbers.
-    fn arrives(&mut self, step: u64) -> (bool, String, Option<Jump>) {
+    fn news(&mut self, step: u64) -> News {
         match self.config.known_by {
-            KnownBy::Told {} => {
-                let arrives = self.arrivals.contains(&step);
-                (arrives, if arrives { "a task arrives" } else { "no task arrives" }.to_owned(), None)
-            }
+            KnownBy::Told {} => self.told(step),
             KnownBy::LossJump { level, steps } => self.test(level, steps),
         }
     }
 
+    fn told(&self, step: u64) -> News {
+        let (what, reason) = match self.task_starts.iter().find(|start| start.step == step) {
+            None => (Known::Nothing, "no task arrives"),
+            Some(start) if start.is_new => (Known::Arrival, "a task arrives"),
+            Some(start) => (Known::Return(start.back.clone()), "a task comes back"),
+        };
+        News { what, reason: reason.to_owned(), jump: None }
+    }
+
     /// Tests the losses that it remembers; after a jump it begins anew.
-    fn test(&mut self, level: f64, steps: usize) -> (bool, String, Option<Jump>) {
+    fn test(&mut self, level: f64, steps: usize) -> News {
         let losses = &mut self.state.losses;
         if losses.len() < 2 * steps {
             let reason = format!("{} of {} steps to compare", losses.len(), 2 * steps);
-            return (false, reason, None);
+            return News { what: Known::Nothing, reason, jump: None };
         }
         let (before, last) = losses.split_at(steps);
         let jump = Jump::of(before, last, level);
@@ -68,11 +92,11 @@ impl Arrival {
         if is_one {
             losses.clear();
         }
-        (is_one, reason, Some(jump))
+        News { what: if is_one { Known::Arrival } else { Known::Nothing }, reason, jump: Some(jump) }
     }
 
     /// A new expert in every layer that may have one more, and what is frozen with it.
-    fn edits(&self, layers: &[LayerView<'_>], layout: &Layout) -> Vec<Edit> {
+    fn grow(&self, layers: &[LayerView<'_>], layout: &Layout) -> Vec<Edit> {
         let (limits, mut new_ids): (Limits, _) = (self.edits.limits(), NewIds::of(layout));
         let mut edits = Vec::new();
         for layer in layers.iter().filter(|layer| allows(&limits, layer.n() + 1)) {
@@ -87,6 +111,28 @@ impl Arrival {
             edits.push(Edit::FreezeShared {});
         }
         edits
+    }
+
+    /// Where experts are assigned, those of the domains that are back train on and the others rest. A learned router finds its
+    /// own way.
+    fn resume(&self, layers: &[LayerView<'_>], back: &[u32]) -> Vec<Edit> {
+        if !self.config.freeze_experts {
+            return Vec::new();
+        }
+        let of_layer = |layer: &LayerView<'_>| {
+            let (id, frozen) = (layer.id, layer.layout.frozen.clone());
+            let change = move |(group, expert): (u32, &ExpertId)| match (
+                back.contains(&group),
+                frozen.contains(expert),
+            ) {
+                (true, true) => Some(Edit::Thaw { layer: id, expert: *expert }),
+                (false, false) => Some(Edit::Freeze { layer: id, expert: *expert }),
+                (true, false) | (false, true) => None,
+            };
+            (0..).zip(&layer.layout.experts).filter_map(change).collect::<Vec<_>>()
+        };
+        let assigned = layers.iter().filter(|layer| layer.layout.kind == LayerKind::Assigned);
+        assigned.flat_map(of_layer).collect()
     }
 }
 
@@ -121,16 +167,19 @@ impl Policy for Arrival {
         if let Some(reason) = closed.filter(|_| !self.config.is_told()) {
             return Decision::keep(reason, evidence);
         }
-        let (arrives, reason, jump) = self.arrives(window.step);
+        let News { what, reason, jump } = self.news(window.step);
         if let Some(Jump { t, critical }) = jump {
             evidence = evidence.with("t", t).with("critical", critical);
         }
-        if !arrives {
-            return Decision::keep(reason, evidence);
-        }
-        let edits = self.edits(&layers, layout);
+        let (edits, nothing) = match what {
+            Known::Nothing => return Decision::keep(reason, evidence),
+            Known::Arrival => (self.grow(&layers, layout), "no layer may have one more"),
+            Known::Return(back) => {
+                (self.resume(&layers, &back), "no expert is to be trained in another's place")
+            }
+        };
         let done: Vec<String> = edits.iter().map(describe).collect();
-        let done = if done.is_empty() { "no layer may have one more".to_owned() } else { done.join(", ") };
+        let done = if done.is_empty() { nothing.to_owned() } else { done.join(", ") };
         Decision::apply(edits, format!("{reason}: {done}"), evidence)
     }
 
@@ -148,17 +197,19 @@ impl Policy for Arrival {
 
 #[cfg(test)]
 mod tests {
-    use moelt_schema::{ExpertId, ExpertInit, LayerId, LayerKind, LayerSums, NewExpertConfig, Plan};
+    use moelt_schema::{ExpertInit, LayerId, LayerSums, NewExpertConfig, Plan};
 
     use super::*;
     use crate::Action;
 
     const LAYER: LayerId = LayerId(0);
 
+    /// Told that tasks arrive before these steps.
     fn policy(known_by: KnownBy, arrivals: &[u64]) -> Arrival {
+        let arrival = |step: &u64| TaskStart { step: *step, is_new: true, back: Vec::new() };
         let config = ArrivalConfig { known_by, ..ArrivalConfig::default() };
         let edits = EditsConfig { warmup: 0.0, until: 1.0, max_experts: 3, ..EditsConfig::default() };
-        Arrival::new(config, edits, arrivals.to_vec(), PolicyState::default())
+        Arrival::new(config, edits, arrivals.iter().map(arrival).collect(), PolicyState::default())
     }
 
     fn decide(policy: &mut Arrival, step: u64, loss: f64, layout: &Layout) -> Decision {
@@ -191,6 +242,28 @@ mod tests {
             (full.action, full.reason.as_str()),
             (Action::Keep, "a task arrives: no layer may have one more")
         );
+    }
+
+    #[test]
+    fn a_task_that_comes_back_has_its_expert_trained_again() {
+        let mut policy = policy(KnownBy::Told {}, &[20]);
+        policy.task_starts.push(TaskStart { step: 40, is_new: false, back: vec![0] });
+        for (kind, edits) in [
+            (LayerKind::TopK { k: 1 }, vec![]),
+            (
+                LayerKind::Assigned,
+                vec![
+                    Edit::Thaw { layer: LAYER, expert: ExpertId(0) },
+                    Edit::Freeze { layer: LAYER, expert: ExpertId(1) },
+                ],
+            ),
+        ] {
+            let layout = Layout::uniform(1, kind, 1);
+            let layout = after(&layout, 20, decide(&mut policy, 20, 1.0, &layout).action);
+            let back = decide(&mut policy, 40, 1.0, &layout);
+            assert!(back.reason.starts_with("a task comes back: "), "{}", back.reason);
+            assert_eq!(back.action, if edits.is_empty() { Action::Keep } else { Action::Apply(edits) });
+        }
     }
 
     #[test]

@@ -24,12 +24,19 @@ pub(super) struct Combined {
 /// Each token through the experts that the router sends it to.
 ///
 /// # Shapes
-/// - x: `[tokens, d_model]`
+/// - x: `[tokens, d_model]`, what experts see
+/// - seen: `[tokens, d_model]`, what a learned router sees
 /// - groups: one list per token where experts are assigned by them
-pub(super) fn combined(router: &Router, experts: &Experts, x: Tensor<2>, groups: &[&[u32]]) -> Combined {
+pub(super) fn combined(
+    router: &Router,
+    experts: &Experts,
+    x: Tensor<2>,
+    seen: Tensor<2>,
+    groups: &[&[u32]],
+) -> Combined {
     match router {
-        Router::TopK(router) => top_k(router, experts, x),
-        Router::TopAny(router) => top_any(router, experts, x),
+        Router::TopK(router) => top_k(router, experts, x, seen),
+        Router::TopAny(router) => top_any(router, experts, x, seen),
         Router::Assigned(_) => assigned(experts, x, groups),
     }
 }
@@ -58,10 +65,10 @@ fn assigned(experts: &Experts, x: Tensor<2>, groups: &[&[u32]]) -> Combined {
 /// Each token through its `top_k` experts only.
 ///
 /// # Shapes
-/// - x: `[tokens, d_model]`
-fn top_k(router: &TopKRouter, experts: &Experts, x: Tensor<2>) -> Combined {
+/// - x, seen: `[tokens, d_model]`
+fn top_k(router: &TopKRouter, experts: &Experts, x: Tensor<2>, seen: Tensor<2>) -> Combined {
     let [tokens, d_model] = x.dims();
-    let routed = router.forward(x.clone());
+    let routed = router.forward(seen);
     let outputs = experts.forward_sparse(x, &routed.dispatch);
     let k = routed.dispatch.k();
     let sums = top_k_sums(&routed, outputs.clone().inner());
@@ -95,13 +102,13 @@ fn top_k_sums(routed: &RoutedTopK, outputs: Tensor<2>) -> LayerSums {
 /// follows `n_experts`, however few are active.
 ///
 /// # Shapes
-/// - x: `[tokens, d_model]`
-fn top_any(router: &TopAnyRouter, experts: &Experts, x: Tensor<2>) -> Combined {
+/// - x, seen: `[tokens, d_model]`
+fn top_any(router: &TopAnyRouter, experts: &Experts, x: Tensor<2>, seen: Tensor<2>) -> Combined {
     let [tokens, d_model] = x.dims();
-    let routed = router.forward(x.clone());
+    let routed = router.forward(seen.clone());
     let [_, n_experts] = routed.expert_weights.dims();
-    let outputs = experts.forward(x.clone().unsqueeze_dim::<3>(0).expand([n_experts, tokens, d_model]));
-    let sums = top_any_sums(&routed, x.inner(), outputs.clone().inner());
+    let outputs = experts.forward(x.unsqueeze_dim::<3>(0).expand([n_experts, tokens, d_model]));
+    let sums = top_any_sums(&routed, seen.inner(), outputs.clone().inner());
     let weights = routed.expert_weights.transpose().reshape([n_experts, tokens, 1]);
     let y = (outputs * weights).sum_dim(0).reshape([tokens, d_model]);
     let weight = router.weight.val();
@@ -112,8 +119,8 @@ fn top_any(router: &TopAnyRouter, experts: &Experts, x: Tensor<2>) -> Combined {
     Combined { y, aux_losses, sums, router_probs: None, expert_tokens }
 }
 
-/// `x` is `[tokens, d_model]`, `outputs` `[n_experts, tokens, d_model]`.
-fn top_any_sums(routed: &RoutedTopAny, x: Tensor<2>, outputs: Tensor<3>) -> LayerSums {
+/// `seen` is `[tokens, d_model]`, `outputs` `[n_experts, tokens, d_model]`.
+fn top_any_sums(routed: &RoutedTopAny, seen: Tensor<2>, outputs: Tensor<3>) -> LayerSums {
     let [n_experts, tokens, _] = outputs.dims();
     let norms = to_host(outputs.square().sum_dim(2).sqrt());
     let mut sums = LayerSums::zeros(n_experts);
@@ -125,16 +132,16 @@ fn top_any_sums(routed: &RoutedTopAny, x: Tensor<2>, outputs: Tensor<3>) -> Laye
         sums.expert_weight[expert] += f64::from(weight);
         sums.weighted_norm[expert] += f64::from(weight * norms[expert * tokens + token]);
     }
-    sums.unrouted = unrouted(routed.dispatch.unrouted(), x);
+    sums.unrouted = unrouted(routed.dispatch.unrouted(), seen);
     sums
 }
 
-/// How many tokens no expert claimed, and their sum.
-fn unrouted(tokens: &[u32], x: Tensor<2>) -> Unrouted {
+/// How many tokens no expert claimed, and the sum of what the router saw of them.
+fn unrouted(tokens: &[u32], seen: Tensor<2>) -> Unrouted {
     if tokens.is_empty() {
         return Unrouted::default();
     }
-    let at = indices(tokens, &x.device());
-    let sum = to_host(x.select(0, at).sum_dim(0)).into_iter().map(f64::from).collect();
+    let at = indices(tokens, &seen.device());
+    let sum = to_host(seen.select(0, at).sum_dim(0)).into_iter().map(f64::from).collect();
     Unrouted { tokens: tokens.len() as f64, sum }
 }

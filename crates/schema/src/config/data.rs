@@ -219,6 +219,8 @@ impl Default for CsvConfig {
 pub enum StreamKind {
     /// The newest alone: no task comes back.
     Sequential,
+    /// One alone, and when all have been there they come back once, in the same order.
+    Returning,
     /// All that have arrived.
     Cumulative,
 }

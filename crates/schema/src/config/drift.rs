@@ -5,7 +5,7 @@
 //! domains *prequentially* (Gama et al. 2013), on texts of what is live just then; a stream of tasks on what has
 //! arrived so far, whether it is still there or not (Lopez-Paz and Ranzato 2017), so that forgetting shows.
 
-use std::fmt;
+use std::{collections::BTreeSet, fmt};
 
 use serde::Serialize;
 
@@ -25,8 +25,11 @@ use crate::{ConfigFault, PlantedConfig, StreamKind};
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Drift {
-    /// `[from, to]` of each domain.
+    /// `[from, to]` of each domain, fractions of a round.
     live: Vec<[f64; 2]>,
+    /// So often everything comes and goes.
+    #[serde(skip_serializing_if = "is_one")]
+    rounds: u32,
     times: u32,
     #[serde(skip_serializing_if = "is_live")] // The hash of data whose domains come and go is as ever.
     asks: Asks,
@@ -46,6 +49,10 @@ fn is_live(asks: &Asks) -> bool {
     *asks == Asks::Live
 }
 
+fn is_one(rounds: &u32) -> bool {
+    *rounds == 1
+}
+
 /// Texts that a model is asked about: those of a domain and, where every evaluation time has texts of its own, of that
 /// time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -54,6 +61,17 @@ pub struct Asked {
     pub time: Option<u32>,
     /// The domain.
     pub domain: u32,
+}
+
+/// Domains appear that were not there just before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TaskStart {
+    /// Steps done before it.
+    pub step: u64,
+    /// Whether one of them has never been there.
+    pub is_new: bool,
+    /// Those that have been there before.
+    pub back: Vec<u32>,
 }
 
 /// Steps between two changes.
@@ -82,14 +100,15 @@ impl PlantedConfig {
             );
             return Err(ConfigFault::new("live", message));
         }
-        let drift = Drift { live: self.live.clone(), times: self.times as u32, asks: Asks::Live };
+        let drift = Drift { live: self.live.clone(), rounds: 1, times: self.times as u32, asks: Asks::Live };
         drift.check().map_err(|message| ConfigFault::new("live", message))?;
         Ok(Some(drift))
     }
 }
 
 impl Drift {
-    /// A stream of tasks: `n_domains` domains, of which one more arrives after each of as many equal parts of training. A
+    /// A stream of tasks: `n_domains` domains, of which one more arrives after each of as many equal parts of training, or of its
+    /// first half where they come back in the second. A
     /// model is judged whenever the next one is about to arrive, and at the end.
     ///
     /// ```
@@ -100,10 +119,12 @@ impl Drift {
     pub fn stream(n_domains: usize, kind: StreamKind) -> Self {
         let at = |domain: usize| domain as f64 / n_domains as f64;
         let window = |domain| match kind {
-            StreamKind::Sequential => [at(domain), at(domain + 1)],
+            StreamKind::Sequential | StreamKind::Returning => [at(domain), at(domain + 1)],
             StreamKind::Cumulative => [at(domain), 1.0],
         };
-        Self { live: (0..n_domains).map(window).collect(), times: n_domains as u32, asks: Asks::Arrived }
+        let rounds = if kind == StreamKind::Returning { 2 } else { 1 };
+        let (live, times) = ((0..n_domains).map(window).collect(), n_domains as u32 * rounds);
+        Self { live, rounds, times, asks: Asks::Arrived }
     }
 
     /// Whether every evaluation time has texts of its own, so that each text is asked about once.
@@ -155,6 +176,29 @@ impl Drift {
         starts.into_iter().map(|from| Stretch { from, domains: live_at(from) }).collect()
     }
 
+    /// When domains appear in a run of `total` steps that were not there just before, beside those of the first step.
+    ///
+    /// ```
+    /// use moelt_schema::{Drift, StreamKind};
+    /// let starts = Drift::stream(2, StreamKind::Returning).task_starts(40);
+    /// let said: Vec<_> = starts.iter().map(|start| (start.step, start.is_new, start.back.as_slice())).collect();
+    /// assert_eq!(said, [(10, true, &[][..]), (20, false, &[0]), (30, false, &[1])]);
+    /// ```
+    pub fn task_starts(&self, total: u64) -> Vec<TaskStart> {
+        let (mut seen, mut before) = (BTreeSet::new(), Vec::new());
+        let mut starts = Vec::new();
+        for Stretch { from, domains } in self.stretches(total) {
+            let entering = domains.iter().copied().filter(|domain| !before.contains(domain));
+            let (back, new): (Vec<u32>, Vec<u32>) = entering.partition(|domain| seen.contains(domain));
+            if from > 0 && !(back.is_empty() && new.is_empty()) {
+                starts.push(TaskStart { step: from, is_new: !new.is_empty(), back });
+            }
+            seen.extend(new);
+            before = domains;
+        }
+        starts
+    }
+
     /// By which texts a model is to be judged after `now` of `total` steps. At an evaluation time these are the texts that
     /// it is asked about then ([`Self::asked_at`]). In between, where times have texts of their own, they are of the domains
     /// that the last step
@@ -185,17 +229,27 @@ impl Drift {
 
     /// A domain whose window is so short that no step of a run of `total` steps sees it, with the window.
     pub fn unseen(&self, total: u64) -> Option<(u32, [f64; 2])> {
-        let windows = (0..).zip(self.live.iter().copied());
-        windows.into_iter().find(|(_, [from, to])| step(*from, total) == step(*to, total))
+        let mut windows = (0..)
+            .zip(&self.live)
+            .flat_map(|(domain, of)| self.windows(*of).map(move |window| (domain, window)));
+        windows.find(|(_, [from, to])| step(*from, total) == step(*to, total))
     }
 
     fn domains(&self, is: impl Fn([f64; 2]) -> bool) -> Vec<u32> {
-        (0..).zip(&self.live).filter(|(_, window)| is(**window)).map(|(domain, _)| domain).collect()
+        let is_in_a_round = |(_, window): &(u32, &[f64; 2])| self.windows(**window).any(&is);
+        (0..).zip(&self.live).filter(is_in_a_round).map(|(domain, _)| domain).collect()
+    }
+
+    /// A domain's window in each round, as fractions of training.
+    fn windows(&self, of_round: [f64; 2]) -> impl Iterator<Item = [f64; 2]> {
+        let rounds = f64::from(self.rounds);
+        (0..self.rounds).map(move |round| of_round.map(|at| (f64::from(round) + at) / rounds))
     }
 
     /// The times at which domains appear or disappear, in order: first 0, last 1.
     fn changes(&self) -> Vec<f64> {
-        let mut changes: Vec<f64> = self.live.iter().flatten().copied().chain([0.0, 1.0]).collect();
+        let windows = self.live.iter().flat_map(|of| self.windows(*of));
+        let mut changes: Vec<f64> = windows.flatten().chain([0.0, 1.0]).collect();
         changes.sort_by(f64::total_cmp);
         changes.dedup();
         changes
@@ -222,7 +276,11 @@ impl Drift {
 
 impl fmt::Display for Drift {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "domains are live in these fractions of training:")?;
+        let of = match self.rounds {
+            1 => "training".to_owned(),
+            rounds => format!("each of {rounds} rounds of training"),
+        };
+        write!(f, "domains are live in these fractions of {of}:")?;
         for (domain, [from, to]) in self.live.iter().enumerate() {
             let comma = if domain == 0 { "" } else { "," };
             write!(f, "{comma} {domain} in {from} to {to}")?;
@@ -274,6 +332,22 @@ mod tests {
             );
             assert_eq!([10, 11, 20, 30].map(|now| domains(drift.view(now, 30)).len()), [1, 2, 2, 3]);
         }
+    }
+
+    /// Two tasks that come back, in 40 steps: trained on one after the other, twice, and always asked about both from the
+    /// second on.
+    #[test]
+    fn tasks_come_back_in_the_second_round() {
+        let drift = Drift::stream(2, StreamKind::Returning);
+        let stretches: Vec<_> = drift.stretches(40).into_iter().map(|s| (s.from, s.domains)).collect();
+        assert_eq!(stretches, [(0, vec![0]), (10, vec![1]), (20, vec![0]), (30, vec![1])]);
+        assert_eq!((drift.times(), [1, 2, 3, 4].map(|time| drift.asked_at(time).len())), (4, [1, 2, 2, 2]));
+        assert_eq!([10, 11, 21, 40].map(|now| drift.view(now, 40).len()), [1, 2, 2, 2]);
+        assert_eq!(drift.unseen(4), None);
+        assert!(drift.to_string().starts_with("domains are live in these fractions of each of 2 rounds"));
+        let hashed = |kind| serde_json::to_string(&Drift::stream(2, kind)).unwrap();
+        assert!(!hashed(StreamKind::Sequential).contains("rounds"), "hashes of data are as ever");
+        assert!(hashed(StreamKind::Returning).contains(r#""rounds":2"#));
     }
 
     #[test]

@@ -27,6 +27,8 @@ pub struct ModelConfig {
     pub n_layers: usize,
     /// What is routed: tokens before pooling, or sequences after it.
     pub unit: Unit,
+    /// What a router sees of a token.
+    pub router_input: RouterInput,
     /// Width of the residual convolution over tokens; odd, or 0 for none.
     pub conv_width: usize,
     /// How tokens become one vector.
@@ -53,6 +55,7 @@ impl Default for ModelConfig {
             top_k: 2,
             n_layers: 1,
             unit: Unit::Token,
+            router_input: RouterInput::Token,
             conv_width: 0,
             pooling: Pooling::Mean,
             layer_norm: true,
@@ -222,6 +225,18 @@ pub enum Unit {
     Token,
     /// Each sequence; pooling comes before the experts.
     Sequence,
+}
+
+/// What a router sees of a token. Experts always see the token itself. A routed sequence is seen as it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RouterInput {
+    /// The token.
+    Token,
+    /// The mean of the tokens of its sequence: all of them go the same way (sentence-level routing, Kudugunta et al. 2021).
+    Sequence,
+    /// The sum of both.
+    TokenAndSequence,
 }
 
 /// How the tokens of a sequence become one vector.
