@@ -4,7 +4,11 @@ use std::collections::{HashMap, HashSet};
 
 use moelt_schema::TextConfig;
 
-use crate::{Example, key::keys, tokenizer::all_tokens};
+use crate::{
+    Example,
+    key::keys,
+    tokenizer::{all_tokens, at_most_tokens},
+};
 
 /// A note about texts that occur more than once, if there are any. They stay. `keys` are those of the examples.
 pub(crate) fn repeats(examples: &[Example], keys: &[String]) -> Option<String> {
@@ -50,8 +54,7 @@ pub fn cut_note<'a>(
     let (mut n, mut cut, mut longest) = (0, 0, 0);
     for text in texts {
         n += 1;
-        // Every token has a byte at least, and no ASCII character becomes several.
-        if text.is_ascii() && text.len() <= config.max_tokens {
+        if at_most_tokens(text).is_some_and(|most| most <= config.max_tokens) {
             continue;
         }
         let length = all_tokens(text, config).len();

@@ -8,6 +8,9 @@ use moelt_schema::SubwordConfig;
 /// has no blank. A prefix may be the whole word, so
 /// that `good` shares a row with `goodness`; a suffix is shorter than the word. A part that occurs twice is given once.
 pub(crate) fn parts(word: &str, config: &SubwordConfig) -> Vec<String> {
+    if config.prefixes.is_empty() && config.suffix == 0 && !config.hyphen_parts {
+        return Vec::new();
+    }
     let n_chars = word.chars().count();
     let mut lengths: Vec<usize> =
         config.prefixes.iter().copied().filter(|&n| 0 < n && n <= n_chars).collect();

@@ -57,8 +57,18 @@ fn first_tokens(text: &str, lowercase: bool, max: usize) -> Vec<String> {
     tokens
 }
 
+/// No text has more tokens than this: one for each piece between blanks, and one more for each punctuation mark in it.
+/// Not for texts beyond ASCII, where one character may become several.
+pub(crate) fn at_most_tokens(text: &str) -> Option<usize> {
+    let marks = || text.bytes().filter(u8::is_ascii_punctuation).count();
+    text.is_ascii().then(|| text.split_whitespace().count() + marks())
+}
+
 /// The text in Unicode's form NFKC.
 pub(crate) fn normalised(text: &str) -> Cow<'_, str> {
+    if text.is_ascii() {
+        return Cow::Borrowed(text);
+    }
     match is_nfkc_quick(text.chars()) {
         IsNormalized::Yes => Cow::Borrowed(text),
         _ => Cow::Owned(text.nfkc().collect()),
@@ -77,7 +87,8 @@ fn unescape(piece: &str) -> Cow<'_, str> {
 }
 
 fn split_piece(piece: &str, tokens: &mut Vec<String>) {
-    if piece.chars().all(is_punctuation) {
+    // Letters and digits alone: most pieces are, and nothing below has anything to do.
+    if piece.bytes().all(|byte| byte.is_ascii_alphanumeric()) || piece.chars().all(is_punctuation) {
         tokens.push(piece.to_owned());
         return;
     }
@@ -150,6 +161,8 @@ fn is_punctuation(c: char) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn joined(text: &str) -> String {
@@ -165,6 +178,14 @@ mod tests {
         ];
         for text in texts {
             assert_eq!(joined(text), text);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_has_more_tokens_than_the_bound(text in "[a-cN'\"(). !\\\\/\\x0b-]{0,12}|[ -~]{0,20}") {
+            let tokens = all_tokens(&text, &TextConfig::default()).len();
+            prop_assert!(tokens <= at_most_tokens(&text).unwrap(), "{tokens} of {text:?}");
         }
     }
 
