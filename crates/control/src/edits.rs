@@ -29,6 +29,7 @@ pub(crate) fn change(edits: &[Edit]) -> i64 {
         Edit::Prune { .. } | Edit::Merge { .. } => -1,
         Edit::Upcycle { .. }
         | Edit::Reorder { .. }
+        | Edit::Redraw { .. }
         | Edit::Freeze { .. }
         | Edit::Thaw { .. }
         | Edit::FreezeShared {}
@@ -45,6 +46,7 @@ pub(crate) fn describe(edit: &Edit) -> String {
         Edit::Merge { from, into, .. } => format!("merges expert {} into {}", from.0, into.0),
         Edit::Upcycle { into, .. } => format!("is upcycled into {} experts", into.len()),
         Edit::Reorder { .. } => "reorders its experts".to_owned(),
+        Edit::Redraw { expert, units, .. } => format!("redraws {} units of expert {}", units.len(), expert.0),
         Edit::Freeze { expert, .. } => format!("freezes expert {}", expert.0),
         Edit::Thaw { expert, .. } => format!("thaws expert {}", expert.0),
         Edit::FreezeShared {} => "what experts share is frozen".to_owned(),
@@ -58,5 +60,8 @@ fn origin(init: &ExpertInit) -> String {
         ExpertInit::Aimed { .. } => " aimed at the tokens that no expert claimed".to_owned(),
         ExpertInit::Copy { parent, .. } => format!(" as a copy of expert {}", parent.0),
         ExpertInit::Split { parent } => format!(" as a half of expert {}", parent.0),
+        ExpertInit::SplitAlong { parent, .. } => {
+            format!(" as a half of expert {}, along a direction", parent.0)
+        }
     }
 }

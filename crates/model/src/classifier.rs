@@ -1,5 +1,7 @@
 //! The whole network.
 
+use std::ops::Range;
+
 use burn::{
     module::Module,
     nn::{LayerNorm, LayerNormConfig, Linear},
@@ -10,7 +12,8 @@ use moelt_schema::{
 };
 
 use crate::{
-    AuxLosses, LayerContext, Mode, ModelInput, MoeLayer, MoeLayerConfig, Router, TokenConv, TokenEmbedding,
+    AuxLosses, DensePass, LayerContext, Mode, ModelInput, MoeLayer, MoeLayerConfig, RoutedTokens, Router,
+    TokenConv, TokenEmbedding,
     init::{SharedPart, param, shared_rng},
     layer::normalise,
     pool,
@@ -68,6 +71,18 @@ pub struct ModelOutput {
     pub routing: Vec<LayerSums>,
     /// Live router probabilities of each layer with top-k routing, `[tokens, n_experts]`.
     pub router_probs: Vec<(LayerId, Tensor<2>)>,
+    /// Where each token went, in each layer with top-k routing.
+    pub routed: Vec<(LayerId, RoutedTokens)>,
+    /// What the pass took.
+    pub flops: Flops,
+}
+
+/// A batch that has come to one layer, and what every expert of it would say of every token: tokens can be sent another way
+/// without computing what comes before, or the experts, anew.
+pub struct Rerouting<'a> {
+    layer: usize,
+    pass: DensePass,
+    input: &'a ModelInput,
     /// What the pass took.
     pub flops: Flops,
 }
@@ -78,6 +93,7 @@ struct LayerOutputs {
     aux_losses: Vec<AuxLosses>,
     routing: Vec<LayerSums>,
     router_probs: Vec<(LayerId, Tensor<2>)>,
+    routed: Vec<(LayerId, RoutedTokens)>,
     flops: Flops,
 }
 
@@ -143,25 +159,71 @@ impl Classifier {
     /// # Panics
     /// When a token has a row that is not in the embedding table.
     pub fn forward(&self, input: &ModelInput, mut mode: Mode<'_>) -> ModelOutput {
-        let x = self.encode(input, &mut mode);
-        let pooled = |x| pool(x, input.lengths(), self.rates.pooling);
-        let (x, layers) = match self.rates.unit {
-            Unit::Token => {
-                let seen = |x: &Tensor<2>| seen_by_routers(x, input.lengths(), self.rates.router_input);
-                let (x, layers) = self.expert_layers(x, &input.groups_of_tokens(), seen);
-                (pooled(x), layers)
-            }
-            Unit::Sequence => self.expert_layers(pooled(x), &input.groups_of_sequences(), |_| None),
-        };
-        let x = mode.dropout(normalise(&self.output_norm, x), self.rates.output_dropout);
+        let x = self.before_layers(input, &mut mode);
+        let (x, layers) = self.expert_layers(x, input, 0..self.layers.len());
         let totals: Vec<Tensor<1>> = layers.aux_losses.iter().filter_map(AuxLosses::total).collect();
         ModelOutput {
-            logits: self.head.forward(x),
+            logits: self.after_layers(x, input, &mut mode),
             aux_loss: (!totals.is_empty()).then(|| Tensor::cat(totals, 0).mean()),
             aux_losses: AuxLosses::mean(&layers.aux_losses),
             routing: layers.routing,
             router_probs: layers.router_probs,
+            routed: layers.routed,
             flops: layers.flops + self.shared_flops(input),
+        }
+    }
+
+    /// A batch sent through every expert of a layer, and through those before it as ever; none where the layer has no top-k router.
+    ///
+    /// # Panics
+    /// When there is no such layer.
+    pub fn rerouting<'a>(&self, input: &'a ModelInput, layer: LayerId) -> Option<Rerouting<'a>> {
+        let at = layer.0 as usize;
+        let x = self.before_layers(input, &mut Mode::Eval);
+        let (x, before) = self.expert_layers(x, input, 0..at);
+        let router_input = self.router_input(&x, input);
+        let pass = self.layers[at].dense_pass(x, router_input)?;
+        let flops = before.flops + pass.flops() + self.conv_flops(input);
+        Some(Rerouting { layer: at, pass, input, flops })
+    }
+
+    /// What the network says where only some experts of the layer are there, by position, and what that took beside the pass.
+    ///
+    /// # Shapes
+    /// - logits: `[batch, n_classes]`
+    ///
+    /// # Panics
+    /// When `there` is not of all experts, or none is there.
+    pub fn rerouted(&self, rerouting: &Rerouting<'_>, there: &[bool]) -> (Tensor<2>, Flops) {
+        let Rerouting { layer, pass, input, .. } = rerouting;
+        let (x, after) = self.expert_layers(pass.with_experts(there), input, layer + 1..self.layers.len());
+        let flops = after.flops + self.head_flops(input);
+        (self.after_layers(x, input, &mut Mode::Eval), flops)
+    }
+
+    /// What is routed: tokens in context or, where sequences are routed, those pooled.
+    fn before_layers(&self, input: &ModelInput, mode: &mut Mode<'_>) -> Tensor<2> {
+        let x = self.encode(input, mode);
+        match self.rates.unit {
+            Unit::Token => x,
+            Unit::Sequence => pool(x, input.lengths(), self.rates.pooling),
+        }
+    }
+
+    /// Logits of what the last layer gave.
+    fn after_layers(&self, x: Tensor<2>, input: &ModelInput, mode: &mut Mode<'_>) -> Tensor<2> {
+        let x = match self.rates.unit {
+            Unit::Token => pool(x, input.lengths(), self.rates.pooling),
+            Unit::Sequence => x,
+        };
+        self.head.forward(mode.dropout(normalise(&self.output_norm, x), self.rates.output_dropout))
+    }
+
+    /// What routers see in place of what is routed.
+    fn router_input(&self, x: &Tensor<2>, input: &ModelInput) -> Option<Tensor<2>> {
+        match self.rates.unit {
+            Unit::Token => seen_by_routers(x, input.lengths(), self.rates.router_input),
+            Unit::Sequence => None,
         }
     }
 
@@ -175,23 +237,28 @@ impl Classifier {
         }
     }
 
-    /// `groups` of each routed token; none where experts are not assigned by them. `seen` of a layer's tokens: what its router
-    /// sees in their place.
+    /// Some of the layers, one after the other.
     fn expert_layers(
         &self,
         mut x: Tensor<2>,
-        groups: &[&[u32]],
-        seen: impl Fn(&Tensor<2>) -> Option<Tensor<2>>,
+        input: &ModelInput,
+        which: Range<usize>,
     ) -> (Tensor<2>, LayerOutputs) {
         let mut outputs = LayerOutputs::default();
-        for (id, layer) in (0..).map(LayerId).zip(&self.layers) {
+        let groups = match self.rates.unit {
+            Unit::Token => input.groups_of_tokens(),
+            Unit::Sequence => input.groups_of_sequences(),
+        };
+        for at in which {
+            let (id, layer) = (LayerId(at as u32), &self.layers[at]);
             let learns = layer.router.as_ref().is_some_and(|router| router.weight().is_some());
-            let router_input = if learns { seen(&x) } else { None };
-            let output = layer.forward_in(x, LayerContext { groups, router_input });
+            let router_input = if learns { self.router_input(&x, input) } else { None };
+            let output = layer.forward_in(x, LayerContext { groups: &groups, router_input });
             x = output.x;
             outputs.aux_losses.push(output.aux_losses);
             outputs.routing.extend(output.routing);
             outputs.router_probs.extend(output.router_probs.map(|probs| (id, probs)));
+            outputs.routed.extend(output.routed.map(|routed| (id, routed)));
             outputs.flops += output.flops;
         }
         (x, outputs)

@@ -23,10 +23,18 @@ use crate::{
 impl Classifier {
     /// What everything that is no expert layer takes of a forward pass on `input`.
     pub(crate) fn shared_flops(&self, input: &ModelInput) -> Flops {
-        let conv =
-            self.conv.as_ref().map_or(0, |conv| input.n_tokens() as u64 * product(&conv.weight.dims()));
-        let head = input.batch() as u64 * product(&self.head.weight.dims());
-        Flops::unpadded(2 * (conv + head))
+        self.conv_flops(input) + self.head_flops(input)
+    }
+
+    /// What comes before the expert layers.
+    pub(crate) fn conv_flops(&self, input: &ModelInput) -> Flops {
+        let per_token = self.conv.as_ref().map_or(0, |conv| product(&conv.weight.dims()));
+        Flops::unpadded(2 * input.n_tokens() as u64 * per_token)
+    }
+
+    /// What comes after them.
+    pub(crate) fn head_flops(&self, input: &ModelInput) -> Flops {
+        Flops::unpadded(2 * input.batch() as u64 * product(&self.head.weight.dims()))
     }
 
     /// Operations of a forward pass on `input` without any padding, from sizes alone: for budgets that are made

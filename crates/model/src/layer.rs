@@ -15,6 +15,7 @@ mod dispatch;
 mod experts;
 mod flops;
 mod losses;
+mod rerouting;
 mod router;
 mod top_any;
 mod top_k;
@@ -25,6 +26,7 @@ pub(crate) use flops::{ExpertTokens, product};
 pub use losses::{
     AuxLosses, diversity_loss, load_balancing_loss, mean_entropy, routing_entropy, simplicity_loss,
 };
+pub use rerouting::DensePass;
 pub use router::{AssignedRouter, Router};
 pub use top_any::{RoutedTopAny, TopAnyRouter};
 pub use top_k::{RoutedTopK, TopKRouter};
@@ -103,8 +105,21 @@ pub struct MoeOutput {
     pub routing: Option<LayerSums>,
     /// Live router probabilities, `[tokens, n_experts]`; with top-k routing only.
     pub router_probs: Option<Tensor<2>>,
+    /// Where each token went, and by what; with top-k routing only.
+    pub routed: Option<RoutedTokens>,
     /// What the pass took.
     pub flops: Flops,
+}
+
+/// Where tokens went, and by what.
+#[derive(Clone, Debug)]
+pub struct RoutedTokens {
+    /// What experts saw: `[tokens, d_model]`.
+    pub inputs: Tensor<2>,
+    /// What the router saw: `[tokens, d_model]`, most often the same.
+    pub seen: Tensor<2>,
+    /// The experts of each token.
+    pub dispatch: Dispatch,
 }
 
 impl MoeLayerConfig {
@@ -164,6 +179,7 @@ impl MoeLayer {
                     aux_losses: combined.aux_losses,
                     routing: Some(combined.sums),
                     router_probs: combined.router_probs,
+                    routed: combined.routed,
                     flops: self.flops(tokens, combined.expert_tokens),
                 }
             }
@@ -172,6 +188,7 @@ impl MoeLayer {
                 aux_losses: AuxLosses::default(),
                 routing: None,
                 router_probs: None,
+                routed: None,
                 flops: self.flops(tokens, ExpertTokens::unpadded(tokens)),
             },
         }

@@ -47,14 +47,14 @@ mod mode;
 mod pooling;
 mod sizes;
 
-pub use classifier::{Classifier, ClassifierConfig, ModelOutput};
+pub use classifier::{Classifier, ClassifierConfig, ModelOutput, Rerouting};
 pub use conv::TokenConv;
 pub use embedding::TokenEmbedding;
 pub use input::ModelInput;
 pub use layer::{
-    AssignedRouter, AuxLosses, Dispatch, Experts, LayerContext, MoeLayer, MoeLayerConfig, MoeOutput,
-    RoutedTopAny, RoutedTopK, Router, TopAnyDispatch, TopAnyRouter, TopKRouter, diversity_loss,
-    load_balancing_loss, mean_entropy, routing_entropy, simplicity_loss,
+    AssignedRouter, AuxLosses, DensePass, Dispatch, Experts, LayerContext, MoeLayer, MoeLayerConfig,
+    MoeOutput, RoutedTokens, RoutedTopAny, RoutedTopK, Router, TopAnyDispatch, TopAnyRouter, TopKRouter,
+    diversity_loss, load_balancing_loss, mean_entropy, routing_entropy, simplicity_loss,
 };
 pub use mode::Mode;
 pub use pooling::pool;

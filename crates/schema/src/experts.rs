@@ -14,7 +14,7 @@ mod row_map;
 
 pub use self::{
     axes::{ExpertAxes, ExpertAxis, ExpertRole, RowInit},
-    edit::{Edit, ExpertInit, Plan},
+    edit::{Edit, ExpertInit, Plan, RouterShift},
     edit_log::{Birth, EditLog, Lineage, Merged, ReplayError},
     evidence::{
         EffectEvidence, Evidence, ForecastEvidence, Label, Labels, LayerEvidence, ReplicateEvidence,

@@ -30,7 +30,7 @@ pub use self::{
         Birth, CheckedPlan, Edit, EditLog, EffectEvidence, Evidence, ExpertAxes, ExpertAxis, ExpertId,
         ExpertInit, ExpertRole, Features, ForecastEvidence, Label, Labels, LayerEvidence, LayerId, LayerKind,
         LayerLayout, Layout, LayoutError, Limits, Lineage, Merged, Move, Plan, PlanDraft, PlanError,
-        ReplayError, ReplicateEvidence, RowInit, RowMap, RowSource, RowStart, TrialEvidence,
+        ReplayError, ReplicateEvidence, RouterShift, RowInit, RowMap, RowSource, RowStart, TrialEvidence,
     },
     run::{
         BestSoFar, CHECKPOINT_FORMAT, CellResult, ControlGradients, DecisionKind, DecisionWindow,

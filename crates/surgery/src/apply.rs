@@ -24,7 +24,8 @@ pub struct Applied<M> {
 ///
 /// - An expert that stays keeps weights, moments, step counts and averages bit by bit.
 /// - A new or merged expert has no moments and 0 steps: its first update is at most `lr`, in its router row
-///   too.
+///   too. The halves of an expert that is split along a direction both have its moments and steps, but for their router rows.
+/// - Of hidden units that are drawn anew the optimizer forgets the moments; steps count rows, and stay.
 /// - The average of an expert that is made from others is made from theirs in the same way, and goes on from
 ///   there; that of a fresh one begins at its weights.
 /// - Of an expert that goes nothing is left, but in [`Applied::undo`].
@@ -38,15 +39,14 @@ pub fn apply<M: Module + ExpertAxes>(
     plan: &CheckedPlan,
     seed: impl Into<Streams>,
 ) -> Result<Applied<M>, SurgeryError> {
-    let Trainable { module, average, .. } = trainable;
+    let module = &trainable.module;
     let old_axes = edited_axes(module, plan)?;
     let tensors = export_some(module, |path| old_axes.iter().any(|axis| axis.param == path));
     check_params(&old_axes, &tensors, plan.before())?;
     check_state(&old_axes, &tensors, trainable)?;
     let with_parts = module.clone().with_parts_of(plan.after());
     let new_axes = edited_axes(&with_parts, plan)?;
-    let (average, streams) = (average.as_ref(), seed.into());
-    let rows = new_rows(&old_axes, &new_axes, &tensors, average, &with_parts, plan, &streams)?;
+    let rows = new_rows(&old_axes, &new_axes, &tensors, trainable, &with_parts, plan, &seed.into())?;
     let undo = Undo::new(plan, &old_axes, &tensors, trainable);
     let trainable = carry_out(with_parts, &old_axes, &new_axes, &rows, trainable);
     Ok(Applied { trainable, undo })

@@ -52,6 +52,16 @@ pub enum SurgeryError {
         /// What does not fit, and the fix.
         message: String,
     },
+    /// An edit names a hidden unit that the experts do not have.
+    #[error("`{param}` has no hidden unit {unit}; an expert has {n_units}, counted from 0")]
+    NoUnit {
+        /// The parameter.
+        param: String,
+        /// The unit that was named.
+        unit: usize,
+        /// Hidden units of an expert.
+        n_units: usize,
+    },
     /// The direction of a new router row has another length than a row.
     #[error("a new router row of `{param}` has {expected} values, the plan's direction {found}")]
     Direction {

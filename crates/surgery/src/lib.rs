@@ -16,6 +16,7 @@ mod check;
 mod error;
 mod merge;
 mod new_rows;
+mod redraw;
 mod remap;
 mod start;
 mod trainable;

@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 
 use burn::module::Module;
-use moelt_optim::{HostTensor, WeightAverage, export_some};
-use moelt_schema::{CheckedPlan, ExpertAxis, ExpertRole, Layout, RowMap, RowSource, Streams};
+use moelt_optim::{HostTensor, ParamState, export_some};
+use moelt_schema::{CheckedPlan, ExpertAxis, ExpertRole, Layout, RowMap, RowSource, RowStart, Streams};
 
 use crate::{
-    SurgeryError,
+    SurgeryError, Trainable,
     merge::{matched_units, merged_row},
-    remap::Row,
+    redraw::{Centred, centred_biases},
+    remap::{Row, row_values},
     start::{OldParam, fresh_row},
 };
 
@@ -27,18 +28,55 @@ pub(crate) struct ParamRows {
 }
 
 impl ParamRows {
-    /// The optimizer keeps what it remembers of an expert that stays; of every other one it knows nothing
-    /// yet. Averages are made as weights are made, the one of a copy from its parent's and so on, and go on
+    /// The optimizer keeps what it remembers of an expert that stays and gives it to the other half of one that was split
+    /// along a direction; of every other one it knows nothing yet, and nothing of router rows that were moved apart. Averages are
+    /// made as weights are made, the one of a copy from its parent's and so on, and go on
     /// from where that stood: an edit that keeps the model's function keeps that of the averaged one.
-    fn of_edit(weights: Vec<Row<f32>>, average: Vec<Row<f32>>, map: &RowMap) -> Self {
+    fn of_edit(weights: Vec<Row<f32>>, average: Vec<Row<f32>>, map: &RowMap, role: ExpertRole) -> Self {
+        let remembered = |source: &RowSource| remembered(source, role);
         Self {
             weights,
             average,
-            moment_1: rows_of(map, RowSource::kept),
-            moment_2: rows_of(map, RowSource::kept),
-            steps: rows_of(map, RowSource::kept),
+            moment_1: rows_of(map, remembered),
+            moment_2: rows_of(map, remembered),
+            steps: rows_of(map, remembered),
             updates: rows_of(map, RowSource::origin),
         }
+    }
+
+    /// The same with nothing remembered of the hidden units that were drawn anew.
+    fn forgetting_units(self, param: &OldParam<'_>, state: Option<&ParamState>, map: &RowMap) -> Self {
+        let Some((units, state)) = param.units().zip(state) else { return self };
+        let forget = |rows: Vec<Row<f32>>, moment: &[f32]| {
+            let row = |(row, source): (Row<f32>, &RowSource)| match source {
+                RowSource::Redrawn { old, units: drawn, .. } => {
+                    let mut values = row_values(&state.shape, param.axis.axis, moment, *old);
+                    let of_drawn = values.iter_mut().zip(&units).filter(|(_, unit)| drawn.contains(unit));
+                    of_drawn.for_each(|(value, _)| *value = 0.0);
+                    Row::Values(values)
+                }
+                _ => row,
+            };
+            rows.into_iter().zip(&map.rows).map(row).collect()
+        };
+        Self {
+            moment_1: forget(self.moment_1, &state.moment_1),
+            moment_2: forget(self.moment_2, &state.moment_2),
+            ..self
+        }
+    }
+}
+
+/// Position of the expert whose moments and step count a row of this role goes on from.
+fn remembered(source: &RowSource, role: ExpertRole) -> Option<usize> {
+    match source {
+        RowSource::Shifted(..) | RowSource::New { start: RowStart::Shifted(..), .. }
+            if role == ExpertRole::Router =>
+        {
+            None
+        }
+        RowSource::New { start: RowStart::Shifted(parent, _), .. } => Some(*parent),
+        _ => source.kept(),
     }
 }
 
@@ -52,7 +90,7 @@ pub(crate) fn new_rows<M: Module>(
     old_axes: &[ExpertAxis],
     new_axes: &[ExpertAxis],
     tensors: &BTreeMap<String, HostTensor>,
-    average: Option<&WeightAverage>,
+    Trainable { optimizer, average, .. }: &Trainable<M>,
     module: &M,
     plan: &CheckedPlan,
     streams: &Streams,
@@ -66,17 +104,20 @@ pub(crate) fn new_rows<M: Module>(
             .map(|(axis, part)| OldParam { axis, part, tensor: &tensors[&axis.param] })
             .collect();
         let merges = matched_merges(&params, map);
+        let centred = centred_biases(&params, map, streams)?;
         for param in &params {
             let path = &param.axis.param;
-            let averaged = average.and_then(|average| average.state().get(path)).map(|state| &state.weights);
-            let averaged = OldParam { tensor: averaged.unwrap_or(param.tensor), ..*param };
-            let rows_from = |param| param_rows(param, map, &merges, streams);
-            rows.insert(path.clone(), ParamRows::of_edit(rows_from(param)?, rows_from(&averaged)?, map));
+            let averaged = average.as_ref().and_then(|average| average.state().get(path));
+            let averaged = averaged.map_or(param.tensor, |state| &state.weights);
+            let averaged = OldParam { tensor: averaged, ..*param };
+            let rows_from = |param| param_rows(param, map, &merges, &centred, streams);
+            let of_edit = ParamRows::of_edit(rows_from(param)?, rows_from(&averaged)?, map, param.axis.role);
+            rows.insert(path.clone(), of_edit.forgetting_units(param, optimizer.state().get(path), map));
         }
         let of_layer = new_axes.iter().filter(|axis| axis.layer == *layer).zip(0..);
         for (axis, part) in of_layer.filter(|(axis, _)| !tensors.contains_key(&axis.param)) {
             let weights = born_rows(axis, part, module, plan.after(), streams)?;
-            rows.insert(axis.param.clone(), ParamRows::of_edit(weights.clone(), weights, map));
+            rows.insert(axis.param.clone(), ParamRows::of_edit(weights.clone(), weights, map, axis.role));
         }
     }
     Ok(rows)
@@ -101,6 +142,7 @@ fn param_rows(
     param: &OldParam<'_>,
     map: &RowMap,
     merges: &Merges,
+    centred: &Centred,
     streams: &Streams,
 ) -> Result<Vec<Row<f32>>, SurgeryError> {
     let row = |source: &RowSource| {
@@ -109,6 +151,10 @@ fn param_rows(
                 Row::Values(param.halved(*old))
             }
             RowSource::Keep(old) | RowSource::Halve(old) => Row::Old(*old),
+            RowSource::Shifted(old, by) => Row::Values(param.shifted(*old, by)?),
+            RowSource::Redrawn { expert, old, units, .. } => {
+                Row::Values(param.with_units_redrawn(*expert, *old, units, &centred[old], streams)?)
+            }
             RowSource::New { expert, start } => Row::Values(param.start(*expert, start, streams)?),
             RowSource::Merge { into, .. } => Row::Values(merged_row(param, *into, &merges[into])),
         })

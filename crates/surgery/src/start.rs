@@ -1,7 +1,9 @@
 //! With which values a new row begins.
 
 use moelt_optim::HostTensor;
-use moelt_schema::{ExpertAxis, ExpertId, ExpertRole, RowInit, RowStart, Stream, Streams, uniform};
+use moelt_schema::{
+    ExpertAxis, ExpertId, ExpertRole, RouterShift, RowInit, RowStart, Stream, Streams, uniform,
+};
 use rand::Rng;
 use rand_distr::{Distribution, Normal, StandardNormal};
 
@@ -50,19 +52,14 @@ impl OldParam<'_> {
         Ok(match start {
             RowStart::Fresh => fresh(),
             RowStart::Aimed(direction) if self.axis.role == ExpertRole::Router => {
-                if direction.len() != self.row_len() {
-                    return Err(SurgeryError::Direction {
-                        param: self.axis.param.clone(),
-                        expected: self.row_len(),
-                        found: direction.len(),
-                    });
-                }
+                self.check_direction(direction)?;
                 direction.clone()
             }
             RowStart::Aimed(_) => fresh(),
             RowStart::Copy { parent, .. } if offset => self.row(*parent),
             RowStart::Copy { parent, noise } => noisy(self.row(*parent), *noise, &mut rng()),
             RowStart::Half(parent) => self.halved(*parent),
+            RowStart::Shifted(parent, by) => self.shifted(*parent, by)?,
             RowStart::Upcycled { parent, reinit } => match self.axis.role {
                 ExpertRole::Router | ExpertRole::RouterBias => fresh(),
                 // Which units are drawn anew is one choice an expert, the same in all of its parameters.
@@ -81,6 +78,29 @@ impl OldParam<'_> {
             row.iter_mut().for_each(|offset| *offset -= std::f32::consts::LN_2);
         }
         row
+    }
+
+    /// The row of a half of an expert that was split along a direction.
+    pub(crate) fn shifted(&self, position: usize, by: &RouterShift) -> Result<Vec<f32>, SurgeryError> {
+        let mut row = self.row(position);
+        match self.axis.role {
+            ExpertRole::Router => {
+                self.check_direction(&by.direction)?;
+                row.iter_mut().zip(&by.direction).for_each(|(value, by)| *value += by);
+            }
+            ExpertRole::RouterBias => row.iter_mut().for_each(|bias| *bias += by.constant as f32),
+            ExpertRole::Input | ExpertRole::Output | ExpertRole::Other => {}
+        }
+        Ok(row)
+    }
+
+    /// Refuses a direction that is no router row.
+    fn check_direction(&self, direction: &[f32]) -> Result<(), SurgeryError> {
+        let (expected, found) = (self.row_len(), direction.len());
+        if expected == found {
+            return Ok(());
+        }
+        Err(SurgeryError::Direction { param: self.axis.param.clone(), expected, found })
     }
 
     /// `row` with a fraction of its hidden units drawn from the normal distribution that has its mean and

@@ -72,6 +72,10 @@ impl Undo {
     }
 }
 
+fn is_the_routers(role: ExpertRole) -> bool {
+    matches!(role, ExpertRole::Router | ExpertRole::RouterBias)
+}
+
 /// The way back for one parameter.
 struct Back<'a> {
     axis: &'a ExpertAxis,
@@ -107,7 +111,8 @@ impl Back<'_> {
         let unchanged = |source: &RowSource, old: usize| match source {
             RowSource::Keep(kept) => *kept == old,
             RowSource::Halve(kept) => *kept == old && self.axis.role != ExpertRole::RouterBias,
-            RowSource::New { .. } | RowSource::Merge { .. } => false,
+            RowSource::Shifted(kept, _) => *kept == old && !is_the_routers(self.axis.role),
+            RowSource::New { .. } | RowSource::Merge { .. } | RowSource::Redrawn { .. } => false,
         };
         let row = |old: usize| {
             let now = self.map.rows.iter().position(|source| unchanged(source, old));

@@ -80,7 +80,9 @@ impl TrainState {
                 let Some(bias) = self.bias(*layer, *expert) else { continue };
                 let now = RampIn { layer: *layer, expert: *expert, since: self.step, bias };
                 moved.extend(match source {
-                    RowSource::New { start, .. } if ramping_in > 0 && !matches!(start, RowStart::Half(_)) => {
+                    RowSource::New { start, .. }
+                        if ramping_in > 0 && !matches!(start, RowStart::Half(_) | RowStart::Shifted(..)) =>
+                    {
                         Some(Held { ramping_in: now, bias: bias + CLOSED })
                     }
                     source => source.origin().and_then(of).map(|origin| origin.passed_on(now)),

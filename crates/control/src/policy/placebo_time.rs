@@ -90,6 +90,7 @@ fn stand_in(layer: LayerId, edit: &Edit, experts: &mut Vec<ExpertId>) -> Option<
         Edit::Upcycle { .. }
         | Edit::Freeze { .. }
         | Edit::Reorder { .. }
+        | Edit::Redraw { .. }
         | Edit::Thaw { .. }
         | Edit::FreezeShared {}
         | Edit::ThawShared {} => return None,
@@ -102,7 +103,10 @@ fn other_parent(init: &ExpertInit, experts: &mut Vec<ExpertId>) -> Option<Expert
     Some(match init {
         ExpertInit::Fresh | ExpertInit::Aimed { .. } => ExpertInit::Fresh,
         ExpertInit::Copy { noise, .. } => ExpertInit::Copy { parent: experts.pop()?, noise: *noise },
-        ExpertInit::Split { .. } => ExpertInit::Split { parent: experts.pop()? },
+        // A direction is of the expert it was found in.
+        ExpertInit::Split { .. } | ExpertInit::SplitAlong { .. } => {
+            ExpertInit::Split { parent: experts.pop()? }
+        }
     })
 }
 

@@ -4,8 +4,8 @@ use burn::tensor::Tensor;
 use moelt_schema::{LayerSums, Unrouted};
 
 use super::{
-    AuxLosses, Dispatch, ExpertTokens, Experts, Router, TopAnyRouter, TopKRouter, diversity_loss,
-    load_balancing_loss, simplicity_loss, top_any::RoutedTopAny, top_k::RoutedTopK,
+    AuxLosses, Dispatch, ExpertTokens, Experts, RoutedTokens, Router, TopAnyRouter, TopKRouter,
+    diversity_loss, load_balancing_loss, simplicity_loss, top_any::RoutedTopAny, top_k::RoutedTopK,
 };
 use crate::host::{indices, to_host};
 
@@ -17,6 +17,8 @@ pub(super) struct Combined {
     pub(super) sums: LayerSums,
     /// `[tokens, n_experts]`; with top-k routing only.
     pub(super) router_probs: Option<Tensor<2>>,
+    /// With top-k routing only.
+    pub(super) routed: Option<RoutedTokens>,
     /// What the experts did.
     pub(super) expert_tokens: ExpertTokens,
 }
@@ -59,7 +61,7 @@ fn assigned(experts: &Experts, x: Tensor<2>, groups: &[&[u32]]) -> Combined {
         sums.weighted_norm[*expert as usize] += f64::from(norm);
     }
     let expert_tokens = ExpertTokens { computed: dispatch.n_places(), routed: tokens };
-    Combined { y, aux_losses: AuxLosses::default(), sums, router_probs: None, expert_tokens }
+    Combined { y, aux_losses: AuxLosses::default(), sums, router_probs: None, routed: None, expert_tokens }
 }
 
 /// Each token through its `top_k` experts only.
@@ -68,8 +70,8 @@ fn assigned(experts: &Experts, x: Tensor<2>, groups: &[&[u32]]) -> Combined {
 /// - x, seen: `[tokens, d_model]`
 fn top_k(router: &TopKRouter, experts: &Experts, x: Tensor<2>, seen: Tensor<2>) -> Combined {
     let [tokens, d_model] = x.dims();
-    let routed = router.forward(seen);
-    let outputs = experts.forward_sparse(x, &routed.dispatch);
+    let routed = router.forward(seen.clone());
+    let outputs = experts.forward_sparse(x.clone(), &routed.dispatch);
     let k = routed.dispatch.k();
     let sums = top_k_sums(&routed, outputs.clone().inner());
     let weights = routed.expert_weights.reshape([tokens, k, 1]);
@@ -78,7 +80,9 @@ fn top_k(router: &TopKRouter, experts: &Experts, x: Tensor<2>, seen: Tensor<2>) 
     let aux_losses = AuxLosses { load_balancing, ..AuxLosses::default() };
     let expert_tokens =
         ExpertTokens { computed: routed.dispatch.n_places(), routed: routed.dispatch.n_pairs() };
-    Combined { y, aux_losses, sums, router_probs: Some(routed.router_probs), expert_tokens }
+    let tokens = RoutedTokens { inputs: x, seen, dispatch: routed.dispatch };
+    let router_probs = Some(routed.router_probs);
+    Combined { y, aux_losses, sums, router_probs, routed: Some(tokens), expert_tokens }
 }
 
 /// `outputs` is `[tokens · top_k, d_model]`.
@@ -116,7 +120,7 @@ fn top_any(router: &TopAnyRouter, experts: &Experts, x: Tensor<2>, seen: Tensor<
     let aux_losses = AuxLosses { diversity, simplicity, ..AuxLosses::default() };
     let expert_tokens =
         ExpertTokens { computed: n_experts * tokens, routed: routed.dispatch.pairs().count() };
-    Combined { y, aux_losses, sums, router_probs: None, expert_tokens }
+    Combined { y, aux_losses, sums, router_probs: None, routed: None, expert_tokens }
 }
 
 /// `seen` is `[tokens, d_model]`, `outputs` `[n_experts, tokens, d_model]`.

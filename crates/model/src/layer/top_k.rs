@@ -66,28 +66,48 @@ impl TopKRouter {
         Self { weight: param(rows, shape, device), bias: fixed_zeros(shape[0], device), top_k }
     }
 
+    /// What the softmax is taken of, biases included.
+    ///
+    /// # Shapes
+    /// - x: `[tokens, d_model]`
+    /// - output: `[tokens, n_experts]`
+    pub(super) fn logits(&self, x: Tensor<2>) -> Tensor<2> {
+        let (weight, bias) = (self.weight.val(), self.bias.val());
+        let [n_experts, _] = weight.dims();
+        assert_shape!(bias, [n_experts]);
+        x.matmul(weight.transpose()) + bias.unsqueeze()
+    }
+
     /// Routes each token to `min(top_k, n_experts)` experts. The probabilities are read back once: the
     /// dispatch is planned on the host.
     ///
     /// # Shapes
     /// - x: `[tokens, d_model]`
     pub fn forward(&self, x: Tensor<2>) -> RoutedTopK {
-        let (weight, bias) = (self.weight.val(), self.bias.val());
-        let [n_experts, d_model] = weight.dims();
+        let [n_experts, d_model] = self.weight.dims();
         assert_shape!(x, [.., d_model]);
-        assert_shape!(bias, [n_experts]);
         let device = x.device();
-        let router_probs = softmax(x.matmul(weight.transpose()) + bias.unsqueeze(), 1);
+        let router_probs = softmax(self.logits(x), 1);
         let host = to_host(router_probs.clone());
         let top_k = self.top_k.min(n_experts);
         let dispatch = Dispatch::top_k(&host, n_experts, top_k);
         let chosen: Vec<i64> = dispatch.experts().iter().map(|e| i64::from(*e)).collect();
         let chosen = TensorData::new(chosen, [host.len() / n_experts, top_k]);
         let probs = router_probs.clone().gather(1, Tensor::<2, Int>::from_data(chosen, &device));
-        let expert_weights = if top_k > 1 { probs.clone() / probs.sum_dim(1) } else { probs };
+        let expert_weights = chosen_weights(probs);
         let (entropy, mass) = (entropy_sum(&host), column_sums(&host, n_experts));
         RoutedTopK { router_probs, expert_weights, dispatch, entropy, mass }
     }
+}
+
+/// Probabilities of the chosen experts as weights: they sum to 1, but that of a single one stays.
+///
+/// # Shapes
+/// - probs: `[tokens, top_k]`
+/// - output: the same
+pub(super) fn chosen_weights(probs: Tensor<2>) -> Tensor<2> {
+    let [_, top_k] = probs.dims();
+    if top_k > 1 { probs.clone() / probs.sum_dim(1) } else { probs }
 }
 
 /// `−Σ p ln p` over all values, with `0 ln 0 = 0`.

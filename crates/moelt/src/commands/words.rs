@@ -36,11 +36,15 @@ fn edit(edit: &Edit) -> String {
             ExpertInit::Aimed { .. } => format!("+{} aimed", new.0),
             ExpertInit::Copy { parent, noise } => format!("+{} copy of {} (noise {noise})", new.0, parent.0),
             ExpertInit::Split { parent } => format!("+{} split of {}", new.0, parent.0),
+            ExpertInit::SplitAlong { parent, .. } => {
+                format!("+{} split of {} along a direction", new.0, parent.0)
+            }
         },
         Edit::Prune { expert, .. } => format!("-{}", expert.0),
         Edit::Merge { from, into, share, .. } => format!("{} into {} (share {share:.3})", from.0, into.0),
         Edit::Upcycle { into, top_k, .. } => format!("upcycled into {}, top-{top_k}", ids(into)),
         Edit::Reorder { order, .. } => format!("reordered to {}", ids(order)),
+        Edit::Redraw { expert, units, .. } => format!("{} units of {} redrawn", units.len(), expert.0),
         Edit::Freeze { expert, .. } => format!("{} frozen", expert.0),
         Edit::Thaw { expert, .. } => format!("{} thawed", expert.0),
         Edit::FreezeShared {} => "shared parts frozen".to_owned(),

@@ -100,6 +100,7 @@ fn kinds(run: &Run) -> Vec<Vec<&'static str>> {
         Edit::Merge { .. } => "merge",
         Edit::Upcycle { .. } => "upcycle",
         Edit::Reorder { .. } => "reorder",
+        Edit::Redraw { .. } => "redraw",
         Edit::Freeze { .. } | Edit::FreezeShared {} => "freeze",
         Edit::Thaw { .. } | Edit::ThawShared {} => "thaw",
     };

@@ -29,6 +29,33 @@ pub enum ExpertInit {
         /// The expert split.
         parent: ExpertId,
     },
+    /// The parent's weights and all that its optimizer remembers of them; the router tells the halves apart along a direction of
+    /// what it sees, and forgets both. Where the direction is found by a test, each half gets the tokens that are alike.
+    SplitAlong {
+        /// The expert split.
+        parent: ExpertId,
+        /// Half of it is added to the child's router row and taken from the parent's.
+        by: RouterShift,
+    },
+}
+
+/// By how much the router rows of two halves lie apart.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RouterShift {
+    /// Between the rows, `[d_model]`.
+    pub direction: Vec<f32>,
+    /// Between the biases.
+    pub constant: f64,
+}
+
+impl RouterShift {
+    /// So many times as far.
+    #[must_use]
+    pub fn times(&self, factor: f64) -> Self {
+        let scaled = |value: &f32| (f64::from(*value) * factor) as f32;
+        Self { direction: self.direction.iter().map(scaled).collect(), constant: self.constant * factor }
+    }
 }
 
 impl ExpertInit {
@@ -36,7 +63,9 @@ impl ExpertInit {
     pub fn parent(&self) -> Option<ExpertId> {
         match self {
             Self::Fresh | Self::Aimed { .. } => None,
-            Self::Copy { parent, .. } | Self::Split { parent } => Some(*parent),
+            Self::Copy { parent, .. } | Self::Split { parent } | Self::SplitAlong { parent, .. } => {
+                Some(*parent)
+            }
         }
     }
 }
@@ -92,6 +121,18 @@ pub enum Edit {
         /// All experts of the layer.
         order: Vec<ExpertId>,
     },
+    /// Hidden units of an expert are drawn anew, so that each fires for about half of the tokens around `centre`. The optimizer
+    /// forgets them and keeps the others.
+    Redraw {
+        /// Where.
+        layer: LayerId,
+        /// Whose.
+        expert: ExpertId,
+        /// Which of its hidden units, ascending.
+        units: Vec<usize>,
+        /// The mean of the tokens that it sees, `[d_model]`.
+        centre: Vec<f32>,
+    },
     /// An expert is trained no further: its rows, those of the router included, keep their values, and the optimizer what it
     /// remembers of them, until it is thawed. (A router bias that is ramping in goes on, and an average of weights comes to
     /// rest at them.)
@@ -123,6 +164,7 @@ impl Edit {
             | Self::Merge { layer, .. }
             | Self::Upcycle { layer, .. }
             | Self::Reorder { layer, .. }
+            | Self::Redraw { layer, .. }
             | Self::Freeze { layer, .. }
             | Self::Thaw { layer, .. } => Some(*layer),
             Self::FreezeShared {} | Self::ThawShared {} => None,

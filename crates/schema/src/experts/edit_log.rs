@@ -228,7 +228,7 @@ fn grown(init: &ExpertInit, step: u64) -> Birth {
     match *init {
         ExpertInit::Fresh | ExpertInit::Aimed { .. } => Birth::Fresh { step },
         ExpertInit::Copy { parent, .. } => Birth::Copy { parent, step },
-        ExpertInit::Split { parent } => Birth::Split { parent, step },
+        ExpertInit::Split { parent } | ExpertInit::SplitAlong { parent, .. } => Birth::Split { parent, step },
     }
 }
 

@@ -174,6 +174,7 @@ impl<'a> LayerEdit<'a> {
             Edit::Merge { from, into, share, .. } => self.merge(*from, *into, *share),
             Edit::Upcycle { into, top_k, reinit, .. } => self.upcycle(into, *top_k, *reinit, next_id),
             Edit::Reorder { order, .. } => self.reorder(order),
+            Edit::Redraw { expert, units, centre, .. } => self.redraw(*expert, units, centre),
             Edit::Freeze { expert, .. } => self.freeze(*expert, true),
             Edit::Thaw { expert, .. } => self.freeze(*expert, false),
             Edit::FreezeShared {} | Edit::ThawShared {} => Ok(()),
@@ -185,8 +186,7 @@ impl<'a> LayerEdit<'a> {
         let start = match init {
             ExpertInit::Fresh => RowStart::Fresh,
             ExpertInit::Aimed { direction } => {
-                let finite = direction.iter().all(|v| v.is_finite());
-                self.value("the direction", f64::from(u8::from(finite)), |v| v == 1.0, "finite")?;
+                self.are_finite("the direction", direction)?;
                 RowStart::Aimed(direction.clone())
             }
             ExpertInit::Copy { parent, noise } => {
@@ -198,6 +198,14 @@ impl<'a> LayerEdit<'a> {
                 let old = self.change(*parent)?;
                 self.old[old] = Some(RowSource::Halve(old));
                 RowStart::Half(old)
+            }
+            ExpertInit::SplitAlong { parent, by } => {
+                self.are_finite("the direction", &by.direction)?;
+                self.value("the constant", by.constant, f64::is_finite, "finite")?;
+                self.is_trained(*parent)?;
+                let old = self.change(*parent)?;
+                self.old[old] = Some(RowSource::Shifted(old, by.times(-0.5)));
+                RowStart::Shifted(old, by.times(0.5))
             }
         };
         self.new.push((new, RowSource::New { expert: new, start }));
@@ -250,6 +258,19 @@ impl<'a> LayerEdit<'a> {
             self.change(*expert)?;
         }
         self.order = Some(order.to_vec());
+        Ok(())
+    }
+
+    fn redraw(&mut self, expert: ExpertId, units: &[usize], centre: &[f32]) -> Result<(), PlanError> {
+        self.are_finite("the centre", centre)?;
+        self.value("the number of units", units.len() as f64, |n| n >= 1.0, "at least 1")?;
+        if let Some(pair) = units.windows(2).find(|pair| pair[0] >= pair[1]) {
+            self.value("a unit", pair[1] as f64, |_| false, "above the one before it")?;
+        }
+        self.is_trained(expert)?;
+        let old = self.change(expert)?;
+        let (units, centre) = (units.to_vec(), centre.to_vec());
+        self.old[old] = Some(RowSource::Redrawn { expert, old, units, centre });
         Ok(())
     }
 
@@ -306,6 +327,11 @@ impl<'a> LayerEdit<'a> {
             expert,
             there: there.clone(),
         })
+    }
+
+    fn are_finite(&self, what: &'static str, values: &[f32]) -> Result<(), PlanError> {
+        let worst = values.iter().find(|value| !value.is_finite()).copied().unwrap_or(0.0);
+        self.value(what, f64::from(worst), f64::is_finite, "finite")
     }
 
     fn value(

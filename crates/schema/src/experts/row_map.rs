@@ -1,7 +1,7 @@
 //! Where each expert of a layer comes from: the one thing that parameters, moments, steps, averages and
 //! windows all follow.
 
-use crate::ExpertId;
+use crate::{ExpertId, RouterShift};
 
 /// Where the weights of one new row come from. Positions are those before the edit.
 #[derive(Clone, Debug, PartialEq)]
@@ -10,6 +10,19 @@ pub enum RowSource {
     Keep(usize),
     /// The same, with half of its router probability: a parent that was split.
     Halve(usize),
+    /// The same with its router row and bias moved by so much: a parent that was split along a direction.
+    Shifted(usize, RouterShift),
+    /// The same with these hidden units drawn anew around a mean token.
+    Redrawn {
+        /// Whose row it is.
+        expert: ExpertId,
+        /// Its position.
+        old: usize,
+        /// The units, ascending.
+        units: Vec<usize>,
+        /// The mean token.
+        centre: Vec<f32>,
+    },
     /// A new expert.
     New {
         /// Whose row it is.
@@ -42,6 +55,8 @@ pub enum RowStart {
     },
     /// As the other half of a split parent.
     Half(usize),
+    /// As the other half of one that was split along a direction, with its router row and bias moved by so much.
+    Shifted(usize, RouterShift),
     /// As a copy some of whose hidden units are drawn anew.
     Upcycled {
         /// Position of the dense expert.
@@ -56,7 +71,10 @@ impl RowStart {
     pub fn parent(&self) -> Option<usize> {
         match self {
             Self::Fresh | Self::Aimed(_) => None,
-            Self::Copy { parent, .. } | Self::Half(parent) | Self::Upcycled { parent, .. } => Some(*parent),
+            Self::Copy { parent, .. }
+            | Self::Half(parent)
+            | Self::Shifted(parent, _)
+            | Self::Upcycled { parent, .. } => Some(*parent),
         }
     }
 }
@@ -65,7 +83,9 @@ impl RowSource {
     /// Position before the edit of an expert that goes on as it was.
     pub fn kept(&self) -> Option<usize> {
         match self {
-            Self::Keep(old) | Self::Halve(old) => Some(*old),
+            Self::Keep(old) | Self::Halve(old) | Self::Shifted(old, _) | Self::Redrawn { old, .. } => {
+                Some(*old)
+            }
             Self::New { .. } | Self::Merge { .. } => None,
         }
     }
@@ -73,8 +93,9 @@ impl RowSource {
     /// Position before the edit of the expert that it is, was made from, or is the rest of.
     pub fn origin(&self) -> Option<usize> {
         match self {
-            Self::Keep(old) | Self::Halve(old) | Self::Merge { into: old, .. } => Some(*old),
+            Self::Merge { into: old, .. } => Some(*old),
             Self::New { start, .. } => start.parent(),
+            Self::Keep(_) | Self::Halve(_) | Self::Shifted(..) | Self::Redrawn { .. } => self.kept(),
         }
     }
 }
@@ -99,11 +120,10 @@ impl RowMap {
     /// has seen nothing.
     pub fn remap_sums(&self, sums: &[f64]) -> Vec<f64> {
         let row = |source: &RowSource| match source {
-            RowSource::Keep(old) | RowSource::Halve(old) => sums[*old],
-            RowSource::New { .. } => 0.0,
             RowSource::Merge { into, from } => {
                 sums[*into] + from.iter().map(|(old, _)| sums[*old]).sum::<f64>()
             }
+            kept_or_new => kept_or_new.kept().map_or(0.0, |old| sums[old]),
         };
         self.rows.iter().map(row).collect()
     }
