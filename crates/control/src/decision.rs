@@ -2,6 +2,8 @@
 
 use moelt_schema::{DecisionKind, Edit, Evidence, ExpertId, LayerId, LayerSums};
 
+use crate::Look;
+
 /// What a policy sees at a decision point.
 #[derive(Clone, Copy, Debug)]
 pub struct StatsWindow<'a> {
@@ -26,6 +28,8 @@ pub enum Action {
     Apply(Vec<Edit>),
     /// Candidates are tried on forks first; [`Policy::observe`](crate::Policy::observe) is told what they did.
     Measure(Trial),
+    /// Something is looked at first, without training; [`Policy::see`](crate::Policy::see) is told what was found.
+    Look(Look),
 }
 
 /// Candidates to be tried. Each is applied to a fork of its own, alone; then the fork trains on the batches
@@ -116,12 +120,18 @@ impl Decision {
         Self { action: Action::Measure(trial), reason: reason.into(), evidence }
     }
 
+    /// Something is looked at; [`Policy::see`](crate::Policy::see) is told what was found.
+    pub fn look(look: Look, reason: impl Into<String>, evidence: Evidence) -> Self {
+        Self { action: Action::Look(look), reason: reason.into(), evidence }
+    }
+
     /// The kind of [`Self::action`], as the event log calls it.
     pub fn kind(&self) -> DecisionKind {
         match self.action {
             Action::Keep => DecisionKind::Keep,
             Action::Apply(_) => DecisionKind::Apply,
             Action::Measure(_) => DecisionKind::Measure,
+            Action::Look(_) => DecisionKind::Look,
         }
     }
 }
@@ -139,6 +149,8 @@ pub struct MeasuredEffect {
     pub loss: f64,
     /// Standard error of `loss - loss_keep`, from the differences of single texts, nats.
     pub standard_error: f64,
+    /// [`Self::loss_increase`] at the look before the last one of a race, nats.
+    pub loss_increase_before: Option<f64>,
     /// The measurement once more, in a study.
     pub replicate: Option<Replicate>,
 }

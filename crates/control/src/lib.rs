@@ -45,15 +45,21 @@ mod gain;
 pub mod head;
 mod labels;
 mod layer_view;
+mod look;
 mod moves;
 mod policy;
 mod records;
 mod saliency;
+mod split_test;
 mod timing;
 
 pub use decision::{Action, Decision, LiveGradient, MeasuredEffect, Race, Replicate, StatsWindow, Trial};
 pub use error::PolicyError;
 pub use gain::{Gain, race};
 pub use labels::random_label;
+pub use look::{
+    Eliminated, Elimination, Findings, FiringUnits, Look, TestedExpert, TokensToTest, eliminate, promising,
+};
 pub use policy::{Given, OwnPolicies, Policy, PolicyStart, live_gradient, policy};
 pub use records::{measured_gain, records};
+pub use split_test::{ExpertRows, Gate, RouterMove, SplitEvidence, SplitTestConfig, router_move, split_test};

@@ -12,6 +12,7 @@ mod placebo_forks;
 mod placebo_surgery;
 mod placebo_time;
 mod rule;
+mod split_and_drop;
 mod survey;
 mod trials;
 
@@ -23,9 +24,9 @@ pub use self::own::{OwnPolicies, PolicyStart};
 use self::{
     arrival::Arrival, dynmoe::Dynmoe, effect_head::EffectHead, frozen::Frozen, label_head::LabelHead,
     lookahead::Lookahead, placebo::Script, placebo_forks::PlaceboForks, placebo_surgery::PlaceboSurgery,
-    placebo_time::PlaceboTime, rule::Rule,
+    placebo_time::PlaceboTime, rule::Rule, split_and_drop::SplitAndDrop,
 };
-use crate::{Decision, LiveGradient, MeasuredEffect, PolicyError, StatsWindow};
+use crate::{Decision, Findings, LiveGradient, MeasuredEffect, PolicyError, StatsWindow};
 
 /// Decides whether and how the experts change. What it decides depends on its config, seed and script, on
 /// what it is shown and on its [`state`](Self::state) alone.
@@ -49,6 +50,25 @@ pub trait Policy {
     ) -> Decision {
         let evidence = Evidence::default().with("candidates", effects.len() as f64);
         Decision::keep("this policy does not measure", evidence)
+    }
+
+    /// Decides once more, with the window and layout it asked [`Look`](crate::Action::Look) for, knowing what was found. It does
+    /// not ask to look or to measure again.
+    ///
+    /// # Panics
+    /// When the window is of another layout.
+    fn see(&mut self, _window: &StatsWindow<'_>, _layout: &Layout, _findings: &Findings) -> Decision {
+        Decision::keep("this policy does not look", Evidence::default())
+    }
+
+    /// Whether it is to be asked after `step`, where it does not decide after every `every`-th step.
+    fn is_due(&self, _step: u64) -> Option<bool> {
+        None
+    }
+
+    /// Whether the experts are what it wants to be judged by: until then no checkpoint is the best.
+    fn is_settled(&self) -> bool {
+        true
     }
 
     /// Learns from one optimizer step: called after every one, before a decision at that step. The window has
@@ -128,6 +148,7 @@ pub fn policy(
         PolicyConfig::LabelHead(head) => Box::new(LabelHead::new(head, edits, seed, state)?),
         PolicyConfig::PlaceboForks(config) => Box::new(PlaceboForks::new(config, edits, state)),
         PolicyConfig::Arrival(config) => Box::new(Arrival::new(config, edits, given.task_starts, state)),
+        PolicyConfig::SplitAndDrop(config) => Box::new(SplitAndDrop::new(config, edits, total_steps, state)),
         PolicyConfig::Own(config) => own.make(&PolicyStart { config, edits, seed, total_steps, state })?,
         PolicyConfig::PlaceboTime(_) => Box::new(PlaceboTime::new(script("placebo_time")?, state)?),
         PolicyConfig::PlaceboSurgery(_) => Box::new(PlaceboSurgery::new(script("placebo_surgery")?, state)?),

@@ -59,7 +59,15 @@ impl<R: Rng> Dice<R> {
         let loss = if self.unit() < 0.1 { f64::NAN } else { 1.0 + 0.3 * (self.unit() - 0.5) };
         let standard_error = 0.05 * self.unit();
         let replicate = (self.unit() < 0.5).then_some(Replicate { difference: loss - 1.0, standard_error });
-        MeasuredEffect { edits, steps, loss_keep: 1.0, loss, standard_error, replicate }
+        MeasuredEffect {
+            edits,
+            steps,
+            loss_keep: 1.0,
+            loss,
+            standard_error,
+            loss_increase_before: None,
+            replicate,
+        }
     }
 }
 
@@ -166,7 +174,7 @@ fn after(decision: &Decision, step: u64, layout: Layout, config: &ControlConfig)
     assert!(!routers || decision.evidence != Evidence::default(), "{decision:?}");
     let edits = match &decision.action {
         Action::Keep => return layout,
-        Action::Measure(_) => panic!("measured twice: {decision:?}"),
+        Action::Measure(_) | Action::Look(_) => panic!("asked twice: {decision:?}"),
         Action::Apply(edits) => edits.clone(),
     };
     assert!(!edits.is_empty());

@@ -173,6 +173,14 @@ impl Classifier {
         }
     }
 
+    /// An expert layer.
+    ///
+    /// # Panics
+    /// When there is no such layer.
+    pub fn layer(&self, layer: LayerId) -> &MoeLayer {
+        &self.layers[layer.0 as usize]
+    }
+
     /// A batch sent through every expert of a layer, and through those before it as ever; none where the layer has no top-k router.
     ///
     /// # Panics

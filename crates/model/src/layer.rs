@@ -9,6 +9,8 @@ use burn::{
 };
 use moelt_schema::{Flops, LayerId, LayerKind, LayerLayout, LayerSums, Layout, Streams};
 
+use crate::host::indices;
+
 mod axes;
 mod combine;
 mod dispatch;
@@ -120,6 +122,16 @@ pub struct RoutedTokens {
     pub seen: Tensor<2>,
     /// The experts of each token.
     pub dispatch: Dispatch,
+}
+
+impl RoutedTokens {
+    /// What experts saw of some tokens: `[tokens.len(), d_model]`.
+    ///
+    /// # Panics
+    /// When there is no such token.
+    pub fn inputs_of(&self, tokens: &[u32]) -> Tensor<2> {
+        self.inputs.clone().select(0, indices(tokens, &self.inputs.device()))
+    }
 }
 
 impl MoeLayerConfig {

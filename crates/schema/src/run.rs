@@ -18,7 +18,9 @@ pub use self::{
         LoopState, Manifest, Probe, RampIn, Unrouted, WindowState,
     },
     metrics::{DomainAccuracy, Metrics, Prediction},
-    policy_state::{EffectRecord, HeadState, LayerMemory, NetworkState, PolicyState},
+    policy_state::{
+        EffectRecord, HeadState, LayerMemory, NetworkState, PolicyState, SplitAndDropState, Stage,
+    },
     result::{
         CellResult, DomainRouting, LastCheckpoint, RESULT_FORMAT, ResultError, SplitSizes, TimeAccuracy,
     },

@@ -56,8 +56,16 @@ impl Control {
 
     /// Whether there is something to decide after this many steps, before the next one.
     pub(crate) fn is_due(&self, config: &ControlConfig, step: u64) -> bool {
+        if let Some(due) = self.policy.is_due(step) {
+            return due && step > 0 && step < self.total_steps;
+        }
         let told = config.policy.is_told() && self.task_starts.iter().any(|start| start.step == step);
         step > 0 && (told || step.is_multiple_of(config.edits.every)) && step < self.total_steps
+    }
+
+    /// Whether the experts are what the policy wants to be judged by.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.policy.is_settled()
     }
 
     /// Lets the policy decide and does what it says. Every decision is logged before it is acted on, so that the log
@@ -77,12 +85,18 @@ impl Control {
         let mut decision = self.policy.decide(&window, &layout);
         check(&decision, &layout, state.step, arena.config)?;
         log(event(&decision))?;
-        if let Action::Measure(trial) = decision.action {
-            let effects = arena.measure(state, &trial)?;
-            decision = self.policy.observe(&window, &layout, &effects);
+        let again = match &decision.action {
+            Action::Keep | Action::Apply(_) => None,
+            Action::Measure(trial) => {
+                Some(self.policy.observe(&window, &layout, &arena.measure(state, trial)?))
+            }
+            Action::Look(look) => Some(self.policy.see(&window, &layout, &arena.look(state, look)?)),
+        };
+        if let Some(again) = again {
+            decision = again;
             check(&decision, &layout, state.step, arena.config)?;
-            if matches!(decision.action, Action::Measure(_)) {
-                let message = "it has just been told what its candidates did: now it applies one or keeps";
+            if matches!(decision.action, Action::Measure(_) | Action::Look(_)) {
+                let message = "it has just been told what it asked for: now it applies something or keeps";
                 return Err(impossible(&decision, state.step, arena.config, message.to_owned()));
             }
             log(event(&decision))?;
@@ -136,7 +150,7 @@ fn event(decision: &Decision) -> Event {
 fn check(decision: &Decision, layout: &Layout, step: u64, config: &RunConfig) -> Result<(), TrainError> {
     let wrong = |message: String| impossible(decision, step, config, message);
     let plans = match &decision.action {
-        Action::Keep => &[][..],
+        Action::Keep | Action::Look(_) => &[][..],
         Action::Apply(edits) => std::slice::from_ref(edits),
         Action::Measure(trial) => &trial.candidates,
     };

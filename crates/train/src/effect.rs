@@ -1,5 +1,6 @@
 //! What a model says of a split's texts, and how two models differ on them.
 
+use burn::tensor::Tensor;
 use moelt_data::in_order;
 use moelt_model::{Classifier, Mode};
 use moelt_schema::{EditEffect, Flops};
@@ -46,11 +47,8 @@ impl Outputs {
             interrupt.check()?;
             let output = model.forward(&model_input(&batch), Mode::Eval);
             flops += output.flops;
-            let [_, n_classes] = output.logits.dims();
-            let output: Vec<f32> = output.logits.try_into_vec_as().expect("logits are f32 on every backend");
-            let rows = output.chunks_exact(n_classes).zip(&batch.labels);
-            losses.extend(rows.map(|(row, label)| cross_entropy(row, *label as usize)));
-            logits.extend(output);
+            losses.extend(cross_entropies(output.logits.clone(), &batch.labels));
+            logits.extend(host(output.logits));
         }
         Ok(Self { logits, losses, flops })
     }
@@ -78,6 +76,22 @@ impl Outputs {
         let squares: f64 = differences.iter().map(|d| (d - mean).powi(2)).sum();
         PairedLoss { mean, standard_error: (squares / (n - 1.0).max(1.0) / n).sqrt() }
     }
+}
+
+/// The cross entropy of each text of a batch, nats.
+///
+/// # Shapes
+/// - logits: `[texts, n_classes]`
+pub(crate) fn cross_entropies(logits: Tensor<2>, labels: &[u32]) -> Vec<f64> {
+    let [_, n_classes] = logits.dims();
+    let texts = host(logits);
+    let texts = texts.chunks_exact(n_classes).zip(labels);
+    texts.map(|(logits, label)| cross_entropy(logits, *label as usize)).collect()
+}
+
+/// A tensor's values, row-major.
+pub(crate) fn host<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
+    tensor.try_into_vec_as().expect("outputs of a model are f32 on every backend")
 }
 
 /// `ln Σ exp(logits) − logits[label]`, in double precision.

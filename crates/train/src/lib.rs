@@ -22,6 +22,7 @@ mod grouping;
 mod groups;
 mod interrupt;
 mod joint;
+mod look;
 mod memory;
 mod observer;
 mod offline;

@@ -165,7 +165,8 @@ impl<'a> Session<'a> {
     }
 
     /// Evaluates on validation; higher accuracy is better, lower loss decides a tie. Where the data drifts every
-    /// evaluation is of other texts, and none is better than another.
+    /// evaluation is of other texts, and none is better than another. As long as a policy has not settled, only the last evaluation of
+    /// all can be the best.
     fn evaluate(&mut self) -> Result<Metrics, TrainError> {
         let validation = self.prepared.validation_at(self.state.step, self.total);
         let predictions = predict(&self.state.evaluated()?, &validation);
@@ -174,12 +175,13 @@ impl<'a> Session<'a> {
         let key = |accuracy: f64, loss: f64| (accuracy, -loss);
         let now = key(metrics.accuracy, metrics.loss);
         let better = progress.best.is_none_or(|best| now > key(best.accuracy, best.loss));
-        let best = better && self.prepared.drift.is_none();
+        let counts = self.control.is_settled() || (self.state.step == self.total && progress.best.is_none());
+        let best = better && counts && self.prepared.drift.is_none();
         if best {
             let (accuracy, loss) = (metrics.accuracy, metrics.loss);
             progress.best = Some(BestSoFar { step: self.state.step, accuracy, loss });
             progress.evaluations_since_best = 0;
-        } else {
+        } else if counts {
             progress.evaluations_since_best += 1;
         }
         self.log(Event::Validation { accuracy: metrics.accuracy, loss: metrics.loss, best })?;

@@ -48,6 +48,8 @@ struct Seen {
     loss_keep: f64,
     loss: f64,
     difference: PairedLoss,
+    /// Of the look before, nats.
+    difference_before: Option<f64>,
 }
 
 /// All candidates of a trial, and the fork that keeps its experts.
@@ -124,6 +126,7 @@ impl Seen {
         loss_keep: f64::NAN,
         loss: f64::NAN,
         difference: PairedLoss { mean: f64::NAN, standard_error: f64::NAN },
+        difference_before: None,
     };
 
     /// How a fork compares with the one that keeps; a fork that diverged, or is to be compared with one, gave no
@@ -133,7 +136,8 @@ impl Seen {
         match (&came.outputs, &keep.outputs) {
             (Some(outputs), Some(keep)) => {
                 let difference = outputs.against(keep);
-                Self { steps, loss_keep: keep.loss(), loss: outputs.loss(), difference }
+                let (loss_keep, loss) = (keep.loss(), outputs.loss());
+                Self { steps, loss_keep, loss, difference, difference_before: None }
             }
             _ => Self { steps, ..Self::NOTHING },
         }
@@ -146,6 +150,7 @@ impl Seen {
             loss_keep: self.loss_keep,
             loss: self.loss,
             standard_error: self.difference.standard_error,
+            loss_increase_before: self.difference_before,
             replicate: None,
         }
     }
@@ -185,7 +190,8 @@ impl<'a> Forks<'a> {
                 None => Came { steps: keep.steps, outputs: None },
             };
             racer.runs = came.outputs.is_some();
-            racer.seen = Seen::of(&came, &keep);
+            let before = Some(racer.seen.difference.mean).filter(|nats| nats.is_finite());
+            racer.seen = Seen { difference_before: before, ..Seen::of(&came, &keep) };
         }
         Ok(())
     }

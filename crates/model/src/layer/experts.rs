@@ -59,6 +59,22 @@ impl Experts {
         hidden.matmul(self.w_out.val()) + self.b_out.val().unsqueeze_dim(1)
     }
 
+    /// Hidden units of one expert, after the activation: 0 where a unit does not fire.
+    ///
+    /// # Shapes
+    /// - x: `[tokens, d_model]`
+    /// - output: `[tokens, d_ff]`
+    ///
+    /// # Panics
+    /// When there is no expert at `position`.
+    pub fn hidden(&self, position: usize, x: Tensor<2>) -> Tensor<2> {
+        let (w_in, b_in) = (self.w_in.val(), self.b_in.val());
+        let [_, d_model, d_ff] = w_in.dims();
+        assert_shape!(x, [.., d_model]);
+        let w_in = w_in.narrow(0, position, 1).reshape([d_model, d_ff]);
+        relu(x.matmul(w_in) + b_in.narrow(0, position, 1))
+    }
+
     /// Sends each token to its chosen experts only: tokens are gathered into one queue per expert (as long
     /// as the longest), so the cost follows `top_k`, not `n_experts`, as far as the load is even: [`Dispatch::n_places`] tokens.
     ///

@@ -7,6 +7,7 @@ mod new_expert;
 mod own;
 mod placebo;
 mod rule;
+mod split_and_drop;
 
 use serde::{Deserialize, Serialize};
 
@@ -20,6 +21,7 @@ pub use self::{
     own::OwnConfig,
     placebo::{PlaceboConfig, PlaceboForksConfig},
     rule::RuleConfig,
+    split_and_drop::{DescentConfig, DropConfig, Halves, SplitAndDropConfig, SplitConfig},
 };
 
 /// Who decides about the experts.
@@ -45,6 +47,8 @@ pub enum PolicyConfig {
     LabelHead(LabelHeadConfig),
     /// When a task of a stream arrives, one more expert comes and what is there is frozen.
     Arrival(ArrivalConfig),
+    /// Experts are split by a test, dropped where nobody misses them, and at last raced against smaller sets.
+    SplitAndDrop(SplitAndDropConfig),
     /// A policy of the program that embeds moelt.
     Own(OwnConfig),
 }
@@ -78,6 +82,7 @@ impl PolicyConfig {
             Self::Lookahead(_) => "lookahead",
             Self::LabelHead(_) => "label_head",
             Self::Arrival(_) => "arrival",
+            Self::SplitAndDrop(_) => "split_and_drop",
             Self::Own(_) => "own",
         }
     }
@@ -139,6 +144,7 @@ impl PolicyConfig {
             Self::PlaceboForks(placebo) => placebo.check(),
             Self::Rule(rule) => rule.check(),
             Self::Arrival(arrival) => arrival.check(),
+            Self::SplitAndDrop(split_and_drop) => split_and_drop.check(),
             Self::Lookahead(lookahead) => lookahead.check(),
             Self::LabelHead(head) => head.check(),
         };

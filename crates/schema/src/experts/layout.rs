@@ -50,7 +50,12 @@ impl LayerLayout {
         self.experts.len()
     }
 
-    /// Positions of the experts that are not trained.
+    /// Where an expert lies, if it is there.
+    pub fn position(&self, expert: ExpertId) -> Option<usize> {
+        self.experts.iter().position(|id| *id == expert)
+    }
+
+    /// Positions of the experts that are not trained, ascending.
     pub fn frozen_positions(&self) -> Vec<usize> {
         (0..self.experts.len()).filter(|at| self.frozen.contains(&self.experts[*at])).collect()
     }

@@ -134,6 +134,8 @@ pub enum DecisionKind {
     Apply,
     /// Plans are tried on a copy first.
     Measure,
+    /// Something is looked at first, without training.
+    Look,
 }
 
 /// What an edit does to the model's output on some texts of the validation split, measured around the edit

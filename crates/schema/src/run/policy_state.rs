@@ -25,9 +25,55 @@ pub struct PolicyState {
     pub losses: Vec<f64>,
     /// The control head, once it has learnt something.
     pub head: Option<HeadState>,
+    /// Where splitting and dropping stands.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub split_and_drop: Option<SplitAndDropState>,
     /// Whatever a policy of one's own remembers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub own: Option<serde_json::Value>,
+}
+
+/// Where splitting and dropping stands.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SplitAndDropState {
+    /// Times in a row at which nothing was split.
+    pub quiet: u64,
+    /// The halves that splits made, and after which step.
+    pub halves: Vec<(LayerId, ExpertId, u64)>,
+    /// What is next, and before which step.
+    pub next: Option<(u64, Stage)>,
+    /// Loss that descents have cost so far, nats.
+    pub descended: f64,
+    /// The lowest loss of all experts on the validation texts that were looked at, nats.
+    pub lowest_loss: Option<f64>,
+    /// Whether it has come to rest: the experts stay from now on.
+    pub done: bool,
+}
+
+/// A part of splitting and dropping.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Stage {
+    /// The split test.
+    Test {},
+    /// Hidden units of new halves are looked at.
+    Redraw {
+        /// The halves.
+        halves: Vec<(LayerId, ExpertId)>,
+    },
+    /// Which experts of a layer could go is looked at, for a descent.
+    Order {
+        /// The layer.
+        layer: LayerId,
+    },
+    /// Smaller sets race.
+    Race {
+        /// The layer.
+        layer: LayerId,
+        /// The experts of each set.
+        sets: Vec<Vec<ExpertId>>,
+    },
 }
 
 /// What a policy remembers of a layer.

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)] // a test that cannot go on should stop
 
+mod along;
 mod errors;
 mod first_update;
 mod preservation;

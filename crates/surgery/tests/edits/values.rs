@@ -74,14 +74,14 @@ fn average(trio: &Trio) -> WeightAverage {
     WeightAverage::with_state(export(trio).into_iter().map(of_param).collect(), 0.9, 1)
 }
 
-struct Edited {
-    weights: BTreeMap<String, HostTensor>,
-    state: ParamState,
-    average: BTreeMap<String, AverageState>,
+pub(crate) struct Edited {
+    pub(crate) weights: BTreeMap<String, HostTensor>,
+    pub(crate) state: ParamState,
+    pub(crate) average: BTreeMap<String, AverageState>,
 }
 
 impl Edited {
-    fn by(edits: Vec<Edit>) -> Self {
+    pub(crate) fn by(edits: Vec<Edit>) -> Self {
         let trio = Trio::new();
         let layout = Layout::uniform(1, LayerKind::TopK { k: 2 }, 3);
         let plan = Plan { step: 7, edits, reason: "values".into(), evidence: Evidence::default() };
@@ -95,7 +95,7 @@ impl Edited {
     }
 
     #[track_caller]
-    fn assert_weights<const N: usize>(&self, param: &str, shape: &[usize], data: [f32; N]) {
+    pub(crate) fn assert_weights<const N: usize>(&self, param: &str, shape: &[usize], data: [f32; N]) {
         assert_eq!(self.weights[param].shape, shape, "{param}");
         assert_eq!(self.weights[param].data, data, "{param}");
     }

@@ -127,7 +127,7 @@ fn spoil(track: &Track<'_>, fork: &mut Fork) {
 
 /// Bits of what was seen.
 fn bits(seen: &Seen) -> (u64, [u64; 4]) {
-    let Seen { steps, loss_keep, loss, difference } = *seen;
+    let Seen { steps, loss_keep, loss, difference, .. } = *seen;
     (steps, [loss_keep, loss, difference.mean, difference.standard_error].map(f64::to_bits))
 }
 

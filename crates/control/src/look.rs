@@ -1,0 +1,179 @@
+//! What a policy may ask to look at without training anything, and what is found.
+
+use moelt_schema::{ExpertId, LayerId};
+
+use crate::SplitEvidence;
+
+/// What is to be looked at.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Look {
+    /// Which experts of each layer would be missed least, one after the other: see [`eliminate`].
+    Elimination {
+        /// Layers.
+        layers: Vec<LayerId>,
+        /// Validation texts.
+        texts: usize,
+        /// Experts that stay.
+        locked: Vec<(LayerId, ExpertId)>,
+    },
+    /// The split test on tokens of training texts that no step has seen in this order.
+    Splits(TokensToTest),
+    /// How often hidden units of these experts fire on the tokens that they get.
+    Units {
+        /// The experts.
+        experts: Vec<(LayerId, ExpertId)>,
+        /// Training texts.
+        texts: usize,
+    },
+}
+
+/// On how many tokens experts are tested.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct TokensToTest {
+    /// Training texts that are sent through the model.
+    pub texts: usize,
+    /// Tokens of all experts of a layer together: those that promise most come first.
+    pub tokens: usize,
+    /// Tokens of one expert, at most.
+    pub tokens_per_expert: usize,
+}
+
+/// What was found, in the order of what was asked for.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Findings {
+    /// One per layer.
+    Elimination(Vec<Elimination>),
+    /// Every expert that was looked at.
+    Splits(Vec<TestedExpert>),
+    /// One per expert.
+    Units(Vec<FiringUnits>),
+}
+
+/// Sets of experts of a layer, each with one expert less than the one before it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Elimination {
+    /// The layer.
+    pub layer: LayerId,
+    /// First all experts.
+    pub sets: Vec<Eliminated>,
+}
+
+/// A set of experts, and the loss with it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Eliminated {
+    /// Those that are left.
+    pub experts: Vec<ExpertId>,
+    /// Mean validation loss with every token sent to the best of them, nats.
+    pub loss: f64,
+}
+
+/// An expert, and what the split test says of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TestedExpert {
+    /// The layer.
+    pub layer: LayerId,
+    /// The expert.
+    pub expert: ExpertId,
+    /// Its part of the layer's tokens.
+    pub utilization: f64,
+    /// Mean loss of the texts of its tokens, nats.
+    pub loss: f64,
+    /// What the test says; none where there were too few tokens, or others came first.
+    pub evidence: Option<SplitEvidence>,
+    /// How the router would tell the halves apart.
+    pub by: Option<moelt_schema::RouterShift>,
+}
+
+/// How often the hidden units of an expert fire.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FiringUnits {
+    /// The layer.
+    pub layer: LayerId,
+    /// The expert.
+    pub expert: ExpertId,
+    /// Part of its tokens for which each unit is above 0; none of an expert without tokens.
+    pub share: Vec<f64>,
+    /// Mean of its tokens, as it sees them: `[d_model]`.
+    pub centre: Vec<f32>,
+}
+
+/// Greedy backward elimination: from all experts, always goes the one without which the loss is lowest, until one is left or all
+/// that are left are locked. `loss` judges a set, given as a word for each expert whether it is there.
+///
+/// It takes `n (n + 1) / 2` judgements for `n` experts.
+///
+/// ```
+/// use moelt_control::eliminate;
+/// // Experts 0 and 2 each save a nat; expert 1 does nothing.
+/// let loss = |there: &[bool]| 2.0 - f64::from(u8::from(there[0])) - f64::from(u8::from(there[2]));
+/// let sets = eliminate(&[false; 3], loss);
+/// assert_eq!(sets[0], (vec![true; 3], 0.0));
+/// assert_eq!(sets[1], (vec![true, false, true], 0.0));
+/// assert_eq!((sets.len(), sets[2].1), (3, 1.0));
+/// ```
+pub fn eliminate(locked: &[bool], mut loss: impl FnMut(&[bool]) -> f64) -> Vec<(Vec<bool>, f64)> {
+    let mut there = vec![true; locked.len()];
+    let mut sets = vec![(there.clone(), loss(&there))];
+    for _ in 1..locked.len() {
+        let candidates = (0..locked.len()).filter(|expert| there[*expert] && !locked[*expert]);
+        let without = candidates.map(|expert| {
+            let mut fewer = there.clone();
+            fewer[expert] = false;
+            let loss = loss(&fewer);
+            (fewer, loss)
+        });
+        // What is no number is never the lowest.
+        let Some(best) = without.min_by(|one, other| one.1.total_cmp(&other.1)) else { break };
+        there.clone_from(&best.0);
+        sets.push(best);
+    }
+    sets
+}
+
+/// In which order experts are tested, given as tokens and mean loss: those first whose loss above the lowest, times their tokens, is
+/// largest. Experts with fewer than `least` tokens are not tested.
+///
+/// ```
+/// # use moelt_control::promising;
+/// assert_eq!(promising(&[(500, 0.2), (400, 0.6), (20, 2.0), (900, 0.3)], 100), [1, 3, 0]);
+/// ```
+pub fn promising(experts: &[(usize, f64)], least: usize) -> Vec<usize> {
+    /// Experts at the lowest loss may hide two truths as well: a part of it counts.
+    const OF_LOWEST: f64 = 0.7;
+    let tested = || experts.iter().enumerate().filter(|(_, (tokens, _))| *tokens >= least);
+    let lowest = tested().map(|(_, (_, loss))| *loss).fold(f64::INFINITY, f64::min);
+    let promise = |at: &usize| experts[*at].0 as f64 * (experts[*at].1 - OF_LOWEST * lowest);
+    let mut order: Vec<usize> = tested().map(|(at, _)| at).collect();
+    order.sort_by(|one, other| promise(other).total_cmp(&promise(one)));
+    order
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_locked_stays() {
+        let sets =
+            eliminate(&[true, false, true], |there| there.iter().filter(|there| !**there).count() as f64);
+        assert_eq!(sets.last().unwrap().0, [true, false, true]);
+        assert_eq!(eliminate(&[true], |_| 0.5), [(vec![true], 0.5)]);
+    }
+
+    /// Without 0 the loss is lowest; then 2 goes, because 1 and 2 do the same and 1 does it better.
+    #[test]
+    fn hand_worked_order() {
+        let loss = |there: &[bool]| match there {
+            [true, true, true] => 0.30,
+            [false, true, true] => 0.31,
+            [false, true, false] => 0.32,
+            _ => 0.90,
+        };
+        let left: Vec<usize> = eliminate(&[false; 3], loss)
+            .iter()
+            .map(|(there, _)| there.iter().filter(|t| **t).count())
+            .collect();
+        assert_eq!(left, [3, 2, 1]);
+        assert_eq!(eliminate(&[false; 3], loss)[2], (vec![false, true, false], 0.32));
+    }
+}

@@ -1,0 +1,159 @@
+//! Smaller sets of experts race against the one that is there, and the smallest that is about as good goes on.
+
+use moelt_schema::{DescentConfig, Edit, ExpertId, LayerId, Stage};
+
+use super::{Moment, SplitAndDrop, drop::pruned};
+use crate::{Decision, Eliminated, Elimination, Look, MeasuredEffect, Race, Trial};
+
+/// A set may be so much further behind at the end of a race than half-way, nats: a gap that grows does not close.
+const SLACK: f64 = 0.0005;
+/// Half-way those stop that are further behind than this many times the bound, and [`FAR`] nats more.
+const TIMES: f64 = 6.0;
+const FAR: f64 = 0.02;
+/// No further descent begins that would end after this fraction of training.
+const END: f64 = 0.7;
+
+impl SplitAndDrop {
+    /// The next layer from `from` on that has experts to spare is ordered before step `at`; without one it is done.
+    pub(super) fn descend_from(&mut self, moment: &Moment<'_>, from: LayerId, at: u64) {
+        let least = self.edits.limits().min.max(1);
+        let next = moment.layers.iter().find(|layer| layer.id >= from && layer.n() > least);
+        let next = next.filter(|_| at < self.steps(END)).map(|layer| (at, Stage::Order { layer: layer.id }));
+        self.memory_mut().done = next.is_none();
+        self.memory_mut().next = next;
+    }
+
+    pub(super) fn look_for_sets(&mut self, moment: Moment<'_>, layer: LayerId) -> Decision {
+        let Some(descent) = self.config.descends() else {
+            return Decision::keep("there is no descent", moment.evidence);
+        };
+        if moment.layer(layer).is_none_or(|layer| layer.n() == 1) {
+            self.descend_from(&moment, LayerId(layer.0 + 1), moment.step + 1);
+            return Decision::keep(format!("layer {} has no expert to spare", layer.0), moment.evidence);
+        }
+        let look = Look::Elimination { layers: vec![layer], texts: descent.texts, locked: Vec::new() };
+        Decision::look(look, "looks for smaller sets of experts", moment.evidence)
+    }
+
+    /// Sets of the sizes that race: two thirds and a half of the experts, and one or a quarter where that is far less.
+    pub(super) fn choose_sets(
+        &mut self,
+        moment: Moment<'_>,
+        layer: LayerId,
+        found: &[Elimination],
+    ) -> Decision {
+        let sets: &[Eliminated] = found.first().map_or(&[], |found| &found.sets);
+        let n = sets.first().map_or(0, |all| all.experts.len());
+        let sizes = sizes(n, self.edits.limits().min);
+        let racing: Vec<&Eliminated> =
+            sets.iter().rev().filter(|set| sizes.contains(&set.experts.len())).collect();
+        if let Some(all) = sets.first() {
+            self.remember_loss(all.loss);
+        }
+        let mut moment = moment;
+        for set in &racing {
+            moment.note(layer, format!("loss of {}", set.experts.len()), set.loss);
+        }
+        if racing.is_empty() {
+            self.descend_from(&moment, LayerId(layer.0 + 1), moment.step + 1);
+            return Decision::keep(format!("layer {} has no smaller set", layer.0), moment.evidence);
+        }
+        let sets = racing.iter().map(|set| set.experts.clone()).collect();
+        self.then(moment.step, Stage::Race { layer, sets });
+        Decision::keep(format!("sets of {} race next", words(&racing)), moment.evidence)
+    }
+
+    pub(super) fn race(&mut self, moment: Moment<'_>, layer: LayerId, sets: &[Vec<ExpertId>]) -> Decision {
+        let Some(DescentConfig { horizon, loss, .. }) = self.config.descends().cloned() else {
+            return Decision::keep("there is no descent", moment.evidence);
+        };
+        let steps = self.steps(horizon).max(2);
+        let race =
+            Race { every: steps / 2, expert_cost: 0.0, confidence: 1.0, training_luck: TIMES * loss + FAR };
+        let candidates = self.candidates(&moment, layer, sets);
+        let trial = Trial { race: Some(race), ..Trial::new(candidates, steps) };
+        Decision::measure(trial, "races smaller sets against the one that is there", moment.evidence)
+    }
+
+    fn candidates(&self, moment: &Moment<'_>, layer: LayerId, sets: &[Vec<ExpertId>]) -> Vec<Vec<Edit>> {
+        let all = moment.layer(layer).map_or(&[][..], |view| &view.layout.experts);
+        sets.iter().map(|left| pruned(layer, all, left)).collect()
+    }
+
+    /// The smallest set that is about as good as the best goes on. Where that is the smallest of all, fewer still are tried later.
+    pub(super) fn finish_race(
+        &mut self,
+        mut moment: Moment<'_>,
+        layer: LayerId,
+        sets: &[Vec<ExpertId>],
+        effects: &[MeasuredEffect],
+    ) -> Decision {
+        let Some(descent) = self.config.descends().cloned() else {
+            return Decision::keep("there is no descent", moment.evidence);
+        };
+        let excesses = Excess::of(effects);
+        for (set, excess) in sets.iter().zip(&excesses) {
+            moment.note(layer, format!("excess of {}", set.len()), excess.nats);
+        }
+        let settled =
+            self.memory().lowest_loss.map_or(f64::INFINITY, |lowest| lowest + descent.settled * descent.loss);
+        let left = descent.loss - self.memory().descended;
+        let passes = |at: &usize| excesses[*at].is_within(left) && effects[*at].loss <= settled;
+        let smallest = (0..excesses.len()).find(passes);
+        let Some(smallest) = smallest else {
+            self.descend_from(&moment, LayerId(layer.0 + 1), moment.step + 1);
+            return moment.apply(Vec::new(), "no smaller set is as good");
+        };
+        self.memory_mut().descended += excesses[smallest].nats.max(0.0);
+        let edits = self.candidates(&moment, layer, sets).swap_remove(smallest);
+        let (n, horizon) = (sets[smallest].len(), self.steps(descent.horizon).max(1));
+        let tries_again = smallest == 0
+            && n > self.edits.limits().min.max(1)
+            && moment.step + 2 * horizon < self.steps(END);
+        if tries_again {
+            self.memory_mut().next = Some((moment.step + horizon, Stage::Order { layer }));
+        } else {
+            self.descend_from(&moment, LayerId(layer.0 + 1), moment.step + 1);
+        }
+        moment.apply(edits, &format!("{n} experts are as good"))
+    }
+}
+
+/// How far a set is behind the best of a race.
+struct Excess {
+    nats: f64,
+    /// The same half-way.
+    before: f64,
+}
+
+impl Excess {
+    fn of(effects: &[MeasuredEffect]) -> Vec<Self> {
+        let lowest =
+            |increases: &[f64]| increases.iter().copied().filter(|nats| nats.is_finite()).fold(0.0, f64::min);
+        let now: Vec<f64> = effects.iter().map(MeasuredEffect::loss_increase).collect();
+        let before: Vec<f64> = effects
+            .iter()
+            .map(|effect| effect.loss_increase_before.unwrap_or(effect.loss_increase()))
+            .collect();
+        let (best, best_before) = (lowest(&now), lowest(&before));
+        let excess = |(now, before): (&f64, &f64)| Self { nats: now - best, before: before - best_before };
+        now.iter().zip(&before).map(excess).collect()
+    }
+
+    fn is_within(&self, bound: f64) -> bool {
+        self.nats <= bound && self.nats <= self.before + SLACK
+    }
+}
+
+/// Sizes that race against `n` experts.
+fn sizes(n: usize, least: usize) -> Vec<usize> {
+    let quarter = if n > 11 { n / 4 } else { 0 };
+    let one = usize::from(n <= 4);
+    let sizes = [2 * n / 3, n / 2, quarter, one];
+    sizes.into_iter().filter(|size| (least.max(1)..n).contains(size)).collect()
+}
+
+fn words(sets: &[&Eliminated]) -> String {
+    let sizes: Vec<String> = sets.iter().map(|set| set.experts.len().to_string()).collect();
+    sizes.join(" and ")
+}

@@ -1,0 +1,69 @@
+//! Experts that nobody misses go.
+
+use moelt_schema::{Edit, ExpertId, LayerId, Stage};
+
+use super::{Moment, SplitAndDrop};
+use crate::{Decision, Elimination, Look};
+
+impl SplitAndDrop {
+    /// Asks which experts could go, where a layer has more than one; otherwise the split test is next at once.
+    pub(super) fn look_for_drops(&mut self, moment: Moment<'_>) -> Decision {
+        let layers: Vec<LayerId> =
+            moment.layers.iter().filter(|layer| layer.n() > 1).map(|layer| layer.id).collect();
+        if layers.is_empty() {
+            self.after_drops(&moment);
+            return Decision::keep("there is no expert to spare", moment.evidence);
+        }
+        let look =
+            Look::Elimination { layers, texts: self.config.drop.texts, locked: self.young(moment.step) };
+        Decision::look(look, "looks for experts that nobody would miss", moment.evidence)
+    }
+
+    /// The halves that are too new to go.
+    fn young(&self, step: u64) -> Vec<(LayerId, ExpertId)> {
+        let grace = self.steps(self.config.drop.grace);
+        let young = self.memory().halves.iter().filter(|(.., since)| step - since < grace);
+        young.map(|(layer, expert, _)| (*layer, *expert)).collect()
+    }
+
+    /// The smallest set whose loss stays within the bound is left.
+    pub(super) fn drop(&mut self, mut moment: Moment<'_>, found: &[Elimination]) -> Decision {
+        let bound =
+            if self.is_first_time(moment.step) { self.config.drop.first_loss } else { self.config.drop.loss };
+        let least = self.edits.limits().min.max(1);
+        let mut edits = Vec::new();
+        for Elimination { layer, sets } in found {
+            let Some(all) = sets.first() else { continue };
+            self.remember_loss(all.loss);
+            let may_be_left =
+                sets.iter().rfind(|set| set.experts.len() >= least && set.loss <= all.loss + bound);
+            let left = may_be_left.unwrap_or(all);
+            moment.note(*layer, "loss".to_owned(), all.loss);
+            moment.note(*layer, "loss_of_those_left".to_owned(), left.loss);
+            edits.extend(pruned(*layer, &all.experts, &left.experts));
+        }
+        self.after_drops(&moment);
+        moment.apply(edits, &format!("what is left costs at most {bound} nats"))
+    }
+
+    /// The split test is next, or a time without one is over.
+    fn after_drops(&mut self, moment: &Moment<'_>) {
+        if self.config.splits().is_some() {
+            self.then(moment.step, Stage::Test {});
+        } else {
+            self.memory_mut().quiet += 1;
+            self.rest_or_descend(moment);
+        }
+    }
+
+    pub(super) fn remember_loss(&mut self, loss: f64) {
+        let lowest = self.memory().lowest_loss.map_or(loss, |lowest| lowest.min(loss));
+        self.memory_mut().lowest_loss = Some(lowest).filter(|loss| loss.is_finite());
+    }
+}
+
+/// Those of `all` that are not left go.
+pub(super) fn pruned(layer: LayerId, all: &[ExpertId], left: &[ExpertId]) -> Vec<Edit> {
+    let gone = all.iter().filter(|expert| !left.contains(expert));
+    gone.map(|expert| Edit::Prune { layer, expert: *expert }).collect()
+}

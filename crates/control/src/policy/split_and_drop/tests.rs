@@ -1,0 +1,250 @@
+//! Hand-worked runs of 1000 steps.
+
+use moelt_schema::{
+    Edit, EditsConfig, Evidence, ExpertInit, Halves, LayerId, LayerKind, LayerSums, Layout, Plan,
+    PolicyState, RouterShift, SplitAndDropConfig,
+};
+
+use super::*;
+use crate::{
+    Action, Eliminated, Elimination, FiringUnits, Gate, SplitEvidence, TestedExpert, TokensToTest, Trial,
+};
+
+const LAYER: LayerId = LayerId(0);
+
+struct Run {
+    policy: SplitAndDrop,
+    layout: Layout,
+}
+
+fn config() -> SplitAndDropConfig {
+    SplitAndDropConfig { times: vec![0.1, 0.2, 0.3], ..SplitAndDropConfig::default() }
+}
+
+fn expert(id: u64) -> ExpertId {
+    ExpertId(id)
+}
+
+fn by() -> RouterShift {
+    RouterShift { direction: vec![2.0, 0.0], constant: 1.0 }
+}
+
+/// An expert with half of the tokens that the test says so much of.
+fn tested(id: u64, gain: f64, standard_error: f64) -> TestedExpert {
+    let gate = Gate { direction: vec![1.0, 0.0], constant: 0.0 };
+    let evidence = SplitEvidence { rows: 600, loss: 0.5, gain, standard_error, share: 0.4, gate, flops: 0 };
+    let (evidence, by) = (Some(evidence), Some(by()));
+    TestedExpert { layer: LAYER, expert: expert(id), utilization: 0.5, loss: 0.5, evidence, by }
+}
+
+/// Sets of fewer and fewer experts, the last ones going first, with these losses.
+fn elimination(ids: &[u64], losses: &[f64]) -> Findings {
+    let sets = losses.iter().enumerate().map(|(gone, loss)| Eliminated {
+        experts: ids[..ids.len() - gone].iter().copied().map(ExpertId).collect(),
+        loss: *loss,
+    });
+    Findings::Elimination(vec![Elimination { layer: LAYER, sets: sets.collect() }])
+}
+
+fn prunes(ids: &[u64]) -> Vec<Edit> {
+    ids.iter().map(|id| Edit::Prune { layer: LAYER, expert: expert(*id) }).collect()
+}
+
+impl Run {
+    fn new(config: SplitAndDropConfig, n_experts: usize) -> Self {
+        let policy = SplitAndDrop::new(config, EditsConfig::default(), 1000, PolicyState::default());
+        Self { policy, layout: Layout::uniform(1, LayerKind::TopK { k: 1 }, n_experts) }
+    }
+
+    /// Calls the policy at a step, as it was saved and read again.
+    fn at<T>(
+        &mut self,
+        step: u64,
+        call: impl FnOnce(&mut SplitAndDrop, &StatsWindow<'_>, &Layout) -> T,
+    ) -> T {
+        let n = self.layout.layers()[0].n_experts();
+        let sums = [LayerSums { tokens: 1.0, tokens_per_expert: vec![1.0; n], ..LayerSums::zeros(n) }];
+        let window = StatsWindow { step, total_steps: 1000, sums: &sums, loss: 1.0, ramping_in: &[] };
+        let json = serde_json::to_string(&self.policy.state()).unwrap();
+        self.policy.state = serde_json::from_str(&json).unwrap();
+        call(&mut self.policy, &window, &self.layout)
+    }
+
+    fn decide(&mut self, step: u64) -> Decision {
+        assert_eq!(self.policy.is_due(step), Some(true), "step {step}");
+        let decision = self.at(step, |policy, window, layout| policy.decide(window, layout));
+        self.apply(step, &decision);
+        decision
+    }
+
+    fn see(&mut self, step: u64, findings: &Findings) -> Action {
+        let decision = self.decide(step);
+        assert!(matches!(decision.action, Action::Look(_)), "{decision:?}");
+        let decision = self.at(step, |policy, window, layout| policy.see(window, layout, findings));
+        self.apply(step, &decision);
+        decision.action
+    }
+
+    fn apply(&mut self, step: u64, decision: &Decision) {
+        if let Action::Apply(edits) = &decision.action {
+            let plan =
+                Plan { step, edits: edits.clone(), reason: String::new(), evidence: Evidence::default() };
+            self.layout = plan.check(&self.layout, 1..).unwrap().after().clone();
+        }
+    }
+
+    fn n(&self) -> usize {
+        self.layout.n_experts()
+    }
+
+    /// The next step at which it is asked, after `step`.
+    fn next_after(&self, step: u64) -> Option<u64> {
+        (step + 1..1000).find(|step| self.policy.is_due(*step) == Some(true))
+    }
+}
+
+#[test]
+fn a_time_drops_then_tests_then_splits_then_redraws() {
+    let mut run = Run::new(config(), 4);
+    assert_eq!(run.next_after(0), Some(100));
+    // At the first time 0.1 nats may be lost: two experts go, the third would cost more.
+    let action = run.see(100, &elimination(&[0, 1, 2, 3], &[0.5, 0.55, 0.6, 0.9]));
+    assert_eq!(action, Action::Apply(prunes(&[2, 3])));
+    // z = 4 and 0.5 · 0.02 nats are enough for expert 1; expert 0 has z = 2.
+    let action = run.see(101, &Findings::Splits(vec![tested(0, 0.02, 0.01), tested(1, 0.02, 0.005)]));
+    let init = ExpertInit::SplitAlong { parent: expert(1), by: by() };
+    assert_eq!(action, Action::Apply(vec![Edit::Grow { layer: LAYER, new: expert(4), init }]));
+    let firing = |id, share: &[f64]| FiringUnits {
+        layer: LAYER,
+        expert: expert(id),
+        share: share.to_vec(),
+        centre: vec![0.5, 0.5],
+    };
+    let action = run.see(102, &Findings::Units(vec![firing(1, &[0.3, 0.01]), firing(4, &[0.5, 0.5])]));
+    let (units, centre) = (vec![1], vec![0.5, 0.5]);
+    assert_eq!(action, Action::Apply(vec![Edit::Redraw { layer: LAYER, expert: expert(1), units, centre }]));
+    assert_eq!((run.next_after(102), run.n()), (Some(200), 3));
+    assert!(!run.policy.is_settled());
+}
+
+#[test]
+fn halves_are_kept_for_their_grace_and_later_little_may_be_lost() {
+    let mut run = Run::new(SplitAndDropConfig { times: vec![0.1, 0.14, 0.3], ..config() }, 2);
+    run.see(100, &elimination(&[0, 1], &[0.5, 0.9]));
+    run.see(101, &Findings::Splits(vec![tested(0, 0.1, 0.01)]));
+    run.see(102, &Findings::Units(Vec::new()));
+    let Action::Look(Look::Elimination { locked, .. }) = run.decide(140).action else { panic!() };
+    assert_eq!(locked, [(LAYER, expert(0)), (LAYER, expert(2))], "55 steps have not passed");
+    assert_eq!(run.see(140, &elimination(&[0, 1, 2], &[0.5, 0.502, 0.503])), Action::Keep);
+    run.see(141, &Findings::Splits(Vec::new()));
+    let Action::Look(Look::Elimination { locked, .. }) = run.decide(300).action else { panic!() };
+    assert!(locked.is_empty());
+    assert_eq!(run.see(300, &elimination(&[0, 1, 2], &[0.5, 0.5008, 0.503])), Action::Apply(prunes(&[2])));
+}
+
+#[test]
+fn after_a_silent_time_it_looks_harder_and_after_two_it_descends() {
+    let mut run = Run::new(config(), 6);
+    let ids = [0, 1, 2, 3, 4, 5];
+    let stays = elimination(&ids, &[0.5, 0.7, 0.8, 0.9, 1.0, 1.1]);
+    // Before 0.15 of training silence does not count.
+    run.see(100, &stays);
+    run.see(101, &Findings::Splits(Vec::new()));
+    run.see(200, &stays);
+    run.see(201, &Findings::Splits(vec![tested(0, 0.02, 0.01)]));
+    run.see(300, &stays);
+    let harder = TokensToTest { texts: 16384, tokens: 8192, tokens_per_expert: 6144 };
+    assert_eq!(run.decide(301).action, Action::Look(Look::Splits(harder)));
+    run.see(301, &Findings::Splits(Vec::new()));
+    // Two thirds and a half of 6 experts race for 80 steps; look half-way.
+    let losses = [0.5, 0.5, 0.501, 0.502, 0.6, 0.7];
+    assert_eq!(run.see(302, &elimination(&ids, &losses)), Action::Keep);
+    let Action::Measure(Trial { candidates, steps, race, .. }) = run.decide(303).action else { panic!() };
+    assert_eq!((candidates, steps, race.unwrap().every), (vec![prunes(&[3, 4, 5]), prunes(&[4, 5])], 80, 40));
+}
+
+fn effect(loss: f64, before: f64) -> MeasuredEffect {
+    MeasuredEffect {
+        edits: Vec::new(),
+        steps: 80,
+        loss_keep: 0.5,
+        loss,
+        standard_error: 0.001,
+        loss_increase_before: Some(before),
+        replicate: None,
+    }
+}
+
+/// A run at the race of 3 and 4 of 6 experts.
+fn racing() -> Run {
+    let mut run = Run::new(config(), 6);
+    run.policy.memory_mut().lowest_loss = Some(0.5);
+    let sets = vec![vec![0, 1, 2], vec![0, 1, 2, 3]];
+    let sets = sets.into_iter().map(|set| set.into_iter().map(ExpertId).collect()).collect();
+    run.policy.memory_mut().next = Some((303, Stage::Race { layer: LAYER, sets }));
+    run
+}
+
+fn finish(effects: &[MeasuredEffect]) -> (Run, Action) {
+    let mut run = racing();
+    let decision = run.at(303, |policy, window, layout| policy.observe(window, layout, effects));
+    run.apply(303, &decision);
+    (run, decision.action)
+}
+
+#[test]
+fn the_smallest_set_that_is_as_good_goes_on_and_a_smaller_one_is_tried() {
+    let (run, action) = finish(&[effect(0.505, 0.006), effect(0.5, 0.0)]);
+    assert_eq!(action, Action::Apply(prunes(&[3, 4, 5])));
+    assert_eq!(run.next_after(303), Some(383), "a horizon later fewer still race");
+    assert!((run.policy.memory().descended - 0.005).abs() < 1e-12 && !run.policy.is_settled());
+}
+
+#[test]
+fn a_set_that_falls_behind_does_not_go_on() {
+    // 3 experts: too far behind; and, within the bound, but further behind than half-way.
+    for effects in [[effect(0.51, 0.02), effect(0.5, 0.0)], [effect(0.505, 0.001), effect(0.5, 0.0)]] {
+        let (run, action) = finish(&effects);
+        assert_eq!(action, Action::Apply(prunes(&[4, 5])));
+        assert!(run.policy.is_settled() && run.next_after(303).is_none());
+    }
+    // All sets are compared with the best of them, and with the lowest loss that was seen.
+    for effects in [[effect(0.6, 0.1), effect(f64::NAN, 0.0)], [effect(0.53, 0.0), effect(0.53, 0.0)]] {
+        let (run, action) = finish(&effects);
+        assert_eq!(action, Action::Keep);
+        assert!(run.policy.is_settled());
+    }
+}
+
+#[test]
+fn it_descends_at_half_of_training_at_the_latest() {
+    let mut run = Run::new(config(), 2);
+    run.policy.memory_mut().quiet = 0;
+    assert_eq!(run.next_after(301), Some(500));
+    assert_eq!(run.see(500, &elimination(&[0, 1], &[0.5, 0.9])), Action::Keep);
+    assert!(matches!(run.decide(501).action, Action::Measure(_)));
+}
+
+#[test]
+fn one_expert_alone_is_tested_at_once_and_has_nothing_to_descend_to() {
+    let mut run = Run::new(config(), 1);
+    assert_eq!(run.decide(100).action, Action::Keep);
+    assert_eq!(run.see(101, &Findings::Splits(Vec::new())), Action::Keep);
+    assert_eq!(run.decide(500).action, Action::Keep);
+    assert!(run.policy.is_settled());
+}
+
+#[test]
+fn controls_split_the_same_experts_in_another_way() {
+    for (halves, init) in [
+        (Halves::Copy { noise: 0.1 }, ExpertInit::Copy { parent: expert(1), noise: 0.1 }),
+        (Halves::Fresh {}, ExpertInit::Fresh),
+    ] {
+        let mut config = config();
+        config.split.halves = halves;
+        let mut run = Run::new(config, 2);
+        run.see(100, &elimination(&[0, 1], &[0.5, 0.9]));
+        let action = run.see(101, &Findings::Splits(vec![tested(1, 0.1, 0.01)]));
+        assert_eq!(action, Action::Apply(vec![Edit::Grow { layer: LAYER, new: expert(2), init }]));
+    }
+}

@@ -1,0 +1,106 @@
+//! Splits by evidence, drops and the descent: killed and resumed inside every part, and a run that never finds evidence.
+
+#![allow(clippy::unwrap_used)] // a test that cannot go on should stop
+
+mod support;
+
+use moelt_schema::{Budget, DataConfig, DecisionKind, Edit, Event, ExpertInit, RunConfig, RunDir, Unit};
+use support::{FROZEN, Finished, config, finish, interrupt, kill};
+use tempfile::TempDir;
+
+/// Any gain above 0 splits, nearly all units are drawn anew, and smaller sets always pass.
+const EAGER: &str = "
+[control.policy.split_and_drop]
+times = [0.2, 0.35]
+[control.policy.split_and_drop.drop]
+first_loss = 0.02
+texts = 60
+grace = 0.1
+[control.policy.split_and_drop.split]
+z = 0.0
+gain = 0.0
+share = 0.0
+texts = 1500
+redraw_below = 0.9
+[control.policy.split_and_drop.descent]
+quiet = 5
+latest = 0.5
+horizon = 0.1
+loss = 10.0
+settled = 100.0
+texts = 60
+";
+
+/// 60 steps on sequences of three domains, of which small regressions can tell something.
+fn run_of(policy: &str, change: impl Fn(&mut RunConfig)) -> RunConfig {
+    config(policy, |config| {
+        let DataConfig::Planted(planted) = &mut config.data else { panic!() };
+        planted.train = 3000;
+        config.train.batch_size = 50;
+        config.train.budget = Budget::Epochs(1.0);
+        (config.model.unit, config.model.embedding_std, config.model.layer_norm) =
+            (Unit::Sequence, 1.0, false);
+        change(config);
+    })
+}
+
+fn eager() -> RunConfig {
+    run_of(EAGER, |_| ())
+}
+
+fn edits(run: &Finished) -> Vec<Edit> {
+    let of_plan = |event: &Event| match event {
+        Event::Edit { plan, .. } => plan.edits.clone(),
+        _ => Vec::new(),
+    };
+    run.events.iter().flat_map(|record| of_plan(&record.event)).collect()
+}
+
+#[test]
+fn killed_or_stopped_at_any_decision_a_run_goes_on_bit_by_bit() {
+    let folder = TempDir::new().unwrap();
+    let whole = finish(&eager(), &RunDir::new(folder.path().join("whole")));
+    let edits = edits(&whole);
+    let is_split = |edit: &Edit| matches!(edit, Edit::Grow { init: ExpertInit::SplitAlong { .. }, .. });
+    assert!(edits.iter().any(is_split), "{edits:?}");
+    assert!(edits.iter().any(|edit| matches!(edit, Edit::Redraw { .. })), "{edits:?}");
+    assert!(edits.iter().any(|edit| matches!(edit, Edit::Prune { .. })), "{edits:?}");
+    let actions = whole.actions();
+    assert!(actions.iter().any(|(_, action)| *action == DecisionKind::Measure), "{actions:?}");
+    assert!(whole.manifest.state.measuring_flops.computed > 0, "looks and races cost something");
+    for (number, (step, action)) in actions.iter().enumerate() {
+        let run = RunDir::new(folder.path().join(format!("killed-{number}")));
+        let of_step = actions.iter().take(number).filter(|(other, _)| other == step).count();
+        let seen = std::cell::Cell::new(0);
+        kill(&eager(), &run, &|record| {
+            let is_decision = record.step == *step && matches!(record.event, Event::Decision { .. });
+            is_decision && seen.replace(seen.get() + 1) == of_step
+        });
+        let again = finish(&eager(), &run);
+        assert_eq!(
+            (&again.tensors, &again.result),
+            (&whole.tensors, &whole.result),
+            "step {step}, {action:?}"
+        );
+        assert_eq!(again.manifest, whole.manifest);
+    }
+    let stopped = RunDir::new(folder.path().join("stopped"));
+    let mut steps: Vec<u64> = actions.iter().map(|(step, _)| *step).collect();
+    steps.dedup();
+    steps.iter().for_each(|step| interrupt(&eager(), &stopped, *step));
+    let again = finish(&eager(), &stopped);
+    assert_eq!((&again.tensors, &again.events), (&whole.tensors, &whole.events));
+}
+
+#[test]
+fn a_run_that_never_finds_evidence_is_the_frozen_run_but_for_its_cost() {
+    let folder = TempDir::new().unwrap();
+    let frozen = finish(&run_of(FROZEN, |_| ()), &RunDir::new(folder.path().join("frozen")));
+    // Nothing passes the test, and no layer may have fewer experts.
+    let blind = EAGER.replace("z = 0.0", "z = 1e9");
+    let blind = run_of(&blind, |config| config.control.edits.min_experts = 3);
+    let silent = finish(&blind, &RunDir::new(folder.path().join("silent")));
+    assert_eq!((&silent.tensors, &silent.losses), (&frozen.tensors, &frozen.losses));
+    assert!(silent.actions().iter().any(|(_, action)| *action == DecisionKind::Look));
+    assert!(silent.result.flops.computed > frozen.result.flops.computed);
+}
