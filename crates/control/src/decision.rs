@@ -56,17 +56,29 @@ impl Trial {
     }
 }
 
-/// How candidates that clearly lose stop early: those that [`race`](crate::race) would stop.
+/// How candidates that lose stop early. The fork that keeps its experts never does.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Race {
     /// Steps between two looks, at least 1.
     pub every: u64,
-    /// λ: validation loss, nats, that an expert must save.
-    pub expert_cost: f64,
-    /// Standard errors between a gain and its bounds.
-    pub confidence: f64,
-    /// Standard deviation of a gain that the order of batches alone makes, nats.
-    pub training_luck: f64,
+    /// Who stops at a look.
+    pub stop: StopRule,
+}
+
+/// Who stops at a look.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum StopRule {
+    /// Candidates that have clearly lost: those that [`race`](crate::race) would stop.
+    Clear {
+        /// λ: validation loss, nats, that an expert must save.
+        expert_cost: f64,
+        /// Standard errors between a gain and its bounds.
+        confidence: f64,
+        /// Standard deviation of a gain that the order of batches alone makes, nats.
+        training_luck: f64,
+    },
+    /// The worse half of those that still run, by loss; of an odd number the smaller half ([`better_half`](crate::better_half)).
+    WorseHalf,
 }
 
 /// What a head that is not isolated asks of a live router, for the joint negative control: the gradient of its

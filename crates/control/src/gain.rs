@@ -70,6 +70,21 @@ pub fn race(gains: &[Gain], confidence: f64) -> Vec<bool> {
     gains.iter().map(|gain| gain.is_finite() && gain.upper(confidence) >= bar).collect()
 }
 
+/// Which candidates go on training when the worse half stops, from their losses (nats) and whether they still run: the better half,
+/// of an odd number the larger one. What gave no number stops.
+///
+/// ```
+/// let runs = |losses: &[f64], runs: &[bool]| moelt_control::better_half(losses, runs);
+/// assert_eq!(runs(&[0.3, 0.1, 0.2], &[true; 3]), [false, true, true]);
+/// assert_eq!(runs(&[0.3, 0.1, 0.2], &[true, false, true]), [false, false, true]);
+/// ```
+pub fn better_half(losses: &[f64], runs: &[bool]) -> Vec<bool> {
+    let mut order: Vec<usize> = (0..losses.len()).filter(|at| runs[*at] && losses[*at].is_finite()).collect();
+    order.sort_by(|one, other| losses[*one].total_cmp(&losses[*other]));
+    order.truncate(order.len().div_ceil(2));
+    (0..losses.len()).map(|at| order.contains(&at)).collect()
+}
+
 /// The best of the gains that surely beat keeping, the first of several.
 pub(crate) fn best(gains: &[Gain], confidence: f64) -> Option<usize> {
     let sure = gains.iter().enumerate().filter(|(_, gain)| gain.is_finite() && gain.lower(confidence) > 0.0);

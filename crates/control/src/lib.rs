@@ -53,9 +53,11 @@ mod saliency;
 mod split_test;
 mod timing;
 
-pub use decision::{Action, Decision, LiveGradient, MeasuredEffect, Race, Replicate, StatsWindow, Trial};
+pub use decision::{
+    Action, Decision, LiveGradient, MeasuredEffect, Race, Replicate, StatsWindow, StopRule, Trial,
+};
 pub use error::PolicyError;
-pub use gain::{Gain, race};
+pub use gain::{Gain, better_half, race};
 pub use labels::random_label;
 pub use look::{
     Eliminated, Elimination, Findings, FiringUnits, Look, TestedExpert, TokensToTest, eliminate, promising,

@@ -2,6 +2,7 @@
 
 mod arrival;
 mod dynmoe;
+mod early_halving;
 mod effect_head;
 mod frozen;
 mod label_head;
@@ -22,9 +23,9 @@ use moelt_schema::{
 
 pub use self::own::{OwnPolicies, PolicyStart};
 use self::{
-    arrival::Arrival, dynmoe::Dynmoe, effect_head::EffectHead, frozen::Frozen, label_head::LabelHead,
-    lookahead::Lookahead, placebo::Script, placebo_forks::PlaceboForks, placebo_surgery::PlaceboSurgery,
-    placebo_time::PlaceboTime, rule::Rule, split_and_drop::SplitAndDrop,
+    arrival::Arrival, dynmoe::Dynmoe, early_halving::EarlyHalving, effect_head::EffectHead, frozen::Frozen,
+    label_head::LabelHead, lookahead::Lookahead, placebo::Script, placebo_forks::PlaceboForks,
+    placebo_surgery::PlaceboSurgery, placebo_time::PlaceboTime, rule::Rule, split_and_drop::SplitAndDrop,
 };
 use crate::{Decision, Findings, LiveGradient, MeasuredEffect, PolicyError, StatsWindow};
 
@@ -149,6 +150,7 @@ pub fn policy(
         PolicyConfig::PlaceboForks(config) => Box::new(PlaceboForks::new(config, edits, state)),
         PolicyConfig::Arrival(config) => Box::new(Arrival::new(config, edits, given.task_starts, state)),
         PolicyConfig::SplitAndDrop(config) => Box::new(SplitAndDrop::new(config, edits, total_steps, state)),
+        PolicyConfig::EarlyHalving(config) => Box::new(EarlyHalving::new(config, total_steps, state)),
         PolicyConfig::Own(config) => own.make(&PolicyStart { config, edits, seed, total_steps, state })?,
         PolicyConfig::PlaceboTime(_) => Box::new(PlaceboTime::new(script("placebo_time")?, state)?),
         PolicyConfig::PlaceboSurgery(_) => Box::new(PlaceboSurgery::new(script("placebo_surgery")?, state)?),

@@ -35,9 +35,10 @@ pub use self::{
     model::{AssignedBy, ModelConfig, Pooling, RouterInput, RoutingConfig, Unit},
     optim::{OptimConfig, ScheduleKind},
     policy::{
-        ArrivalConfig, DescentConfig, DropConfig, EffectHeadConfig, EntropyLabels, Halves, KnownBy,
-        LabelConfig, LabelHeadConfig, LookaheadConfig, NewExpertConfig, OwnConfig, PlaceboConfig,
-        PlaceboForksConfig, PolicyConfig, RuleConfig, Saliency, SplitAndDropConfig, SplitConfig, StudyConfig,
+        ArrivalConfig, DescentConfig, DropConfig, EarlyHalvingConfig, EffectHeadConfig, EntropyLabels,
+        Halves, KnownBy, LabelConfig, LabelHeadConfig, LookaheadConfig, NewExpertConfig, OwnConfig,
+        PlaceboConfig, PlaceboForksConfig, PolicyConfig, RuleConfig, Saliency, SplitAndDropConfig,
+        SplitConfig, StudyConfig,
     },
     run_ref::{OtherRun, RunRef, Takes},
     source::{ConfigFiles, ConfigText},

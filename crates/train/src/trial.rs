@@ -11,7 +11,7 @@
 
 use std::path::Path;
 
-use moelt_control::{Gain, MeasuredEffect, Race, Replicate, Trial, race};
+use moelt_control::{Gain, MeasuredEffect, Race, Replicate, StopRule, Trial, better_half, race};
 use moelt_schema::{Edit, Flops, RunConfig};
 
 use crate::{Prepared, Split, TrainError, TrainState, effect::PairedLoss, interrupt::Interrupt};
@@ -175,7 +175,7 @@ impl<'a> Forks<'a> {
             }
             self.run_leg(leg)?;
             if leg.goes_on {
-                self.stop_the_clear();
+                self.stop_losers();
             }
         }
         Ok((self.racers.into_iter().map(|racer| racer.seen).collect(), self.track.flops))
@@ -196,13 +196,21 @@ impl<'a> Forks<'a> {
         Ok(())
     }
 
-    fn stop_the_clear(&mut self) {
-        let Some(Race { expert_cost, confidence, training_luck, .. }) = self.race else { return };
-        let gain = |racer: &Racer| {
-            Gain::of(&racer.seen.effect(&racer.fork.edits), expert_cost).with_luck(training_luck)
+    fn stop_losers(&mut self) {
+        let goes_on = match self.race.map(|race| race.stop) {
+            None => return,
+            Some(StopRule::Clear { expert_cost, confidence, training_luck }) => {
+                let gain = |racer: &Racer| {
+                    Gain::of(&racer.seen.effect(&racer.fork.edits), expert_cost).with_luck(training_luck)
+                };
+                race(&self.racers.iter().map(gain).collect::<Vec<Gain>>(), confidence)
+            }
+            Some(StopRule::WorseHalf) => {
+                let (losses, runs): (Vec<f64>, Vec<bool>) =
+                    self.racers.iter().map(|racer| (racer.seen.loss, racer.runs)).unzip();
+                better_half(&losses, &runs)
+            }
         };
-        let gains: Vec<Gain> = self.racers.iter().map(gain).collect();
-        let goes_on = race(&gains, confidence);
         self.racers.iter_mut().zip(goes_on).for_each(|(racer, goes_on)| racer.runs &= goes_on);
     }
 }

@@ -164,7 +164,7 @@ fn what_cannot_be_linked_is_not_planned() {
         ("dense,placebo-time", "arm `placebo-time` follows the edits of `rule`, which is not among the arms"),
         (
             "lost",
-            "arm `lost` starts from `{q9}`: no arm `q9` in configs/phases; there are: always-grow, averaged, chicken, clustered, dense, ",
+            "arm `lost` starts from `{q9}`: no arm `q9` in configs/phases; there are: always-grow, averaged, chicken, clustered, cut-and-race, dense, ",
         ),
         ("egg,chicken", "arms need one another: egg → chicken → egg"),
     ];

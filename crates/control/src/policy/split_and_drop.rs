@@ -151,7 +151,8 @@ impl SplitAndDrop {
                     moment.layer(*layer).is_some_and(|layer| layer.layout.experts.contains(expert))
                 };
                 let experts = halves.into_iter().filter(is_there).collect();
-                let texts = self.config.splits().map_or(1, |split| split.texts);
+                // Shares of units need fewer tokens than a test.
+                let texts = self.config.splits().map_or(1, |split| split.texts.div_ceil(4));
                 let look = Look::Units { experts, texts };
                 Decision::look(look, "looks for units that their half has no use for", moment.evidence)
             }

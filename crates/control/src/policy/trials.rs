@@ -7,7 +7,7 @@ use moelt_schema::{
 
 use super::survey::{Survey, Surveyor};
 use crate::{
-    Decision, Gain, MeasuredEffect, Race, StatsWindow, Trial,
+    Decision, Gain, MeasuredEffect, Race, StatsWindow, StopRule, Trial,
     gain::best,
     labels::{entropy_label, random_label},
     moves::{Candidate, Proposer},
@@ -60,9 +60,7 @@ impl Trials {
         Trial {
             race: (race_every > 0).then_some(Race {
                 every: race_every,
-                expert_cost,
-                confidence,
-                training_luck,
+                stop: StopRule::Clear { expert_cost, confidence, training_luck },
             }),
             replicate: self.config.study.is_some(),
             ..Trial::new(candidates, self.config.horizon)

@@ -1,6 +1,7 @@
 //! Who decides about the experts. Each policy owns its parameters and their check.
 
 mod arrival;
+mod early_halving;
 mod head;
 mod lookahead;
 mod new_expert;
@@ -15,6 +16,7 @@ use super::{ConfigFault, OtherRun, RunRef, Takes};
 
 pub use self::{
     arrival::{ArrivalConfig, KnownBy},
+    early_halving::EarlyHalvingConfig,
     head::{EntropyLabels, LabelConfig, LabelHeadConfig},
     lookahead::{EffectHeadConfig, LookaheadConfig, StudyConfig},
     new_expert::{NewExpertConfig, Saliency},
@@ -49,6 +51,8 @@ pub enum PolicyConfig {
     Arrival(ArrivalConfig),
     /// Experts are split by a test, dropped where nobody misses them, and at last raced against smaller sets.
     SplitAndDrop(SplitAndDropConfig),
+    /// All sizes start, and the worse half stops again and again.
+    EarlyHalving(EarlyHalvingConfig),
     /// A policy of the program that embeds moelt.
     Own(OwnConfig),
 }
@@ -83,6 +87,7 @@ impl PolicyConfig {
             Self::LabelHead(_) => "label_head",
             Self::Arrival(_) => "arrival",
             Self::SplitAndDrop(_) => "split_and_drop",
+            Self::EarlyHalving(_) => "early_halving",
             Self::Own(_) => "own",
         }
     }
@@ -145,6 +150,7 @@ impl PolicyConfig {
             Self::Rule(rule) => rule.check(),
             Self::Arrival(arrival) => arrival.check(),
             Self::SplitAndDrop(split_and_drop) => split_and_drop.check(),
+            Self::EarlyHalving(halving) => halving.check(),
             Self::Lookahead(lookahead) => lookahead.check(),
             Self::LabelHead(head) => head.check(),
         };

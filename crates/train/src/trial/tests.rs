@@ -107,7 +107,8 @@ fn lookahead(config: &mut RunConfig) -> &mut LookaheadConfig {
 
 /// A trial that is measured twice, and looked at after every step.
 fn replicated_race(candidates: Vec<Vec<Edit>>, steps: u64) -> Trial {
-    let race = Race { every: 1, expert_cost: 1e-3, confidence: 0.0, training_luck: 0.0 };
+    let stop = StopRule::Clear { expert_cost: 1e-3, confidence: 0.0, training_luck: 0.0 };
+    let race = Race { every: 1, stop };
     Trial { race: Some(race), replicate: true, ..Trial::new(candidates, steps) }
 }
 

@@ -3,7 +3,7 @@
 use moelt_schema::{DescentConfig, Edit, ExpertId, LayerId, Stage};
 
 use super::{Moment, SplitAndDrop, drop::pruned};
-use crate::{Decision, Eliminated, Elimination, Look, MeasuredEffect, Race, Trial};
+use crate::{Decision, Eliminated, Elimination, Look, MeasuredEffect, Race, StopRule, Trial};
 
 /// A set may be so much further behind at the end of a race than half-way, nats: a gap that grows does not close.
 const SLACK: f64 = 0.0005;
@@ -68,8 +68,8 @@ impl SplitAndDrop {
             return Decision::keep("there is no descent", moment.evidence);
         };
         let steps = self.steps(horizon).max(2);
-        let race =
-            Race { every: steps / 2, expert_cost: 0.0, confidence: 1.0, training_luck: TIMES * loss + FAR };
+        let stop = StopRule::Clear { expert_cost: 0.0, confidence: 1.0, training_luck: TIMES * loss + FAR };
+        let race = Race { every: steps / 2, stop };
         let candidates = self.candidates(&moment, layer, sets);
         let trial = Trial { race: Some(race), ..Trial::new(candidates, steps) };
         Decision::measure(trial, "races smaller sets against the one that is there", moment.evidence)
