@@ -300,7 +300,7 @@ fn what_cannot_be_planned_is_said_with_what_can() {
         ),
         (&["--phases", "dense,dense"], "arm `dense` is named twice"),
         (&["--phases", "dense,q1"], "arm `dense` is named twice"),
-        (&["--preset", "huge"], "no preset `huge`; there are: easy, full, regress, smoke, standard"),
+        (&["--preset", "huge"], "no preset `huge`; there are: easy, full, regress, sizes, smoke, standard"),
         (
             &["--dataset", "imdb"],
             "configs/ablations/imdb.toml is missing; there are: csv, drift, lid49, planted, pos14, posstream12, sst2",
