@@ -119,10 +119,9 @@ pub fn eliminate(locked: &[bool], mut loss: impl FnMut(&[bool]) -> f64) -> Vec<(
         let without = candidates.map(|expert| {
             let mut fewer = there.clone();
             fewer[expert] = false;
-            let loss = loss(&fewer);
-            (fewer, loss)
+            let loss = Some(loss(&fewer)).filter(|loss| loss.is_finite());
+            (fewer, loss.unwrap_or(f64::INFINITY))
         });
-        // What is no number is never the lowest.
         let Some(best) = without.min_by(|one, other| one.1.total_cmp(&other.1)) else { break };
         there.clone_from(&best.0);
         sets.push(best);

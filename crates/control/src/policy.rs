@@ -150,7 +150,7 @@ pub fn policy(
         PolicyConfig::PlaceboForks(config) => Box::new(PlaceboForks::new(config, edits, state)),
         PolicyConfig::Arrival(config) => Box::new(Arrival::new(config, edits, given.task_starts, state)),
         PolicyConfig::SplitAndDrop(config) => Box::new(SplitAndDrop::new(config, edits, total_steps, state)),
-        PolicyConfig::EarlyHalving(config) => Box::new(EarlyHalving::new(config, total_steps, state)),
+        PolicyConfig::EarlyHalving(config) => Box::new(EarlyHalving::new(config, edits, total_steps, state)),
         PolicyConfig::Own(config) => own.make(&PolicyStart { config, edits, seed, total_steps, state })?,
         PolicyConfig::PlaceboTime(_) => Box::new(PlaceboTime::new(script("placebo_time")?, state)?),
         PolicyConfig::PlaceboSurgery(_) => Box::new(PlaceboSurgery::new(script("placebo_surgery")?, state)?),

@@ -9,7 +9,7 @@ use moelt_schema::{CheckedPlan, ExpertAxis, ExpertRole, Layout, RowMap, RowSourc
 use crate::{
     SurgeryError, Trainable,
     merge::{matched_units, merged_row},
-    redraw::{Centred, centred_biases},
+    redraw::{Redraws, redraws},
     remap::{Row, row_values},
     start::{OldParam, fresh_row},
 };
@@ -104,13 +104,13 @@ pub(crate) fn new_rows<M: Module>(
             .map(|(axis, part)| OldParam { axis, part, tensor: &tensors[&axis.param] })
             .collect();
         let merges = matched_merges(&params, map);
-        let centred = centred_biases(&params, map, streams)?;
+        let redraws = redraws(&params, map, plan.plan().step, streams)?;
         for param in &params {
             let path = &param.axis.param;
             let averaged = average.as_ref().and_then(|average| average.state().get(path));
             let averaged = averaged.map_or(param.tensor, |state| &state.weights);
             let averaged = OldParam { tensor: averaged, ..*param };
-            let rows_from = |param| param_rows(param, map, &merges, &centred, streams);
+            let rows_from = |param| param_rows(param, map, &merges, &redraws, streams);
             let of_edit = ParamRows::of_edit(rows_from(param)?, rows_from(&averaged)?, map, param.axis.role);
             rows.insert(path.clone(), of_edit.forgetting_units(param, optimizer.state().get(path), map));
         }
@@ -142,7 +142,7 @@ fn param_rows(
     param: &OldParam<'_>,
     map: &RowMap,
     merges: &Merges,
-    centred: &Centred,
+    redraws: &Redraws,
     streams: &Streams,
 ) -> Result<Vec<Row<f32>>, SurgeryError> {
     let row = |source: &RowSource| {
@@ -153,7 +153,8 @@ fn param_rows(
             RowSource::Keep(old) | RowSource::Halve(old) => Row::Old(*old),
             RowSource::Shifted(old, by) => Row::Values(param.shifted(*old, by)?),
             RowSource::Redrawn { expert, old, units, .. } => {
-                Row::Values(param.with_units_redrawn(*expert, *old, units, &centred[old], streams)?)
+                let Redraws { biases, streams } = redraws;
+                Row::Values(param.with_units_redrawn(*expert, *old, units, &biases[old], streams)?)
             }
             RowSource::New { expert, start } => Row::Values(param.start(*expert, start, streams)?),
             RowSource::Merge { into, .. } => Row::Values(merged_row(param, *into, &merges[into])),

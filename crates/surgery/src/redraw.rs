@@ -12,28 +12,35 @@ use crate::{SurgeryError, start::OldParam};
 /// What a redrawn unit adds to the output, as a part of what a fresh one would.
 const GENTLY: f32 = 0.3;
 
-/// For each expert with redrawn units, by its position: the bias of every unit that puts the centre on its edge.
-pub(crate) type Centred = BTreeMap<usize, Vec<f32>>;
+/// What redrawn units are made of.
+pub(crate) struct Redraws {
+    /// For each expert with such units, by its position: the bias of every unit that puts the centre on its edge.
+    pub(crate) biases: BTreeMap<usize, Vec<f32>>,
+    /// Others at every step: an expert may be redrawn again.
+    pub(crate) streams: Streams,
+}
 
-/// The biases of the units that a plan draws anew.
+/// Of the units that a plan draws anew.
 ///
 /// # Errors
 /// When a unit is not there, or the centre is of another width than the units' weights.
-pub(crate) fn centred_biases(
+pub(crate) fn redraws(
     params: &[OldParam<'_>],
     map: &RowMap,
+    step: u64,
     streams: &Streams,
-) -> Result<Centred, SurgeryError> {
-    let mut centred = Centred::new();
+) -> Result<Redraws, SurgeryError> {
+    let streams = streams.rehearsal(step);
+    let mut of_experts = BTreeMap::new();
     for source in &map.rows {
         let RowSource::Redrawn { expert, old, units, centre } = source else { continue };
         let mut biases = Vec::new();
         for param in params.iter().filter(|param| param.weights_units()) {
-            biases = param.edges(*expert, *old, units, centre, streams)?;
+            biases = param.edges(*expert, *old, units, centre, &streams)?;
         }
-        centred.insert(*old, biases);
+        of_experts.insert(*old, biases);
     }
-    Ok(centred)
+    Ok(Redraws { biases: of_experts, streams })
 }
 
 impl OldParam<'_> {

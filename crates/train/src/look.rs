@@ -36,22 +36,26 @@ impl Arena<'_> {
         Ok(findings)
     }
 
-    /// Validation texts, the first ones.
-    fn first_texts(&self, n: usize) -> Split {
-        let places: Vec<usize> = (0..n.min(self.validation.texts.len())).collect();
+    /// So many validation texts, spread evenly: files are sorted now and then.
+    fn spread_texts(&self, n: usize) -> Split {
+        let all = self.validation.texts.len();
+        let places: Vec<usize> = (0..n.min(all)).map(|i| i * all / n.min(all)).collect();
         self.validation.part(&places).into_owned()
     }
 
-    /// Batches of at least `texts` training texts, in an order that neither the run nor a fork trains in: of the texts that the run
-    /// may see now.
+    /// Batches of at least `texts` training texts, or of all that there are, in an order that neither the run nor a fork trains in: of
+    /// the texts that the run may see now, from the beginning of a pass on.
     fn training_batches(&self, state: &TrainState, texts: usize) -> Vec<TokenBatch> {
         // Rehearsals of forks begin at the step; these lie behind the last one.
         let mut batches = self.prepared.train.clone().rehearsal(state.step).reordered(u64::MAX);
-        let (mut taken, mut seen, mut at) = (Vec::new(), 0, state.step);
-        while seen < texts {
+        let pass = batches.per_epoch().max(1);
+        let (mut taken, mut seen) = (Vec::new(), 0);
+        for at in state.step.next_multiple_of(pass)..state.step.next_multiple_of(pass) + pass {
+            if seen >= texts {
+                break;
+            }
             let batch = batches.at(at);
             seen += batch.n_texts();
-            at += 1;
             taken.push(batch);
         }
         taken

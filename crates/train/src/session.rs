@@ -150,8 +150,8 @@ impl<'a> Session<'a> {
             self.log_window()?;
         }
         let judged = self.prepared.judged_after().any(|judged| judged == step);
-        let validation = if due(eval_every) || judged || last { Some(self.evaluate()?) } else { None };
-        let best = validation.is_some() && self.state.progress.evaluations_since_best == 0;
+        let evaluated = if due(eval_every) || judged || last { Some(self.evaluate()?) } else { None };
+        let (validation, best) = evaluated.map_or((None, false), |(metrics, best)| (Some(metrics), best));
         if best || judged || last || due(train.checkpoint_every) || self.out_of_patience() {
             self.log(Event::Checkpoint { name: CheckpointStore::name(step) })?;
             self.save(validation, best)?;
@@ -164,10 +164,10 @@ impl<'a> Session<'a> {
         patience > 0 && self.state.progress.evaluations_since_best >= patience
     }
 
-    /// Evaluates on validation; higher accuracy is better, lower loss decides a tie. Where the data drifts every
+    /// Evaluates on validation, and says whether it is the best so far; higher accuracy is better, lower loss decides a tie. Where the data drifts every
     /// evaluation is of other texts, and none is better than another. As long as a policy has not settled, only the last evaluation of
     /// all can be the best.
-    fn evaluate(&mut self) -> Result<Metrics, TrainError> {
+    fn evaluate(&mut self) -> Result<(Metrics, bool), TrainError> {
         let validation = self.prepared.validation_at(self.state.step, self.total);
         let predictions = predict(&self.state.evaluated()?, &validation);
         let metrics = metrics(&predictions, self.prepared.classes.len());
@@ -185,7 +185,7 @@ impl<'a> Session<'a> {
             progress.evaluations_since_best += 1;
         }
         self.log(Event::Validation { accuracy: metrics.accuracy, loss: metrics.loss, best })?;
-        Ok(metrics)
+        Ok((metrics, best))
     }
 
     /// Adds what has passed since the last time.

@@ -12,9 +12,9 @@ use tempfile::TempDir;
 const EAGER: &str = "
 [control.policy.split_and_drop]
 times = [0.2, 0.35]
+texts = 60
 [control.policy.split_and_drop.drop]
 first_loss = 0.02
-texts = 60
 grace = 0.1
 [control.policy.split_and_drop.split]
 z = 0.0
@@ -28,7 +28,6 @@ latest = 0.5
 horizon = 0.1
 loss = 10.0
 settled = 100.0
-texts = 60
 ";
 
 /// 60 steps on sequences of three domains, of which small regressions can tell something.

@@ -121,14 +121,15 @@ impl Arrival {
         }
         let of_layer = |layer: &LayerView<'_>| {
             let (id, frozen) = (layer.id, layer.layout.frozen.clone());
-            let change = move |(group, expert): (u32, &ExpertId)| match (
-                back.contains(&group),
-                frozen.contains(expert),
-            ) {
-                (true, true) => Some(Edit::Thaw { layer: id, expert: *expert }),
-                (false, false) => Some(Edit::Freeze { layer: id, expert: *expert }),
-                (true, false) | (false, true) => None,
-            };
+            // Groups beyond the experts share the last one.
+            let last = layer.n() as u32 - 1;
+            let is_back = move |group: u32| back.iter().any(|domain| (*domain).min(last) == group);
+            let change =
+                move |(group, expert): (u32, &ExpertId)| match (is_back(group), frozen.contains(expert)) {
+                    (true, true) => Some(Edit::Thaw { layer: id, expert: *expert }),
+                    (false, false) => Some(Edit::Freeze { layer: id, expert: *expert }),
+                    (true, false) | (false, true) => None,
+                };
             (0..).zip(&layer.layout.experts).filter_map(change).collect::<Vec<_>>()
         };
         let assigned = layers.iter().filter(|layer| layer.layout.kind == LayerKind::Assigned);

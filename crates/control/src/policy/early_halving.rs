@@ -1,10 +1,12 @@
 //! Successive halving of the sizes: the opponent that a policy must beat in regret at equal cost, or in cost at equal regret.
 
-use moelt_schema::{EarlyHalvingConfig, Edit, Evidence, ExpertInit, LayerKind, Layout, PolicyState};
+use moelt_schema::{
+    EarlyHalvingConfig, Edit, EditsConfig, Evidence, ExpertInit, LayerKind, Layout, PolicyState,
+};
 
 use crate::{
     Decision, MeasuredEffect, Policy, Race, StatsWindow, StopRule, Trial,
-    edits::{NewIds, describe},
+    edits::{NewIds, allows, describe},
     layer_view::LayerView,
 };
 
@@ -14,13 +16,19 @@ const START: u64 = 1;
 /// Fresh experts are what they would have been at the start of a run of that size: each candidate is such a run.
 pub(super) struct EarlyHalving {
     config: EarlyHalvingConfig,
+    edits: EditsConfig,
     total_steps: u64,
     state: PolicyState,
 }
 
 impl EarlyHalving {
-    pub(super) fn new(config: EarlyHalvingConfig, total_steps: u64, state: PolicyState) -> Self {
-        Self { config, total_steps, state }
+    pub(super) fn new(
+        config: EarlyHalvingConfig,
+        edits: EditsConfig,
+        total_steps: u64,
+        state: PolicyState,
+    ) -> Self {
+        Self { config, edits, total_steps, state }
     }
 
     /// Every layer with a router gets fresh experts until it has `size`.
@@ -43,7 +51,9 @@ impl Policy for EarlyHalving {
         self.state.decisions += 1;
         let layers = LayerView::all(window, layout);
         let evidence = Self::evidence(window, layout);
-        let candidates = self.config.sizes.iter().map(|size| Self::grown(&layers, layout, *size));
+        let limits = self.edits.limits();
+        let sizes = self.config.sizes.iter().filter(|size| allows(&limits, **size));
+        let candidates = sizes.map(|size| Self::grown(&layers, layout, *size));
         let candidates: Vec<Vec<Edit>> = candidates.filter(|edits| !edits.is_empty()).collect();
         if candidates.is_empty() {
             return Decision::keep("no size is larger", evidence);
@@ -110,7 +120,7 @@ mod tests {
     #[test]
     fn all_sizes_start_and_the_best_of_those_that_are_left_is_taken() {
         let config = EarlyHalvingConfig { sizes: vec![2, 3], ..EarlyHalvingConfig::default() };
-        let mut policy = EarlyHalving::new(config, 100, PolicyState::default());
+        let mut policy = EarlyHalving::new(config, EditsConfig::default(), 100, PolicyState::default());
         assert_eq!((policy.is_due(1), policy.is_due(5)), (Some(true), Some(false)));
         let layout = Layout::uniform(1, LayerKind::TopK { k: 1 }, 1);
         let sums = [LayerSums { tokens: 1.0, tokens_per_expert: vec![1.0], ..LayerSums::zeros(1) }];

@@ -157,7 +157,7 @@ impl SplitAndDrop {
                 Decision::look(look, "looks for units that their half has no use for", moment.evidence)
             }
             Due::Stage(Stage::Order { layer }) => self.look_for_sets(moment, layer),
-            Due::Stage(Stage::Race { layer, sets }) => self.race(moment, layer, &sets),
+            Due::Stage(Stage::Race { layer, sets, .. }) => self.race(moment, layer, &sets),
         }
     }
 }
@@ -184,7 +184,9 @@ impl Policy for SplitAndDrop {
     fn observe(&mut self, window: &StatsWindow<'_>, layout: &Layout, effects: &[MeasuredEffect]) -> Decision {
         let moment = Moment::of(window, layout);
         match self.due(window.step) {
-            Due::Stage(Stage::Race { layer, sets }) => self.finish_race(moment, layer, &sets, effects),
+            Due::Stage(Stage::Race { layer, sets, loss }) => {
+                self.finish_race(moment, layer, &sets, loss, effects)
+            }
             _ => Decision::keep("no race was due", moment.evidence),
         }
     }
@@ -194,7 +196,7 @@ impl Policy for SplitAndDrop {
     }
 
     fn is_settled(&self) -> bool {
-        self.memory().done
+        self.memory().done || (self.config.times.is_empty() && self.config.descends().is_none())
     }
 
     fn state(&self) -> PolicyState {

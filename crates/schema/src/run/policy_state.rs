@@ -73,6 +73,8 @@ pub enum Stage {
         layer: LayerId,
         /// The experts of each set.
         sets: Vec<Vec<ExpertId>>,
+        /// Loss of all experts on the validation texts that sets are judged on, nats.
+        loss: f64,
     },
 }
 

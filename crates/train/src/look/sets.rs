@@ -41,7 +41,7 @@ impl Arena<'_> {
         texts: usize,
         locked: &[(LayerId, ExpertId)],
     ) -> Paid<Vec<Elimination>> {
-        let (model, texts) = (state.model().valid(), self.first_texts(texts));
+        let (model, texts) = (state.model().valid(), self.spread_texts(texts));
         let (mut found, mut flops) = (Vec::new(), Flops::default());
         for layer in layers {
             self.interrupt.check()?;

@@ -1,10 +1,11 @@
 //! Split tests on tokens of training texts.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use burn::{module::Module, tensor::activation::softmax};
 use moelt_control::{
-    ExpertRows, RouterMove, SplitTestConfig, TestedExpert, TokensToTest, promising, router_move, split_test,
+    ExpertRows, RouterMove, SplitEvidence, SplitTestConfig, TestedExpert, TokensToTest, promising,
+    router_move, split_test,
 };
 use moelt_data::TokenBatch;
 use moelt_model::{Mode, ModelOutput, RoutedTokens};
@@ -28,6 +29,8 @@ struct Tokens {
 /// What was seen of all texts.
 #[derive(Default)]
 struct Texts {
+    /// Where they stand in the training split: none is seen twice, or it would stand on both sides of a test.
+    examples: HashSet<usize>,
     labels: Vec<u32>,
     probs: Vec<f32>,
     losses: Vec<f64>,
@@ -38,6 +41,7 @@ struct Texts {
 impl Texts {
     fn add(&mut self, batch: &TokenBatch, output: ModelOutput) {
         let first = self.labels.len() as u32;
+        let is_new: Vec<bool> = batch.examples.iter().map(|example| self.examples.insert(*example)).collect();
         let [_, n_classes] = output.logits.dims();
         self.n_classes = n_classes;
         self.labels.extend(&batch.labels);
@@ -48,6 +52,9 @@ impl Texts {
             let (x, texts) = (host(seen), texts_of_tokens(batch, tokens));
             for (pair, expert) in dispatch.experts().iter().enumerate() {
                 let token = pair / dispatch.k();
+                if !is_new[texts[token] as usize] {
+                    continue;
+                }
                 let of_expert = self.experts.entry((layer, *expert as usize)).or_default();
                 of_expert.x.extend(&x[token * d_model..(token + 1) * d_model]);
                 of_expert.texts.push(first + texts[token]);
@@ -61,22 +68,31 @@ impl Texts {
         losses.sum::<f64>() / tokens.texts.len().max(1) as f64
     }
 
-    /// The first `most` tokens of an expert.
+    /// So many tokens of an expert, of as many texts as there can be: each text gives one, then each a second one, and so on. What
+    /// counts in a test are texts.
     fn rows(&self, tokens: &Tokens, most: usize) -> ExpertRows {
-        let n = tokens.texts.len().min(most);
         let d_model = tokens.x.len() / tokens.texts.len().max(1);
-        let texts = &tokens.texts[..n];
+        let mut given: HashMap<u32, usize> = HashMap::new();
+        let mut order: Vec<(usize, usize)> = Vec::with_capacity(tokens.texts.len());
+        for (token, text) in tokens.texts.iter().enumerate() {
+            let of_text = given.entry(*text).or_default();
+            order.push((*of_text, token));
+            *of_text += 1;
+        }
+        order.sort_unstable();
+        order.truncate(most);
+        let texts: Vec<u32> = order.iter().map(|(_, token)| tokens.texts[*token]).collect();
         let probs = |text: &u32| {
             let from = *text as usize * self.n_classes;
             &self.probs[from..from + self.n_classes]
         };
         ExpertRows {
-            x: tokens.x[..n * d_model].to_vec(),
+            x: order.iter().flat_map(|(_, token)| &tokens.x[token * d_model..][..d_model]).copied().collect(),
             d_model,
             labels: texts.iter().map(|text| self.labels[*text as usize]).collect(),
             n_classes: self.n_classes,
             probs: texts.iter().flat_map(probs).copied().collect(),
-            texts: texts.to_vec(),
+            texts,
         }
     }
 }
@@ -96,8 +112,13 @@ impl Arena<'_> {
             self.interrupt.check()?;
             found.extend(tested(&texts, id, &layer.experts, wanted));
         }
-        let tests = found.iter().filter_map(|tested| tested.evidence.as_ref()).map(|evidence| evidence.flops);
-        flops += Flops::unpadded(tests.sum());
+        let tests = found.iter().filter_map(|tested: &TestedExpert| tested.evidence.as_ref());
+        // The router's move takes one more covariance of the tokens.
+        let cost = |evidence: &SplitEvidence| {
+            let d_model = evidence.gate.direction.len() as u64;
+            evidence.flops + 2 * evidence.rows as u64 * d_model * d_model
+        };
+        flops += Flops::unpadded(tests.map(cost).sum());
         Ok((found, flops))
     }
 }

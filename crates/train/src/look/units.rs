@@ -35,8 +35,9 @@ impl Arena<'_> {
                 let Some((position, (_, routed))) = position.zip(routed) else { continue };
                 let Some(x) = tokens_of(routed, position) else { continue };
                 let hidden = model.layer(*layer).experts.hidden(position, x.clone());
-                sums.get_or_insert_with(|| Sums::of(x.dims()[1], hidden.dims()[1]))
-                    .add(&host(x), &host(hidden));
+                let ([tokens, d_model], [_, units]) = (x.dims(), hidden.dims());
+                flops += Flops::unpadded(2 * (tokens * d_model * units) as u64);
+                sums.get_or_insert_with(|| Sums::of(d_model, units)).add(&host(x), &host(hidden));
             }
         }
         let found = experts.iter().zip(sums).map(|((layer, expert), sums)| FiringUnits {

@@ -24,14 +24,11 @@ impl SplitAndDrop {
     }
 
     pub(super) fn look_for_sets(&mut self, moment: Moment<'_>, layer: LayerId) -> Decision {
-        let Some(descent) = self.config.descends() else {
-            return Decision::keep("there is no descent", moment.evidence);
-        };
         if moment.layer(layer).is_none_or(|layer| layer.n() == 1) {
             self.descend_from(&moment, LayerId(layer.0 + 1), moment.step + 1);
             return Decision::keep(format!("layer {} has no expert to spare", layer.0), moment.evidence);
         }
-        let look = Look::Elimination { layers: vec![layer], texts: descent.texts, locked: Vec::new() };
+        let look = Look::Elimination { layers: vec![layer], texts: self.config.texts, locked: Vec::new() };
         Decision::look(look, "looks for smaller sets of experts", moment.evidence)
     }
 
@@ -47,9 +44,11 @@ impl SplitAndDrop {
         let sizes = sizes(n, self.edits.limits().min);
         let racing: Vec<&Eliminated> =
             sets.iter().rev().filter(|set| sizes.contains(&set.experts.len())).collect();
-        if let Some(all) = sets.first() {
-            self.remember_loss(all.loss);
-        }
+        let Some(all) = sets.first().filter(|all| all.loss.is_finite()) else {
+            self.descend_from(&moment, LayerId(layer.0 + 1), moment.step + 1);
+            return Decision::keep(format!("layer {} cannot be judged", layer.0), moment.evidence);
+        };
+        self.remember_loss(all.loss);
         let mut moment = moment;
         for set in &racing {
             moment.note(layer, format!("loss of {}", set.experts.len()), set.loss);
@@ -59,7 +58,8 @@ impl SplitAndDrop {
             return Decision::keep(format!("layer {} has no smaller set", layer.0), moment.evidence);
         }
         let sets = racing.iter().map(|set| set.experts.clone()).collect();
-        self.then(moment.step, Stage::Race { layer, sets });
+        let loss = all.loss;
+        self.then(moment.step, Stage::Race { layer, sets, loss });
         Decision::keep(format!("sets of {} race next", words(&racing)), moment.evidence)
     }
 
@@ -69,7 +69,7 @@ impl SplitAndDrop {
         };
         let steps = self.steps(horizon).max(2);
         let stop = StopRule::Clear { expert_cost: 0.0, confidence: 1.0, training_luck: TIMES * loss + FAR };
-        let race = Race { every: steps / 2, stop };
+        let race = Race { every: steps.div_ceil(2), stop };
         let candidates = self.candidates(&moment, layer, sets);
         let trial = Trial { race: Some(race), ..Trial::new(candidates, steps) };
         Decision::measure(trial, "races smaller sets against the one that is there", moment.evidence)
@@ -86,6 +86,7 @@ impl SplitAndDrop {
         mut moment: Moment<'_>,
         layer: LayerId,
         sets: &[Vec<ExpertId>],
+        loss_of_all: f64,
         effects: &[MeasuredEffect],
     ) -> Decision {
         let Some(descent) = self.config.descends().cloned() else {
@@ -98,7 +99,9 @@ impl SplitAndDrop {
         let settled =
             self.memory().lowest_loss.map_or(f64::INFINITY, |lowest| lowest + descent.settled * descent.loss);
         let left = descent.loss - self.memory().descended;
-        let passes = |at: &usize| excesses[*at].is_within(left) && effects[*at].loss <= settled;
+        let passes = |at: &usize| {
+            excesses[*at].is_within(left) && loss_of_all + effects[*at].loss_increase() <= settled
+        };
         let smallest = (0..excesses.len()).find(passes);
         let Some(smallest) = smallest else {
             self.descend_from(&moment, LayerId(layer.0 + 1), moment.step + 1);

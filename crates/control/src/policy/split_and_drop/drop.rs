@@ -14,8 +14,7 @@ impl SplitAndDrop {
             self.after_drops(&moment);
             return Decision::keep("there is no expert to spare", moment.evidence);
         }
-        let look =
-            Look::Elimination { layers, texts: self.config.drop.texts, locked: self.young(moment.step) };
+        let look = Look::Elimination { layers, texts: self.config.texts, locked: self.young(moment.step) };
         Decision::look(look, "looks for experts that nobody would miss", moment.evidence)
     }
 
@@ -30,13 +29,15 @@ impl SplitAndDrop {
     pub(super) fn drop(&mut self, mut moment: Moment<'_>, found: &[Elimination]) -> Decision {
         let bound =
             if self.is_first_time(moment.step) { self.config.drop.first_loss } else { self.config.drop.loss };
+        // Each layer is judged with the others whole: together they may cost the bound.
+        let of_layer = bound / found.len().max(1) as f64;
         let least = self.edits.limits().min.max(1);
         let mut edits = Vec::new();
         for Elimination { layer, sets } in found {
             let Some(all) = sets.first() else { continue };
             self.remember_loss(all.loss);
             let may_be_left =
-                sets.iter().rfind(|set| set.experts.len() >= least && set.loss <= all.loss + bound);
+                sets.iter().rfind(|set| set.experts.len() >= least && set.loss <= all.loss + of_layer);
             let left = may_be_left.unwrap_or(all);
             moment.note(*layer, "loss".to_owned(), all.loss);
             moment.note(*layer, "loss_of_those_left".to_owned(), left.loss);

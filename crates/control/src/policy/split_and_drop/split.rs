@@ -33,8 +33,7 @@ impl SplitAndDrop {
         let mut passed: Vec<(&TestedExpert, f64)> =
             found.iter().filter_map(|tested| Some((tested, promise(tested, &config)?))).collect();
         passed.sort_by(|one, other| other.1.total_cmp(&one.1));
-        passed.truncate(config.most);
-        let edits = self.halved(&moment, passed.into_iter().map(|(tested, _)| tested), config.halves);
+        let edits = self.halved(&moment, passed.into_iter().map(|(tested, _)| tested), &config);
         let halves: Vec<(LayerId, _)> = edits.iter().flat_map(halves_of).collect();
         if halves.is_empty() {
             self.nothing_was_split(&moment);
@@ -63,15 +62,17 @@ impl SplitAndDrop {
         &self,
         moment: &Moment<'_>,
         passed: impl Iterator<Item = &'a TestedExpert>,
-        halves: Halves,
+        config: &SplitConfig,
     ) -> Vec<Edit> {
         let (limits, mut new_ids, mut edits) = (self.edits.limits(), NewIds::of(moment.layout), Vec::new());
         for TestedExpert { layer, expert, by, .. } in passed {
             let grown = edits.iter().filter(|edit: &&Edit| edit.layer() == Some(*layer)).count();
             let n = moment.layer(*layer).map_or(0, |layer| layer.n()) + grown;
-            let Some(by) = by.clone().filter(|_| allows(&limits, n + 1)) else { continue };
+            let rests = moment.layer(*layer).is_none_or(|layer| layer.layout.frozen.contains(expert));
+            let may_grow = !rests && edits.len() < config.most && allows(&limits, n + 1);
+            let Some(by) = by.clone().filter(|_| may_grow) else { continue };
             let parent = *expert;
-            let init = match halves {
+            let init = match config.halves {
                 Halves::Along {} => ExpertInit::SplitAlong { parent, by },
                 Halves::Copy { noise } => ExpertInit::Copy { parent, noise },
                 Halves::Fresh {} => ExpertInit::Fresh,
@@ -84,15 +85,20 @@ impl SplitAndDrop {
     /// Units that hardly fire on the tokens of their half are drawn anew.
     pub(super) fn redraw(&mut self, moment: Moment<'_>, found: &[FiringUnits]) -> Decision {
         self.memory_mut().next = None;
+        self.memory_mut().done = self.config.descends().is_none() && self.is_past_the_last_time(moment.step);
         let below = self.config.splits().map_or(0.0, |split| split.redraw_below);
-        let edits = found.iter().filter_map(|FiringUnits { layer, expert, share, centre }| {
+        let is_trained = |units: &&FiringUnits| {
+            moment.layer(units.layer).is_some_and(|layer| !layer.layout.frozen.contains(&units.expert))
+        };
+        let trained = found.iter().filter(is_trained);
+        let edits = trained.filter_map(|FiringUnits { layer, expert, share, centre }| {
             let units: Vec<usize> =
                 share.iter().enumerate().filter(|(_, share)| **share < below).map(|(unit, _)| unit).collect();
             let edit =
                 Edit::Redraw { layer: *layer, expert: *expert, units: units.clone(), centre: centre.clone() };
             (!units.is_empty()).then_some(edit)
         });
-        let edits = edits.collect();
+        let edits: Vec<Edit> = edits.collect();
         moment.apply(edits, &format!("units that fire for less than {below} of their tokens"))
     }
 }

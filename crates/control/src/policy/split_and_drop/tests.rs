@@ -181,7 +181,7 @@ fn racing() -> Run {
     run.policy.memory_mut().lowest_loss = Some(0.5);
     let sets = vec![vec![0, 1, 2], vec![0, 1, 2, 3]];
     let sets = sets.into_iter().map(|set| set.into_iter().map(ExpertId).collect()).collect();
-    run.policy.memory_mut().next = Some((303, Stage::Race { layer: LAYER, sets }));
+    run.policy.memory_mut().next = Some((303, Stage::Race { layer: LAYER, sets, loss: 0.5 }));
     run
 }
 
@@ -247,4 +247,20 @@ fn controls_split_the_same_experts_in_another_way() {
         let action = run.see(101, &Findings::Splits(vec![tested(1, 0.1, 0.01)]));
         assert_eq!(action, Action::Apply(vec![Edit::Grow { layer: LAYER, new: expert(2), init }]));
     }
+}
+
+#[test]
+fn a_frozen_expert_is_neither_split_nor_redrawn() {
+    let mut run = Run::new(config(), 2);
+    run.layout = Plan::new(0).freeze(1).check(&run.layout, 1..).unwrap().after().clone();
+    run.see(100, &elimination(&[0, 1], &[0.5, 0.9]));
+    assert_eq!(run.see(101, &Findings::Splits(vec![tested(1, 0.1, 0.01)])), Action::Keep);
+    let units = FiringUnits { layer: LAYER, expert: expert(1), share: vec![0.0], centre: vec![0.0] };
+    let redrawn = run.at(102, |policy, _, layout| {
+        let evidence = Evidence::default();
+        let sums = [LayerSums { tokens: 1.0, tokens_per_expert: vec![1.0; 2], ..LayerSums::zeros(2) }];
+        let window = StatsWindow { step: 102, total_steps: 1000, sums: &sums, loss: 1.0, ramping_in: &[] };
+        policy.redraw(Moment { evidence, ..Moment::of(&window, layout) }, &[units])
+    });
+    assert_eq!(redrawn.action, Action::Keep);
 }

@@ -16,6 +16,8 @@ use crate::config::{
 pub struct SplitAndDropConfig {
     /// When experts are dropped and tested: fractions of training, ascending.
     pub times: Vec<f64>,
+    /// Validation texts on which sets of experts are judged, spread evenly.
+    pub texts: usize,
     /// When it drops experts.
     pub drop: DropConfig,
     /// When it splits them.
@@ -28,6 +30,7 @@ impl Default for SplitAndDropConfig {
     fn default() -> Self {
         Self {
             times: vec![0.06, 0.09, 0.12, 0.16, 0.2, 0.25, 0.3, 0.36, 0.42],
+            texts: 1000,
             drop: DropConfig::default(),
             split: SplitConfig::default(),
             descent: DescentConfig::default(),
@@ -40,19 +43,17 @@ impl Default for SplitAndDropConfig {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct DropConfig {
-    /// Loss that dropping may cost, nats, together.
+    /// Loss that dropping may cost at one time, nats, all layers together.
     pub loss: f64,
     /// The same at the first time, when experts that have learned nothing yet may go.
     pub first_loss: f64,
-    /// Validation texts that are looked at.
-    pub texts: usize,
     /// An expert that a split made is kept for so long: a fraction of training.
     pub grace: f64,
 }
 
 impl Default for DropConfig {
     fn default() -> Self {
-        Self { loss: 0.001, first_loss: 0.1, texts: 1000, grace: 0.055 }
+        Self { loss: 0.001, first_loss: 0.1, grace: 0.055 }
     }
 }
 
@@ -129,23 +130,13 @@ pub struct DescentConfig {
     pub horizon: f64,
     /// Loss that smaller sets may have above the best of the race, nats, all descents together.
     pub loss: f64,
-    /// Loss that they may have above the best that was seen before, as a multiple of `loss`.
+    /// Loss that they may have above the lowest that all experts had at any time, as a multiple of `loss`.
     pub settled: f64,
-    /// Validation texts on which it is seen which experts could go.
-    pub texts: usize,
 }
 
 impl Default for DescentConfig {
     fn default() -> Self {
-        Self {
-            quiet: 2,
-            quiet_from: 0.15,
-            latest: 0.5,
-            horizon: 0.08,
-            loss: 0.007,
-            settled: 2.0,
-            texts: 2000,
-        }
+        Self { quiet: 2, quiet_from: 0.15, latest: 0.5, horizon: 0.08, loss: 0.007, settled: 2.0 }
     }
 }
 
@@ -155,6 +146,7 @@ impl SplitAndDropConfig {
         if !self.times.iter().all(inside) || !self.times.is_sorted_by(|one, other| one < other) {
             return Err(ConfigFault::new("times", "must be fractions between 0 and 1, ascending"));
         }
+        count("texts", self.texts as u64, 1_000_000_000)?;
         self.drop.check().map_err(|fault| fault.within("drop"))?;
         self.split.check().map_err(|fault| fault.within("split"))?;
         self.descent.check().map_err(|fault| fault.within("descent"))
@@ -175,7 +167,6 @@ impl DropConfig {
     fn check(&self) -> Result<(), ConfigFault> {
         at_least_zero("loss", self.loss)?;
         at_least_zero("first_loss", self.first_loss)?;
-        count("texts", self.texts as u64, 1_000_000_000)?;
         fraction("grace", self.grace)
     }
 }
@@ -184,7 +175,9 @@ impl SplitConfig {
     fn check(&self) -> Result<(), ConfigFault> {
         at_least_zero("z", self.z)?;
         at_least_zero("gain", self.gain)?;
-        fraction("share", self.share)?;
+        if !(0.0..=0.5).contains(&self.share) {
+            return Err(ConfigFault::new("share", "must be from 0 to 0.5: it is that of the smaller half"));
+        }
         at_most("most", self.most as u64, 10_000)?;
         count("texts", self.texts as u64, 1_000_000_000)?;
         count("tokens", self.tokens as u64, 1_000_000_000)?;
@@ -207,8 +200,7 @@ impl DescentConfig {
         fraction("latest", self.latest)?;
         fraction("horizon", self.horizon)?;
         at_least_zero("loss", self.loss)?;
-        at_least_zero("settled", self.settled)?;
-        count("texts", self.texts as u64, 1_000_000_000)
+        at_least_zero("settled", self.settled)
     }
 }
 
