@@ -38,6 +38,11 @@ pub(crate) fn change(edits: &[Edit]) -> i64 {
     edits.iter().map(one).sum()
 }
 
+/// Edits for people, without their layers.
+pub(crate) fn describe_all(edits: &[Edit]) -> String {
+    edits.iter().map(describe).collect::<Vec<_>>().join(", ")
+}
+
 /// An edit for people, without its layer.
 pub(crate) fn describe(edit: &Edit) -> String {
     match edit {

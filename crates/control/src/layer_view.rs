@@ -1,7 +1,7 @@
 //! One layer with a router, as a policy sees it at a decision point.
 
 use moelt_schema::{
-    ExpertId, LayerEvidence, LayerId, LayerKind, LayerLayout, LayerSums, Layout, RoutingStats,
+    Evidence, ExpertId, LayerEvidence, LayerId, LayerKind, LayerLayout, LayerSums, Layout, RoutingStats,
 };
 
 use crate::StatsWindow;
@@ -80,6 +80,11 @@ impl<'a> LayerView<'a> {
         let by_tokens = self.layout.experts.iter().zip(&self.sums.tokens_per_expert);
         let busiest = by_tokens.reduce(|best, other| if other.1 > best.1 { other } else { best });
         *busiest.expect("a layer has at least one expert").0
+    }
+
+    /// What the routers of these layers did, as evidence.
+    pub(crate) fn evidence_of(layers: &[Self]) -> Evidence {
+        Evidence { layers: layers.iter().map(Self::evidence).collect(), ..Evidence::default() }
     }
 
     /// What the router did, as evidence.

@@ -64,4 +64,4 @@ pub use look::{
 };
 pub use policy::{Given, OwnPolicies, Policy, PolicyStart, live_gradient, policy};
 pub use records::{measured_gain, records};
-pub use split_test::{ExpertRows, Gate, RouterMove, SplitEvidence, SplitTestConfig, router_move, split_test};
+pub use split_test::{ExpertRows, Gate, SplitEvidence, SplitTestConfig, split_test};

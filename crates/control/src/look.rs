@@ -80,8 +80,6 @@ pub struct TestedExpert {
     pub loss: f64,
     /// What the test says; none where there were too few tokens, or others came first.
     pub evidence: Option<SplitEvidence>,
-    /// How the router would tell the halves apart.
-    pub by: Option<moelt_schema::RouterShift>,
 }
 
 /// How often the hidden units of an expert fire.

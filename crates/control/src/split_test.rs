@@ -5,12 +5,13 @@ mod flops;
 mod halves;
 mod mixture;
 mod regression;
-mod router_move;
+mod router_shift;
 mod start;
 #[cfg(test)]
 mod tests;
 mod whitening;
 
+use moelt_schema::RouterShift;
 use nalgebra::DMatrix;
 
 use self::{
@@ -18,13 +19,11 @@ use self::{
     halves::{Halves, clustered_mean},
     mixture::{Mixture, Problem},
     regression::{Fit, Regression, Targets},
+    router_shift::router_shift,
     whitening::Whitening,
 };
 
-pub use self::{
-    expert_rows::ExpertRows,
-    router_move::{Gate, RouterMove, router_move},
-};
+pub use self::{expert_rows::ExpertRows, router_shift::Gate};
 
 /// Constants of [`split_test`]. Ridges are in the scale of a logistic regression: with two classes the penalty is
 /// half the ridge times the square of the log odds' coefficients, in coordinates of unit spread.
@@ -88,6 +87,8 @@ pub struct SplitEvidence {
     pub share: f64,
     /// Which rows one of the two regressions serves, and which the other.
     pub gate: Gate,
+    /// How far the router rows of the halves would lie apart.
+    pub shift: RouterShift,
     /// FLOPs of the matrix products over rows: see [`split_test`].
     pub flops: u64,
 }
@@ -152,7 +153,7 @@ impl SplitEvidence {
 /// # FLOPs
 ///
 /// Counted are products of matrices that have rows as a side, with m rows in all, f to fit on, h held out, k whitened
-/// directions and C classes: covariance `2 m d²`, whitening `2 m d k`, Gram matrix `2 f (k + 1)²`, interactions
+/// directions and C classes: covariance `2 m d²`, once for whitening and once for the shift of the router, whitening `2 m d k`, Gram matrix `2 f (k + 1)²`, interactions
 /// `2 f k²` per class (two classes need one), `4 f (k + 1) (C − 1)` per step of a regression and half of that per
 /// regression for its last fit and on the held-out rows. Not counted are the eigenvectors and the Cholesky
 /// factors, which do not grow with the rows, and sums.
@@ -193,9 +194,9 @@ pub fn split_test(rows: &ExpertRows, config: &SplitTestConfig) -> Option<SplitEv
     let (gain, standard_error) = fitted.gain(rows, &design.select_rows(held_out), held_out, &mut flops);
     let (direction, constant) = whitening.back(&fitted.mixture.gate());
     let gate = Gate { direction, constant };
-    let share = rows.share(&gate);
+    let (share, shift) = (rows.share(&gate), router_shift(rows, &gate, &mut flops));
     let (rows, loss, flops) = (rows.len(), rows.loss(), flops.0);
-    let evidence = SplitEvidence { rows, loss, gain, standard_error, share, gate, flops };
+    let evidence = SplitEvidence { rows, loss, gain, standard_error, share, gate, shift, flops };
     evidence.is_finite().then_some(evidence)
 }
 

@@ -184,7 +184,7 @@ impl MoeLayer {
         let y = normalise(&self.norm, x.clone());
         match &self.router {
             Some(router) => {
-                let seen = context.router_input.map_or_else(|| y.clone(), |seen| normalise(&self.norm, seen));
+                let seen = self.seen_by_router(&y, context.router_input);
                 let combined = combine::combined(router, &self.experts, y, seen, context.groups);
                 MoeOutput {
                     x: x + combined.y,
@@ -204,6 +204,11 @@ impl MoeLayer {
                 flops: self.flops(tokens, ExpertTokens::unpadded(tokens)),
             },
         }
+    }
+
+    /// What the router sees: what experts see, or what was given in its place.
+    pub(crate) fn seen_by_router(&self, y: &Tensor<2>, router_input: Option<Tensor<2>>) -> Tensor<2> {
+        router_input.map_or_else(|| y.clone(), |seen| normalise(&self.norm, seen))
     }
 }
 

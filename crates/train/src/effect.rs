@@ -7,12 +7,9 @@ use moelt_schema::{EditEffect, Flops};
 
 use crate::{
     Split,
-    evaluate::model_input,
+    evaluate::{BATCH, host, model_input},
     interrupt::{Interrupt, Interrupted},
 };
-
-/// Texts per batch: only memory depends on it.
-const BATCH: usize = 256;
 
 /// Logits and loss of a model on every text of a split.
 pub(crate) struct Outputs {
@@ -87,11 +84,6 @@ pub(crate) fn cross_entropies(logits: Tensor<2>, labels: &[u32]) -> Vec<f64> {
     let texts = host(logits);
     let texts = texts.chunks_exact(n_classes).zip(labels);
     texts.map(|(logits, label)| cross_entropy(logits, *label as usize)).collect()
-}
-
-/// A tensor's values, row-major.
-pub(crate) fn host<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
-    tensor.try_into_vec_as().expect("outputs of a model are f32 on every backend")
 }
 
 /// `ln Σ exp(logits) − logits[label]`, in double precision.

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use burn::tensor::activation::softmax;
+use burn::tensor::{Tensor, activation::softmax};
 use moelt_data::{Encoded, Example, TokenBatch, in_order};
 use moelt_model::{Classifier, Mode, ModelInput};
 use moelt_schema::{Asked, Flops, LayerSums, Prediction};
@@ -57,7 +57,7 @@ impl Split {
 }
 
 /// Texts per batch in evaluation: only memory depends on it.
-const BATCH: usize = 256;
+pub(crate) const BATCH: usize = 256;
 
 /// What `model` says of every text of `split`, in the split's order. Batches are cut by length and do
 /// not depend on anything but the split, so the same weights give the same bits.
@@ -94,8 +94,7 @@ pub(crate) fn pass(interrupt: Interrupt<'_>, model: &Classifier, split: &Split) 
         add_sums(&mut routing, &output.routing);
         let logits = output.logits;
         let [_, n_classes] = logits.dims();
-        let probabilities: Vec<f32> =
-            softmax(logits, 1).try_into_vec_as().expect("logits are f32 on every backend");
+        let probabilities = host(softmax(logits, 1));
         for (example, row) in batch.examples.iter().zip(probabilities.chunks_exact(n_classes)) {
             predictions[*example] = Some(Prediction {
                 label: split.labels[*example],
@@ -106,6 +105,11 @@ pub(crate) fn pass(interrupt: Interrupt<'_>, model: &Classifier, split: &Split) 
     }
     let predictions = predictions.into_iter().map(|p| p.expect("every example is in one batch")).collect();
     Ok(Pass { predictions, routing, flops })
+}
+
+/// A tensor's values, row-major.
+pub(crate) fn host<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
+    tensor.try_into_vec_as().expect("outputs of a model are f32 on every backend")
 }
 
 /// The model's view of a batch.

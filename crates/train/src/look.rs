@@ -46,7 +46,7 @@ impl Arena<'_> {
     /// Batches of at least `texts` training texts, or of all that there are, in an order that neither the run nor a fork trains in: of
     /// the texts that the run may see now, from the beginning of a pass on.
     fn training_batches(&self, state: &TrainState, texts: usize) -> Vec<TokenBatch> {
-        // Rehearsals of forks begin at the step; these lie behind the last one.
+        // No fork has so high a number.
         let mut batches = self.prepared.train.clone().rehearsal(state.step).reordered(u64::MAX);
         let pass = batches.per_epoch().max(1);
         let (mut taken, mut seen) = (Vec::new(), 0);

@@ -2,14 +2,13 @@
 //! trained again, and the others rest.
 
 use moelt_schema::{
-    ArrivalConfig, Edit, EditsConfig, Evidence, ExpertId, KnownBy, LayerEvidence, LayerKind, Layout, Limits,
-    PolicyState, TaskStart,
+    ArrivalConfig, Edit, EditsConfig, ExpertId, KnownBy, LayerKind, Layout, Limits, PolicyState, TaskStart,
 };
 use statrs::distribution::{ContinuousCDF, StudentsT};
 
 use crate::{
     Decision, Policy, StatsWindow,
-    edits::{NewIds, allows, describe},
+    edits::{NewIds, allows, describe_all},
     layer_view::LayerView,
     moves::init,
     timing::Timing,
@@ -162,8 +161,7 @@ impl Policy for Arrival {
     fn decide(&mut self, window: &StatsWindow<'_>, layout: &Layout) -> Decision {
         self.state.decisions += 1;
         let layers = LayerView::all(window, layout);
-        let evidence: Vec<LayerEvidence> = layers.iter().map(LayerView::evidence).collect();
-        let mut evidence = Evidence { layers: evidence, ..Evidence::default() };
+        let mut evidence = LayerView::evidence_of(&layers);
         let closed = Timing::new(&self.edits, window.total_steps).closed(window.step);
         if let Some(reason) = closed.filter(|_| !self.config.is_told()) {
             return Decision::keep(reason, evidence);
@@ -179,8 +177,7 @@ impl Policy for Arrival {
                 (self.resume(&layers, &back), "no expert is to be trained in another's place")
             }
         };
-        let done: Vec<String> = edits.iter().map(describe).collect();
-        let done = if done.is_empty() { nothing.to_owned() } else { done.join(", ") };
+        let done = if edits.is_empty() { nothing.to_owned() } else { describe_all(&edits) };
         Decision::apply(edits, format!("{reason}: {done}"), evidence)
     }
 
@@ -198,7 +195,7 @@ impl Policy for Arrival {
 
 #[cfg(test)]
 mod tests {
-    use moelt_schema::{ExpertInit, LayerId, LayerSums, NewExpertConfig, Plan};
+    use moelt_schema::{Evidence, ExpertInit, LayerId, LayerSums, NewExpertConfig, Plan};
 
     use super::*;
     use crate::Action;

@@ -10,7 +10,7 @@ use moelt_schema::{
 
 use crate::{
     Decision, Policy, StatsWindow,
-    edits::{NewIds, allows, describe},
+    edits::{NewIds, allows, describe_all},
     layer_view::LayerView,
     timing::Timing,
 };
@@ -103,11 +103,7 @@ fn aim(unrouted: &Unrouted) -> ExpertInit {
 }
 
 fn reason(layer: &LayerView<'_>, edits: &[Edit]) -> String {
-    let what = if edits.is_empty() {
-        format!("keeps {} experts", layer.n())
-    } else {
-        edits.iter().map(describe).collect::<Vec<_>>().join(", ")
-    };
+    let what = if edits.is_empty() { format!("keeps {} experts", layer.n()) } else { describe_all(edits) };
     format!(
         "layer {} {what}: {} of {} experts had no token, {} of {} tokens had no expert",
         layer.id.0,

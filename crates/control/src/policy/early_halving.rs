@@ -1,12 +1,10 @@
 //! Successive halving of the sizes: the opponent that a policy must beat in regret at equal cost, or in cost at equal regret.
 
-use moelt_schema::{
-    EarlyHalvingConfig, Edit, EditsConfig, Evidence, ExpertInit, LayerKind, Layout, PolicyState,
-};
+use moelt_schema::{EarlyHalvingConfig, Edit, EditsConfig, ExpertInit, LayerKind, Layout, PolicyState};
 
 use crate::{
     Decision, MeasuredEffect, Policy, Race, StatsWindow, StopRule, Trial,
-    edits::{NewIds, allows, describe},
+    edits::{NewIds, allows, describe_all},
     layer_view::LayerView,
 };
 
@@ -39,18 +37,13 @@ impl EarlyHalving {
         let missing = routed.flat_map(of_layer);
         missing.map(|layer| Edit::Grow { layer, new: new_ids.take(), init: ExpertInit::Fresh }).collect()
     }
-
-    fn evidence(window: &StatsWindow<'_>, layout: &Layout) -> Evidence {
-        let layers = LayerView::all(window, layout);
-        Evidence { layers: layers.iter().map(LayerView::evidence).collect(), ..Evidence::default() }
-    }
 }
 
 impl Policy for EarlyHalving {
     fn decide(&mut self, window: &StatsWindow<'_>, layout: &Layout) -> Decision {
         self.state.decisions += 1;
         let layers = LayerView::all(window, layout);
-        let evidence = Self::evidence(window, layout);
+        let evidence = LayerView::evidence_of(&layers);
         let limits = self.edits.limits();
         let sizes = self.config.sizes.iter().filter(|size| allows(&limits, **size));
         let candidates = sizes.map(|size| Self::grown(&layers, layout, *size));
@@ -66,7 +59,7 @@ impl Policy for EarlyHalving {
 
     /// The size that was left is taken, if it is better than the smallest.
     fn observe(&mut self, window: &StatsWindow<'_>, layout: &Layout, effects: &[MeasuredEffect]) -> Decision {
-        let mut evidence = Self::evidence(window, layout);
+        let mut evidence = LayerView::evidence_of(&LayerView::all(window, layout));
         for effect in effects {
             let size = layout.n_experts() + effect.edits.len();
             evidence = evidence.with(format!("loss of {size}, after {} steps", effect.steps), effect.loss);
@@ -76,11 +69,10 @@ impl Policy for EarlyHalving {
         let best = left.min_by(|one, other| one.loss.total_cmp(&other.loss));
         match best.filter(|best| best.loss < best.loss_keep) {
             Some(best) => {
-                let done: Vec<String> = best.edits.iter().map(describe).collect();
                 let reason = format!(
                     "{} experts are left: {}",
                     layout.n_experts() + best.edits.len(),
-                    done.join(", ")
+                    describe_all(&best.edits)
                 );
                 Decision::apply(best.edits.clone(), reason, evidence)
             }

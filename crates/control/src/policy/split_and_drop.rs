@@ -13,12 +13,12 @@ mod split;
 mod tests;
 
 use moelt_schema::{
-    Edit, EditsConfig, Evidence, ExpertId, LayerEvidence, LayerId, LayerKind, Layout, PolicyState,
-    SplitAndDropConfig, SplitAndDropState, Stage,
+    Edit, EditsConfig, Evidence, ExpertId, LayerId, LayerKind, Layout, PolicyState, SplitAndDropConfig,
+    SplitAndDropState, Stage,
 };
 
 use crate::{
-    Decision, Findings, Look, MeasuredEffect, Policy, StatsWindow, edits::describe, layer_view::LayerView,
+    Decision, Findings, Look, MeasuredEffect, Policy, StatsWindow, edits::describe_all, layer_view::LayerView,
 };
 
 /// Remembers in [`SplitAndDropState`] what is next.
@@ -49,8 +49,7 @@ impl<'a> Moment<'a> {
     fn of(window: &StatsWindow<'a>, layout: &'a Layout) -> Self {
         let mut layers = LayerView::all(window, layout);
         layers.retain(|layer| matches!(layer.layout.kind, LayerKind::TopK { .. }));
-        let seen: Vec<LayerEvidence> = layers.iter().map(LayerView::evidence).collect();
-        let evidence = Evidence { layers: seen, ..Evidence::default() };
+        let evidence = LayerView::evidence_of(&layers);
         Self { step: window.step, layers, layout, evidence }
     }
 
@@ -66,8 +65,8 @@ impl<'a> Moment<'a> {
 
     /// The edits, with what they do in words behind `why`; without any the experts stay.
     fn apply(self, edits: Vec<Edit>, why: &str) -> Decision {
-        let done: Vec<String> = edits.iter().map(describe).collect();
-        let reason = if done.is_empty() { why.to_owned() } else { format!("{why}: {}", done.join(", ")) };
+        let reason =
+            if edits.is_empty() { why.to_owned() } else { format!("{why}: {}", describe_all(&edits)) };
         Decision::apply(edits, reason, self.evidence)
     }
 }

@@ -6,7 +6,7 @@ use moelt_schema::{
 
 use crate::{
     Decision, StatsWindow,
-    edits::describe,
+    edits::describe_all,
     features::features,
     layer_view::LayerView,
     moves::{Candidate, Proposer},
@@ -75,8 +75,7 @@ impl Surveyor {
     /// Makes a move.
     pub(super) fn make(&mut self, candidate: Candidate, why: &str, evidence: Evidence) -> Decision {
         self.edited(candidate.layer);
-        let edits: Vec<String> = candidate.edits.iter().map(describe).collect();
-        let reason = format!("layer {} {}: {why}", candidate.layer.0, edits.join(", "));
+        let reason = format!("layer {} {}: {why}", candidate.layer.0, describe_all(&candidate.edits));
         Decision::apply(candidate.edits, reason, evidence)
     }
 }

@@ -29,7 +29,7 @@ impl MoeLayer {
         let Some(Router::TopK(router)) = &self.router else { return None };
         let ([tokens, d_model], [n_experts, ..]) = (x.dims(), self.experts.w_in.dims());
         let y = normalise(&self.norm, x.clone());
-        let seen = router_input.map_or_else(|| y.clone(), |seen| normalise(&self.norm, seen));
+        let seen = self.seen_by_router(&y, router_input);
         let outputs = self.experts.forward(y.unsqueeze_dim::<3>(0).expand([n_experts, tokens, d_model]));
         Some(DensePass {
             x,

@@ -7,7 +7,7 @@ use moelt_model::{Classifier, Mode};
 use moelt_schema::{Manifest, Probe};
 
 use super::CheckpointError;
-use crate::evaluate::model_input;
+use crate::evaluate::{host, model_input};
 
 /// Largest accepted difference, relative to 1 + |logit|: room for another backend, none for another
 /// weight.
@@ -68,7 +68,7 @@ fn logits(model: &Classifier, inputs: &[Encoded]) -> Vec<Vec<f32>> {
     let one = |text: &Encoded| {
         let batch = TokenBatch::new(&[(0, text, 0)]);
         let logits = model.forward(&model_input(&batch), Mode::Eval).logits;
-        logits.try_into_vec_as().expect("logits are f32 on every backend")
+        host(logits)
     };
     inputs.iter().map(one).collect()
 }

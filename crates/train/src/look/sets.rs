@@ -7,10 +7,7 @@ use moelt_model::{Classifier, ModelInput, Rerouting};
 use moelt_schema::{ExpertId, Flops, LayerId};
 
 use super::{Paid, model_input};
-use crate::{Split, TrainState, effect::cross_entropies, trial::Arena};
-
-/// Texts per batch: only memory depends on it.
-const BATCH: usize = 256;
+use crate::{Split, TrainState, effect::cross_entropies, evaluate::BATCH, trial::Arena};
 
 /// A layer whose tokens can be sent another way, and how often that was done.
 struct Judge<'a> {

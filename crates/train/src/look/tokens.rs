@@ -3,20 +3,13 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use burn::{module::Module, tensor::activation::softmax};
-use moelt_control::{
-    ExpertRows, RouterMove, SplitEvidence, SplitTestConfig, TestedExpert, TokensToTest, promising,
-    router_move, split_test,
-};
+use moelt_control::{ExpertRows, SplitTestConfig, TestedExpert, TokensToTest, promising, split_test};
 use moelt_data::TokenBatch;
 use moelt_model::{Mode, ModelOutput, RoutedTokens};
-use moelt_schema::{ExpertId, Flops, LayerId, RouterShift};
+use moelt_schema::{ExpertId, Flops, LayerId};
 
 use super::{Paid, model_input, texts_of_tokens};
-use crate::{
-    TrainState,
-    effect::{cross_entropies, host},
-    trial::Arena,
-};
+use crate::{TrainState, effect::cross_entropies, evaluate::host, trial::Arena};
 
 /// What was seen of the tokens of one expert.
 #[derive(Default)]
@@ -113,12 +106,7 @@ impl Arena<'_> {
             found.extend(tested(&texts, id, &layer.experts, wanted));
         }
         let tests = found.iter().filter_map(|tested: &TestedExpert| tested.evidence.as_ref());
-        // The router's move takes one more covariance of the tokens.
-        let cost = |evidence: &SplitEvidence| {
-            let d_model = evidence.gate.direction.len() as u64;
-            evidence.flops + 2 * evidence.rows as u64 * d_model * d_model
-        };
-        flops += Flops::unpadded(tests.map(cost).sum());
+        flops += Flops::unpadded(tests.map(|evidence| evidence.flops).sum());
         Ok((found, flops))
     }
 }
@@ -132,8 +120,7 @@ fn tested(texts: &Texts, layer: LayerId, experts: &[ExpertId], wanted: &TokensTo
         .filter_map(|at| {
             let tokens = of(at)?;
             let (utilization, loss) = (tokens.texts.len() as f64 / all as f64, texts.loss(tokens));
-            let tested =
-                TestedExpert { layer, expert: experts[at], utilization, loss, evidence: None, by: None };
+            let tested = TestedExpert { layer, expert: experts[at], utilization, loss, evidence: None };
             Some((tested, tokens))
         })
         .collect();
@@ -148,11 +135,6 @@ fn tested(texts: &Texts, layer: LayerId, experts: &[ExpertId], wanted: &TokensTo
         let rows = texts.rows(tokens, most);
         left -= rows.labels.len();
         one.evidence = split_test(&rows, &config);
-        one.by = one.evidence.as_ref().map(|evidence| shift(router_move(&rows, &evidence.gate)));
     }
     found.into_iter().map(|(one, _)| one).collect()
-}
-
-fn shift(RouterMove { direction, constant }: RouterMove) -> RouterShift {
-    RouterShift { direction: direction.into_iter().map(|value| value as f32).collect(), constant }
 }

@@ -6,7 +6,7 @@ use moelt_model::{Mode, RoutedTokens};
 use moelt_schema::{ExpertId, Flops, LayerId};
 
 use super::{Paid, model_input};
-use crate::{TrainState, effect::host, trial::Arena};
+use crate::{TrainState, evaluate::host, trial::Arena};
 
 /// Sums over the tokens of one expert.
 struct Sums {

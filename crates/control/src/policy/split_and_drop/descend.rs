@@ -35,7 +35,7 @@ impl SplitAndDrop {
     /// Sets of the sizes that race: two thirds and a half of the experts, and one or a quarter where that is far less.
     pub(super) fn choose_sets(
         &mut self,
-        moment: Moment<'_>,
+        mut moment: Moment<'_>,
         layer: LayerId,
         found: &[Elimination],
     ) -> Decision {
@@ -49,7 +49,6 @@ impl SplitAndDrop {
             return Decision::keep(format!("layer {} cannot be judged", layer.0), moment.evidence);
         };
         self.remember_loss(all.loss);
-        let mut moment = moment;
         for set in &racing {
             moment.note(layer, format!("loss of {}", set.experts.len()), set.loss);
         }

@@ -1,6 +1,6 @@
 //! Experts are split where a test finds that two would serve their tokens better than one.
 
-use moelt_schema::{Edit, ExpertInit, Halves, LayerId, SplitConfig, Stage};
+use moelt_schema::{Edit, ExpertId, ExpertInit, Halves, LayerId, SplitConfig, Stage};
 
 use super::{Moment, SplitAndDrop};
 use crate::{
@@ -65,15 +65,15 @@ impl SplitAndDrop {
         config: &SplitConfig,
     ) -> Vec<Edit> {
         let (limits, mut new_ids, mut edits) = (self.edits.limits(), NewIds::of(moment.layout), Vec::new());
-        for TestedExpert { layer, expert, by, .. } in passed {
+        for TestedExpert { layer, expert, evidence, .. } in passed {
             let grown = edits.iter().filter(|edit: &&Edit| edit.layer() == Some(*layer)).count();
             let n = moment.layer(*layer).map_or(0, |layer| layer.n()) + grown;
             let rests = moment.layer(*layer).is_none_or(|layer| layer.layout.frozen.contains(expert));
             let may_grow = !rests && edits.len() < config.most && allows(&limits, n + 1);
-            let Some(by) = by.clone().filter(|_| may_grow) else { continue };
+            let Some(evidence) = evidence.as_ref().filter(|_| may_grow) else { continue };
             let parent = *expert;
             let init = match config.halves {
-                Halves::Along {} => ExpertInit::SplitAlong { parent, by },
+                Halves::Along {} => ExpertInit::SplitAlong { parent, by: evidence.shift.clone() },
                 Halves::Copy { noise } => ExpertInit::Copy { parent, noise },
                 Halves::Fresh {} => ExpertInit::Fresh,
             };
@@ -116,7 +116,7 @@ fn tested(found: &[TestedExpert]) -> usize {
 }
 
 /// Both halves of an expert that was split; of a fresh expert itself alone.
-fn halves_of(edit: &Edit) -> Vec<(LayerId, moelt_schema::ExpertId)> {
+fn halves_of(edit: &Edit) -> Vec<(LayerId, ExpertId)> {
     let Edit::Grow { layer, new, init } = edit else { return Vec::new() };
     init.parent().into_iter().chain([*new]).map(|expert| (*layer, expert)).collect()
 }

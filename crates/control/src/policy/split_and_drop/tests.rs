@@ -32,9 +32,10 @@ fn by() -> RouterShift {
 /// An expert with half of the tokens that the test says so much of.
 fn tested(id: u64, gain: f64, standard_error: f64) -> TestedExpert {
     let gate = Gate { direction: vec![1.0, 0.0], constant: 0.0 };
-    let evidence = SplitEvidence { rows: 600, loss: 0.5, gain, standard_error, share: 0.4, gate, flops: 0 };
-    let (evidence, by) = (Some(evidence), Some(by()));
-    TestedExpert { layer: LAYER, expert: expert(id), utilization: 0.5, loss: 0.5, evidence, by }
+    let evidence =
+        SplitEvidence { rows: 600, loss: 0.5, gain, standard_error, share: 0.4, gate, shift: by(), flops: 0 };
+    let evidence = Some(evidence);
+    TestedExpert { layer: LAYER, expert: expert(id), utilization: 0.5, loss: 0.5, evidence }
 }
 
 /// Sets of fewer and fewer experts, the last ones going first, with these losses.

@@ -1,5 +1,6 @@
 //! From a gate to rows of a router.
 
+use moelt_schema::RouterShift;
 use nalgebra::{Cholesky, DMatrix, DVector};
 
 use super::{ExpertRows, flops::Flops, whitening};
@@ -31,17 +32,8 @@ impl Gate {
     }
 }
 
-/// What a split adds to the router: of the two experts' logits, the child's moves by
-/// `+(direction · x + constant) / 2` and the parent's by as much in the other direction.
-#[derive(Clone, Debug, PartialEq)]
-pub struct RouterMove {
-    /// u, `[d_model]`: the child's router row moves by +u / 2, the parent's by −u / 2.
-    pub direction: Vec<f64>,
-    /// c: the child's router bias moves by +c / 2, the parent's by −c / 2.
-    pub constant: f64,
-}
-
-/// A move of the router that sends the rows of the gate's positive side to the child.
+/// How far the router rows of two halves lie apart, so that the rows of the gate's positive side go to the child: its router logit
+/// moves by `+(direction · x + constant) / 2`, and the parent's by as much in the other direction.
 ///
 /// A gate that was fitted in white coordinates leans on directions in which x hardly varies, and as a router row
 /// it would be out of scale. What is learnt from it is only which rows go where: with t = tanh(score / 2) for every
@@ -52,12 +44,12 @@ pub struct RouterMove {
 ///
 /// # Panics
 /// When lengths do not fit.
-pub fn router_move(rows: &ExpertRows, gate: &Gate) -> RouterMove {
+pub(super) fn router_shift(rows: &ExpertRows, gate: &Gate, flops: &mut Flops) -> RouterShift {
     let x = rows.matrix();
     let scores: Vec<f64> = rows.x.chunks_exact(rows.d_model).map(|x| gate.score(x)).collect();
     let sides = DVector::from_iterator(scores.len(), scores.iter().map(|score| (score / 2.0).tanh()));
-    let none = RouterMove { direction: vec![0.0; rows.d_model], constant: 0.0 };
-    let Some(direction) = ridge_regression(&x, &sides) else { return none };
+    let none = RouterShift { direction: vec![0.0; rows.d_model], constant: 0.0 };
+    let Some(direction) = ridge_regression(&x, &sides, flops) else { return none };
     let projections = &x * &direction;
     let spread = projections.variance().sqrt();
     if !(spread.is_finite() && spread > 1e-12 * projections.amax()) {
@@ -66,13 +58,14 @@ pub fn router_move(rows: &ExpertRows, gate: &Gate) -> RouterMove {
     let scale = SPREAD / spread;
     let positive = scores.iter().filter(|score| **score > 0.0).count();
     let constant = -threshold((projections * scale).as_slice(), positive);
-    RouterMove { direction: (direction * scale).as_slice().to_vec(), constant }
+    let direction = (direction * scale).iter().map(|value| *value as f32).collect();
+    RouterShift { direction, constant }
 }
 
 /// `(Cov x + 0.1 s²)⁻¹ Cov(x, t)`; none where x does not vary or is not finite.
-fn ridge_regression(x: &DMatrix<f64>, t: &DVector<f64>) -> Option<DVector<f64>> {
+fn ridge_regression(x: &DMatrix<f64>, t: &DVector<f64>, flops: &mut Flops) -> Option<DVector<f64>> {
     let mean = x.row_mean();
-    let mut covariance = whitening::covariance(x, &mean, &mut Flops::default());
+    let mut covariance = whitening::covariance(x, &mean, flops);
     let ridge = RIDGE * covariance.trace() / x.ncols() as f64;
     for at in 0..x.ncols() {
         covariance[(at, at)] += ridge;
@@ -123,13 +116,17 @@ mod tests {
         }
     }
 
+    fn shift(rows: &ExpertRows, gate: &Gate) -> RouterShift {
+        router_shift(rows, gate, &mut Flops::default())
+    }
+
     /// x = ±1 in two columns that do not correlate; a gate on the first alone: Cov x = I, u ∝ (1, 0), and its
     /// spread of 3 gives (3, 0). Two of four rows are positive, so that the constant is 0.
     #[test]
     fn a_move_by_hand() {
         let rows = rows(vec![-1.0, -1.0, -1.0, 1.0, 1.0, -1.0, 1.0, 1.0], 2);
-        let moved = router_move(&rows, &Gate { direction: vec![7.0, 0.0], constant: 0.0 });
-        assert!((moved.direction[0] - 3.0).abs() < 1e-12 && moved.direction[1].abs() < 1e-12, "{moved:?}");
+        let moved = shift(&rows, &Gate { direction: vec![7.0, 0.0], constant: 0.0 });
+        assert!((moved.direction[0] - 3.0).abs() < 1e-6 && moved.direction[1].abs() < 1e-6, "{moved:?}");
         assert!(moved.constant.abs() < 1e-12);
     }
 
@@ -140,11 +137,12 @@ mod tests {
         let rows = rows(x, 3);
         for constant in [-30.0, -3.0, 0.0, 1.0, 4.0, 30.0] {
             let gate = Gate { direction: vec![1.0, -0.5, 0.01], constant };
-            let moved = router_move(&rows, &gate);
-            let child = Gate { direction: moved.direction, constant: moved.constant };
+            let RouterShift { direction, constant: moved } = shift(&rows, &gate);
+            let direction = direction.into_iter().map(f64::from).collect();
+            let child = Gate { direction, constant: moved };
             let scores = |gate: &Gate| rows.x.chunks_exact(3).map(|x| gate.score(x)).collect::<Vec<f64>>();
             let spread = DVector::from_vec(scores(&child)).variance().sqrt();
-            assert!((spread - 3.0).abs() < 1e-9, "{spread}");
+            assert!((spread - 3.0).abs() < 1e-5, "{spread}");
             let positive = |gate: &Gate| scores(gate).iter().filter(|score| **score > 0.0).count();
             assert!(positive(&gate).abs_diff(positive(&child)) <= 1, "{constant}");
         }
@@ -152,12 +150,12 @@ mod tests {
 
     #[test]
     fn where_the_gate_or_the_rows_do_not_vary_nothing_moves() {
-        let none = RouterMove { direction: vec![0.0; 2], constant: 0.0 };
+        let none = RouterShift { direction: vec![0.0; 2], constant: 0.0 };
         let gate = Gate { direction: vec![1.0, 0.0], constant: 0.5 };
-        assert_eq!(router_move(&rows(vec![1.0; 8], 2), &gate), none);
-        assert_eq!(router_move(&rows(vec![f32::NAN; 8], 2), &gate), none);
-        assert_eq!(router_move(&rows(Vec::new(), 2), &gate), none);
+        assert_eq!(shift(&rows(vec![1.0; 8], 2), &gate), none);
+        assert_eq!(shift(&rows(vec![f32::NAN; 8], 2), &gate), none);
+        assert_eq!(shift(&rows(Vec::new(), 2), &gate), none);
         let same = Gate { direction: vec![0.0, 0.0], constant: 0.5 };
-        assert_eq!(router_move(&rows(vec![1.0, 2.0, 3.0, 5.0], 2), &same), none);
+        assert_eq!(shift(&rows(vec![1.0, 2.0, 3.0, 5.0], 2), &same), none);
     }
 }
