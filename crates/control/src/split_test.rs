@@ -110,7 +110,7 @@ impl SplitEvidence {
 /// gradient of the model: small regressions stand for experts. None where there is nothing to test on: too few
 /// rows or texts, numbers that are not finite, rows that are all equal, or one class alone among those fitted to.
 ///
-/// Every other text is fitted to, the rest is held out. On whitened x are fitted
+/// Every other text is fitted to, the rest is held out. On x, whitened by the rows that are fitted to, are fitted
 ///
 /// - the *opponent*, one multinomial regression, and once more with the first fit in the place of zero, so that it is
 ///   as free as what is measured against it;
@@ -153,10 +153,9 @@ impl SplitEvidence {
 /// # FLOPs
 ///
 /// Counted are products of matrices that have rows as a side, with m rows in all, f to fit on, h held out, k whitened
-/// directions and C classes: covariance `2 m d²`, once for whitening and once for the shift of the router, whitening `2 m d k`, Gram matrix `2 f (k + 1)²`, interactions
-/// `2 f k²` per class (two classes need one), `4 f (k + 1) (C − 1)` per step of a regression and half of that per
-/// regression for its last fit and on the held-out rows. Not counted are the eigenvectors and the Cholesky
-/// factors, which do not grow with the rows, and sums.
+/// directions and C classes: covariance `2 f d²`, whitening `2 f d k`, interactions `2 f k²` per class (two classes need one),
+/// `4 f (k + 1) (C − 1)` per step of a regression, half of that per regression for its last fit and `2 h (d + 1) (C − 1)` on the
+/// held-out rows. Not counted are the eigenvectors and the Cholesky factor, which do not grow with the rows, and sums.
 ///
 /// # Panics
 /// When lengths do not fit, or a ridge is not above 0.
@@ -187,14 +186,13 @@ pub fn split_test(rows: &ExpertRows, config: &SplitTestConfig) -> Option<SplitEv
         return None;
     }
     let mut flops = Flops::default();
-    let whitening = Whitening::of(&x, &mut flops)?;
-    let design = whitening.design(&x, &mut flops);
-    let fitted = Fitted::to(rows, &design.select_rows(&halves.fitting), &halves.fitting, config, &mut flops)?;
-    let held_out = &halves.held_out;
-    let (gain, standard_error) = fitted.gain(rows, &design.select_rows(held_out), held_out, &mut flops);
-    let (direction, constant) = whitening.back(&fitted.mixture.gate());
-    let gate = Gate { direction, constant };
-    let (share, shift) = (rows.share(&gate), router_shift(rows, &gate, &mut flops));
+    let fitting = x.select_rows(&halves.fitting);
+    let whitening = Whitening::of(&fitting, &mut flops)?;
+    let design = whitening.design(&fitting, &mut flops);
+    let fitted = Fitted::to(rows, &design, &halves.fitting, config, &mut flops)?;
+    let (gain, standard_error) = fitted.gain(rows, &x, &halves.held_out, &whitening, &mut flops);
+    let gate = Gate::of(whitening.back(&fitted.mixture.gate()).as_slice());
+    let (share, shift) = (rows.share(&gate), router_shift(rows, &x, &whitening.covariance, &gate));
     let (rows, loss, flops) = (rows.len(), rows.loss(), flops.0);
     let evidence = SplitEvidence { rows, loss, gain, standard_error, share, gate, shift, flops };
     evidence.is_finite().then_some(evidence)
@@ -221,10 +219,8 @@ impl Fitted {
             return None;
         }
         let classes = &regression::one_hot(labels, rows.n_classes);
-        flops.product(design.ncols(), design.nrows(), design.ncols());
-        let gram = design.transpose() * design;
-        let tight = Regression::new(design, &gram, config.opponent_ridge)?;
-        let loose = Regression::new(design, &gram, config.mixture_ridge)?;
+        let tight = Regression::new(design, config.opponent_ridge);
+        let loose = Regression::new(design, config.mixture_ridge);
         let steps = config.steps_of_opponent(rows.n_classes);
         let first = tight.minimum(Targets { classes, weights: None, prior: None }, steps, flops);
         let again = Targets { classes, weights: None, prior: Some(&first.coefficients) };
@@ -236,20 +232,22 @@ impl Fitted {
         Some(Self { opponents: [first, second], mixture })
     }
 
-    /// What the mixture saves over the better opponent, nats per row, and its standard error, on the rows `design`
-    /// that have the numbers `held_out` among all.
+    /// What the mixture saves over the better opponent, nats per row, and its standard error, on those rows of `x` that have the
+    /// numbers `held_out`.
     fn gain(
         &self,
         rows: &ExpertRows,
-        design: &DMatrix<f64>,
+        x: &DMatrix<f64>,
         held_out: &[usize],
+        whitening: &Whitening,
         flops: &mut Flops,
     ) -> (f64, f64) {
+        let x = x.select_rows(held_out).insert_column(x.ncols(), 1.0);
         let labels = rows.labels(held_out);
         let texts: Vec<u32> = held_out.iter().map(|row| rows.texts[*row]).collect();
-        let two = self.mixture.on(design, flops).nll(&labels);
+        let two = self.mixture.on(&x, whitening, flops).nll(&labels);
         let mut over = |opponent: &Fit| {
-            let one = Fit::new(design, opponent.coefficients.clone(), flops).nll(&labels);
+            let one = Fit::new(&x, whitening.back(&opponent.coefficients), flops).nll(&labels);
             let saved: Vec<f64> = one.iter().zip(&two).map(|(one, two)| one - two).collect();
             clustered_mean(&saved, &texts)
         };

@@ -84,7 +84,8 @@ impl Control {
         let window = self.window(state.step, &seen.layers, seen.mean_loss(), &ramping_in);
         let mut decision = self.policy.decide(&window, &layout);
         check(&decision, &layout, state.step, arena.config)?;
-        log(event(&decision))?;
+        log(event(&decision, Flops::default()))?;
+        let before = state.progress.flops;
         let again = match &decision.action {
             Action::Keep | Action::Apply(_) => None,
             Action::Measure(trial) => {
@@ -99,7 +100,7 @@ impl Control {
                 let message = "it has just been told what it asked for: now it applies something or keeps";
                 return Err(impossible(&decision, state.step, arena.config, message.to_owned()));
             }
-            log(event(&decision))?;
+            log(event(&decision, state.progress.flops.since(before)))?;
         }
         state.progress.decision_window = DecisionWindow::default();
         self.remember(state);
@@ -141,9 +142,10 @@ impl Control {
     }
 }
 
-fn event(decision: &Decision) -> Event {
+/// `flops`: what was paid for it.
+fn event(decision: &Decision, flops: Flops) -> Event {
     let Decision { reason, evidence, .. } = decision.clone();
-    Event::Decision { action: decision.kind(), reason, evidence }
+    Event::Decision { action: decision.kind(), reason, evidence, flops }
 }
 
 /// Refuses what cannot be carried out, or not be read back from the log, before anything is written or trained.

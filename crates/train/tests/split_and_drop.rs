@@ -14,7 +14,8 @@ const EAGER: &str = "
 times = [0.2, 0.35]
 texts = 60
 [control.policy.split_and_drop.drop]
-first_loss = 0.02
+first_most = 3
+loss = 0.02
 grace = 0.1
 [control.policy.split_and_drop.split]
 z = 0.0

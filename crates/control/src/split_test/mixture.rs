@@ -5,6 +5,7 @@ use nalgebra::{DMatrix, DVector};
 use super::{
     flops::Flops,
     regression::{Fit, Regression, Targets},
+    whitening::Whitening,
 };
 
 /// Steps of the first round, where the regressions start from one place.
@@ -82,9 +83,9 @@ impl Mixture {
         })
     }
 
-    /// The same on other rows, `[rows, columns]`.
-    pub(super) fn on(&self, design: &DMatrix<f64>, flops: &mut Flops) -> Self {
-        let mut fit = |fit: &Fit| Fit::new(design, fit.coefficients.clone(), flops);
+    /// The same on other rows, `[rows, d_model + 1]`, that are not whitened and have a last column of ones.
+    pub(super) fn on(&self, rows: &DMatrix<f64>, whitening: &Whitening, flops: &mut Flops) -> Self {
+        let mut fit = |fit: &Fit| Fit::new(rows, whitening.back(&fit.coefficients), flops);
         Self { experts: [fit(&self.experts[0]), fit(&self.experts[1])], gate: fit(&self.gate) }
     }
 
@@ -98,8 +99,8 @@ impl Mixture {
     }
 
     /// The gate as log odds of its positive side, a linear function of the design's columns.
-    pub(super) fn gate(&self) -> DVector<f64> {
-        self.gate.coefficients.column(0) * 2.0
+    pub(super) fn gate(&self) -> DMatrix<f64> {
+        &self.gate.coefficients * 2.0
     }
 }
 
@@ -132,11 +133,15 @@ mod tests {
     #[test]
     fn it_begins_as_the_opponent() {
         let design =
-            DMatrix::from_fn(8, 2, |row, column| if column == 1 { 1.0 } else { row as f64 / 3.5 - 1.0 });
+            DMatrix::from_fn(
+                8,
+                2,
+                |row, column| if column == 1 { 1.0 } else { (row as f64 - 3.5) / 5.25f64.sqrt() },
+            );
         let labels = [0, 0, 1, 0, 1, 0, 1, 1];
         let classes = super::super::regression::one_hot(&labels, 2);
-        let (gram, mut flops) = (design.tr_mul(&design), Flops::default());
-        let regression = Regression::new(&design, &gram, 1.0).unwrap();
+        let mut flops = Flops::default();
+        let regression = Regression::new(&design, 1.0);
         let targets = Targets { classes: &classes, weights: None, prior: None };
         let opponent = regression.minimum(targets, 50, &mut flops);
         let problem =

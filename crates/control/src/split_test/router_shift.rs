@@ -3,7 +3,7 @@
 use moelt_schema::RouterShift;
 use nalgebra::{Cholesky, DMatrix, DVector};
 
-use super::{ExpertRows, flops::Flops, whitening};
+use super::{ExpertRows, whitening};
 
 /// Ridge of the regression of the gate on x, as a part of the mean variance of a column of x.
 const RIDGE: f64 = 0.1;
@@ -21,6 +21,12 @@ pub struct Gate {
 }
 
 impl Gate {
+    /// Of its coefficients, `[d_model + 1]`, the constant last.
+    pub(super) fn of(coefficients: &[f64]) -> Self {
+        let (constant, direction) = coefficients.split_last().expect("a constant is always there");
+        Self { direction: direction.to_vec(), constant: *constant }
+    }
+
     /// `direction · x + constant` for a row `[d_model]`: above 0 on the positive side.
     ///
     /// # Panics
@@ -40,17 +46,21 @@ impl Gate {
 /// row (chance of the positive side minus chance of the negative) and s² the mean variance of a column of x,
 /// `u = (Cov x + 0.1 s²)⁻¹ Cov(x, t)`, scaled so that u · x has a standard deviation of 3 over these rows. The
 /// constant sends as many rows to the child as the gate has on its positive side. Zero where the gate is the same
-/// for every row.
+/// for every row. `covariance` is that of the columns of `x`, `[d_model, d_model]`; `x` are the rows as a matrix.
 ///
 /// # Panics
 /// When lengths do not fit.
-pub(super) fn router_shift(rows: &ExpertRows, gate: &Gate, flops: &mut Flops) -> RouterShift {
-    let x = rows.matrix();
+pub(super) fn router_shift(
+    rows: &ExpertRows,
+    x: &DMatrix<f64>,
+    covariance: &DMatrix<f64>,
+    gate: &Gate,
+) -> RouterShift {
     let scores: Vec<f64> = rows.x.chunks_exact(rows.d_model).map(|x| gate.score(x)).collect();
     let sides = DVector::from_iterator(scores.len(), scores.iter().map(|score| (score / 2.0).tanh()));
     let none = RouterShift { direction: vec![0.0; rows.d_model], constant: 0.0 };
-    let Some(direction) = ridge_regression(&x, &sides, flops) else { return none };
-    let projections = &x * &direction;
+    let Some(direction) = ridge_regression(x, covariance, &sides) else { return none };
+    let projections = x * &direction;
     let spread = projections.variance().sqrt();
     if !(spread.is_finite() && spread > 1e-12 * projections.amax()) {
         return none;
@@ -63,14 +73,13 @@ pub(super) fn router_shift(rows: &ExpertRows, gate: &Gate, flops: &mut Flops) ->
 }
 
 /// `(Cov x + 0.1 s²)⁻¹ Cov(x, t)`; none where x does not vary or is not finite.
-fn ridge_regression(x: &DMatrix<f64>, t: &DVector<f64>, flops: &mut Flops) -> Option<DVector<f64>> {
-    let mean = x.row_mean();
-    let mut covariance = whitening::covariance(x, &mean, flops);
+fn ridge_regression(x: &DMatrix<f64>, covariance: &DMatrix<f64>, t: &DVector<f64>) -> Option<DVector<f64>> {
+    let mut covariance = covariance.clone();
     let ridge = RIDGE * covariance.trace() / x.ncols() as f64;
     for at in 0..x.ncols() {
         covariance[(at, at)] += ridge;
     }
-    let with_t = whitening::centred(x, &mean).tr_mul(&t.add_scalar(-t.mean())) / x.nrows() as f64;
+    let with_t = whitening::centred(x, &x.row_mean()).tr_mul(&t.add_scalar(-t.mean())) / x.nrows() as f64;
     Some(Cholesky::new(covariance)?.solve(&with_t))
 }
 
@@ -117,7 +126,9 @@ mod tests {
     }
 
     fn shift(rows: &ExpertRows, gate: &Gate) -> RouterShift {
-        router_shift(rows, gate, &mut Flops::default())
+        let x = rows.matrix();
+        let centred = whitening::centred(&x, &x.row_mean());
+        router_shift(rows, &x, &(centred.tr_mul(&centred) / x.nrows() as f64), gate)
     }
 
     /// x = ±1 in two columns that do not correlate; a gate on the first alone: Cov x = I, u ∝ (1, 0), and its

@@ -12,6 +12,8 @@ const LEAST_SPREAD: f64 = 1e-3;
 /// of: `(x − mean) · map`.
 pub(super) struct Whitening {
     mean: RowDVector<f64>,
+    /// Of those rows: `[d_model, d_model]`.
+    pub(super) covariance: DMatrix<f64>,
     /// `[d_model, directions]`.
     map: DMatrix<f64>,
 }
@@ -22,7 +24,7 @@ impl Whitening {
     pub(super) fn of(x: &DMatrix<f64>, flops: &mut Flops) -> Option<Self> {
         let mean = x.row_mean();
         let covariance = covariance(x, &mean, flops);
-        let SymmetricEigen { eigenvalues, eigenvectors } = SymmetricEigen::new(covariance);
+        let SymmetricEigen { eigenvalues, eigenvectors } = SymmetricEigen::new(covariance.clone());
         let largest = eigenvalues.max();
         if !(largest > 0.0 && largest.is_finite()) {
             return None;
@@ -31,7 +33,7 @@ impl Whitening {
         let kept: Vec<usize> = (0..eigenvalues.len()).filter(|&at| eigenvalues[at] > floor).collect();
         let scale = |&at: &usize| eigenvectors.column(at) / eigenvalues[at].sqrt();
         let map = DMatrix::from_columns(&kept.iter().map(scale).collect::<Vec<DVector<f64>>>());
-        Some(Self { mean, map })
+        Some(Self { mean, covariance, map })
     }
 
     /// The rows `[rows, d_model]` in these coordinates, with a last column of ones: `[rows, directions + 1]`.
@@ -42,12 +44,15 @@ impl Whitening {
         white.insert_column(constant, 1.0)
     }
 
-    /// A linear function of the design's columns as direction and constant in the space of x.
-    pub(super) fn back(&self, coefficients: &DVector<f64>) -> (Vec<f64>, f64) {
+    /// Coefficients of the design's columns, `[directions + 1, n]`, as those of the columns of x and a constant, `[d_model + 1, n]`.
+    pub(super) fn back(&self, coefficients: &DMatrix<f64>) -> DMatrix<f64> {
         let directions = self.map.ncols();
-        let direction = &self.map * coefficients.rows(0, directions);
-        let constant = coefficients[directions] - (&self.mean * &direction)[0];
-        (direction.as_slice().to_vec(), constant)
+        let of_x = &self.map * coefficients.rows(0, directions);
+        let constants = coefficients.row(directions) - &self.mean * &of_x;
+        let last = of_x.nrows();
+        let mut back = of_x.insert_row(last, 0.0);
+        back.set_row(last, &constants);
+        back
     }
 }
 
@@ -57,7 +62,7 @@ pub(super) fn centred(x: &DMatrix<f64>, mean: &RowDVector<f64>) -> DMatrix<f64> 
 }
 
 /// Covariance `[d_model, d_model]` of rows `[rows, d_model]` with this mean, divided by the number of rows.
-pub(super) fn covariance(x: &DMatrix<f64>, mean: &RowDVector<f64>, flops: &mut Flops) -> DMatrix<f64> {
+fn covariance(x: &DMatrix<f64>, mean: &RowDVector<f64>, flops: &mut Flops) -> DMatrix<f64> {
     flops.product(x.ncols(), x.nrows(), x.ncols());
     let centred = centred(x, mean);
     centred.transpose() * &centred / x.nrows() as f64
@@ -87,11 +92,10 @@ mod tests {
     fn back_in_x_a_function_has_the_same_values() {
         let (x, mut flops) = (rows(), Flops::default());
         let whitening = Whitening::of(&x, &mut flops).unwrap();
-        let coefficients = DVector::from_vec(vec![0.5, -2.0, 0.25]);
+        let coefficients = DMatrix::from_column_slice(3, 1, &[0.5, -2.0, 0.25]);
         let expected = whitening.design(&x, &mut flops) * &coefficients;
-        let (direction, constant) = whitening.back(&coefficients);
-        let values = x * DVector::from_vec(direction);
-        assert!((values.add_scalar(constant) - expected).amax() < 1e-12);
+        let values = x.insert_column(3, 1.0) * whitening.back(&coefficients);
+        assert!((values - expected).amax() < 1e-12);
     }
 
     #[test]

@@ -183,7 +183,7 @@ fn placebo_surgery_edits_at_the_same_times_and_leaves_the_number_of_experts() {
 fn decisions(run: &Run) -> BTreeMap<u64, Vec<DecisionKind>> {
     let mut decisions: BTreeMap<u64, Vec<DecisionKind>> = BTreeMap::new();
     for record in records(run) {
-        if let Event::Decision { action, reason, evidence } = record.event {
+        if let Event::Decision { action, reason, evidence, .. } = record.event {
             let at = format!("{}, step {}", run.dir.path().display(), record.step);
             let told = !reason.is_empty() && evidence != Evidence::default();
             assert!(told, "{at}: `{reason}` {evidence:?}");
@@ -219,7 +219,7 @@ fn an_edit_follows_its_decision_and_rests_on_the_same() {
         let records = records(finished(name));
         for pair in records.windows(2) {
             let Event::Edit { plan, .. } = &pair[1].event else { continue };
-            let Event::Decision { action, reason, evidence } = &pair[0].event else {
+            let Event::Decision { action, reason, evidence, .. } = &pair[0].event else {
                 panic!("{name}: {pair:?}")
             };
             let decided = (*action, reason, evidence);

@@ -203,7 +203,7 @@ pub struct ReplicateEvidence {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{DecisionKind, Event, EventRecord, Wall};
+    use crate::{DecisionKind, Event, EventRecord, Flops, Wall};
 
     #[test]
     fn evidence_reads_back_as_it_was_written() {
@@ -227,7 +227,12 @@ mod tests {
         let json = serde_json::to_string(&evidence).unwrap();
         assert_eq!(serde_json::from_str::<Evidence>(&json).unwrap(), evidence);
         assert!(json.contains(r#""labels":{"entropy":"grow"}"#), "{json}");
-        let event = Event::Decision { action: DecisionKind::Keep, reason: String::new(), evidence };
+        let event = Event::Decision {
+            action: DecisionKind::Keep,
+            reason: String::new(),
+            evidence,
+            flops: Flops::default(),
+        };
         let record = EventRecord { step: 3, event, wall: Wall { unix: 0.0, seconds: 0.0 } };
         let json = serde_json::to_string(&record).unwrap();
         assert_eq!(serde_json::from_str::<EventRecord>(&json).unwrap(), record);

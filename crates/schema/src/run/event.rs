@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ControlGradients, Digest, Evidence, Layout, Plan, RoutingStats};
+use crate::{ControlGradients, Digest, Evidence, Flops, Layout, Plan, RoutingStats};
 
 /// One line of `events.jsonl`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -90,6 +90,9 @@ pub enum Event {
         reason: String,
         /// Why, in numbers.
         evidence: Evidence,
+        /// What it cost to look or to measure what it was made on; nothing where it was made on the window alone.
+        #[serde(default, skip_serializing_if = "Flops::is_zero")]
+        flops: Flops,
     },
     /// Experts were edited.
     Edit {

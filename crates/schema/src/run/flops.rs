@@ -28,6 +28,11 @@ impl Flops {
         Self { computed: operations, unpadded: operations }
     }
 
+    /// Whether nothing was computed.
+    pub fn is_zero(&self) -> bool {
+        *self == Self::default()
+    }
+
     /// Whether these can be some of the operations of `whole`, where padding only ever adds.
     pub fn is_part_of(self, whole: Self) -> bool {
         let sound = |flops: Self| flops.unpadded <= flops.computed;

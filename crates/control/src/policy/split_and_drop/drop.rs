@@ -3,7 +3,7 @@
 use moelt_schema::{Edit, ExpertId, LayerId, Stage};
 
 use super::{Moment, SplitAndDrop};
-use crate::{Decision, Elimination, Look};
+use crate::{Decision, Eliminated, Elimination, Look};
 
 impl SplitAndDrop {
     /// Asks which experts could go, where a layer has more than one; otherwise the split test is next at once.
@@ -25,20 +25,22 @@ impl SplitAndDrop {
         young.map(|(layer, expert, _)| (*layer, *expert)).collect()
     }
 
-    /// The smallest set whose loss stays within the bound is left.
+    /// The smallest set whose loss stays within the bound is left: at the first time the bound of the largest set that is not too large.
     pub(super) fn drop(&mut self, mut moment: Moment<'_>, found: &[Elimination]) -> Decision {
-        let bound =
-            if self.is_first_time(moment.step) { self.config.drop.first_loss } else { self.config.drop.loss };
+        let (bound, first_most) = (self.config.drop.loss, self.config.drop.first_most);
+        let most = if self.is_first_time(moment.step) { first_most } else { usize::MAX };
         // Each layer is judged with the others whole: together they may cost the bound.
         let of_layer = bound / found.len().max(1) as f64;
         let least = self.edits.limits().min.max(1);
         let mut edits = Vec::new();
         for Elimination { layer, sets } in found {
             let Some(all) = sets.first() else { continue };
+            let small_enough = sets.iter().position(|set| set.experts.len() <= most);
+            let sets = &sets[small_enough.unwrap_or(sets.len() - 1)..];
             self.remember_loss(all.loss);
             let may_be_left =
-                sets.iter().rfind(|set| set.experts.len() >= least && set.loss <= all.loss + of_layer);
-            let left = may_be_left.unwrap_or(all);
+                |set: &&Eliminated| set.experts.len() >= least && set.loss <= sets[0].loss + of_layer;
+            let left = sets.iter().rfind(may_be_left).unwrap_or(&sets[0]);
             moment.note(*layer, "loss".to_owned(), all.loss);
             moment.note(*layer, "loss_of_those_left".to_owned(), left.loss);
             edits.extend(pruned(*layer, &all.experts, &left.experts));

@@ -13,15 +13,8 @@ impl SplitAndDrop {
         let Some(split) = self.config.splits() else {
             return Decision::keep("nothing is ever split", moment.evidence);
         };
-        let SplitConfig { texts, tokens, tokens_per_expert, harder, .. } = *split;
-        let times = |n: usize, factor: f64| (n as f64 * factor).round() as usize;
-        let [more_texts, more_tokens, more_per_expert] =
-            if self.memory().quiet > 0 { harder } else { [1.0; 3] };
-        let look = Look::Splits(TokensToTest {
-            texts: times(texts, more_texts),
-            tokens: times(tokens, more_tokens),
-            tokens_per_expert: times(tokens_per_expert, more_per_expert),
-        });
+        let SplitConfig { texts, tokens, tokens_per_expert, .. } = *split;
+        let look = Look::Splits(TokensToTest { texts, tokens, tokens_per_expert });
         Decision::look(look, "tests whether two experts would serve better than one", moment.evidence)
     }
 

@@ -4,13 +4,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::{
     ConfigFault,
-    bounds::{at_least_zero, at_most, count, fraction, positive},
+    bounds::{at_least_zero, at_most, count, fraction},
     choice::choice,
 };
 
 /// Experts are split where a test finds that two would serve their tokens better than one, dropped where nobody misses them, and when
-/// the test has fallen silent, smaller sets race against the one that is there. The constants are those of a prototype on
-/// generated texts of 2, 4 and 8 domains.
+/// the test has fallen silent, smaller sets race against the one that is there. The constants were chosen on generated texts of
+/// 2, 4, 8 and 16 domains.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct SplitAndDropConfig {
@@ -45,15 +45,15 @@ impl Default for SplitAndDropConfig {
 pub struct DropConfig {
     /// Loss that dropping may cost at one time, nats, all layers together.
     pub loss: f64,
-    /// The same at the first time, when experts that have learned nothing yet may go.
-    pub first_loss: f64,
+    /// At the first time, when experts know little yet, so many stay at most, whatever the others save.
+    pub first_most: usize,
     /// An expert that a split made is kept for so long: a fraction of training.
     pub grace: f64,
 }
 
 impl Default for DropConfig {
     fn default() -> Self {
-        Self { loss: 0.001, first_loss: 0.1, grace: 0.055 }
+        Self { loss: 0.001, first_most: 3, grace: 0.055 }
     }
 }
 
@@ -75,8 +75,6 @@ pub struct SplitConfig {
     pub tokens: usize,
     /// Tokens of one expert, at most.
     pub tokens_per_expert: usize,
-    /// After a time without a split the next test has so many times as many texts, tokens and tokens per expert.
-    pub harder: [f64; 3],
     /// How the halves begin.
     #[serde(deserialize_with = "choice")]
     pub halves: Halves,
@@ -92,9 +90,8 @@ impl Default for SplitConfig {
             share: 0.1,
             most: 4,
             texts: 6144,
-            tokens: 4096,
-            tokens_per_expert: 1536,
-            harder: [8.0 / 3.0, 2.0, 4.0],
+            tokens: 6144,
+            tokens_per_expert: 4096,
             halves: Halves::Along {},
             redraw_below: 0.05,
         }
@@ -136,7 +133,7 @@ pub struct DescentConfig {
 
 impl Default for DescentConfig {
     fn default() -> Self {
-        Self { quiet: 2, quiet_from: 0.15, latest: 0.5, horizon: 0.08, loss: 0.007, settled: 2.0 }
+        Self { quiet: 1, quiet_from: 0.19, latest: 0.5, horizon: 0.08, loss: 0.007, settled: 2.0 }
     }
 }
 
@@ -166,7 +163,7 @@ impl SplitAndDropConfig {
 impl DropConfig {
     fn check(&self) -> Result<(), ConfigFault> {
         at_least_zero("loss", self.loss)?;
-        at_least_zero("first_loss", self.first_loss)?;
+        count("first_most", self.first_most as u64, 10_000)?;
         fraction("grace", self.grace)
     }
 }
@@ -182,10 +179,6 @@ impl SplitConfig {
         count("texts", self.texts as u64, 1_000_000_000)?;
         count("tokens", self.tokens as u64, 1_000_000_000)?;
         count("tokens_per_expert", self.tokens_per_expert as u64, 1_000_000_000)?;
-        for times in self.harder {
-            positive("harder", times)?;
-            at_most("harder", times as u64, 1_000)?;
-        }
         if let Halves::Copy { noise } = self.halves {
             at_least_zero("halves.copy.noise", noise)?;
         }
