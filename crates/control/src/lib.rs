@@ -60,7 +60,8 @@ pub use error::PolicyError;
 pub use gain::{Gain, better_half, race};
 pub use labels::random_label;
 pub use look::{
-    Eliminated, Elimination, Findings, FiringUnits, Look, TestedExpert, TokensToTest, eliminate, promising,
+    Eliminated, Elimination, Findings, FiringUnits, Look, TestedExpert, TokensToTest, eliminate,
+    eliminate_in_order, promising,
 };
 pub use policy::{Given, OwnPolicies, Policy, PolicyStart, live_gradient, policy};
 pub use records::{measured_gain, records};

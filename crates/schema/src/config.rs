@@ -35,9 +35,9 @@ pub use self::{
     model::{AssignedBy, ModelConfig, Pooling, RouterInput, RoutingConfig, Unit},
     optim::{OptimConfig, ScheduleKind},
     policy::{
-        ArrivalConfig, DescentConfig, DropConfig, EarlyHalvingConfig, EffectHeadConfig, EntropyLabels,
-        Halves, KnownBy, LabelConfig, LabelHeadConfig, LookaheadConfig, NewExpertConfig, OwnConfig,
-        PlaceboConfig, PlaceboForksConfig, PolicyConfig, RuleConfig, Saliency, SplitAndDropConfig,
+        ArrivalConfig, DescentConfig, DropConfig, EarlyHalvingConfig, EffectHeadConfig, EliminationOrder,
+        EntropyLabels, Halves, KnownBy, LabelConfig, LabelHeadConfig, LookaheadConfig, NewExpertConfig,
+        OwnConfig, PlaceboConfig, PlaceboForksConfig, PolicyConfig, RuleConfig, Saliency, SplitAndDropConfig,
         SplitConfig, StudyConfig,
     },
     run_ref::{OtherRun, RunRef, Takes},

@@ -19,8 +19,8 @@ impl Arena<'_> {
     /// When the run is asked to stop.
     pub(crate) fn look(&self, state: &mut TrainState, look: &Look) -> Result<Findings, TrainError> {
         let (findings, flops) = match look {
-            Look::Elimination { layers, texts, locked } => {
-                let (found, flops) = self.eliminations(state, layers, *texts, locked)?;
+            Look::Elimination { layers, texts, locked, order } => {
+                let (found, flops) = self.eliminations(state, layers, *texts, locked, *order)?;
                 (Findings::Elimination(found), flops)
             }
             Look::Splits(wanted) => {

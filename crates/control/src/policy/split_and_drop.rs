@@ -12,6 +12,8 @@ mod split;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
+
 use moelt_schema::{
     Edit, EditsConfig, Evidence, ExpertId, LayerId, LayerKind, Layout, PolicyState, SplitAndDropConfig,
     SplitAndDropState, Stage,
@@ -61,6 +63,12 @@ impl<'a> Moment<'a> {
     fn note(&mut self, layer: LayerId, name: String, value: f64) {
         let evidence = self.evidence.layers.iter_mut().find(|evidence| evidence.layer == layer);
         evidence.into_iter().for_each(|evidence| evidence.note(name.clone(), value));
+    }
+
+    /// Writes down what experts of a layer carry.
+    fn note_saliency(&mut self, layer: LayerId, saliency: &BTreeMap<ExpertId, f64>) {
+        let evidence = self.evidence.layers.iter_mut().find(|evidence| evidence.layer == layer);
+        evidence.into_iter().for_each(|evidence| evidence.saliency.clone_from(saliency));
     }
 
     /// The edits, with what they do in words behind `why`; without any the experts stay.

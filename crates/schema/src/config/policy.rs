@@ -23,7 +23,7 @@ pub use self::{
     own::OwnConfig,
     placebo::{PlaceboConfig, PlaceboForksConfig},
     rule::RuleConfig,
-    split_and_drop::{DescentConfig, DropConfig, Halves, SplitAndDropConfig, SplitConfig},
+    split_and_drop::{DescentConfig, DropConfig, EliminationOrder, Halves, SplitAndDropConfig, SplitConfig},
 };
 
 /// Who decides about the experts.
