@@ -51,6 +51,7 @@ mod policy;
 mod records;
 mod saliency;
 mod split_test;
+mod step_biases;
 mod timing;
 
 pub use decision::{
@@ -66,3 +67,4 @@ pub use look::{
 pub use policy::{Given, OwnPolicies, Policy, PolicyStart, live_gradient, policy};
 pub use records::{measured_gain, records};
 pub use split_test::{ExpertRows, Gate, SplitEvidence, SplitTestConfig, split_test};
+pub use step_biases::{CLOSED, StepBiases};

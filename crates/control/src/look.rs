@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use moelt_schema::{EliminationOrder, ExpertId, LayerId};
 
-use crate::SplitEvidence;
+use crate::{SplitEvidence, StepBiases};
 
 /// What is to be looked at.
 #[derive(Clone, Debug, PartialEq)]
@@ -29,6 +29,13 @@ pub enum Look {
         /// Training texts.
         texts: usize,
     },
+    /// The loss with something added to router biases, as a step would have it.
+    Losses {
+        /// What is added, once for each loss.
+        biases: Vec<StepBiases>,
+        /// Validation texts.
+        texts: usize,
+    },
 }
 
 /// On how many tokens experts are tested.
@@ -51,6 +58,8 @@ pub enum Findings {
     Splits(Vec<TestedExpert>),
     /// One per expert.
     Units(Vec<FiringUnits>),
+    /// Mean validation loss with each of the biases, nats.
+    Losses(Vec<f64>),
 }
 
 /// Sets of experts of a layer, each with one expert less than the one before it.

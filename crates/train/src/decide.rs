@@ -1,7 +1,7 @@
 //! Decision points: the policy looks at the window, and what it decides is written down and done.
 
 use burn::module::Module;
-use moelt_control::{Action, Decision, Given, OwnPolicies, Policy, StatsWindow, policy};
+use moelt_control::{Action, Decision, Given, OwnPolicies, Policy, StatsWindow, StepBiases, policy};
 use moelt_schema::{
     ControlConfig, DecisionWindow, Digest, Event, Evidence, ExpertId, Flops, LayerId, LayerSums, Layout,
     OtherRun, Plan, PolicyState, RunConfig, TaskStart,
@@ -66,6 +66,11 @@ impl Control {
     /// Whether the experts are what the policy wants to be judged by.
     pub(crate) fn is_settled(&self) -> bool {
         self.policy.is_settled()
+    }
+
+    /// What the policy adds to router biases for the step to come.
+    pub(crate) fn step_biases(&self, state: &TrainState) -> StepBiases {
+        self.policy.step_biases(state.step, &state.layout)
     }
 
     /// Lets the policy decide and does what it says. Every decision is logged before it is acted on, so that the log

@@ -86,11 +86,13 @@ impl<'a> Session<'a> {
             let batch = self.prepared.train.at(self.state.step);
             let report;
             let joint = Joint::of(self.config);
+            let added = self.control.step_biases(&self.state);
             (self.state, report) = self.state.train_step_with(
                 &batch,
                 self.config,
                 self.total,
                 joint.as_ref().map(|joint| joint as _),
+                &added,
             );
             if !report.is_finite() {
                 let (what, value) = report.not_finite();

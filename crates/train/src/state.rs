@@ -5,7 +5,7 @@ use burn::{
     nn::loss::CrossEntropyLossConfig,
     tensor::{Device, Int, Tensor, TensorData},
 };
-use moelt_control::StatsWindow;
+use moelt_control::{StatsWindow, StepBiases};
 use moelt_data::TokenBatch;
 use moelt_model::{AuxLosses, Classifier, ClassifierConfig, Mode, ModelInput, ModelOutput};
 use moelt_optim::{AdamW, Optimizer, Schedule, WeightAverage};
@@ -19,6 +19,7 @@ use crate::{
     evaluate::{add_sums, model_input},
     extra_gradient::ExtraGradient,
     param_groups,
+    step_biases::with_step_biases,
 };
 
 /// What a training step costs in forward passes: the backward pass has two matrix products for each one.
@@ -147,20 +148,21 @@ impl TrainState {
     /// Takes one optimizer step on `batch`, of a run of `total` steps, and adds it to the window. A loss or
     /// gradient that is not finite leaves the weights as they were; the report says so.
     pub fn train_step(self, batch: &TokenBatch, config: &RunConfig, total: u64) -> (Self, StepReport) {
-        self.train_step_with(batch, config, total, None)
+        self.train_step_with(batch, config, total, None, &StepBiases::new())
     }
 
-    /// The same with something that may add to the gradient.
+    /// The same with something that may add to the gradient, and with what is `added` to router biases for this step.
     pub(crate) fn train_step_with(
         mut self,
         batch: &TokenBatch,
         config: &RunConfig,
         total: u64,
         hook: Option<&dyn ExtraGradient>,
+        added: &StepBiases,
     ) -> (Self, StepReport) {
         self.ramp_in(config.control.edits.ramp_in);
-        let input = model_input(batch);
-        let output = self.train_forward(&input);
+        let (model, input) = (with_step_biases(self.model(), added), model_input(batch));
+        let output = self.train_forward(&model, &input);
         let Objective { objective, loss, aux } = Objective::of(&output, batch, config);
         let mut gradients = self.trainable.gradients(objective);
         let extra = hook.and_then(|hook| {
@@ -169,10 +171,9 @@ impl TrainState {
             hook.extra(&window, &self.progress.policy, &self.layout)
         });
         // With the same noise, as the first pass has been gone back through.
-        let second = extra.as_ref().map(|_| self.train_forward(&input));
+        let second = extra.as_ref().map(|_| self.train_forward(&model, &input));
         let passes = output.flops + second.as_ref().map_or(Flops::default(), |output| output.flops);
-        let joint =
-            extra.zip(second).map(|(extra, output)| extra.join(self.model(), &mut gradients, &output));
+        let joint = extra.zip(second).map(|(extra, output)| extra.join(&model, &mut gradients, &output));
         let gradients = self.trainable.without_frozen(gradients, &self.layout);
         let clipped = self.trainable.optimizer.clipped_norm(&gradients);
         let all = gradients.norm(|_| true);
@@ -191,9 +192,9 @@ impl TrainState {
     }
 
     /// A forward pass with the noise of the step to come.
-    fn train_forward(&self, input: &ModelInput) -> ModelOutput {
+    fn train_forward(&self, model: &Classifier, input: &ModelInput) -> ModelOutput {
         let mut rng = self.streams.rng(Stream::Dropout, self.step);
-        self.model().forward(input, Mode::Train(&mut rng))
+        model.forward(input, Mode::Train(&mut rng))
     }
 
     fn add_to_window(&mut self, report: &StepReport, aux: &AuxLosses, joint: Option<ControlGradients>) {

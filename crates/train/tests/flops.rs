@@ -102,6 +102,19 @@ fn experts_that_come_and_go_are_counted_as_they_are() {
     assert!(measuring.computed > measuring.unpadded && measuring.unpadded > 0, "{measuring:?}");
 }
 
+/// With experts closed for a step the queues of the others are longer, and padding with them.
+#[test]
+fn steps_with_closed_experts_are_counted_as_they_are_computed() {
+    let nested = "[control.policy.nested]\nsizes = [1, 2]\ntexts = 40";
+    for top_k in [1, 2] {
+        let config = logged_step_by_step(nested, |config| config.model.top_k = top_k);
+        let run = run_of(&config);
+        let looking = run.result.measuring_flops;
+        assert!(looking.computed > 0);
+        assert_eq!(run.result.flops, counted(&config, &run) + looking, "top-{top_k}");
+    }
+}
+
 /// A joint head asks for a second pass, with its own padding; the head itself has none.
 #[test]
 fn a_second_pass_is_counted_like_the_first() {

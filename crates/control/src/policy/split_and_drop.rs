@@ -185,6 +185,7 @@ impl Policy for SplitAndDrop {
             (_, Findings::Elimination(found)) => self.drop(moment, found),
             (_, Findings::Splits(found)) => self.split(moment, found),
             (_, Findings::Units(found)) => self.redraw(moment, found),
+            (_, Findings::Losses(_)) => Decision::keep("did not ask for losses", moment.evidence),
         }
     }
 

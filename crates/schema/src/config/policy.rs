@@ -4,6 +4,7 @@ mod arrival;
 mod early_halving;
 mod head;
 mod lookahead;
+mod nested;
 mod new_expert;
 mod own;
 mod placebo;
@@ -19,6 +20,7 @@ pub use self::{
     early_halving::EarlyHalvingConfig,
     head::{EntropyLabels, LabelConfig, LabelHeadConfig},
     lookahead::{EffectHeadConfig, LookaheadConfig, StudyConfig},
+    nested::NestedConfig,
     new_expert::{NewExpertConfig, Saliency},
     own::OwnConfig,
     placebo::{PlaceboConfig, PlaceboForksConfig},
@@ -53,6 +55,8 @@ pub enum PolicyConfig {
     SplitAndDrop(SplitAndDropConfig),
     /// All sizes start, and the worse half stops again and again.
     EarlyHalving(EarlyHalvingConfig),
+    /// Prefixes of the experts are drawn step by step, and the smallest that does is kept.
+    Nested(NestedConfig),
     /// A policy of the program that embeds moelt.
     Own(OwnConfig),
 }
@@ -88,6 +92,7 @@ impl PolicyConfig {
             Self::Arrival(_) => "arrival",
             Self::SplitAndDrop(_) => "split_and_drop",
             Self::EarlyHalving(_) => "early_halving",
+            Self::Nested(_) => "nested",
             Self::Own(_) => "own",
         }
     }
@@ -151,6 +156,7 @@ impl PolicyConfig {
             Self::Arrival(arrival) => arrival.check(),
             Self::SplitAndDrop(split_and_drop) => split_and_drop.check(),
             Self::EarlyHalving(halving) => halving.check(),
+            Self::Nested(nested) => nested.check(),
             Self::Lookahead(lookahead) => lookahead.check(),
             Self::LabelHead(head) => head.check(),
         };
