@@ -5,6 +5,7 @@ mod dynmoe;
 mod early_halving;
 mod effect_head;
 mod frozen;
+mod l0_gates;
 mod label_head;
 mod lookahead;
 mod nested;
@@ -25,7 +26,7 @@ use moelt_schema::{
 pub use self::own::{OwnPolicies, PolicyStart};
 use self::{
     arrival::Arrival, dynmoe::Dynmoe, early_halving::EarlyHalving, effect_head::EffectHead, frozen::Frozen,
-    label_head::LabelHead, lookahead::Lookahead, nested::Nested, placebo::Script,
+    l0_gates::L0Gates, label_head::LabelHead, lookahead::Lookahead, nested::Nested, placebo::Script,
     placebo_forks::PlaceboForks, placebo_surgery::PlaceboSurgery, placebo_time::PlaceboTime, rule::Rule,
     split_and_drop::SplitAndDrop,
 };
@@ -80,6 +81,10 @@ pub trait Policy {
     fn step_biases(&self, _step: u64, _layout: &Layout) -> StepBiases {
         StepBiases::new()
     }
+
+    /// Learns from what it added to router biases for the step that followed `step` steps: the derivative, by each of these numbers, of
+    /// what the step minimised. Called after every such step, with the layout of [`Self::step_biases`].
+    fn learn_biases(&mut self, _step: u64, _layout: &Layout, _gradients: &StepBiases) {}
 
     /// Learns from one optimizer step: called after every one, before a decision at that step. The window has
     /// the sums and the loss of this step alone, taken before its update; it holds no tensors, so nothing of
@@ -161,6 +166,7 @@ pub fn policy(
         PolicyConfig::SplitAndDrop(config) => Box::new(SplitAndDrop::new(config, edits, total_steps, state)),
         PolicyConfig::EarlyHalving(config) => Box::new(EarlyHalving::new(config, edits, total_steps, state)),
         PolicyConfig::Nested(config) => Box::new(Nested::new(config, edits, seed, total_steps, state)),
+        PolicyConfig::L0Gates(config) => Box::new(L0Gates::new(config, edits, seed, total_steps, state)),
         PolicyConfig::Own(config) => own.make(&PolicyStart { config, edits, seed, total_steps, state })?,
         PolicyConfig::PlaceboTime(_) => Box::new(PlaceboTime::new(script("placebo_time")?, state)?),
         PolicyConfig::PlaceboSurgery(_) => Box::new(PlaceboSurgery::new(script("placebo_surgery")?, state)?),

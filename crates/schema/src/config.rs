@@ -36,9 +36,9 @@ pub use self::{
     optim::{OptimConfig, ScheduleKind},
     policy::{
         ArrivalConfig, DescentConfig, DropConfig, EarlyHalvingConfig, EffectHeadConfig, EliminationOrder,
-        EntropyLabels, Halves, KnownBy, LabelConfig, LabelHeadConfig, LookaheadConfig, NestedConfig,
-        NewExpertConfig, OwnConfig, PlaceboConfig, PlaceboForksConfig, PolicyConfig, RuleConfig, Saliency,
-        SplitAndDropConfig, SplitConfig, StudyConfig,
+        EntropyLabels, Halves, KnownBy, L0GatesConfig, LabelConfig, LabelHeadConfig, LookaheadConfig,
+        NestedConfig, NewExpertConfig, OwnConfig, PlaceboConfig, PlaceboForksConfig, PolicyConfig,
+        RuleConfig, Saliency, SplitAndDropConfig, SplitConfig, StudyConfig,
     },
     run_ref::{OtherRun, RunRef, Takes},
     source::{ConfigFiles, ConfigText},

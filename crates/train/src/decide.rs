@@ -116,6 +116,15 @@ impl Control {
         Ok(())
     }
 
+    /// Lets the policy learn from what it added to router biases for the step that was just taken.
+    pub(crate) fn learn_biases(&mut self, state: &mut TrainState, report: &StepReport) {
+        if report.bias_gradients.is_empty() {
+            return;
+        }
+        self.policy.learn_biases(state.step - 1, &state.layout, &report.bias_gradients);
+        self.remember(state);
+    }
+
     /// Lets a head learn from the step that was just taken.
     pub(crate) fn learn(&mut self, state: &mut TrainState, config: &ControlConfig, report: &StepReport) {
         if !config.policy.learns_every_step() {

@@ -98,6 +98,7 @@ impl<'a> Session<'a> {
                 let (what, value) = report.not_finite();
                 return Err(self.not_finite(self.state.step + 1, what, value)?);
             }
+            self.control.learn_biases(&mut self.state, &report);
             self.control.learn(&mut self.state, &self.config.control, &report);
             self.observer.stepped(self.state.step, report.loss);
             self.count_seconds();

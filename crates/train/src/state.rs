@@ -8,7 +8,7 @@ use burn::{
 use moelt_control::{StatsWindow, StepBiases};
 use moelt_data::TokenBatch;
 use moelt_model::{AuxLosses, Classifier, ClassifierConfig, Mode, ModelInput, ModelOutput};
-use moelt_optim::{AdamW, Optimizer, Schedule, WeightAverage};
+use moelt_optim::{AdamW, Optimizer, Schedule, WeightAverage, take_gradients};
 use moelt_schema::{
     ControlGradients, EditLog, Flops, LayerSums, Layout, LoopState, OptimConfig, RunConfig, Stream, Streams,
 };
@@ -19,7 +19,7 @@ use crate::{
     evaluate::{add_sums, model_input},
     extra_gradient::ExtraGradient,
     param_groups,
-    step_biases::with_step_biases,
+    step_biases::{take_bias_gradients, with_tracked_step_biases},
 };
 
 /// What a training step costs in forward passes: the backward pass has two matrix products for each one.
@@ -51,6 +51,8 @@ pub struct StepReport {
     pub grad_norm: f64,
     /// Routing sums of each MoE layer.
     pub routing: Vec<LayerSums>,
+    /// The derivative of what the step minimised by everything that was added to router biases for it.
+    pub bias_gradients: StepBiases,
 }
 
 impl StepReport {
@@ -161,10 +163,11 @@ impl TrainState {
         added: &StepBiases,
     ) -> (Self, StepReport) {
         self.ramp_in(config.control.edits.ramp_in);
-        let (model, input) = (with_step_biases(self.model(), added), model_input(batch));
+        let (model, input) = (with_tracked_step_biases(self.model(), added), model_input(batch));
         let output = self.train_forward(&model, &input);
         let Objective { objective, loss, aux } = Objective::of(&output, batch, config);
-        let mut gradients = self.trainable.gradients(objective);
+        let mut gradients = take_gradients(&model, objective.backward());
+        let bias_gradients = take_bias_gradients(&model, added, &mut gradients);
         let extra = hook.and_then(|hook| {
             let (step, ramping_in) = (self.step + 1, &self.ramping_in());
             let window = StatsWindow { step, total_steps: total, sums: &output.routing, loss, ramping_in };
@@ -179,7 +182,7 @@ impl TrainState {
         let all = gradients.norm(|_| true);
         // The clipped norm is what is reported, unless a gradient outside it is not a number.
         let grad_norm = if all.is_finite() { clipped } else { all };
-        let report = StepReport { loss, grad_norm, routing: output.routing };
+        let report = StepReport { loss, grad_norm, routing: output.routing, bias_gradients };
         self.progress.flops += passes * FORWARDS_PER_STEP;
         if !report.is_finite() {
             return (self, report);

@@ -106,12 +106,13 @@ fn experts_that_come_and_go_are_counted_as_they_are() {
 #[test]
 fn steps_with_closed_experts_are_counted_as_they_are_computed() {
     let nested = "[control.policy.nested]\nsizes = [1, 2]\ntexts = 40";
-    for top_k in [1, 2] {
-        let config = logged_step_by_step(nested, |config| config.model.top_k = top_k);
+    let gates = "[control.policy.l0_gates]\ninit = 0.0";
+    for (policy, top_k, looks) in [(nested, 1, true), (nested, 2, true), (gates, 1, false)] {
+        let config = logged_step_by_step(policy, |config| config.model.top_k = top_k);
         let run = run_of(&config);
         let looking = run.result.measuring_flops;
-        assert!(looking.computed > 0);
-        assert_eq!(run.result.flops, counted(&config, &run) + looking, "top-{top_k}");
+        assert_eq!(looking.computed > 0, looks);
+        assert_eq!(run.result.flops, counted(&config, &run) + looking, "{policy}, top-{top_k}");
     }
 }
 

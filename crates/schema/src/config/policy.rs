@@ -3,6 +3,7 @@
 mod arrival;
 mod early_halving;
 mod head;
+mod l0_gates;
 mod lookahead;
 mod nested;
 mod new_expert;
@@ -19,6 +20,7 @@ pub use self::{
     arrival::{ArrivalConfig, KnownBy},
     early_halving::EarlyHalvingConfig,
     head::{EntropyLabels, LabelConfig, LabelHeadConfig},
+    l0_gates::L0GatesConfig,
     lookahead::{EffectHeadConfig, LookaheadConfig, StudyConfig},
     nested::NestedConfig,
     new_expert::{NewExpertConfig, Saliency},
@@ -57,6 +59,8 @@ pub enum PolicyConfig {
     EarlyHalving(EarlyHalvingConfig),
     /// Prefixes of the experts are drawn step by step, and the smallest that does is kept.
     Nested(NestedConfig),
+    /// Each expert has a gate that learns whether it is worth its price.
+    L0Gates(L0GatesConfig),
     /// A policy of the program that embeds moelt.
     Own(OwnConfig),
 }
@@ -93,6 +97,7 @@ impl PolicyConfig {
             Self::SplitAndDrop(_) => "split_and_drop",
             Self::EarlyHalving(_) => "early_halving",
             Self::Nested(_) => "nested",
+            Self::L0Gates(_) => "l0_gates",
             Self::Own(_) => "own",
         }
     }
@@ -157,6 +162,7 @@ impl PolicyConfig {
             Self::SplitAndDrop(split_and_drop) => split_and_drop.check(),
             Self::EarlyHalving(halving) => halving.check(),
             Self::Nested(nested) => nested.check(),
+            Self::L0Gates(gates) => gates.check(),
             Self::Lookahead(lookahead) => lookahead.check(),
             Self::LabelHead(head) => head.check(),
         };
