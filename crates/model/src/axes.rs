@@ -66,7 +66,10 @@ impl Classifier {
         as_they_are: impl FnOnce(Tensor<1>) -> Tensor<1>,
     ) -> Self {
         let bias = match &mut self.layers[layer.0 as usize].router {
-            Some(Router::TopK(TopKRouter { bias, .. })) => Some(bias),
+            Some(Router::TopK(TopKRouter { bias, n_closed, .. })) => {
+                *n_closed = biases.iter().filter(|bias| **bias == f32::NEG_INFINITY).count();
+                Some(bias)
+            }
             Some(Router::TopAny(_) | Router::Assigned(_)) | None => None,
         };
         let n_experts = bias.as_ref().map_or(0, |bias| bias.dims()[0]);
