@@ -51,6 +51,7 @@ mod policy;
 mod records;
 mod saliency;
 mod split_test;
+mod step_biases;
 mod timing;
 
 pub use decision::{
@@ -60,8 +61,10 @@ pub use error::PolicyError;
 pub use gain::{Gain, better_half, race};
 pub use labels::random_label;
 pub use look::{
-    Eliminated, Elimination, Findings, FiringUnits, Look, TestedExpert, TokensToTest, eliminate, promising,
+    Eliminated, Elimination, Findings, FiringUnits, Look, TestedExpert, TokensToTest, eliminate,
+    eliminate_in_order, promising,
 };
 pub use policy::{Given, OwnPolicies, Policy, PolicyStart, live_gradient, policy};
 pub use records::{measured_gain, records};
 pub use split_test::{ExpertRows, Gate, SplitEvidence, SplitTestConfig, split_test};
+pub use step_biases::{CLOSED, StepBiases};

@@ -1,13 +1,15 @@
 //! What a policy may ask to look at without training anything, and what is found.
 
-use moelt_schema::{ExpertId, LayerId};
+use std::collections::BTreeMap;
 
-use crate::SplitEvidence;
+use moelt_schema::{EliminationOrder, ExpertId, LayerId};
+
+use crate::{SplitEvidence, StepBiases};
 
 /// What is to be looked at.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Look {
-    /// Which experts of each layer would be missed least, one after the other: see [`eliminate`].
+    /// Which experts of each layer would be missed least, one after the other: see [`eliminate`] and [`eliminate_in_order`].
     Elimination {
         /// Layers.
         layers: Vec<LayerId>,
@@ -15,6 +17,8 @@ pub enum Look {
         texts: usize,
         /// Experts that stay.
         locked: Vec<(LayerId, ExpertId)>,
+        /// Which goes next.
+        order: EliminationOrder,
     },
     /// The split test on tokens of training texts that no step has seen in this order.
     Splits(TokensToTest),
@@ -23,6 +27,13 @@ pub enum Look {
         /// The experts.
         experts: Vec<(LayerId, ExpertId)>,
         /// Training texts.
+        texts: usize,
+    },
+    /// The loss with something added to router biases, as a step would have it.
+    Losses {
+        /// What is added, once for each loss.
+        biases: Vec<StepBiases>,
+        /// Validation texts.
         texts: usize,
     },
 }
@@ -47,6 +58,8 @@ pub enum Findings {
     Splits(Vec<TestedExpert>),
     /// One per expert.
     Units(Vec<FiringUnits>),
+    /// Mean validation loss with each of the biases, nats.
+    Losses(Vec<f64>),
 }
 
 /// Sets of experts of a layer, each with one expert less than the one before it.
@@ -56,6 +69,9 @@ pub struct Elimination {
     pub layer: LayerId,
     /// First all experts.
     pub sets: Vec<Eliminated>,
+    /// Where experts go by it: mean of router weight × output norm over the tokens that each got of the texts, as a fraction of the
+    /// even share.
+    pub saliency: BTreeMap<ExpertId, f64>,
 }
 
 /// A set of experts, and the loss with it.
@@ -127,6 +143,32 @@ pub fn eliminate(locked: &[bool], mut loss: impl FnMut(&[bool]) -> f64) -> Vec<(
     sets
 }
 
+/// Backward elimination in a given order: from all experts, one after the other goes, until one is left or all that are left are
+/// locked. It takes `n` judgements for `n` experts.
+///
+/// ```
+/// use moelt_control::eliminate_in_order;
+/// let loss = |there: &[bool]| there.iter().filter(|there| !**there).count() as f64;
+/// let sets = eliminate_in_order(&[2, 0, 1], &[false; 3], loss);
+/// assert_eq!(sets, [(vec![true; 3], 0.0), (vec![true, true, false], 1.0), (vec![false, true, false], 2.0)]);
+/// ```
+pub fn eliminate_in_order(
+    order: &[usize],
+    locked: &[bool],
+    mut loss: impl FnMut(&[bool]) -> f64,
+) -> Vec<(Vec<bool>, f64)> {
+    let mut there = vec![true; locked.len()];
+    let mut sets = vec![(there.clone(), loss(&there))];
+    let mut goes = order.iter().copied().filter(|expert| !locked[*expert]);
+    while sets.len() < locked.len() {
+        let Some(expert) = goes.next() else { break };
+        there[expert] = false;
+        let loss = Some(loss(&there)).filter(|loss| loss.is_finite());
+        sets.push((there.clone(), loss.unwrap_or(f64::INFINITY)));
+    }
+    sets
+}
+
 /// In which order experts are tested, given as tokens and mean loss: those first whose loss above the lowest, times their tokens, is
 /// largest. Experts with fewer than `least` tokens are not tested.
 ///
@@ -155,6 +197,14 @@ mod tests {
             eliminate(&[true, false, true], |there| there.iter().filter(|there| !**there).count() as f64);
         assert_eq!(sets.last().unwrap().0, [true, false, true]);
         assert_eq!(eliminate(&[true], |_| 0.5), [(vec![true], 0.5)]);
+    }
+
+    #[test]
+    fn in_a_given_order_what_is_locked_is_passed_over() {
+        let sets = eliminate_in_order(&[1, 0, 2], &[false, true, false], |_| f64::NAN);
+        let there: Vec<Vec<bool>> = sets.iter().map(|(there, _)| there.clone()).collect();
+        assert_eq!(there, [vec![true; 3], vec![false, true, true], vec![false, true, false]]);
+        assert_eq!(sets[1].1, f64::INFINITY, "a loss that is no number is the worst");
     }
 
     /// Without 0 the loss is lowest; then 2 goes, because 1 and 2 do the same and 1 does it better.

@@ -5,8 +5,10 @@ mod dynmoe;
 mod early_halving;
 mod effect_head;
 mod frozen;
+mod l0_gates;
 mod label_head;
 mod lookahead;
+mod nested;
 mod own;
 mod placebo;
 mod placebo_forks;
@@ -24,10 +26,11 @@ use moelt_schema::{
 pub use self::own::{OwnPolicies, PolicyStart};
 use self::{
     arrival::Arrival, dynmoe::Dynmoe, early_halving::EarlyHalving, effect_head::EffectHead, frozen::Frozen,
-    label_head::LabelHead, lookahead::Lookahead, placebo::Script, placebo_forks::PlaceboForks,
-    placebo_surgery::PlaceboSurgery, placebo_time::PlaceboTime, rule::Rule, split_and_drop::SplitAndDrop,
+    l0_gates::L0Gates, label_head::LabelHead, lookahead::Lookahead, nested::Nested, placebo::Script,
+    placebo_forks::PlaceboForks, placebo_surgery::PlaceboSurgery, placebo_time::PlaceboTime, rule::Rule,
+    split_and_drop::SplitAndDrop,
 };
-use crate::{Decision, Findings, LiveGradient, MeasuredEffect, PolicyError, StatsWindow};
+use crate::{Decision, Findings, LiveGradient, MeasuredEffect, PolicyError, StatsWindow, StepBiases};
 
 /// Decides whether and how the experts change. What it decides depends on its config, seed and script, on
 /// what it is shown and on its [`state`](Self::state) alone.
@@ -71,6 +74,17 @@ pub trait Policy {
     fn is_settled(&self) -> bool {
         true
     }
+
+    /// What is added to router biases for the optimizer step that follows `step` steps, and for it alone: the model that is kept,
+    /// evaluated and saved knows nothing of it, and forks train without it. It depends on the step and on what the policy
+    /// remembers, so that a resumed run takes the same step.
+    fn step_biases(&self, _step: u64, _layout: &Layout) -> StepBiases {
+        StepBiases::new()
+    }
+
+    /// Learns from what it added to router biases for the step that followed `step` steps: the derivative, by each of these numbers, of
+    /// what the step minimised. Called after every such step, with the layout of [`Self::step_biases`].
+    fn learn_biases(&mut self, _step: u64, _layout: &Layout, _gradients: &StepBiases) {}
 
     /// Learns from one optimizer step: called after every one, before a decision at that step. The window has
     /// the sums and the loss of this step alone, taken before its update; it holds no tensors, so nothing of
@@ -151,6 +165,8 @@ pub fn policy(
         PolicyConfig::Arrival(config) => Box::new(Arrival::new(config, edits, given.task_starts, state)),
         PolicyConfig::SplitAndDrop(config) => Box::new(SplitAndDrop::new(config, edits, total_steps, state)),
         PolicyConfig::EarlyHalving(config) => Box::new(EarlyHalving::new(config, edits, total_steps, state)),
+        PolicyConfig::Nested(config) => Box::new(Nested::new(config, edits, seed, total_steps, state)),
+        PolicyConfig::L0Gates(config) => Box::new(L0Gates::new(config, edits, seed, total_steps, state)),
         PolicyConfig::Own(config) => own.make(&PolicyStart { config, edits, seed, total_steps, state })?,
         PolicyConfig::PlaceboTime(_) => Box::new(PlaceboTime::new(script("placebo_time")?, state)?),
         PolicyConfig::PlaceboSurgery(_) => Box::new(PlaceboSurgery::new(script("placebo_surgery")?, state)?),

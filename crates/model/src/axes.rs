@@ -43,15 +43,39 @@ impl Classifier {
     ///
     /// # Panics
     /// When there is no such layer, or the length is another.
-    pub fn with_biases(mut self, layer: LayerId, biases: &[f32]) -> Self {
+    pub fn with_biases(self, layer: LayerId, biases: &[f32]) -> Self {
+        self.mapped_biases(layer, biases, |new| new)
+    }
+
+    /// The same on an autodiff device, with a gradient by these biases: they are still not trained, but what goes back through the
+    /// model reaches them.
+    ///
+    /// # Shapes
+    /// - biases: `[n_experts]`, or empty for a layer without a top-k router
+    ///
+    /// # Panics
+    /// When there is no such layer, or the length is another.
+    pub fn with_tracked_biases(self, layer: LayerId, biases: &[f32]) -> Self {
+        self.mapped_biases(layer, biases, Tensor::require_grad)
+    }
+
+    fn mapped_biases(
+        mut self,
+        layer: LayerId,
+        biases: &[f32],
+        as_they_are: impl FnOnce(Tensor<1>) -> Tensor<1>,
+    ) -> Self {
         let bias = match &mut self.layers[layer.0 as usize].router {
-            Some(Router::TopK(TopKRouter { bias, .. })) => Some(bias),
+            Some(Router::TopK(TopKRouter { bias, n_closed, .. })) => {
+                *n_closed = biases.iter().filter(|bias| **bias == f32::NEG_INFINITY).count();
+                Some(bias)
+            }
             Some(Router::TopAny(_) | Router::Assigned(_)) | None => None,
         };
         let n_experts = bias.as_ref().map_or(0, |bias| bias.dims()[0]);
         assert_eq!(biases.len(), n_experts, "biases of layer {} must be [{n_experts}]", layer.0);
         if let Some(bias) = bias {
-            *bias = bias.clone().map(|old| Tensor::from_data(biases, &old.device()));
+            *bias = bias.clone().map(|old| as_they_are(Tensor::from_data(biases, &old.device())));
         }
         self
     }

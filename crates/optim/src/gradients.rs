@@ -46,6 +46,11 @@ impl NamedGradients {
         self
     }
 
+    /// Takes the gradient of a parameter out, row-major; none where it has none.
+    pub fn take(&mut self, path: &str) -> Option<Vec<f32>> {
+        self.0.remove(path).map(|gradient| values(&gradient).to_vec())
+    }
+
     /// With rows of zeros along an axis of a parameter, where it has a gradient: a step does not touch them where the
     /// parameter counts steps by rows along this axis ([`ParamGroup::row_axis`](crate::ParamGroup::row_axis)).
     ///

@@ -19,7 +19,8 @@ pub use self::{
     },
     metrics::{DomainAccuracy, Metrics, Prediction},
     policy_state::{
-        EffectRecord, HeadState, LayerMemory, NetworkState, PolicyState, SplitAndDropState, Stage,
+        EffectRecord, GateState, GatesState, HeadState, LayerMemory, NetworkState, PolicyState,
+        SplitAndDropState, Stage,
     },
     result::{
         CellResult, DomainRouting, LastCheckpoint, RESULT_FORMAT, ResultError, SplitSizes, TimeAccuracy,

@@ -24,6 +24,8 @@ pub enum Stream {
     Surgery,
     /// What a policy leaves to chance; index: which draw.
     Policy,
+    /// What a policy adds to router biases for one step; index: the step.
+    StepBiases,
     /// Initial weights of the control head; index: which of its networks.
     Head,
     /// How often each network of the head sees a measured effect; index: which record of this run, or which other
@@ -53,6 +55,7 @@ impl Stream {
             Self::InitExpert => "init-expert",
             Self::Surgery => "surgery",
             Self::Policy => "policy",
+            Self::StepBiases => "step-biases",
             Self::Head => "head",
             Self::HeadBootstrap => "head-bootstrap",
             Self::HeadBatches => "head-batches",

@@ -1,7 +1,7 @@
 //! Decision points: the policy looks at the window, and what it decides is written down and done.
 
 use burn::module::Module;
-use moelt_control::{Action, Decision, Given, OwnPolicies, Policy, StatsWindow, policy};
+use moelt_control::{Action, Decision, Given, OwnPolicies, Policy, StatsWindow, StepBiases, policy};
 use moelt_schema::{
     ControlConfig, DecisionWindow, Digest, Event, Evidence, ExpertId, Flops, LayerId, LayerSums, Layout,
     OtherRun, Plan, PolicyState, RunConfig, TaskStart,
@@ -68,6 +68,11 @@ impl Control {
         self.policy.is_settled()
     }
 
+    /// What the policy adds to router biases for the step to come.
+    pub(crate) fn step_biases(&self, state: &TrainState) -> StepBiases {
+        self.policy.step_biases(state.step, &state.layout)
+    }
+
     /// Lets the policy decide and does what it says. Every decision is logged before it is acted on, so that the log
     /// tells of a measurement that is under way.
     ///
@@ -110,6 +115,15 @@ impl Control {
             log(carry_out(state, arena.config, arena.validation, plan)?)?;
         }
         Ok(())
+    }
+
+    /// Lets the policy learn from what it added to router biases for the step that was just taken.
+    pub(crate) fn learn_biases(&mut self, state: &mut TrainState, report: &StepReport) {
+        if report.bias_gradients.is_empty() {
+            return;
+        }
+        self.policy.learn_biases(state.step - 1, &state.layout, &report.bias_gradients);
+        self.remember(state);
     }
 
     /// Lets a head learn from the step that was just taken.

@@ -33,6 +33,7 @@ mod session;
 mod snapshot;
 mod start;
 mod state;
+mod step_biases;
 mod trainer;
 mod trial;
 

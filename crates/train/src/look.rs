@@ -1,7 +1,9 @@
-//! What policies ask to look at without training: sets of experts with tokens re-routed, split tests, units that do not fire.
+//! What policies ask to look at without training: sets of experts with tokens re-routed, split tests, units that do not fire,
+//! losses with other router biases.
 //!
 //! The state is not touched but for what it cost.
 
+mod losses;
 mod sets;
 mod tokens;
 mod units;
@@ -19,8 +21,8 @@ impl Arena<'_> {
     /// When the run is asked to stop.
     pub(crate) fn look(&self, state: &mut TrainState, look: &Look) -> Result<Findings, TrainError> {
         let (findings, flops) = match look {
-            Look::Elimination { layers, texts, locked } => {
-                let (found, flops) = self.eliminations(state, layers, *texts, locked)?;
+            Look::Elimination { layers, texts, locked, order } => {
+                let (found, flops) = self.eliminations(state, layers, *texts, locked, *order)?;
                 (Findings::Elimination(found), flops)
             }
             Look::Splits(wanted) => {
@@ -30,6 +32,10 @@ impl Arena<'_> {
             Look::Units { experts, texts } => {
                 let (found, flops) = self.firing_units(state, experts, *texts)?;
                 (Findings::Units(found), flops)
+            }
+            Look::Losses { biases, texts } => {
+                let (found, flops) = self.losses(state, biases, *texts)?;
+                (Findings::Losses(found), flops)
             }
         };
         state.pay(flops);

@@ -86,16 +86,19 @@ impl<'a> Session<'a> {
             let batch = self.prepared.train.at(self.state.step);
             let report;
             let joint = Joint::of(self.config);
+            let added = self.control.step_biases(&self.state);
             (self.state, report) = self.state.train_step_with(
                 &batch,
                 self.config,
                 self.total,
                 joint.as_ref().map(|joint| joint as _),
+                &added,
             );
             if !report.is_finite() {
                 let (what, value) = report.not_finite();
                 return Err(self.not_finite(self.state.step + 1, what, value)?);
             }
+            self.control.learn_biases(&mut self.state, &report);
             self.control.learn(&mut self.state, &self.config.control, &report);
             self.observer.stepped(self.state.step, report.loss);
             self.count_seconds();

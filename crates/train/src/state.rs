@@ -5,10 +5,10 @@ use burn::{
     nn::loss::CrossEntropyLossConfig,
     tensor::{Device, Int, Tensor, TensorData},
 };
-use moelt_control::StatsWindow;
+use moelt_control::{StatsWindow, StepBiases};
 use moelt_data::TokenBatch;
 use moelt_model::{AuxLosses, Classifier, ClassifierConfig, Mode, ModelInput, ModelOutput};
-use moelt_optim::{AdamW, Optimizer, Schedule, WeightAverage};
+use moelt_optim::{AdamW, Optimizer, Schedule, WeightAverage, take_gradients};
 use moelt_schema::{
     ControlGradients, EditLog, Flops, LayerSums, Layout, LoopState, OptimConfig, RunConfig, Stream, Streams,
 };
@@ -19,6 +19,7 @@ use crate::{
     evaluate::{add_sums, model_input},
     extra_gradient::ExtraGradient,
     param_groups,
+    step_biases::{take_bias_gradients, with_tracked_step_biases},
 };
 
 /// What a training step costs in forward passes: the backward pass has two matrix products for each one.
@@ -50,6 +51,8 @@ pub struct StepReport {
     pub grad_norm: f64,
     /// Routing sums of each MoE layer.
     pub routing: Vec<LayerSums>,
+    /// The derivative of what the step minimised by everything that was added to router biases for it.
+    pub bias_gradients: StepBiases,
 }
 
 impl StepReport {
@@ -147,38 +150,39 @@ impl TrainState {
     /// Takes one optimizer step on `batch`, of a run of `total` steps, and adds it to the window. A loss or
     /// gradient that is not finite leaves the weights as they were; the report says so.
     pub fn train_step(self, batch: &TokenBatch, config: &RunConfig, total: u64) -> (Self, StepReport) {
-        self.train_step_with(batch, config, total, None)
+        self.train_step_with(batch, config, total, None, &StepBiases::new())
     }
 
-    /// The same with something that may add to the gradient.
+    /// The same with something that may add to the gradient, and with what is `added` to router biases for this step.
     pub(crate) fn train_step_with(
         mut self,
         batch: &TokenBatch,
         config: &RunConfig,
         total: u64,
         hook: Option<&dyn ExtraGradient>,
+        added: &StepBiases,
     ) -> (Self, StepReport) {
         self.ramp_in(config.control.edits.ramp_in);
-        let input = model_input(batch);
-        let output = self.train_forward(&input);
+        let (model, input) = (with_tracked_step_biases(self.model(), added), model_input(batch));
+        let output = self.train_forward(&model, &input);
         let Objective { objective, loss, aux } = Objective::of(&output, batch, config);
-        let mut gradients = self.trainable.gradients(objective);
+        let mut gradients = take_gradients(&model, objective.backward());
+        let bias_gradients = take_bias_gradients(&model, added, &mut gradients);
         let extra = hook.and_then(|hook| {
             let (step, ramping_in) = (self.step + 1, &self.ramping_in());
             let window = StatsWindow { step, total_steps: total, sums: &output.routing, loss, ramping_in };
             hook.extra(&window, &self.progress.policy, &self.layout)
         });
         // With the same noise, as the first pass has been gone back through.
-        let second = extra.as_ref().map(|_| self.train_forward(&input));
+        let second = extra.as_ref().map(|_| self.train_forward(&model, &input));
         let passes = output.flops + second.as_ref().map_or(Flops::default(), |output| output.flops);
-        let joint =
-            extra.zip(second).map(|(extra, output)| extra.join(self.model(), &mut gradients, &output));
+        let joint = extra.zip(second).map(|(extra, output)| extra.join(&model, &mut gradients, &output));
         let gradients = self.trainable.without_frozen(gradients, &self.layout);
         let clipped = self.trainable.optimizer.clipped_norm(&gradients);
         let all = gradients.norm(|_| true);
         // The clipped norm is what is reported, unless a gradient outside it is not a number.
         let grad_norm = if all.is_finite() { clipped } else { all };
-        let report = StepReport { loss, grad_norm, routing: output.routing };
+        let report = StepReport { loss, grad_norm, routing: output.routing, bias_gradients };
         self.progress.flops += passes * FORWARDS_PER_STEP;
         if !report.is_finite() {
             return (self, report);
@@ -191,9 +195,9 @@ impl TrainState {
     }
 
     /// A forward pass with the noise of the step to come.
-    fn train_forward(&self, input: &ModelInput) -> ModelOutput {
+    fn train_forward(&self, model: &Classifier, input: &ModelInput) -> ModelOutput {
         let mut rng = self.streams.rng(Stream::Dropout, self.step);
-        self.model().forward(input, Mode::Train(&mut rng))
+        model.forward(input, Mode::Train(&mut rng))
     }
 
     fn add_to_window(&mut self, report: &StepReport, aux: &AuxLosses, joint: Option<ControlGradients>) {

@@ -102,6 +102,20 @@ fn experts_that_come_and_go_are_counted_as_they_are() {
     assert!(measuring.computed > measuring.unpadded && measuring.unpadded > 0, "{measuring:?}");
 }
 
+/// With experts closed for a step the queues of the others are longer, and padding with them.
+#[test]
+fn steps_with_closed_experts_are_counted_as_they_are_computed() {
+    let nested = "[control.policy.nested]\nsizes = [1, 2]\ntexts = 40";
+    let gates = "[control.policy.l0_gates]\ninit = 0.0";
+    for (policy, top_k, looks) in [(nested, 1, true), (nested, 2, true), (gates, 1, false)] {
+        let config = logged_step_by_step(policy, |config| config.model.top_k = top_k);
+        let run = run_of(&config);
+        let looking = run.result.measuring_flops;
+        assert_eq!(looking.computed > 0, looks);
+        assert_eq!(run.result.flops, counted(&config, &run) + looking, "{policy}, top-{top_k}");
+    }
+}
+
 /// A joint head asks for a second pass, with its own padding; the head itself has none.
 #[test]
 fn a_second_pass_is_counted_like_the_first() {

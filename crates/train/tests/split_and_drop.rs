@@ -4,6 +4,8 @@
 
 mod support;
 
+use std::path::Path;
+
 use moelt_schema::{Budget, DataConfig, DecisionKind, Edit, Event, ExpertInit, RunConfig, RunDir, Unit};
 use support::{FROZEN, Finished, config, finish, interrupt, kill};
 use tempfile::TempDir;
@@ -56,6 +58,33 @@ fn edits(run: &Finished) -> Vec<Edit> {
     run.events.iter().flat_map(|record| of_plan(&record.event)).collect()
 }
 
+/// Killed or stopped at every decision, a run ends as the `whole` one did.
+fn goes_on_from_every_decision(config: &RunConfig, whole: &Finished, folder: &Path) {
+    let actions = whole.actions();
+    for (number, (step, action)) in actions.iter().enumerate() {
+        let run = RunDir::new(folder.join(format!("killed-{number}")));
+        let of_step = actions.iter().take(number).filter(|(other, _)| other == step).count();
+        let seen = std::cell::Cell::new(0);
+        kill(config, &run, &|record| {
+            let is_decision = record.step == *step && matches!(record.event, Event::Decision { .. });
+            is_decision && seen.replace(seen.get() + 1) == of_step
+        });
+        let again = finish(config, &run);
+        assert_eq!(
+            (&again.tensors, &again.result),
+            (&whole.tensors, &whole.result),
+            "step {step}, {action:?}"
+        );
+        assert_eq!(again.manifest, whole.manifest);
+    }
+    let stopped = RunDir::new(folder.join("stopped"));
+    let mut steps: Vec<u64> = actions.iter().map(|(step, _)| *step).collect();
+    steps.dedup();
+    steps.iter().for_each(|step| interrupt(config, &stopped, *step));
+    let again = finish(config, &stopped);
+    assert_eq!((&again.tensors, &again.events), (&whole.tensors, &whole.events));
+}
+
 #[test]
 fn killed_or_stopped_at_any_decision_a_run_goes_on_bit_by_bit() {
     let folder = TempDir::new().unwrap();
@@ -68,28 +97,33 @@ fn killed_or_stopped_at_any_decision_a_run_goes_on_bit_by_bit() {
     let actions = whole.actions();
     assert!(actions.iter().any(|(_, action)| *action == DecisionKind::Measure), "{actions:?}");
     assert!(whole.manifest.state.measuring_flops.computed > 0, "looks and races cost something");
-    for (number, (step, action)) in actions.iter().enumerate() {
-        let run = RunDir::new(folder.path().join(format!("killed-{number}")));
-        let of_step = actions.iter().take(number).filter(|(other, _)| other == step).count();
-        let seen = std::cell::Cell::new(0);
-        kill(&eager(), &run, &|record| {
-            let is_decision = record.step == *step && matches!(record.event, Event::Decision { .. });
-            is_decision && seen.replace(seen.get() + 1) == of_step
-        });
-        let again = finish(&eager(), &run);
-        assert_eq!(
-            (&again.tensors, &again.result),
-            (&whole.tensors, &whole.result),
-            "step {step}, {action:?}"
-        );
-        assert_eq!(again.manifest, whole.manifest);
-    }
-    let stopped = RunDir::new(folder.path().join("stopped"));
-    let mut steps: Vec<u64> = actions.iter().map(|(step, _)| *step).collect();
-    steps.dedup();
-    steps.iter().for_each(|step| interrupt(&eager(), &stopped, *step));
-    let again = finish(&eager(), &stopped);
-    assert_eq!((&again.tensors, &again.events), (&whole.tensors, &whole.events));
+    goes_on_from_every_decision(&eager(), &whole, folder.path());
+}
+
+/// `zero-shot-cut`, with a bound that nothing exceeds.
+#[test]
+fn a_late_cut_by_saliency_goes_on_bit_by_bit() {
+    let cut = "
+[control.policy.split_and_drop]
+times = [0.9]
+texts = 60
+split.most = 0
+descent.horizon = 0.0
+drop = { order = 'saliency', loss = 10.0 }
+";
+    let folder = TempDir::new().unwrap();
+    let config = run_of(cut, |_| ());
+    let whole = finish(&config, &RunDir::new(folder.path().join("whole")));
+    // Two layers of three experts: one each is left.
+    assert_eq!(edits(&whole).len(), 4);
+    let looked = whole.actions();
+    assert_eq!(looked, [(54, DecisionKind::Look), (54, DecisionKind::Apply)]);
+    let evidence = whole.events.iter().find_map(|record| match &record.event {
+        Event::Edit { plan, .. } => Some(&plan.evidence),
+        _ => None,
+    });
+    assert!(evidence.unwrap().layers.iter().all(|layer| layer.saliency.len() == 3), "{evidence:?}");
+    goes_on_from_every_decision(&config, &whole, folder.path());
 }
 
 #[test]

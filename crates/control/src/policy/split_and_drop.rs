@@ -12,6 +12,8 @@ mod split;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
+
 use moelt_schema::{
     Edit, EditsConfig, Evidence, ExpertId, LayerId, LayerKind, Layout, PolicyState, SplitAndDropConfig,
     SplitAndDropState, Stage,
@@ -61,6 +63,12 @@ impl<'a> Moment<'a> {
     fn note(&mut self, layer: LayerId, name: String, value: f64) {
         let evidence = self.evidence.layers.iter_mut().find(|evidence| evidence.layer == layer);
         evidence.into_iter().for_each(|evidence| evidence.note(name.clone(), value));
+    }
+
+    /// Writes down what experts of a layer carry.
+    fn note_saliency(&mut self, layer: LayerId, saliency: &BTreeMap<ExpertId, f64>) {
+        let evidence = self.evidence.layers.iter_mut().find(|evidence| evidence.layer == layer);
+        evidence.into_iter().for_each(|evidence| evidence.saliency.clone_from(saliency));
     }
 
     /// The edits, with what they do in words behind `why`; without any the experts stay.
@@ -177,6 +185,7 @@ impl Policy for SplitAndDrop {
             (_, Findings::Elimination(found)) => self.drop(moment, found),
             (_, Findings::Splits(found)) => self.split(moment, found),
             (_, Findings::Units(found)) => self.redraw(moment, found),
+            (_, Findings::Losses(_)) => Decision::keep("did not ask for losses", moment.evidence),
         }
     }
 

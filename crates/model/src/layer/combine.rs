@@ -76,13 +76,22 @@ fn top_k(router: &TopKRouter, experts: &Experts, x: Tensor<2>, seen: Tensor<2>) 
     let sums = top_k_sums(&routed, outputs.clone().inner());
     let weights = routed.expert_weights.reshape([tokens, k, 1]);
     let y = (outputs.reshape([tokens, k, d_model]) * weights).sum_dim(1).reshape([tokens, d_model]);
-    let load_balancing = Some(load_balancing_loss(routed.router_probs.clone(), &routed.dispatch));
-    let aux_losses = AuxLosses { load_balancing, ..AuxLosses::default() };
+    let load_balancing = of_open(load_balancing_loss(routed.router_probs.clone(), &routed.dispatch), router);
+    let aux_losses = AuxLosses { load_balancing: Some(load_balancing), ..AuxLosses::default() };
     let expert_tokens =
         ExpertTokens { computed: routed.dispatch.n_places(), routed: routed.dispatch.n_pairs() };
     let tokens = RoutedTokens { inputs: x, seen, dispatch: routed.dispatch };
     let router_probs = Some(routed.router_probs);
     Combined { y, aux_losses, sums, router_probs, routed: Some(tokens), expert_tokens }
+}
+
+/// The load-balancing loss of a layer that has none of its closed experts: its factor is the number of those that can be chosen.
+fn of_open(loss: Tensor<1>, router: &TopKRouter) -> Tensor<1> {
+    let [n_experts, _] = router.weight.dims();
+    match router.n_closed {
+        0 => loss,
+        closed => loss * ((n_experts - closed) as f64 / n_experts as f64),
+    }
 }
 
 /// `outputs` is `[tokens · top_k, d_model]`.
@@ -148,4 +157,22 @@ fn unrouted(tokens: &[u32], seen: Tensor<2>) -> Unrouted {
     let at = indices(tokens, &seen.device());
     let sum = to_host(seen.select(0, at).sum_dim(0)).into_iter().map(f64::from).collect();
     Unrouted { tokens: tokens.len() as f64, sum }
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::{Device, Tensor};
+
+    use super::*;
+
+    /// Logits 0, 0 and −∞: all tokens go to expert 0, f = (1, 0, 0), P = (½, ½, 0), and two experts are open: 2 · ½.
+    #[test]
+    fn closed_experts_do_not_count_in_the_load_balancing_loss() {
+        let mut router = TopKRouter::from_rows(vec![0.0; 6], [3, 2], 1, &Device::flex());
+        router.bias = router.bias.map(|old| Tensor::from_data([0.0, 0.0, f32::NEG_INFINITY], &old.device()));
+        router.n_closed = 1;
+        let routed = router.forward(Tensor::ones([4, 2], &Device::flex()));
+        let loss = of_open(load_balancing_loss(routed.router_probs, &routed.dispatch), &router);
+        assert_eq!(loss.into_scalar::<f32>(), 1.0);
+    }
 }

@@ -27,6 +27,9 @@ pub struct TopKRouter {
     /// Experts asked for per token. There may be fewer, now or later.
     #[module(skip)]
     pub top_k: usize,
+    /// Experts whose bias is −∞, so that no token can choose them.
+    #[module(skip)]
+    pub n_closed: usize,
 }
 
 /// What the router decided for a batch.
@@ -63,7 +66,8 @@ impl TopKRouter {
     /// # Shapes
     /// - rows: `[n_experts, d_model]`, row-major, as `shape` says
     pub(crate) fn from_rows(rows: Vec<f32>, shape: [usize; 2], top_k: usize, device: &Device) -> Self {
-        Self { weight: param(rows, shape, device), bias: fixed_zeros(shape[0], device), top_k }
+        let (weight, bias) = (param(rows, shape, device), fixed_zeros(shape[0], device));
+        Self { weight, bias, top_k, n_closed: 0 }
     }
 
     /// What the softmax is taken of, biases included.

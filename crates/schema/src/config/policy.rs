@@ -3,7 +3,9 @@
 mod arrival;
 mod early_halving;
 mod head;
+mod l0_gates;
 mod lookahead;
+mod nested;
 mod new_expert;
 mod own;
 mod placebo;
@@ -18,12 +20,14 @@ pub use self::{
     arrival::{ArrivalConfig, KnownBy},
     early_halving::EarlyHalvingConfig,
     head::{EntropyLabels, LabelConfig, LabelHeadConfig},
+    l0_gates::L0GatesConfig,
     lookahead::{EffectHeadConfig, LookaheadConfig, StudyConfig},
+    nested::NestedConfig,
     new_expert::{NewExpertConfig, Saliency},
     own::OwnConfig,
     placebo::{PlaceboConfig, PlaceboForksConfig},
     rule::RuleConfig,
-    split_and_drop::{DescentConfig, DropConfig, Halves, SplitAndDropConfig, SplitConfig},
+    split_and_drop::{DescentConfig, DropConfig, EliminationOrder, Halves, SplitAndDropConfig, SplitConfig},
 };
 
 /// Who decides about the experts.
@@ -53,6 +57,10 @@ pub enum PolicyConfig {
     SplitAndDrop(SplitAndDropConfig),
     /// All sizes start, and the worse half stops again and again.
     EarlyHalving(EarlyHalvingConfig),
+    /// Prefixes of the experts are drawn step by step, and the smallest that does is kept.
+    Nested(NestedConfig),
+    /// Each expert has a gate that learns whether it is worth its price.
+    L0Gates(L0GatesConfig),
     /// A policy of the program that embeds moelt.
     Own(OwnConfig),
 }
@@ -88,6 +96,8 @@ impl PolicyConfig {
             Self::Arrival(_) => "arrival",
             Self::SplitAndDrop(_) => "split_and_drop",
             Self::EarlyHalving(_) => "early_halving",
+            Self::Nested(_) => "nested",
+            Self::L0Gates(_) => "l0_gates",
             Self::Own(_) => "own",
         }
     }
@@ -151,6 +161,8 @@ impl PolicyConfig {
             Self::Arrival(arrival) => arrival.check(),
             Self::SplitAndDrop(split_and_drop) => split_and_drop.check(),
             Self::EarlyHalving(halving) => halving.check(),
+            Self::Nested(nested) => nested.check(),
+            Self::L0Gates(gates) => gates.check(),
             Self::Lookahead(lookahead) => lookahead.check(),
             Self::LabelHead(head) => head.check(),
         };

@@ -5,8 +5,9 @@
 use std::collections::BTreeSet;
 
 use crate::{
-    EventsPosition, HeadState, LayerKind, LayerLayout, LayerSums, LoopState, MAX_STEPS, Manifest,
-    NetworkState, PolicyState, Probe, RampIn, RunConfig, StartConfig, WindowState,
+    EventsPosition, ExpertId, GateState, GatesState, HeadState, LayerId, LayerKind, LayerLayout, LayerSums,
+    Layout, LoopState, MAX_STEPS, Manifest, NetworkState, PolicyState, Probe, RampIn, RunConfig, StartConfig,
+    WindowState,
 };
 
 type Checked = Result<(), String>;
@@ -102,7 +103,7 @@ impl LoopState {
         at_most("state.decision_window.steps", self.decision_window.steps, step, "step")?;
         finite("state.decision_window.loss", &[self.decision_window.loss])?;
         windows.check("state.decision_window.layers", &self.decision_window.layers)?;
-        self.policy.check(step, manifest.layout.layers().len())?;
+        self.policy.check(step, &manifest.layout)?;
         self.check_ramp_ins(manifest)?;
         ensure(self.measuring_flops.is_part_of(self.flops), || {
             let Self { flops, measuring_flops, .. } = self;
@@ -116,9 +117,9 @@ impl LoopState {
         let mut seen = BTreeSet::new();
         for RampIn { layer, expert, since, bias } in &self.ramp_ins {
             let name = || format!("state.ramp_ins, layer {}, expert {}", layer.0, expert.0);
-            let routed = manifest.layout.layer(*layer).filter(|l| matches!(l.kind, LayerKind::TopK { .. }));
-            let there = routed.is_some_and(|layer| layer.experts.contains(expert));
-            ensure(there, || format!("{}: is no expert behind a top-k router of the layout", name()))?;
+            ensure(is_behind_top_k(&manifest.layout, *layer, *expert), || {
+                format!("{}: is no expert behind a top-k router of the layout", name())
+            })?;
             ensure(seen.insert((*layer, *expert)), || format!("{}: is there twice", name()))?;
             at_most("state.ramp_ins.since", *since, manifest.step, "step")?;
             finite("state.ramp_ins.bias", &[f64::from(*bias)])?;
@@ -173,8 +174,8 @@ impl Windows<'_> {
 }
 
 impl PolicyState {
-    fn check(&self, step: u64, n_layers: usize) -> Checked {
-        let decisions = self.decisions;
+    fn check(&self, step: u64, layout: &Layout) -> Checked {
+        let (decisions, n_layers) = (self.decisions, layout.layers().len());
         at_most("state.policy.decisions", decisions, step, "step")?;
         ensure([0, n_layers].contains(&self.layers.len()), || {
             format!("state.policy.layers: has {} memories of {n_layers} layers", self.layers.len())
@@ -185,8 +186,34 @@ impl PolicyState {
                 at_most("state.policy.layers", *counted, decisions, "state.policy.decisions")?;
             }
         }
+        self.gates.iter().try_for_each(|gates| gates.check(step, layout))?;
         self.head.iter().try_for_each(HeadState::check)
     }
+}
+
+impl GatesState {
+    /// Every gate is that of another expert, behind a router that has biases.
+    fn check(&self, step: u64, layout: &Layout) -> Checked {
+        at_most("state.policy.gates.updates", self.updates, step, "step")?;
+        let mut seen = BTreeSet::new();
+        for GateState { layer, expert, log_alpha, first, second } in &self.gates {
+            let name = || format!("state.policy.gates, layer {}, expert {}", layer.0, expert.0);
+            ensure(is_behind_top_k(layout, *layer, *expert), || {
+                format!("{}: is no expert behind a top-k router of the layout", name())
+            })?;
+            ensure(seen.insert((*layer, *expert)), || format!("{}: is there twice", name()))?;
+            finite("state.policy.gates.log_alpha", &[*log_alpha])?;
+            finite("state.policy.gates.first", &[*first])?;
+            not_negative("state.policy.gates.second", &[*second])?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether a top-k router chooses the expert.
+fn is_behind_top_k(layout: &Layout, layer: LayerId, expert: ExpertId) -> bool {
+    let routed = layout.layer(layer).filter(|layer| matches!(layer.kind, LayerKind::TopK { .. }));
+    routed.is_some_and(|layer| layer.experts.contains(&expert))
 }
 
 impl HeadState {
@@ -290,5 +317,41 @@ fn unique(key: &str, names: &[String]) -> Checked {
     match names.iter().find(|name| !seen.insert(*name)) {
         Some(name) => Err(format!("{key}: names `{name}` twice")),
         None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gates_that_no_run_can_have_are_refused_by_key() {
+        let layout = Layout::uniform(1, LayerKind::TopK { k: 1 }, 2);
+        let gate = |layer, expert, log_alpha, second| GateState {
+            layer: LayerId(layer),
+            expert: ExpertId(expert),
+            log_alpha,
+            first: 0.0,
+            second,
+        };
+        let check = |gates: Vec<GateState>, updates| {
+            let gates = Some(GatesState { gates, updates, done: false });
+            PolicyState { gates, ..PolicyState::default() }.check(10, &layout)
+        };
+        let good = || gate(0, 1, 2.0, 0.5);
+        assert_eq!(check(vec![good(), gate(0, 0, -3.0, 0.0)], 10), Ok(()));
+        let refused = |gates, updates, key: &str| {
+            let message = check(gates, updates).unwrap_err();
+            assert!(message.starts_with(key), "{message}");
+        };
+        refused(vec![good()], 11, "state.policy.gates.updates: is 11");
+        refused(vec![gate(0, 2, 2.0, 0.5)], 1, "state.policy.gates, layer 0, expert 2: is no expert");
+        refused(vec![gate(1, 0, 2.0, 0.5)], 1, "state.policy.gates, layer 1, expert 0: is no expert");
+        refused(vec![good(), good()], 1, "state.policy.gates, layer 0, expert 1: is there twice");
+        refused(vec![gate(0, 0, f64::NAN, 0.5)], 1, "state.policy.gates.log_alpha");
+        refused(vec![gate(0, 0, 1.0, -0.5)], 1, "state.policy.gates.second");
+        let dense = Layout::uniform(1, LayerKind::Dense, 1);
+        let gates = Some(GatesState { gates: vec![gate(0, 0, 1.0, 0.0)], ..GatesState::default() });
+        assert!(PolicyState { gates, ..PolicyState::default() }.check(10, &dense).is_err());
     }
 }

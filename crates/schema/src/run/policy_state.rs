@@ -28,6 +28,9 @@ pub struct PolicyState {
     /// Where splitting and dropping stands.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub split_and_drop: Option<SplitAndDropState>,
+    /// The gates of experts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gates: Option<GatesState>,
     /// Whatever a policy of one's own remembers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub own: Option<serde_json::Value>,
@@ -76,6 +79,34 @@ pub enum Stage {
         /// Loss of all experts on the validation texts that sets are judged on, nats.
         loss: f64,
     },
+}
+
+/// The gates of experts.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GatesState {
+    /// Those that have learnt something; the others are as they begin.
+    pub gates: Vec<GateState>,
+    /// Updates made.
+    pub updates: u64,
+    /// Whether their period is over: the experts stay from now on.
+    pub done: bool,
+}
+
+/// The gate of an expert, with the state of its optimizer, Adam. All values are finite.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GateState {
+    /// The layer.
+    pub layer: LayerId,
+    /// The expert.
+    pub expert: ExpertId,
+    /// log α: the higher, the more often it is open.
+    pub log_alpha: f64,
+    /// Decaying mean of its gradient.
+    pub first: f64,
+    /// Decaying mean of its square.
+    pub second: f64,
 }
 
 /// What a policy remembers of a layer.

@@ -1,6 +1,6 @@
 //! Smaller sets of experts race against the one that is there, and the smallest that is about as good goes on.
 
-use moelt_schema::{DescentConfig, Edit, ExpertId, LayerId, Stage};
+use moelt_schema::{DescentConfig, Edit, EliminationOrder, ExpertId, LayerId, Stage};
 
 use super::{Moment, SplitAndDrop, drop::pruned};
 use crate::{Decision, Eliminated, Elimination, Look, MeasuredEffect, Race, StopRule, Trial};
@@ -28,7 +28,8 @@ impl SplitAndDrop {
             self.descend_from(&moment, LayerId(layer.0 + 1), moment.step + 1);
             return Decision::keep(format!("layer {} has no expert to spare", layer.0), moment.evidence);
         }
-        let look = Look::Elimination { layers: vec![layer], texts: self.config.texts, locked: Vec::new() };
+        let (layers, texts) = (vec![layer], self.config.texts);
+        let look = Look::Elimination { layers, texts, locked: Vec::new(), order: EliminationOrder::Loss };
         Decision::look(look, "looks for smaller sets of experts", moment.evidence)
     }
 

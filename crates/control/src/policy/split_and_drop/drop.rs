@@ -14,7 +14,8 @@ impl SplitAndDrop {
             self.after_drops(&moment);
             return Decision::keep("there is no expert to spare", moment.evidence);
         }
-        let look = Look::Elimination { layers, texts: self.config.texts, locked: self.young(moment.step) };
+        let (texts, order) = (self.config.texts, self.config.drop.order);
+        let look = Look::Elimination { layers, texts, locked: self.young(moment.step), order };
         Decision::look(look, "looks for experts that nobody would miss", moment.evidence)
     }
 
@@ -33,7 +34,7 @@ impl SplitAndDrop {
         let of_layer = bound / found.len().max(1) as f64;
         let least = self.edits.limits().min.max(1);
         let mut edits = Vec::new();
-        for Elimination { layer, sets } in found {
+        for Elimination { layer, sets, saliency } in found {
             let Some(all) = sets.first() else { continue };
             let small_enough = sets.iter().position(|set| set.experts.len() <= most);
             let sets = &sets[small_enough.unwrap_or(sets.len() - 1)..];
@@ -41,6 +42,7 @@ impl SplitAndDrop {
             let may_be_left =
                 |set: &&Eliminated| set.experts.len() >= least && set.loss <= sets[0].loss + of_layer;
             let left = sets.iter().rfind(may_be_left).unwrap_or(&sets[0]);
+            moment.note_saliency(*layer, saliency);
             moment.note(*layer, "loss".to_owned(), all.loss);
             moment.note(*layer, "loss_of_those_left".to_owned(), left.loss);
             edits.extend(pruned(*layer, &all.experts, &left.experts));

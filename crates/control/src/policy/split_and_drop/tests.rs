@@ -1,8 +1,8 @@
 //! Hand-worked runs of 1000 steps.
 
 use moelt_schema::{
-    Edit, EditsConfig, Evidence, ExpertInit, Halves, LayerId, LayerKind, LayerSums, Layout, Plan,
-    PolicyState, RouterShift, SplitAndDropConfig,
+    Edit, EditsConfig, EliminationOrder, Evidence, ExpertInit, Halves, LayerId, LayerKind, LayerSums, Layout,
+    Plan, PolicyState, RouterShift, SplitAndDropConfig,
 };
 
 use super::*;
@@ -51,7 +51,7 @@ fn elimination(ids: &[u64], losses: &[f64]) -> Findings {
         experts: ids[..ids.len() - gone].iter().copied().map(ExpertId).collect(),
         loss: *loss,
     });
-    Findings::Elimination(vec![Elimination { layer: LAYER, sets: sets.collect() }])
+    Findings::Elimination(vec![Elimination { layer: LAYER, sets: sets.collect(), saliency: BTreeMap::new() }])
 }
 
 fn prunes(ids: &[u64]) -> Vec<Edit> {
@@ -269,4 +269,26 @@ fn a_frozen_expert_is_neither_split_nor_redrawn() {
         policy.redraw(Moment { evidence, ..Moment::of(&window, layout) }, &[units])
     });
     assert_eq!(redrawn.action, Action::Keep);
+}
+
+/// `zero-shot-cut`: one time, by saliency, and then the experts stay.
+#[test]
+fn a_single_late_cut_by_saliency_is_all_there_is() {
+    let mut config = SplitAndDropConfig { times: vec![0.9], ..SplitAndDropConfig::default() };
+    (config.split.most, config.descent.horizon) = (0, 0.0);
+    config.drop.order = EliminationOrder::Saliency;
+    let mut run = Run::new(config, 3);
+    assert_eq!((run.next_after(0), run.policy.is_settled()), (Some(900), false));
+    let decision = run.decide(900);
+    let Action::Look(Look::Elimination { order, .. }) = decision.action else { panic!() };
+    assert_eq!(order, EliminationOrder::Saliency);
+    // Expert 1 carries least and costs 0.0008 nats, the next one 0.0004 more: above 0.001.
+    let set = |ids: &[u64], loss| Eliminated { experts: ids.iter().copied().map(ExpertId).collect(), loss };
+    let sets = vec![set(&[0, 1, 2], 0.5), set(&[0, 2], 0.5008), set(&[2], 0.5012)];
+    let saliency = BTreeMap::from([(expert(0), 0.9), (expert(1), 0.3), (expert(2), 1.8)]);
+    let found = Findings::Elimination(vec![Elimination { layer: LAYER, sets, saliency: saliency.clone() }]);
+    let decision = run.at(900, |policy, window, layout| policy.see(window, layout, &found));
+    assert_eq!(decision.action, Action::Apply(prunes(&[1])));
+    assert_eq!(decision.evidence.layers[0].saliency, saliency);
+    assert!(run.policy.is_settled() && run.next_after(900).is_none());
 }

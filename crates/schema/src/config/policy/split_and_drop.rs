@@ -49,12 +49,26 @@ pub struct DropConfig {
     pub first_most: usize,
     /// An expert that a split made is kept for so long: a fraction of training.
     pub grace: f64,
+    /// Which expert is tried to do without next.
+    pub order: EliminationOrder,
 }
 
 impl Default for DropConfig {
     fn default() -> Self {
-        Self { loss: 0.001, first_most: 3, grace: 0.055 }
+        Self { loss: 0.001, first_most: 3, grace: 0.055, order: EliminationOrder::default() }
     }
+}
+
+/// In which order experts go, as long as the loss allows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EliminationOrder {
+    /// Next goes the one without which the loss is lowest: of `n` experts `n (n + 1) / 2` sets are judged.
+    #[default]
+    Loss,
+    /// By the mean of router weight × output norm over the tokens of an expert, the least first (REAP, Lasby et al. 2025): one more
+    /// pass, and `n` sets are judged.
+    Saliency,
 }
 
 /// When experts are split.
