@@ -38,6 +38,14 @@ pub(crate) enum Command {
         files.\n\n\
         Ctrl-C writes a checkpoint; the same command goes on from it.")]
     Train(TrainArgs),
+    /// How many experts do your texts need? Trains a model whose experts are split and dropped by evidence, and says what was found.
+    #[command(after_help = "Examples:\n  \
+        moelt size reviews.csv\n  \
+        moelt size reviews.csv --minutes 5 --out runs/reviews\n\n\
+        The model that was trained is left in the run folder, for predict, eval and inspect.\n\n\
+        How it works: docs/split-and-drop.md. The size is that of the recipe `phases/split-and-drop`; --set \
+        control.policy.split_and_drop.… changes it.")]
+    Size(SizeArgs),
     /// Evaluate a checkpoint on a split of its data set or on a labelled file.
     #[command(after_help = "Examples:\n  \
         moelt eval runs/first                       validation split, best checkpoint\n  \
@@ -103,6 +111,29 @@ pub(crate) struct TrainArgs {
     /// --set data.csv.train=…
     #[arg(long, value_name = "FILE")]
     pub(crate) data: Option<String>,
+    #[command(flatten)]
+    pub(crate) columns: ColumnArgs,
+    #[command(flatten)]
+    pub(crate) run: RunArgs,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct SizeArgs {
+    /// CSV or TSV file of texts and labels.
+    #[arg(value_name = "FILE")]
+    pub(crate) data: String,
+    /// Train for about so many minutes, or for as long as the recipe does where that is less. The speed is measured first.
+    #[arg(long, value_name = "M")]
+    pub(crate) minutes: Option<f64>,
+    #[command(flatten)]
+    pub(crate) columns: ColumnArgs,
+    #[command(flatten)]
+    pub(crate) run: RunArgs,
+}
+
+/// How a file of one's own is read.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct ColumnArgs {
     /// Header of the text column; default: `text`, or the one column with a usual name such as `review`. Short for --set
     /// data.csv.text_column=…
     #[arg(long, value_name = "NAME")]
@@ -111,6 +142,14 @@ pub(crate) struct TrainArgs {
     /// --set data.csv.label_column=…
     #[arg(long, value_name = "NAME")]
     pub(crate) label_column: Option<String>,
+    /// What becomes of rows of your own files that cannot be used: short for --set data.csv.bad_lines=…
+    #[arg(long, value_enum, value_name = "WHAT")]
+    pub(crate) bad_lines: Option<BadLinesArg>,
+}
+
+/// Where and how a run is made.
+#[derive(Args, Debug)]
+pub(crate) struct RunArgs {
     /// Run folder; an unfinished run of the same config in it is continued. Default: a folder in runs/ named after arm,
     /// seed and a hash of the config.
     #[arg(long, value_name = "DIR")]
@@ -118,9 +157,6 @@ pub(crate) struct TrainArgs {
     /// Set one config value, such as optim.lr=0.001. Repeatable.
     #[arg(long, value_name = "KEY=VALUE")]
     pub(crate) set: Vec<String>,
-    /// What becomes of rows of your own files that cannot be used: short for --set data.csv.bad_lines=…
-    #[arg(long, value_enum, value_name = "WHAT")]
-    pub(crate) bad_lines: Option<BadLinesArg>,
     /// No progress bar, no notes and no summary.
     #[arg(long, short)]
     pub(crate) quiet: bool,

@@ -7,6 +7,7 @@ pub(crate) mod edit;
 pub(crate) mod eval;
 pub(crate) mod inspect;
 pub(crate) mod predict;
+pub(crate) mod size;
 pub(crate) mod train;
 mod window;
 mod words;

@@ -15,13 +15,31 @@ use moelt_control::OwnPolicies;
 use moelt_schema::{Cell, CellResult, ConfigFiles, RunConfig, RunDir};
 use moelt_train::{Observer, Outcome, Trainer};
 
-use crate::{cli::TrainArgs, progress::Bar};
+use crate::{
+    cli::{ColumnArgs, RunArgs, TrainArgs},
+    progress::Bar,
+};
 
 /// Exit code of a run that was interrupted and can go on: 128 + SIGINT.
-const INTERRUPTED: u8 = 130;
+pub(super) const INTERRUPTED: u8 = 130;
 
 pub(crate) fn run(files: &ConfigFiles, policies: &OwnPolicies, args: &TrainArgs) -> anyhow::Result<ExitCode> {
     let config = config(files, args)?;
+    let Some((result, run)) = finish(config, policies, &args.run)? else {
+        return Ok(ExitCode::from(INTERRUPTED));
+    };
+    if !args.run.quiet {
+        stdout().write_all(summary(&result, &run).as_bytes())?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Runs, or goes on, to the end; none when it was interrupted.
+pub(super) fn finish(
+    config: RunConfig,
+    policies: &OwnPolicies,
+    args: &RunArgs,
+) -> anyhow::Result<Option<(CellResult, RunDir)>> {
     let device = args.device.open()?;
     let run = RunDir::new(args.out.clone().unwrap_or_else(|| own_folder(&config)));
     let interrupt = on_interrupt()?;
@@ -35,15 +53,10 @@ pub(crate) fn run(files: &ConfigFiles, policies: &OwnPolicies, args: &TrainArgs)
     };
     let trainer = Trainer::new(config).policies(policies).interrupt(&interrupt).observer(observer);
     match trainer.run(run.path(), &device)? {
-        Outcome::Finished(result) => {
-            if !args.quiet {
-                stdout().write_all(summary(&result, &run).as_bytes())?;
-            }
-            Ok(ExitCode::SUCCESS)
-        }
+        Outcome::Finished(result) => Ok(Some((*result, run))),
         Outcome::Interrupted { step } => {
             eprintln!("interrupted after step {step}; checkpoint written; the same command goes on from it");
-            Ok(ExitCode::from(INTERRUPTED))
+            Ok(None)
         }
     }
 }
@@ -56,16 +69,27 @@ fn config(files: &ConfigFiles, args: &TrainArgs) -> anyhow::Result<RunConfig> {
         args.data.is_some() || !args.layers.is_empty(),
         "nothing to train on: give --data FILE, or a CONFIG (`moelt config list` shows the built-in ones)"
     );
-    let recipe = args.data.iter().map(|_| PathBuf::from(RECIPE));
-    let layers: Vec<PathBuf> = recipe.chain(args.layers.iter().cloned()).collect();
+    layered(files, &args.layers, args.data.as_deref(), &args.columns, &args.run)
+}
+
+/// The config of `layers`, on a file of one's own where `data` names one.
+pub(super) fn layered(
+    files: &ConfigFiles,
+    layers: &[PathBuf],
+    data: Option<&str>,
+    columns: &ColumnArgs,
+    run: &RunArgs,
+) -> anyhow::Result<RunConfig> {
+    let recipe = data.iter().map(|_| PathBuf::from(RECIPE));
+    let layers: Vec<PathBuf> = recipe.chain(layers.iter().cloned()).collect();
     let short = [
-        args.data.as_ref().map(|file| set("data.csv.train", file)),
-        args.text_column.as_ref().map(|name| set("data.csv.text_column", name)),
-        args.label_column.as_ref().map(|name| set("data.csv.label_column", name)),
-        args.bad_lines.map(|what| Ok(what.set())),
+        data.map(|file| set("data.csv.train", file)),
+        columns.text_column.as_ref().map(|name| set("data.csv.text_column", name)),
+        columns.label_column.as_ref().map(|name| set("data.csv.label_column", name)),
+        columns.bad_lines.map(|what| Ok(what.set())),
     ];
     let short: Vec<String> = short.into_iter().flatten().collect::<anyhow::Result<_>>()?;
-    let sets: Vec<String> = args.set.iter().cloned().chain(short).collect();
+    let sets: Vec<String> = run.set.iter().cloned().chain(short).collect();
     Ok(files.load(&layers, &sets)?)
 }
 
@@ -93,7 +117,7 @@ fn on_interrupt() -> anyhow::Result<Arc<AtomicBool>> {
 }
 
 /// What was chosen by first; what was judged by last, so that nobody tunes on it by habit.
-fn summary(result: &CellResult, run: &RunDir) -> String {
+pub(super) fn summary(result: &CellResult, run: &RunDir) -> String {
     format!(
         "{} seed {}: validation {:.2} % (n = {}), {} parameters ({} active), {:.0} s → {}\n\
          test {:.2} % (n = {}), judged once, at the end: do not choose or tune by it\n",

@@ -102,6 +102,19 @@ fn own_texts_train_and_are_predicted_without_a_config_or_a_column_named() {
 }
 
 #[test]
+fn own_texts_are_sized_and_the_model_is_left_to_predict_with() {
+    let folder = TempDir::new().unwrap();
+    write(&folder, "reviews.csv", reviews());
+    let size = ["size", "reviews.csv", "--out", "runs/sized", "--threads", "1"];
+    let said = here(&folder, &[&size[..], &["--minutes", "0.001"]].concat()).well();
+    assert!(said.stderr.contains("note: 0.0"), "{}", said.stderr);
+    assert!(said.stdout.contains("Layer 0: ") && said.stdout.contains(" enough."), "{}", said.stdout);
+    let predicted = here(&folder, &["predict", "runs/sized", "reviews.csv"]).well().stdout;
+    assert_eq!(predicted.lines().count(), 61);
+    here(&folder, &[&size[..], &["--minutes", "0"]].concat()).with_error("minutes", &["above 0, not 0"]);
+}
+
+#[test]
 fn an_ablation_runs_in_an_empty_folder_and_its_cells_run_this_very_binary() {
     let folder = TempDir::new().unwrap();
     let first = here(&folder, &TINY).well();
