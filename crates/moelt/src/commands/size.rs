@@ -44,8 +44,12 @@ pub(crate) fn run(files: &ConfigFiles, policies: &OwnPolicies, args: &SizeArgs) 
     for (layer, n) in (0..).map(LayerId).zip(result.layout.layers().iter().map(|layer| layer.n_experts())) {
         Neighbours::of(layer, &events).describe(&mut document, layer, n);
     }
-    let text = document.to_terminal() + "\n" + &summary(&result, &run);
-    Ok(stdout().write_all(text.as_bytes()).map(|()| ExitCode::SUCCESS)?)
+    let mut text = document.to_terminal();
+    if !args.run.quiet {
+        text += &format!("\n{}", summary(&result, &run));
+    }
+    stdout().write_all(text.as_bytes())?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Fewer epochs, where the recipe's would take longer than `minutes`.
