@@ -31,11 +31,12 @@ const OVERHEAD: f64 = 1.6;
 pub(crate) fn run(files: &ConfigFiles, policies: &OwnPolicies, args: &SizeArgs) -> anyhow::Result<ExitCode> {
     let layers = [PathBuf::from(PHASE)];
     let mut config = layered(files, &layers, Some(&args.data), &args.columns, &args.run)?;
+    let device = args.run.device.open()?;
     if let Some(minutes) = args.minutes {
         ensure!(minutes.is_finite() && minutes > 0.0, "--minutes must be above 0, not {minutes}");
-        shorten(&mut config, minutes, &args.run.device.open()?)?;
+        shorten(&mut config, minutes, &device)?;
     }
-    let Some((result, run)) = finish(config, policies, &args.run)? else {
+    let Some((result, run)) = finish(config, policies, &args.run, &device)? else {
         return Ok(ExitCode::from(INTERRUPTED));
     };
     let log = fs::read_to_string(run.events())?;

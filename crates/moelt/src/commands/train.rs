@@ -11,6 +11,7 @@ use std::{
 };
 
 use anyhow::{Context, ensure};
+use burn::tensor::Device;
 use moelt_control::OwnPolicies;
 use moelt_schema::{Cell, CellResult, ConfigFiles, RunConfig, RunDir};
 use moelt_train::{Observer, Outcome, Trainer};
@@ -25,7 +26,8 @@ pub(super) const INTERRUPTED: u8 = 130;
 
 pub(crate) fn run(files: &ConfigFiles, policies: &OwnPolicies, args: &TrainArgs) -> anyhow::Result<ExitCode> {
     let config = config(files, args)?;
-    let Some((result, run)) = finish(config, policies, &args.run)? else {
+    let device = args.run.device.open()?;
+    let Some((result, run)) = finish(config, policies, &args.run, &device)? else {
         return Ok(ExitCode::from(INTERRUPTED));
     };
     if !args.run.quiet {
@@ -39,8 +41,8 @@ pub(super) fn finish(
     config: RunConfig,
     policies: &OwnPolicies,
     args: &RunArgs,
+    device: &Device,
 ) -> anyhow::Result<Option<(CellResult, RunDir)>> {
-    let device = args.device.open()?;
     let run = RunDir::new(args.out.clone().unwrap_or_else(|| own_folder(&config)));
     let interrupt = on_interrupt()?;
     let mut bar;
@@ -52,7 +54,7 @@ pub(super) fn finish(
         &mut bar
     };
     let trainer = Trainer::new(config).policies(policies).interrupt(&interrupt).observer(observer);
-    match trainer.run(run.path(), &device)? {
+    match trainer.run(run.path(), device)? {
         Outcome::Finished(result) => Ok(Some((*result, run))),
         Outcome::Interrupted { step } => {
             eprintln!("interrupted after step {step}; checkpoint written; the same command goes on from it");
