@@ -119,7 +119,8 @@ impl Neighbours {
                 .push(vec![size.to_string(), format!("{nats:.4} nats of loss above the best of the race")]);
         }
         if let Some((gain, error)) = self.one_more {
-            let words = format!("the last split test promises {gain:.4} ± {error:.4} nats per token");
+            let says = if gain > 0.0 { "promises" } else { "finds nothing to save:" };
+            let words = format!("the last split test {says} {gain:.4} ± {error:.4} nats per token");
             table.rows.push(vec![(n + 1).to_string(), words]);
         }
         if !table.rows.is_empty() {

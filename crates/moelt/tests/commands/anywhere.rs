@@ -106,8 +106,8 @@ fn own_texts_are_sized_and_the_model_is_left_to_predict_with() {
     let folder = TempDir::new().unwrap();
     write(&folder, "reviews.csv", reviews());
     let size = ["size", "reviews.csv", "--out", "runs/sized", "--threads", "1"];
-    let said = here(&folder, &[&size[..], &["--minutes", "0.001"]].concat()).well();
-    assert!(said.stderr.contains("note: 0.0"), "{}", said.stderr);
+    let said = here(&folder, &[&size[..], &["--minutes", "0.000001"]].concat()).well();
+    assert!(said.stderr.contains("epochs fit; --set train.budget.epochs="), "{}", said.stderr);
     assert!(said.stdout.contains("Layer 0: ") && said.stdout.contains(" enough."), "{}", said.stdout);
     let predicted = here(&folder, &["predict", "runs/sized", "reviews.csv"]).well().stdout;
     assert_eq!(predicted.lines().count(), 61);
