@@ -99,6 +99,12 @@ impl<'a> LayerView<'a> {
     }
 }
 
+/// The layers in which a router chooses.
+pub(crate) fn routed(layout: &Layout) -> impl Iterator<Item = (LayerId, &LayerLayout)> {
+    let layers = (0..).map(LayerId).zip(layout.layers());
+    layers.filter(|(_, layer)| matches!(layer.kind, LayerKind::TopK { .. }))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

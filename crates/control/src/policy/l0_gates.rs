@@ -15,7 +15,11 @@ use moelt_schema::{
 use rand::RngExt;
 
 use self::gate::{Drawn, HardConcrete};
-use crate::{CLOSED, Decision, Policy, StatsWindow, StepBiases, edits::describe_all, layer_view::LayerView};
+use crate::{
+    CLOSED, Decision, Policy, StatsWindow, StepBiases,
+    edits::describe_all,
+    layer_view::{LayerView, routed},
+};
 
 /// Adam's decays, and what keeps its step finite.
 const BETA1: f64 = 0.9;
@@ -214,10 +218,4 @@ impl OfLayer {
         };
         self.drawn.iter().enumerate().map(bias).collect()
     }
-}
-
-/// The layers in which a router chooses.
-fn routed(layout: &Layout) -> impl Iterator<Item = (LayerId, &LayerLayout)> {
-    let layers = (0..).map(LayerId).zip(layout.layers());
-    layers.filter(|(_, layer)| matches!(layer.kind, LayerKind::TopK { .. }))
 }

@@ -10,8 +10,9 @@ use moelt_schema::{
 use rand::RngExt;
 
 use crate::{
-    CLOSED, Decision, Findings, Look, Policy, StatsWindow, StepBiases, edits::describe_all,
-    layer_view::LayerView,
+    CLOSED, Decision, Findings, Look, Policy, StatsWindow, StepBiases,
+    edits::describe_all,
+    layer_view::{LayerView, routed},
 };
 
 /// Decides once. Until then it remembers nothing: what is drawn at a step depends on seed and step.
@@ -100,12 +101,6 @@ impl Policy for Nested {
     fn state(&self) -> PolicyState {
         self.state.clone()
     }
-}
-
-/// The layers in which a router chooses.
-fn routed(layout: &Layout) -> impl Iterator<Item = (LayerId, &LayerLayout)> {
-    let layers = (0..).map(LayerId).zip(layout.layers());
-    layers.filter(|(_, layer)| matches!(layer.kind, LayerKind::TopK { .. }))
 }
 
 /// Closes all experts but the first `size` of each layer.
