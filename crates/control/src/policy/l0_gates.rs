@@ -9,8 +9,8 @@ mod gate;
 mod tests;
 
 use moelt_schema::{
-    Edit, EditsConfig, Evidence, ExpertId, GateState, GatesState, L0GatesConfig, LayerId, LayerKind,
-    LayerLayout, Layout, PolicyState, Stream, Streams,
+    Edit, EditsConfig, Evidence, ExpertId, GateState, GatesState, L0GatesConfig, LayerId, LayerLayout,
+    Layout, PolicyState, Stream, Streams,
 };
 use rand::RngExt;
 

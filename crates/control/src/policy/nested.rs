@@ -4,8 +4,7 @@
 //! prefix can be had from one run, and one decision picks the size.
 
 use moelt_schema::{
-    Edit, EditsConfig, Evidence, LayerId, LayerKind, LayerLayout, Layout, NestedConfig, PolicyState, Stream,
-    Streams,
+    Edit, EditsConfig, Evidence, LayerId, LayerLayout, Layout, NestedConfig, PolicyState, Stream, Streams,
 };
 use rand::RngExt;
 
@@ -129,7 +128,7 @@ fn keep_prefix(layout: &Layout, size: usize, bound: f64, evidence: Evidence) -> 
 
 #[cfg(test)]
 mod tests {
-    use moelt_schema::{ExpertId, LayerSums};
+    use moelt_schema::{ExpertId, LayerKind, LayerSums};
 
     use super::*;
     use crate::Action;

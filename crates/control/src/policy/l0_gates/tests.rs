@@ -1,6 +1,6 @@
 //! Hand-worked gates of one layer of three experts, in runs of 100 steps.
 
-use moelt_schema::{LayerSums, Layout};
+use moelt_schema::{LayerKind, LayerSums, Layout};
 
 use super::*;
 use crate::Action;
