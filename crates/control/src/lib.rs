@@ -41,7 +41,9 @@ mod decision;
 mod edits;
 mod error;
 mod features;
+mod flops;
 mod gain;
+mod growth_criteria;
 pub mod head;
 mod labels;
 mod layer_view;
@@ -59,6 +61,7 @@ pub use decision::{
 };
 pub use error::PolicyError;
 pub use gain::{Gain, better_half, race};
+pub use growth_criteria::{ExpertGradients, LayerGradients, growth_criteria};
 pub use labels::random_label;
 pub use look::{
     Eliminated, Elimination, Findings, FiringUnits, Look, TestedExpert, TokensToTest, eliminate,

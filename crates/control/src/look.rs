@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use moelt_schema::{EliminationOrder, ExpertId, LayerId};
+use moelt_schema::{EliminationOrder, ExpertId, GrowthCriteria, LayerId};
 
 use crate::{SplitEvidence, StepBiases};
 
@@ -36,6 +36,8 @@ pub enum Look {
         /// Validation texts.
         texts: usize,
     },
+    /// What gradients and the split test say about growing each layer, on training texts that no step has seen in this order.
+    Criteria(TokensToTest),
 }
 
 /// On how many tokens experts are tested.
@@ -60,6 +62,8 @@ pub enum Findings {
     Units(Vec<FiringUnits>),
     /// Mean validation loss with each of the biases, nats.
     Losses(Vec<f64>),
+    /// Of each layer that has them.
+    Criteria(Vec<(LayerId, GrowthCriteria)>),
 }
 
 /// Sets of experts of a layer, each with one expert less than the one before it.

@@ -42,7 +42,7 @@ pub trait Policy {
     fn decide(&mut self, window: &StatsWindow<'_>, layout: &Layout) -> Decision;
 
     /// Decides once more, with the window and layout it asked [`Measure`](crate::Action::Measure) for, knowing
-    /// what the candidates did. It does not ask to measure again.
+    /// what the candidates did. It does not ask again.
     ///
     /// # Panics
     /// When the window is of another layout.
@@ -56,8 +56,8 @@ pub trait Policy {
         Decision::keep("this policy does not measure", evidence)
     }
 
-    /// Decides once more, with the window and layout it asked [`Look`](crate::Action::Look) for, knowing what was found. It does
-    /// not ask to look or to measure again.
+    /// Decides once more, with the window and layout it asked [`Look`](crate::Action::Look) for, knowing what was found. It may
+    /// ask to measure now, but not to look again.
     ///
     /// # Panics
     /// When the window is of another layout.

@@ -1,7 +1,6 @@
 //! The split test: would two experts with a router between them serve one expert's rows better than one?
 
 mod expert_rows;
-mod flops;
 mod halves;
 mod mixture;
 mod regression;
@@ -15,13 +14,14 @@ use moelt_schema::RouterShift;
 use nalgebra::DMatrix;
 
 use self::{
-    flops::Flops,
     halves::{Halves, clustered_mean},
     mixture::{Mixture, Problem},
     regression::{Fit, Regression, Targets},
     router_shift::router_shift,
     whitening::Whitening,
 };
+
+use crate::flops::Flops;
 
 pub use self::{expert_rows::ExpertRows, router_shift::Gate};
 

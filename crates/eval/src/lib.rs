@@ -70,7 +70,7 @@ pub use report::{
     needs::WithNeeds,
     plan_scores::{ReadDecisions, ReadPredictions, Readers},
     purity::ArmPurity,
-    signal::{Direction, FeatureSignal, LabelSource, Signal, SourceSignal},
+    signal::{CriterionSignal, Direction, FeatureSignal, LabelSource, Signal, SizeSignal, SourceSignal},
     stream::StreamResults,
     sweep::{CLOSE_TO_BEST_PP, Sweep, SweepPoint},
 };

@@ -209,6 +209,32 @@ impl Classifier {
         (self.after_layers(x, input, &mut Mode::Eval), flops)
     }
 
+    /// The gradient of an objective of the logits at a layer's output; of a model with autodiff.
+    ///
+    /// # Shapes
+    /// - output: `[tokens, d_model]`, and where the layer sent its tokens; none where it has no top-k router
+    ///
+    /// # Panics
+    /// When there is no such layer.
+    pub fn gradient_at(
+        &self,
+        input: &ModelInput,
+        layer: LayerId,
+        objective: impl FnOnce(Tensor<2>) -> Tensor<1>,
+    ) -> Option<(Tensor<2>, RoutedTokens, Flops)> {
+        let after = layer.0 as usize + 1;
+        let x = self.before_layers(input, &mut Mode::Eval);
+        let (x, before) = self.expert_layers(x, input, 0..after);
+        let routed = before.routed.into_iter().find(|(id, _)| *id == layer)?.1;
+        let output = x.detach().require_grad();
+        let (x, later) = self.expert_layers(output.clone(), input, after..self.layers.len());
+        let logits = self.after_layers(x, input, &mut Mode::Eval);
+        let gradient = output.grad(&objective(logits).backward())?;
+        // Back is twice as far as there.
+        let flops = before.flops + (later.flops + self.head_flops(input)) * 3 + self.conv_flops(input);
+        Some((gradient, routed, flops))
+    }
+
     /// What is routed: tokens in context or, where sequences are routed, those pooled.
     fn before_layers(&self, input: &ModelInput, mode: &mut Mode<'_>) -> Tensor<2> {
         let x = self.encode(input, mode);

@@ -122,6 +122,8 @@ pub struct RoutedTokens {
     pub seen: Tensor<2>,
     /// The experts of each token.
     pub dispatch: Dispatch,
+    /// What the output of each of them is multiplied by: `[tokens, top_k]`.
+    pub expert_weights: Tensor<2>,
 }
 
 impl RoutedTokens {

@@ -5,6 +5,7 @@ mod edit;
 mod edit_log;
 mod evidence;
 mod features;
+mod growth_criteria;
 mod layout;
 mod moves;
 mod plan_check;
@@ -21,6 +22,7 @@ pub use self::{
         TrialEvidence,
     },
     features::Features,
+    growth_criteria::GrowthCriteria,
     layout::{ExpertId, LayerId, LayerKind, LayerLayout, Layout, LayoutError},
     moves::Move,
     plan_check::{CheckedPlan, Limits},

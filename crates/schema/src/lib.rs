@@ -30,9 +30,10 @@ pub use self::{
     digest::{Digest, DigestError},
     experts::{
         Birth, CheckedPlan, Edit, EditLog, EffectEvidence, Evidence, ExpertAxes, ExpertAxis, ExpertId,
-        ExpertInit, ExpertRole, Features, ForecastEvidence, Label, Labels, LayerEvidence, LayerId, LayerKind,
-        LayerLayout, Layout, LayoutError, Limits, Lineage, Merged, Move, Plan, PlanDraft, PlanError,
-        ReplayError, ReplicateEvidence, RouterShift, RowInit, RowMap, RowSource, RowStart, TrialEvidence,
+        ExpertInit, ExpertRole, Features, ForecastEvidence, GrowthCriteria, Label, Labels, LayerEvidence,
+        LayerId, LayerKind, LayerLayout, Layout, LayoutError, Limits, Lineage, Merged, Move, Plan, PlanDraft,
+        PlanError, ReplayError, ReplicateEvidence, RouterShift, RowInit, RowMap, RowSource, RowStart,
+        TrialEvidence,
     },
     run::{
         BestSoFar, CHECKPOINT_FORMAT, CellResult, ControlGradients, DecisionKind, DecisionWindow,

@@ -26,6 +26,8 @@ pub enum Stream {
     Policy,
     /// What a policy adds to router biases for one step; index: the step.
     StepBiases,
+    /// Random hidden units that an expressivity gap is measured with; index: the layer.
+    RandomUnits,
     /// Initial weights of the control head; index: which of its networks.
     Head,
     /// How often each network of the head sees a measured effect; index: which record of this run, or which other
@@ -56,6 +58,7 @@ impl Stream {
             Self::Surgery => "surgery",
             Self::Policy => "policy",
             Self::StepBiases => "step-biases",
+            Self::RandomUnits => "random-units",
             Self::Head => "head",
             Self::HeadBootstrap => "head-bootstrap",
             Self::HeadBatches => "head-batches",

@@ -88,24 +88,27 @@ impl Control {
         let (ramping_in, layout) = (state.ramping_in(), state.layout.clone());
         let window = self.window(state.step, &seen.layers, seen.mean_loss(), &ramping_in);
         let mut decision = self.policy.decide(&window, &layout);
-        check(&decision, &layout, state.step, arena.config)?;
-        log(event(&decision, Flops::default()))?;
-        let before = state.progress.flops;
-        let again = match &decision.action {
-            Action::Keep | Action::Apply(_) => None,
-            Action::Measure(trial) => {
-                Some(self.policy.observe(&window, &layout, &arena.measure(state, trial)?))
-            }
-            Action::Look(look) => Some(self.policy.see(&window, &layout, &arena.look(state, look)?)),
-        };
-        if let Some(again) = again {
-            decision = again;
+        let (mut may_look, mut may_measure, mut before) = (true, true, state.progress.flops);
+        loop {
             check(&decision, &layout, state.step, arena.config)?;
-            if matches!(decision.action, Action::Measure(_) | Action::Look(_)) {
-                let message = "it has just been told what it asked for: now it applies something or keeps";
-                return Err(impossible(&decision, state.step, arena.config, message.to_owned()));
-            }
             log(event(&decision, state.progress.flops.since(before)))?;
+            before = state.progress.flops;
+            decision = match &decision.action {
+                Action::Keep | Action::Apply(_) => break,
+                Action::Look(look) if may_look => {
+                    self.policy.see(&window, &layout, &arena.look(state, look)?)
+                }
+                Action::Measure(trial) if may_measure => {
+                    may_measure = false;
+                    self.policy.observe(&window, &layout, &arena.measure(state, trial)?)
+                }
+                Action::Look(_) | Action::Measure(_) => {
+                    let message =
+                        "it has just been told what it asked for: now it applies something or keeps";
+                    return Err(impossible(&decision, state.step, arena.config, message.to_owned()));
+                }
+            };
+            may_look = false;
         }
         state.progress.decision_window = DecisionWindow::default();
         self.remember(state);

@@ -1,8 +1,9 @@
 //! What policies ask to look at without training: sets of experts with tokens re-routed, split tests, units that do not fire,
-//! losses with other router biases.
+//! losses with other router biases, growth criteria.
 //!
 //! The state is not touched but for what it cost.
 
+mod criteria;
 mod losses;
 mod sets;
 mod tokens;
@@ -36,6 +37,10 @@ impl Arena<'_> {
             Look::Losses { biases, texts } => {
                 let (found, flops) = self.losses(state, biases, *texts)?;
                 (Findings::Losses(found), flops)
+            }
+            Look::Criteria(wanted) => {
+                let (found, flops) = self.criteria(state, wanted)?;
+                (Findings::Criteria(found), flops)
             }
         };
         state.pay(flops);

@@ -230,10 +230,7 @@ struct Objective {
 
 impl Objective {
     fn of(output: &ModelOutput, batch: &TokenBatch, config: &RunConfig) -> Self {
-        let labels: Vec<i64> = batch.labels.iter().map(|label| i64::from(*label)).collect();
-        let device = output.logits.device();
-        let labels = Tensor::<1, Int>::from_data(TensorData::new(labels, [batch.n_texts()]), &device);
-        let task = CrossEntropyLossConfig::new().init(&device).forward(output.logits.clone(), labels);
+        let task = task_loss(output.logits.clone(), &batch.labels);
         let loss = scalar(&task);
         let objective = match &output.aux_loss {
             Some(aux) => task + aux.clone() * config.train.load_balancing_coef,
@@ -241,6 +238,17 @@ impl Objective {
         };
         Self { objective, loss, aux: output.aux_losses.clone() }
     }
+}
+
+/// Mean cross entropy, `[1]`, nats.
+///
+/// # Shapes
+/// - logits: `[texts, n_classes]`
+pub(crate) fn task_loss(logits: Tensor<2>, labels: &[u32]) -> Tensor<1> {
+    let (device, n) = (logits.device(), labels.len());
+    let labels: Vec<i64> = labels.iter().map(|label| i64::from(*label)).collect();
+    let labels = Tensor::<1, Int>::from_data(TensorData::new(labels, [n]), &device);
+    CrossEntropyLossConfig::new().init(&device).forward(logits, labels)
 }
 
 /// The learning-rate schedule of a run of `total` steps.
@@ -265,6 +273,6 @@ fn value(loss: &Option<Tensor<1>>) -> f64 {
     loss.as_ref().map_or(0.0, scalar)
 }
 
-fn scalar(x: &Tensor<1>) -> f64 {
+pub(crate) fn scalar(x: &Tensor<1>) -> f64 {
     f64::from(x.clone().inner().into_scalar::<f32>())
 }

@@ -74,6 +74,29 @@ fn a_run_that_measures_and_always_keeps_is_bit_identical_to_a_frozen_one() {
     assert!(cost(HEAD, 0, false) < cost(HEAD, 1, true));
 }
 
+/// Criteria stand beside what they are to foretell, cost something, and are no news to anybody else.
+#[test]
+fn a_study_that_looks_at_gradients_first_is_bit_identical_too() {
+    let study = |texts| lookahead(&[NEVER, &format!("study = {{ criteria_texts = {texts} }}")]);
+    let kept = measures_and_keeps(&study(400), &UNMOVED, |_| {});
+    let looks = kept.actions().iter().filter(|(_, action)| *action == DecisionKind::Look).count();
+    let measured = kept.actions().iter().filter(|(_, action)| *action == DecisionKind::Measure).count();
+    assert!(looks > 5 && looks == measured, "{looks} looks, {measured} measurements");
+    let decided: Vec<_> = kept
+        .events
+        .iter()
+        .filter_map(|record| match &record.event {
+            Event::Decision { action: DecisionKind::Keep, evidence, .. } => Some(evidence),
+            _ => None,
+        })
+        .collect();
+    let criteria = decided.iter().flat_map(|evidence| &evidence.layers).filter_map(|layer| layer.criteria);
+    assert!(criteria.clone().count() > looks, "both layers have them");
+    assert!(criteria.clone().all(|one| one.gradmax > 0.0 && (0.0..=1.0).contains(&one.gradient_conflict)));
+    let plain = run_of(&config(&study(0), |_| {}));
+    assert!(kept.result.measuring_flops.unpadded > plain.result.measuring_flops.unpadded);
+}
+
 #[test]
 fn candidates_that_leave_the_race_leave_no_trace_either() {
     // A new expert costs more than it can ever save: all are out at the first look.

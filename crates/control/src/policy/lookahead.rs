@@ -6,7 +6,7 @@
 use moelt_schema::{EditsConfig, Layout, LookaheadConfig, PolicyState};
 
 use super::trials::Trials;
-use crate::{Decision, MeasuredEffect, Policy, StatsWindow};
+use crate::{Decision, Findings, MeasuredEffect, Policy, StatsWindow};
 
 /// Edits by measurement alone.
 pub(super) struct Lookahead(Trials);
@@ -15,20 +15,37 @@ impl Lookahead {
     pub(super) fn new(config: LookaheadConfig, edits: EditsConfig, seed: u64, state: PolicyState) -> Self {
         Self(Trials::new(config, edits, seed, state))
     }
+
+    /// Asks what all candidates are worth.
+    fn measure(&self, window: &StatsWindow<'_>, layout: &Layout) -> Decision {
+        let survey = self.0.surveyor.survey(window, layout);
+        let candidates = self.0.candidates(&survey, layout);
+        let steps = self.0.config.horizon;
+        let reason = format!("{} candidates train {steps} steps against keeping", candidates.len());
+        Decision::measure(self.0.trial(candidates), reason, self.0.evidence(window, &survey))
+    }
 }
 
 impl Policy for Lookahead {
     fn decide(&mut self, window: &StatsWindow<'_>, layout: &Layout) -> Decision {
         self.0.surveyor.begin(window, layout);
+        self.0.criteria.clear();
         let survey = self.0.surveyor.survey(window, layout);
         let evidence = self.0.evidence(window, &survey);
-        let candidates = self.0.candidates(&survey, layout);
-        if candidates.is_empty() {
+        if self.0.candidates(&survey, layout).is_empty() {
             return Decision::keep(survey.nothing_to_do(), evidence);
         }
-        let steps = self.0.config.horizon;
-        let reason = format!("{} candidates train {steps} steps against keeping", candidates.len());
-        Decision::measure(self.0.trial(candidates), reason, evidence)
+        match self.0.look() {
+            Some(look) => Decision::look(look, "growth criteria, before anything is measured", evidence),
+            None => self.measure(window, layout),
+        }
+    }
+
+    fn see(&mut self, window: &StatsWindow<'_>, layout: &Layout, findings: &Findings) -> Decision {
+        if let Findings::Criteria(criteria) = findings {
+            self.0.criteria.clone_from(criteria);
+        }
+        self.measure(window, layout)
     }
 
     fn observe(&mut self, window: &StatsWindow<'_>, layout: &Layout, effects: &[MeasuredEffect]) -> Decision {
@@ -45,10 +62,13 @@ impl Policy for Lookahead {
 
 #[cfg(test)]
 mod tests {
-    use moelt_schema::{Edit, Evidence, ExpertId, ExpertInit, LayerId, LayerKind, LayerSums, Move};
+    use moelt_schema::{
+        Edit, Evidence, ExpertId, ExpertInit, GrowthCriteria, LayerId, LayerKind, LayerSums, Move,
+        StudyConfig,
+    };
 
     use super::*;
-    use crate::{Action, Trial};
+    use crate::{Action, Look, TokensToTest, Trial};
 
     fn config() -> LookaheadConfig {
         LookaheadConfig { cooldown: 1, horizon: 30, ..LookaheadConfig::default() }
@@ -147,6 +167,33 @@ mod tests {
         let reason = "of 2 measured candidates none surely beats keeping: nearest is layer 0 grow, gain \
                       +0.0140 ± 0.0100 nats";
         assert_eq!(decision.reason, reason);
+    }
+
+    /// Criteria are evidence of the measurement they came before, and of no other one.
+    #[test]
+    fn a_study_looks_before_it_measures() {
+        let (layout, sums) = (Layout::uniform(1, LayerKind::TopK { k: 1 }, 4), sums());
+        let study = Some(StudyConfig { criteria_texts: 64, ..StudyConfig::default() });
+        let mut lookahead =
+            Lookahead::new(LookaheadConfig { study, ..config() }, edits(), 1, PolicyState::default());
+        let decision = lookahead.decide(&window(10, &sums), &layout);
+        assert!(matches!(decision.action, Action::Look(Look::Criteria(TokensToTest { texts: 64, .. }))));
+        let criteria = GrowthCriteria {
+            loss: 0.5,
+            gradmax: 0.1,
+            split_direction: 0.1,
+            gradient_conflict: 0.9,
+            gradient_variance: 2.0,
+            expressivity_gap: 0.0,
+            split_gain: 0.02,
+        };
+        let found = Findings::Criteria(vec![(LayerId(0), criteria)]);
+        let decision = lookahead.see(&window(10, &sums), &layout, &found);
+        assert!(matches!(&decision.action, Action::Measure(trial) if trial.replicate));
+        let decision = lookahead.observe(&window(10, &sums), &layout, &[effect(&grow(4..5), 0.3)]);
+        assert_eq!(decision.evidence.layers[0].criteria, Some(criteria));
+        let decision = lookahead.decide(&window(30, &sums), &layout);
+        assert_eq!(decision.evidence.layers[0].criteria, None);
     }
 
     #[test]

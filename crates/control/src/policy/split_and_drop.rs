@@ -185,7 +185,9 @@ impl Policy for SplitAndDrop {
             (_, Findings::Elimination(found)) => self.drop(moment, found),
             (_, Findings::Splits(found)) => self.split(moment, found),
             (_, Findings::Units(found)) => self.redraw(moment, found),
-            (_, Findings::Losses(_)) => Decision::keep("did not ask for losses", moment.evidence),
+            (_, Findings::Losses(_) | Findings::Criteria(_)) => {
+                Decision::keep("did not ask for that", moment.evidence)
+            }
         }
     }
 

@@ -1,13 +1,13 @@
 //! What look-ahead shares with and without a head: candidates, and the choice among those that were measured.
 
 use moelt_schema::{
-    EditsConfig, EffectEvidence, Evidence, LayerEvidence, Layout, LookaheadConfig, PolicyState,
-    ReplicateEvidence, Streams, StudyConfig,
+    EditsConfig, EffectEvidence, Evidence, GrowthCriteria, LayerEvidence, LayerId, Layout, LookaheadConfig,
+    PolicyState, ReplicateEvidence, SplitConfig, Streams, StudyConfig,
 };
 
 use super::survey::{Survey, Surveyor};
 use crate::{
-    Decision, Gain, MeasuredEffect, Race, StatsWindow, StopRule, Trial,
+    Decision, Gain, Look, MeasuredEffect, Race, StatsWindow, StopRule, TokensToTest, Trial,
     gain::best,
     labels::{entropy_label, random_label},
     moves::{Candidate, Proposer},
@@ -17,6 +17,8 @@ use crate::{
 pub(super) struct Trials {
     pub(super) config: LookaheadConfig,
     pub(super) surveyor: Surveyor,
+    /// What the look before the measurement that is under way found, in a study. No other decision knows of it.
+    pub(super) criteria: Vec<(LayerId, GrowthCriteria)>,
 }
 
 /// A candidate with its effect.
@@ -31,19 +33,29 @@ impl Trials {
         let proposer =
             Proposer { limits: edits.limits(), saliency: config.saliency, new_expert: config.new_expert };
         let (cooldown, streams) = (config.cooldown, Streams::new(seed));
-        Self { config, surveyor: Surveyor { edits, cooldown, proposer, streams, state } }
+        let surveyor = Surveyor { edits, cooldown, proposer, streams, state };
+        Self { config, surveyor, criteria: Vec::new() }
     }
 
     /// What the routers did and what a head would see; in a study, what labels would say, too.
     pub(super) fn evidence(&self, window: &StatsWindow<'_>, survey: &Survey<'_>) -> Evidence {
         let mut evidence = survey.evidence();
-        if let Some(StudyConfig { entropy_labels }) = &self.config.study {
+        if let Some(StudyConfig { entropy_labels, .. }) = &self.config.study {
             for (layer, seen) in survey.layers.iter().zip(&mut evidence.layers) {
+                seen.criteria =
+                    self.criteria.iter().find(|(id, _)| *id == layer.view.id).map(|(_, criteria)| *criteria);
                 seen.labels.entropy = Some(entropy_label(entropy_labels, &layer.view));
                 seen.labels.random = Some(random_label(&self.surveyor.streams, window.step, layer.view.id));
             }
         }
         evidence
+    }
+
+    /// What a study looks at before it measures.
+    pub(super) fn look(&self) -> Option<Look> {
+        let texts = self.config.study.as_ref().map_or(0, |study| study.criteria_texts);
+        let SplitConfig { tokens, tokens_per_expert, .. } = SplitConfig::default();
+        (texts > 0).then_some(Look::Criteria(TokensToTest { texts, tokens, tokens_per_expert }))
     }
 
     /// The moves of all layers that may be edited now.

@@ -3,10 +3,10 @@
 use nalgebra::{DMatrix, DVector};
 
 use super::{
-    flops::Flops,
     regression::{Fit, Regression, Targets},
     whitening::Whitening,
 };
+use crate::flops::Flops;
 
 /// Steps of the first round, where the regressions start from one place.
 const FIRST_STEPS: usize = 3;

@@ -2,7 +2,7 @@
 
 use nalgebra::{DMatrix, DVector};
 
-use super::flops::Flops;
+use crate::flops::Flops;
 
 /// Multinomial logistic regressions over the same rows, with softmax logits `A · B`. The classes' columns of B sum to
 /// zero, so that only those of all classes but the last are kept and computed: `[columns, n_classes − 1]`, with two

@@ -2,7 +2,7 @@
 
 use nalgebra::{DMatrix, DMatrixView, DVector, SymmetricEigen};
 
-use super::flops::Flops;
+use crate::flops::Flops;
 
 /// Log odds of the first gate per standard deviation along its direction.
 const SHARPNESS: f64 = 3.0;

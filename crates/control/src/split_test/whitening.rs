@@ -2,7 +2,7 @@
 
 use nalgebra::{DMatrix, DVector, RowDVector, SymmetricEigen};
 
-use super::flops::Flops;
+use crate::flops::Flops;
 
 /// Directions whose standard deviation is below this part of the largest are left out: they are constant but for
 /// rounding.

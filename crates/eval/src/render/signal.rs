@@ -1,7 +1,11 @@
 //! For people: whether labels and features know anything.
 
+use std::collections::BTreeSet;
+
 use super::document::{Column, Document, Table};
-use crate::{Direction, FeatureSignal, Interval, LabelSource, RankCorrelation, Signal, SourceSignal};
+use crate::{
+    CriterionSignal, Direction, FeatureSignal, Interval, LabelSource, RankCorrelation, Signal, SourceSignal,
+};
 
 /// Title of the section.
 const TITLE: &str = "Does the signal know anything?";
@@ -9,19 +13,27 @@ const TITLE: &str = "Does the signal know anything?";
 /// A correlation within this of 0 is as good as none.
 const NEGLIGIBLE: f64 = 0.1;
 
+/// How to read the growth criteria.
+const CRITERIA: &str = "Growth criteria: Spearman's rank correlation with the gain of growing (mean of its two measurements), and its \
+    interval over cells; over all records, then among those of one number of experts at one step, then of one number of experts. What \
+    correlates over all and not within only knows that small networks gain more.";
+
 impl Signal {
     /// For the terminal: [`Signal::document`].
     pub fn to_terminal(&self) -> String {
         self.document().to_terminal()
     }
 
-    /// Title, sources with a legend and a sentence for each, the strongest features, and what is missing.
+    /// Title, sources with a legend and a sentence for each, the strongest features, growth criteria, and what is missing.
     pub fn document(&self) -> Document {
         let mut document = Document::default();
         document.heading(2, TITLE).table(sources(self)).paragraph(legend(self));
         document.list(self.sources.iter().map(sentence));
         if !self.features.is_empty() {
             document.table(features(self)).paragraph(features_sentence(self));
+        }
+        if !self.criteria.is_empty() {
+            document.table(criteria(self)).paragraph(CRITERIA);
         }
         notes(self).into_iter().for_each(|note| {
             document.paragraph(note);
@@ -69,6 +81,31 @@ fn features_sentence(signal: &Signal) -> String {
         signal.features.len(),
         signal.features_tried
     )
+}
+
+/// Growth criteria, with a column for each number of experts.
+fn criteria(signal: &Signal) -> Table {
+    let sizes: BTreeSet<usize> =
+        signal.criteria.iter().flat_map(|one| one.by_size.iter().map(|size| size.n_experts)).collect();
+    let of_size = |size: &usize| Column::right(&format!("n = {size}"));
+    let columns = ["records", "all", "within size and step"].map(Column::right).into_iter();
+    let row = |one: &CriterionSignal| {
+        let of_size = |size: &usize| {
+            let found = one.by_size.iter().find(|found| found.n_experts == *size);
+            found.map_or("–".to_owned(), |found| found.correlation.to_string())
+        };
+        let first = [one.criterion.clone(), one.overall.records.to_string()];
+        let correlations = [one.overall.to_string(), one.within.to_string()];
+        first.into_iter().chain(correlations).chain(sizes.iter().map(of_size)).collect()
+    };
+    Table {
+        columns: [Column::left("criterion")]
+            .into_iter()
+            .chain(columns)
+            .chain(sizes.iter().map(of_size))
+            .collect(),
+        rows: signal.criteria.iter().map(row).collect(),
+    }
 }
 
 /// What is missing.

@@ -35,7 +35,7 @@ impl Decided {
     }
 }
 
-/// What every decision to keep the experts or to edit them rests on, in order; one to measure comes
+/// What every decision to keep the experts or to edit them rests on, in order; one to look or to measure comes
 /// before its evidence. Lines of other kinds, and fields that are not known here, are passed over. `name` is the
 /// file's name for errors.
 ///
@@ -63,8 +63,9 @@ pub fn decisions_from_jsonl(text: &str, name: &str) -> Result<Vec<Decided>, Eval
             let message = format!("step: is {step}; must be at most {MAX_STEPS}");
             return Err(EvalError::Events { name: name.to_owned(), line, message });
         }
-        if action != DecisionKind::Measure {
-            decisions.push(Decided { step, evidence });
+        match action {
+            DecisionKind::Keep | DecisionKind::Apply => decisions.push(Decided { step, evidence }),
+            DecisionKind::Look | DecisionKind::Measure => {}
         }
     }
     Ok(decisions)
@@ -78,8 +79,9 @@ mod tests {
 
     #[test]
     fn keep_and_apply_are_read_and_the_rest_is_passed_over() {
-        let (apply, measure) = (KEEP.replace("keep", "apply"), KEEP.replace("keep", "measure"));
-        let text = [r#"{"event":"start"}"#, KEEP, r#"{"event":"of a later version"}"#, &measure, &apply];
+        let [apply, look, measure] = ["apply", "look", "measure"].map(|action| KEEP.replace("keep", action));
+        let text =
+            [r#"{"event":"start"}"#, KEEP, r#"{"event":"of a later version"}"#, &look, &measure, &apply];
         let decisions = decisions_from_jsonl(&text.join("\n"), "e").unwrap();
         let decided = Decided { step: 1, evidence: Evidence::default().with("a", 1.5) };
         assert_eq!(decisions, [decided.clone(), decided]);

@@ -1,11 +1,15 @@
 //! Does the signal know anything? Labels and features of decisions against the measured effect of the moves.
 
+mod criteria;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use moelt_schema::{AblationPlan, Cell, Evidence, Label, LayerEvidence, Move, TrialEvidence};
 use serde::{Deserialize, Serialize};
 
 use crate::{Bootstrap, Decided, Outcome, Point, RankCorrelation, report::plan_scores::ReadDecisions};
+
+pub use self::criteria::{CriterionSignal, SizeSignal};
 
 /// Features that are told of.
 const STRONGEST: usize = 5;
@@ -49,6 +53,8 @@ pub struct Signal {
     /// Those of them with the strongest correlation, at most five, strongest first. They were chosen for it:
     /// their intervals are too optimistic.
     pub features: Vec<FeatureSignal>,
+    /// Each growth criterion, where the runs looked at them.
+    pub criteria: Vec<CriterionSignal>,
     /// Cells whose decisions cannot be read, with what is wrong.
     pub missing: Vec<String>,
 }
@@ -158,6 +164,7 @@ impl Signal {
             sources: SOURCES.map(source).into(),
             features_tried,
             features,
+            criteria: criteria::criteria(runs, &bootstrap),
             missing: Vec::new(),
         }
     }

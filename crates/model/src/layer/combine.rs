@@ -74,13 +74,14 @@ fn top_k(router: &TopKRouter, experts: &Experts, x: Tensor<2>, seen: Tensor<2>) 
     let outputs = experts.forward_sparse(x.clone(), &routed.dispatch);
     let k = routed.dispatch.k();
     let sums = top_k_sums(&routed, outputs.clone().inner());
-    let weights = routed.expert_weights.reshape([tokens, k, 1]);
+    let expert_weights = routed.expert_weights;
+    let weights = expert_weights.clone().reshape([tokens, k, 1]);
     let y = (outputs.reshape([tokens, k, d_model]) * weights).sum_dim(1).reshape([tokens, d_model]);
     let load_balancing = of_open(load_balancing_loss(routed.router_probs.clone(), &routed.dispatch), router);
     let aux_losses = AuxLosses { load_balancing: Some(load_balancing), ..AuxLosses::default() };
     let expert_tokens =
         ExpertTokens { computed: routed.dispatch.n_places(), routed: routed.dispatch.n_pairs() };
-    let tokens = RoutedTokens { inputs: x, seen, dispatch: routed.dispatch };
+    let tokens = RoutedTokens { inputs: x, seen, dispatch: routed.dispatch, expert_weights };
     let router_probs = Some(routed.router_probs);
     Combined { y, aux_losses, sums, router_probs, routed: Some(tokens), expert_tokens }
 }

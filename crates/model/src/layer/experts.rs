@@ -75,6 +75,24 @@ impl Experts {
         relu(x.matmul(w_in) + b_in.narrow(0, position, 1))
     }
 
+    /// The gradient before the activation of one expert's hidden units, given that at its output.
+    ///
+    /// # Shapes
+    /// - hidden: `[tokens, d_ff]`, what [`Self::hidden`] gives
+    /// - gradient: `[tokens, d_model]`
+    /// - output: `[tokens, d_ff]`
+    ///
+    /// # Panics
+    /// When there is no expert at `position`.
+    pub fn hidden_gradient(&self, position: usize, hidden: Tensor<2>, gradient: Tensor<2>) -> Tensor<2> {
+        let w_out = self.w_out.val();
+        let [_, d_ff, d_model] = w_out.dims();
+        assert_shape!(hidden, [.., d_ff]);
+        assert_shape!(gradient, [.., d_model]);
+        let w_out = w_out.narrow(0, position, 1).reshape([d_ff, d_model]);
+        gradient.matmul(w_out.transpose()).mask_fill(hidden.lower_equal_elem(0.0), 0.0)
+    }
+
     /// Sends each token to its chosen experts only: tokens are gathered into one queue per expert (as long
     /// as the longest), so the cost follows `top_k`, not `n_experts`, as far as the load is even: [`Dispatch::n_places`] tokens.
     ///

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Deserializer, Serialize, de::Error};
 
-use crate::{ExpertId, Features, LayerId, Move};
+use crate::{ExpertId, Features, GrowthCriteria, LayerId, Move};
 
 /// What a decision rests on: what was seen of each layer and tried on it, and whatever else a policy wrote down.
 ///
@@ -71,6 +71,9 @@ pub struct LayerEvidence {
     /// What a head sees of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub features: Option<Features>,
+    /// What gradients and the split test say about growing it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub criteria: Option<GrowthCriteria>,
     /// What labels say of it.
     #[serde(default, skip_serializing_if = "Labels::is_empty")]
     pub labels: Labels,
@@ -93,6 +96,7 @@ impl LayerEvidence {
             load_entropy: None,
             saliency: BTreeMap::new(),
             features: None,
+            criteria: None,
             labels: Labels::default(),
             trials: Vec::new(),
             numbers: BTreeMap::new(),

@@ -212,6 +212,14 @@ pub(crate) fn some_signal() -> Signal {
             feature("experts", Direction::Grow, -0.5),
             feature("utilization_min", Direction::Prune, 0.25),
         ],
+        criteria: vec![CriterionSignal {
+            criterion: "gradmax".to_owned(),
+            overall: correlation(1_200, 0.5, 0.375, 0.625),
+            within: correlation(1_200, 0.0, -0.125, 0.125),
+            by_size: [1, 16]
+                .map(|n_experts| SizeSignal { n_experts, correlation: correlation(600, 0.25, 0.0, 0.5) })
+                .into(),
+        }],
         missing: vec!["study-s3: runs/x/cells/study-s3/events.jsonl:7: EOF while parsing".to_owned()],
     }
 }

@@ -78,7 +78,7 @@ impl LookaheadConfig {
             head.check().map_err(|fault| fault.within("head"))?;
         }
         if let Some(study) = &self.study {
-            study.entropy_labels.check().map_err(|fault| fault.within("entropy_labels").within("study"))?;
+            study.check().map_err(|fault| fault.within("study"))?;
         }
         Ok(())
     }
@@ -140,6 +140,16 @@ impl EffectHeadConfig {
 pub struct StudyConfig {
     /// Thresholds of the labels made of entropies.
     pub entropy_labels: EntropyLabels,
+    /// Training texts whose gradients are looked at before every measurement, and on whose tokens the split test is made: growth
+    /// criteria. 0: none.
+    pub criteria_texts: usize,
+}
+
+impl StudyConfig {
+    fn check(&self) -> Result<(), ConfigFault> {
+        self.entropy_labels.check().map_err(|fault| fault.within("entropy_labels"))?;
+        at_most("criteria_texts", self.criteria_texts as u64, 1_000_000_000)
+    }
 }
 
 #[cfg(test)]
