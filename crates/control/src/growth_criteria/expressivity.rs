@@ -9,8 +9,8 @@ use crate::flops::Flops;
 /// Random units that are offered.
 const UNITS: usize = 32;
 
-/// Of the regression, columns of unit mean square.
-const RIDGE: f64 = 1.0;
+/// Of the regression per row that is fitted to, columns of unit mean square: with less of it the random units fit noise.
+const RIDGE: f64 = 0.1;
 
 /// How much of an expert's gradient random ReLU units explain beyond affine functions of its input and its own hidden units: mean
 /// square per token, on the odd rows, of what is fitted to the even ones. Below 0 where the units only fit noise.
@@ -41,7 +41,7 @@ fn unexplained(design: &DMatrix<f64>, target: &DMatrix<f64>, flops: &mut Flops) 
     for columns in [x.ncols(), target.ncols()] {
         flops.product(x.ncols(), x.nrows(), columns);
     }
-    let gram = x.transpose() * &x + DMatrix::identity(x.ncols(), x.ncols()) * RIDGE;
+    let gram = x.transpose() * &x + DMatrix::identity(x.ncols(), x.ncols()) * (RIDGE * x.nrows() as f64);
     let Some(gram) = gram.cholesky() else { return f64::NAN };
     let coefficients = gram.solve(&(x.transpose() * target.select_rows(&even)));
     flops.product(odd.len(), x.ncols(), target.ncols());
