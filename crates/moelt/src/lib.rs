@@ -36,6 +36,7 @@ pub use moelt_ablate as ablate;
 pub use moelt_control as control;
 pub use moelt_data as data;
 pub use moelt_eval as eval;
+pub use moelt_kernels as kernels;
 pub use moelt_model as model;
 pub use moelt_optim as optim;
 pub use moelt_schema as schema;

@@ -1,7 +1,7 @@
 //! How long a run is: so many passes over the data, or as many floating-point operations as another run took.
 //!
-//! Two runs are matched by what they need without padding ([`Flops::unpadded`](moelt_schema::Flops)): that much is known
-//! of a step before it is taken, from sizes alone, where padding depends on what the router is going to do.
+//! Two runs are matched by what their routing asks for ([`Flops::unpadded`](moelt_schema::Flops)): that much is known
+//! of a step before it is taken, from sizes alone (with top-any routing, the most that it can be).
 
 use moelt_data::Batches;
 use moelt_model::Classifier;
@@ -39,7 +39,7 @@ pub(crate) fn total_steps(
     Ok((steps.round() as u64).max(1))
 }
 
-/// Operations of a step without padding, mean over the first epoch.
+/// Operations that a step asks for, mean over the first epoch.
 fn mean_step(mut batches: Batches, model: &Classifier) -> f64 {
     let steps = batches.per_epoch();
     let forward = |step| model.unpadded_forward_flops(&model_input(&batches.at(step)));

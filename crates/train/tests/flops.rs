@@ -13,7 +13,7 @@ use tempfile::TempDir;
 
 use support::{FROZEN, Finished, LABEL_HEAD, LOOKAHEAD, STEPS, config, finish};
 
-/// Experts whose queues differ: nothing asks for an even load.
+/// Experts that get unlike numbers of tokens: nothing asks for an even load.
 fn logged_step_by_step(control: &str, change: impl Fn(&mut RunConfig)) -> RunConfig {
     config(control, |config| {
         (config.train.log_every, config.train.load_balancing_coef) = (1, 0.0);
@@ -43,11 +43,10 @@ fn forward(config: &RunConfig, routing: &[RoutingStats], tokens: u64, sequences:
         assert_eq!(stats.tokens, rows as f64);
         let n_experts = stats.tokens_per_expert.len() as u64;
         let routed = stats.tokens_per_expert.iter().sum::<f64>() as u64;
-        let longest = stats.tokens_per_expert.iter().copied().fold(0.0, f64::max) as u64;
         let is_top_any = matches!(model.routing, RoutingConfig::TopAny { .. });
-        let queue = if is_top_any { rows } else { longest };
+        let computed = if is_top_any { n_experts * rows } else { routed };
         let (router, one_row) = (2 * rows * d * n_experts, 2 * (d * d_ff + d_ff * d));
-        Flops { computed: router + one_row * n_experts * queue, unpadded: router + one_row * routed }
+        Flops { computed: router + one_row * computed, unpadded: router + one_row * routed }
     };
     Flops::unpadded(shared) + routing.iter().map(layer).sum()
 }
@@ -86,7 +85,8 @@ fn a_run_counts_what_it_computed_and_what_of_it_was_asked_for() {
         let run = run_of(&config);
         assert_eq!(run.result.flops, counted(&config, &run), "{name}");
         let Flops { computed, unpadded } = run.result.flops;
-        assert!(10 * computed > 11 * unpadded, "{name}: queues differ: {computed} {unpadded}");
+        let is_top_any = matches!(config.model.routing, RoutingConfig::TopAny { .. });
+        assert_eq!(computed > unpadded, is_top_any, "{name}: {computed} {unpadded}");
         assert_eq!(run.manifest.state.flops, run.result.flops, "{name}");
     }
 }
@@ -99,10 +99,10 @@ fn experts_that_come_and_go_are_counted_as_they_are() {
     assert!(run.edit_steps().len() > 1);
     let measuring = run.result.measuring_flops;
     assert_eq!(run.result.flops, counted(&config, &run) + measuring);
-    assert!(measuring.computed > measuring.unpadded && measuring.unpadded > 0, "{measuring:?}");
+    assert!(measuring.unpadded > 0, "{measuring:?}");
 }
 
-/// With experts closed for a step the queues of the others are longer, and padding with them.
+/// Experts that are closed for a step compute nothing, unless a token asks for more than are open.
 #[test]
 fn steps_with_closed_experts_are_counted_as_they_are_computed() {
     let nested = "[control.policy.nested]\nsizes = [1, 2]\ntexts = 40";
@@ -116,7 +116,7 @@ fn steps_with_closed_experts_are_counted_as_they_are_computed() {
     }
 }
 
-/// A joint head asks for a second pass, with its own padding; the head itself has none.
+/// A joint head asks for a second pass.
 #[test]
 fn a_second_pass_is_counted_like_the_first() {
     let head = format!("{LABEL_HEAD}labels = {{ entropy = {{ joint = 0.5 }} }}");

@@ -19,6 +19,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
         &[
             "moelt-schema",
             "moelt-data",
+            // For its tests alone, which run the fused forms.
+            "moelt-kernels",
             "moelt-model",
             "moelt-optim",
             "moelt-control",
@@ -44,7 +46,15 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ),
     (
         "moelt-bench",
-        &["moelt-schema", "moelt-model", "moelt-optim", "moelt-surgery", "moelt-eval", "moelt-train"],
+        &[
+            "moelt-schema",
+            "moelt-kernels",
+            "moelt-model",
+            "moelt-optim",
+            "moelt-surgery",
+            "moelt-eval",
+            "moelt-train",
+        ],
     ),
     ("xtask", &["moelt-schema", "moelt-data", "moelt-eval", "moelt-ablate"]),
 ];

@@ -60,7 +60,7 @@ fn assigned(experts: &Experts, x: Tensor<2>, groups: &[&[u32]]) -> Combined {
     {
         sums.weighted_norm[*expert as usize] += f64::from(norm);
     }
-    let expert_tokens = ExpertTokens { computed: dispatch.n_places(), routed: tokens };
+    let expert_tokens = ExpertTokens::unpadded(tokens);
     Combined { y, aux_losses: AuxLosses::default(), sums, router_probs: None, routed: None, expert_tokens }
 }
 
@@ -79,8 +79,7 @@ fn top_k(router: &TopKRouter, experts: &Experts, x: Tensor<2>, seen: Tensor<2>) 
     let y = (outputs.reshape([tokens, k, d_model]) * weights).sum_dim(1).reshape([tokens, d_model]);
     let load_balancing = of_open(load_balancing_loss(routed.router_probs.clone(), &routed.dispatch), router);
     let aux_losses = AuxLosses { load_balancing: Some(load_balancing), ..AuxLosses::default() };
-    let expert_tokens =
-        ExpertTokens { computed: routed.dispatch.n_places(), routed: routed.dispatch.n_pairs() };
+    let expert_tokens = ExpertTokens::unpadded(routed.dispatch.n_pairs());
     let tokens = RoutedTokens { inputs: x, seen, dispatch: routed.dispatch, expert_weights };
     let router_probs = Some(routed.router_probs);
     Combined { y, aux_losses, sums, router_probs, routed: Some(tokens), expert_tokens }

@@ -1,15 +1,13 @@
 //! Which tokens go to which experts: planned on the host, a plain value.
 
-/// Top-k routing of a batch, in both directions. It is discrete and carries no gradient;
+/// Top-k routing of a batch. It is discrete and carries no gradient;
 /// the expert weights do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Dispatch {
     top_k: usize,
     /// `[tokens · top_k]`: chosen experts of each token, best first.
     experts: Vec<u32>,
-    /// `[tokens · top_k]`: place of the pair in its expert's queue.
-    places: Vec<u32>,
-    /// Tokens queued at each expert.
+    /// Pairs at each expert.
     loads: Vec<u32>,
 }
 
@@ -31,7 +29,7 @@ impl Dispatch {
                 experts.push(best_expert(token, &experts[first..]));
             }
         }
-        Self::queue(experts, n_experts, top_k)
+        Self::new(experts, n_experts, top_k)
     }
 
     /// The expert of each token by its groups, the likeliest first: expert `i` serves group `i`. A token goes by the first of
@@ -45,21 +43,13 @@ impl Dispatch {
             let own = groups.iter().find(|group| (**group as usize) < n_experts);
             own.copied().unwrap_or(n_experts as u32 - 1)
         };
-        Self::queue(groups.iter().map(expert).collect(), n_experts, 1)
+        Self::new(groups.iter().map(expert).collect(), n_experts, 1)
     }
 
-    /// Queues each pair at its expert, in token order.
-    fn queue(experts: Vec<u32>, n_experts: usize, top_k: usize) -> Self {
+    fn new(experts: Vec<u32>, n_experts: usize, top_k: usize) -> Self {
         let mut loads = vec![0; n_experts];
-        let places = experts
-            .iter()
-            .map(|expert| {
-                let load = &mut loads[*expert as usize];
-                *load += 1;
-                *load - 1
-            })
-            .collect();
-        Self { top_k, experts, places, loads }
+        experts.iter().for_each(|expert| loads[*expert as usize] += 1);
+        Self { top_k, experts, loads }
     }
 
     /// Experts per token.
@@ -80,32 +70,6 @@ impl Dispatch {
     /// Pairs at each expert.
     pub fn loads(&self) -> &[u32] {
         &self.loads
-    }
-
-    /// Longest queue.
-    pub fn capacity(&self) -> usize {
-        self.loads.iter().copied().max().unwrap_or(0) as usize
-    }
-
-    /// Places of the `[n_experts, capacity]` grid that experts compute: the pairs, and what pads the shorter queues.
-    pub fn n_places(&self) -> usize {
-        self.loads.len() * self.capacity()
-    }
-
-    /// For every place of a `[n_experts, capacity]` grid the token that stands there. Places behind the
-    /// end of a queue name token 0; nothing reads what an expert makes of them.
-    pub fn queued_rows(&self) -> Vec<u32> {
-        let mut tokens = vec![0; self.n_places()];
-        for (pair, at) in self.grid_places().enumerate() {
-            tokens[at as usize] = (pair / self.top_k) as u32;
-        }
-        tokens
-    }
-
-    /// For every pair its place in the `[n_experts, capacity]` grid, flat.
-    pub fn grid_places(&self) -> impl Iterator<Item = u32> + '_ {
-        let capacity = self.capacity() as u32;
-        self.experts.iter().zip(&self.places).map(move |(expert, place)| expert * capacity + place)
     }
 }
 
@@ -199,9 +163,7 @@ mod tests {
         let dispatch = Dispatch::top_k(&[0.1, 0.6, 0.3, 0.4, 0.4, 0.2], 3, 2);
         assert_eq!(dispatch.experts(), [1, 2, 0, 1]);
         assert_eq!(dispatch.loads(), [1, 2, 1]);
-        assert_eq!((dispatch.capacity(), dispatch.n_places(), dispatch.n_pairs()), (2, 6, 4));
-        assert_eq!(dispatch.queued_rows(), [1, 0, 0, 1, 0, 0]);
-        assert_eq!(dispatch.grid_places().collect::<Vec<_>>(), [2, 4, 0, 3]);
+        assert_eq!((dispatch.k(), dispatch.n_pairs()), (2, 4));
     }
 
     #[test]

@@ -4,13 +4,11 @@ use burn::{
     module::{Module, Param},
     tensor::{Device, Tensor, activation::relu, assert_shape},
 };
+use moelt_kernels::{StackedExperts, expert_feed_forward};
 use moelt_schema::{ExpertId, LayerId, Streams};
 
 use super::Dispatch;
-use crate::{
-    host::indices,
-    init::{ExpertPart, expert_rows, param},
-};
+use crate::init::{ExpertPart, expert_rows, param};
 
 /// `FFNₑ(x) = ReLU(x W_in,ₑ + b_in,ₑ) W_out,ₑ + b_out,ₑ` for each expert e. One contiguous parameter per
 /// kind, experts on the leading axis: what batched matrix products want.
@@ -93,21 +91,20 @@ impl Experts {
         gradient.matmul(w_out.transpose()).mask_fill(hidden.lower_equal_elem(0.0), 0.0)
     }
 
-    /// Sends each token to its chosen experts only: tokens are gathered into one queue per expert (as long
-    /// as the longest), so the cost follows `top_k`, not `n_experts`, as far as the load is even: [`Dispatch::n_places`] tokens.
+    /// Sends each token to its chosen experts only, so that the cost follows `top_k`, not `n_experts`.
     ///
     /// # Shapes
     /// - x: `[tokens, d_model]`
     /// - output: `[tokens · top_k, d_model]`, the chosen experts' outputs for each token, unweighted
     pub fn forward_sparse(&self, x: Tensor<2>, dispatch: &Dispatch) -> Tensor<2> {
-        let [_, d_model, _] = self.w_in.dims();
-        assert_shape!(x, [.., d_model]);
         let [tokens, _] = x.dims();
         assert_eq!(tokens * dispatch.k(), dispatch.n_pairs(), "a dispatch of another batch");
-        let (device, n_experts) = (x.device(), dispatch.loads().len());
-        let queues = x.select(0, indices(&dispatch.queued_rows(), &device));
-        let y = self.forward(queues.reshape([n_experts, dispatch.capacity(), d_model]));
-        let places: Vec<u32> = dispatch.grid_places().collect();
-        y.reshape([dispatch.n_places(), d_model]).select(0, indices(&places, &device))
+        let experts = StackedExperts {
+            w_in: self.w_in.val(),
+            b_in: self.b_in.val(),
+            w_out: self.w_out.val(),
+            b_out: self.b_out.val(),
+        };
+        expert_feed_forward(x, dispatch.experts(), experts)
     }
 }

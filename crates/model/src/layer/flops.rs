@@ -7,14 +7,14 @@ use super::{Experts, MoeLayer, Router};
 /// Tokens that experts compute, each counted once for each expert that computes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ExpertTokens {
-    /// All of them, the padding of queues included.
+    /// All of them.
     pub(crate) computed: usize,
     /// Those that the routing asked for.
     pub(crate) routed: usize,
 }
 
 impl ExpertTokens {
-    /// Where every token that is computed was asked for.
+    /// Where every token that is computed was asked for: with every routing but top-any.
     pub(crate) fn unpadded(tokens: usize) -> Self {
         Self { computed: tokens, routed: tokens }
     }

@@ -1,4 +1,4 @@
-//! Floating-point operations, with what padding adds to them.
+//! Floating-point operations: those that were done, and those of them that were asked for.
 
 use std::{
     fmt,
@@ -10,9 +10,9 @@ use serde::{Deserialize, Serialize};
 
 /// Floating-point operations of something that was computed. Sums and products stop at the largest count there is.
 ///
-/// Experts are computed in batches, which must be rectangular: with top-k routing all queues are as long as the
-/// longest, with top-any routing every expert computes every token. The places that nobody reads cost as much as the
-/// others, so that they are part of what is `computed`; a kernel that skips them needs `unpadded` alone.
+/// With top-any routing every expert computes every token. Those that the routing did not ask for cost as much as the
+/// others, so that they are part of what is `computed`; a kernel that skips them needs `unpadded` alone. Otherwise the two
+/// are the same. What a GPU backend pads queues with is in neither: counts do not depend on where a run was computed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Flops {

@@ -264,7 +264,7 @@ fn measuring_leaves_everything_but_the_cost_as_it_was() {
     run.state = state;
     assert_eq!(export(run.state.model()), weights);
     let paid = run.state.progress.measuring_flops;
-    assert!(paid.unpadded > 0 && paid.computed > paid.unpadded, "{paid:?}");
+    assert!(paid.unpadded > 0, "{paid:?}");
     assert_eq!(run.state.progress.flops, progress.flops + paid);
     (run.state.progress.flops, run.state.progress.measuring_flops) = (progress.flops, Flops::default());
     assert_eq!(run.state.progress, progress);
@@ -320,7 +320,7 @@ fn a_race_that_is_interrupted_is_given_up_at_once() {
     assert_eq!(state.progress, run.state.progress);
 }
 
-/// Forks are counted by the queues that they computed: here each one's are read off its own steps.
+/// Forks are counted by what their steps take, with the experts that each of them has.
 #[test]
 fn a_race_costs_what_its_forks_computed() {
     const STEPS: u64 = 4;
@@ -334,25 +334,11 @@ fn a_race_costs_what_its_forks_computed() {
         let mut fork = race.track.begin(&edits).unwrap();
         for step in run.state.step..run.state.step + STEPS {
             let batch = batches.at(step);
-            let (trained, report) = fork.train_step(&batch, &run.config, TOTAL);
-            let padding = report.routing.iter().map(padding).sum::<u64>() * one_row(&run.config);
-            let unpadded = trained.model().unpadded_forward_flops(&crate::evaluate::model_input(&batch));
-            expected += Flops { computed: unpadded + padding, unpadded } * 3;
-            fork = trained;
+            fork = fork.train_step(&batch, &run.config, TOTAL).0;
+            let forward = fork.model().unpadded_forward_flops(&crate::evaluate::model_input(&batch));
+            expected += Flops::unpadded(forward) * 3;
         }
         expected += Outputs::of(&fork.evaluated().unwrap(), arena.validation, arena.interrupt).unwrap().flops;
     }
     assert_eq!(race.run(STEPS).unwrap().1, expected);
-    assert!(expected.computed > expected.unpadded);
-}
-
-/// Places that stay empty when every queue is as long as the longest.
-fn padding(sums: &moelt_schema::LayerSums) -> u64 {
-    let longest = sums.tokens_per_expert.iter().copied().fold(0.0, f64::max);
-    sums.tokens_per_expert.iter().map(|tokens| (longest - tokens) as u64).sum()
-}
-
-/// Operations of one expert for one row.
-fn one_row(config: &RunConfig) -> u64 {
-    4 * (config.model.d_model * config.model.d_ff) as u64
 }

@@ -1,0 +1,83 @@
+//! Tokens through their experts by batched products, on any backend.
+
+use burn::tensor::{Device, Int, Tensor, TensorData, activation::relu};
+
+use super::StackedExperts;
+
+/// What [`expert_feed_forward`](crate::expert_feed_forward) gives, by ordinary tensor operations: tokens are gathered into one
+/// queue per expert, as long as the longest, so that the cost follows `top_k` as far as the load is even.
+///
+/// # Shapes
+/// - x: `[tokens, d_model]`
+/// - expert_indices: `[tokens · top_k]`, a token's choices side by side
+/// - output: `[tokens · top_k, d_model]`
+///
+/// # Panics
+/// When shapes do not fit, tokens have unlike numbers of choices, or an index is not that of an expert.
+pub fn expert_feed_forward(x: Tensor<2>, expert_indices: &[u32], experts: StackedExperts) -> Tensor<2> {
+    experts.check(&x, expert_indices);
+    let ([tokens, d_model], [n_experts, ..], device) = (x.dims(), experts.w_in.dims(), x.device());
+    if expert_indices.is_empty() {
+        return Tensor::zeros([0, d_model], &device);
+    }
+    let grid = Grid::new(expert_indices, n_experts);
+    let queues = x.select(0, indices(&grid.tokens(expert_indices.len() / tokens), &device));
+    let queues = queues.reshape([n_experts, grid.longest, d_model]);
+    let hidden = relu(queues.matmul(experts.w_in) + experts.b_in.unsqueeze_dim(1));
+    let y = hidden.matmul(experts.w_out) + experts.b_out.unsqueeze_dim(1);
+    y.reshape([n_experts * grid.longest, d_model]).select(0, indices(&grid.places, &device))
+}
+
+/// Queues of equal length, one per expert: `[n_experts, longest]`.
+struct Grid {
+    n_experts: usize,
+    longest: usize,
+    /// For every (token, choice) pair its place.
+    places: Vec<u32>,
+}
+
+impl Grid {
+    /// Queues each pair at its expert, in token order.
+    fn new(expert_indices: &[u32], n_experts: usize) -> Self {
+        let mut lengths = vec![0; n_experts];
+        let mut places: Vec<u32> = Vec::with_capacity(expert_indices.len());
+        for expert in expert_indices {
+            let length = &mut lengths[*expert as usize];
+            places.push(*length);
+            *length += 1;
+        }
+        let longest = lengths.into_iter().max().unwrap_or(0);
+        places.iter_mut().zip(expert_indices).for_each(|(place, expert)| *place += expert * longest);
+        Self { n_experts, longest: longest as usize, places }
+    }
+
+    /// For every place the token that stands there. Places behind the end of a queue name token 0; nothing reads what an
+    /// expert makes of them.
+    fn tokens(&self, top_k: usize) -> Vec<u32> {
+        let mut tokens = vec![0; self.n_experts * self.longest];
+        for (pair, place) in self.places.iter().enumerate() {
+            tokens[*place as usize] = (pair / top_k) as u32;
+        }
+        tokens
+    }
+}
+
+/// Host indices as a tensor.
+fn indices(values: &[u32], device: &Device) -> Tensor<1, Int> {
+    let values: Vec<i64> = values.iter().map(|value| i64::from(*value)).collect();
+    let n = values.len();
+    Tensor::from_data(TensorData::new(values, [n]), device)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hand_worked_queues_of_two_choices() {
+        // Token 0 goes to experts 1 and 2, token 1 to 0 and 1: the longest queue has two places.
+        let grid = Grid::new(&[1, 2, 0, 1], 3);
+        assert_eq!((grid.longest, &grid.places[..]), (2, &[2, 4, 0, 3][..]));
+        assert_eq!(grid.tokens(2), [1, 0, 0, 1, 0, 0]);
+    }
+}

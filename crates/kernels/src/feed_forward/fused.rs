@@ -1,0 +1,224 @@
+//! The arithmetic of the fused form, on plain slices.
+//!
+//! Forward, each chunk is a task of its own: it gathers its tokens and multiplies twice. Backward there are two kinds of task. A
+//! chunk goes back through both products, to the gradients of its hidden units and tokens. Then every weight has one sum over
+//! all tokens of its expert, chunk after chunk; it is divided by rows of the weight and not by tokens, so that nothing is
+//! summed across tasks and a single busy expert still occupies all threads.
+
+use std::sync::Arc;
+
+use burn::{
+    backend::{TensorMetadata, flex::FlexTensor},
+    tensor::{Shape, TensorData},
+};
+use rayon::prelude::*;
+
+use super::chunks::{Chunk, Chunks, Place};
+use crate::matrix::{Matrix, Old, multiply};
+
+/// Rows of a task that copies or adds rows.
+const COPIED_ROWS: usize = 64;
+
+/// Rows of a weight whose gradient is one task.
+const WEIGHT_ROWS: usize = 64;
+
+/// Tokens, experts and who goes where.
+#[derive(Clone, Debug)]
+pub(super) struct Inputs {
+    x: FlexTensor,
+    w_in: FlexTensor,
+    b_in: FlexTensor,
+    w_out: FlexTensor,
+    b_out: FlexTensor,
+    chunks: Arc<Chunks>,
+    d_model: usize,
+    d_ff: usize,
+}
+
+/// What a chunk has computed on its way forward and needs on its way back.
+#[derive(Debug)]
+pub(super) struct Kept {
+    /// `[pairs, d_model]`
+    x: Vec<f32>,
+    /// `[pairs, d_ff]`, after the activation.
+    hidden: Vec<f32>,
+}
+
+/// Gradients of a chunk.
+struct ChunkGradients {
+    /// `[pairs, d_model]`
+    y: Vec<f32>,
+    /// `[pairs, d_ff]`, before the activation.
+    hidden: Vec<f32>,
+    /// `[pairs, d_model]`
+    x: Vec<f32>,
+}
+
+impl Inputs {
+    /// Of `f32` tensors whose shapes fit: `x`, `w_in`, `b_in`, `w_out`, `b_out`.
+    pub(super) fn new(tensors: [FlexTensor; 5], chunks: Arc<Chunks>) -> Self {
+        let [x, w_in, b_in, w_out, b_out] = tensors.map(|tensor| tensor.to_contiguous());
+        let [d_model, d_ff] = [1, 2].map(|axis| w_in.shape()[axis]);
+        Self { x, w_in, b_in, w_out, b_out, chunks, d_model, d_ff }
+    }
+
+    /// `[tokens · top_k, d_model]`
+    pub(super) fn forward(&self) -> FlexTensor {
+        let y = self.chunks.all.par_iter().map(|chunk| self.forward_of(chunk).1).collect();
+        self.in_order_of_pairs(y)
+    }
+
+    /// The same, and what [`backward`](Self::backward) needs.
+    pub(super) fn forward_kept(&self) -> (FlexTensor, Vec<Kept>) {
+        let (kept, y) = self.chunks.all.par_iter().map(|chunk| self.forward_of(chunk)).unzip();
+        (self.in_order_of_pairs(y), kept)
+    }
+
+    /// The gradients of `x`, `w_in`, `b_in`, `w_out` and `b_out` from that of the output.
+    pub(super) fn backward(&self, kept: &[Kept], grad: &FlexTensor) -> [FlexTensor; 5] {
+        let grad = grad.to_contiguous();
+        let back = |(chunk, kept)| self.backward_of(chunk, kept, values(&grad));
+        let gradients: Vec<ChunkGradients> = self.chunks.all.par_iter().zip(kept).map(back).collect();
+        let [w_in, b_in, w_out, b_out] = self.weight_gradients(kept, &gradients);
+        [self.token_gradients(&gradients), w_in, b_in, w_out, b_out]
+    }
+
+    fn forward_of(&self, chunk: &Chunk) -> (Kept, Vec<f32>) {
+        let (d_model, d_ff, n) = (self.d_model, self.d_ff, chunk.pairs.len());
+        let tokens = chunk.pairs.iter().map(|pair| *pair as usize / self.chunks.top_k);
+        let x = gathered(values(&self.x), d_model, tokens);
+        // Products are added to the biases.
+        let mut hidden = expert(&self.b_in, chunk.expert).repeat(n);
+        multiply(&mut hidden, Old::Kept, Matrix::from_rows(&x, d_model), self.w_in(chunk));
+        hidden.iter_mut().for_each(|unit| *unit = if is_passed_on(*unit) { *unit } else { 0.0 });
+        let mut y = expert(&self.b_out, chunk.expert).repeat(n);
+        multiply(&mut y, Old::Kept, Matrix::from_rows(&hidden, d_ff), self.w_out(chunk));
+        (Kept { x, hidden }, y)
+    }
+
+    fn backward_of(&self, chunk: &Chunk, kept: &Kept, grad: &[f32]) -> ChunkGradients {
+        let (d_model, d_ff, n) = (self.d_model, self.d_ff, chunk.pairs.len());
+        let y = gathered(grad, d_model, chunk.pairs.iter().map(|pair| *pair as usize));
+        let mut hidden = vec![0.0; n * d_ff];
+        multiply(
+            &mut hidden,
+            Old::Overwritten,
+            Matrix::from_rows(&y, d_model),
+            self.w_out(chunk).transposed(),
+        );
+        for (grad, unit) in hidden.iter_mut().zip(&kept.hidden) {
+            *grad = if is_passed_on(*unit) { *grad } else { 0.0 };
+        }
+        let mut x = vec![0.0; n * d_model];
+        multiply(&mut x, Old::Overwritten, Matrix::from_rows(&hidden, d_ff), self.w_in(chunk).transposed());
+        ChunkGradients { y, hidden, x }
+    }
+
+    /// `[d_model, d_ff]` of the chunk's expert.
+    fn w_in(&self, chunk: &Chunk) -> Matrix<'_> {
+        Matrix::from_rows(expert(&self.w_in, chunk.expert), self.d_ff)
+    }
+
+    /// `[d_ff, d_model]` of the chunk's expert.
+    fn w_out(&self, chunk: &Chunk) -> Matrix<'_> {
+        Matrix::from_rows(expert(&self.w_out, chunk.expert), self.d_model)
+    }
+
+    /// The outputs of all chunks, row `token · top_k + choice` where it belongs.
+    fn in_order_of_pairs(&self, outputs: Vec<Vec<f32>>) -> FlexTensor {
+        let (d_model, places) = (self.d_model, &self.chunks.places);
+        let outputs: Vec<&[f32]> = outputs.iter().map(Vec::as_slice).collect();
+        let copy = |(row, place): (&mut [f32], &Place)| row.copy_from_slice(place.row_of(&outputs, d_model));
+        let mut y = vec![0.0; places.len() * d_model];
+        let tasks = y.par_chunks_mut(COPIED_ROWS * d_model).zip(places.par_chunks(COPIED_ROWS));
+        tasks.for_each(|(rows, places)| rows.chunks_exact_mut(d_model).zip(places).for_each(copy));
+        tensor(y, [places.len(), d_model])
+    }
+
+    /// A token's gradient is the sum over its choices, in their order.
+    fn token_gradients(&self, gradients: &[ChunkGradients]) -> FlexTensor {
+        let (d_model, top_k) = (self.d_model, self.chunks.top_k);
+        let gradients: Vec<&[f32]> = gradients.iter().map(|gradients| &gradients.x[..]).collect();
+        let mut x = vec![0.0; values(&self.x).len()];
+        x.par_chunks_mut(COPIED_ROWS * d_model).enumerate().for_each(|(task, rows)| {
+            for (token, row) in (task * COPIED_ROWS..).zip(rows.chunks_exact_mut(d_model)) {
+                let places = &self.chunks.places[token * top_k..][..top_k];
+                places.iter().for_each(|place| add(row, place.row_of(&gradients, d_model)));
+            }
+        });
+        tensor(x, self.x.shape())
+    }
+
+    /// Gradients of `w_in`, `b_in`, `w_out` and `b_out`: zero for an expert without tokens.
+    fn weight_gradients(&self, kept: &[Kept], gradients: &[ChunkGradients]) -> [FlexTensor; 4] {
+        let (d_model, d_ff) = (self.d_model, self.d_ff);
+        let zeros = |tensor| vec![0.0; values(tensor).len()];
+        let [mut w_in, mut w_out] = [&self.w_in, &self.w_out].map(zeros);
+        let [mut b_in, mut b_out] = [&self.b_in, &self.b_out].map(zeros);
+        let linear_in = w_in.par_chunks_mut(d_model * d_ff).zip(b_in.par_chunks_mut(d_ff));
+        let linear_out = w_out.par_chunks_mut(d_ff * d_model).zip(b_out.par_chunks_mut(d_model));
+        let experts = linear_in.zip(linear_out).zip(&self.chunks.of_expert);
+        experts.for_each(|((linear_in, linear_out), chunks)| {
+            let chunks = || kept[chunks.clone()].iter().zip(&gradients[chunks.clone()]);
+            let of_in: Vec<_> = chunks().map(|(kept, grad)| (&kept.x[..], &grad.hidden[..])).collect();
+            let of_out: Vec<_> = chunks().map(|(kept, grad)| (&kept.hidden[..], &grad.y[..])).collect();
+            rayon::join(|| add_linear(linear_in, &of_in), || add_linear(linear_out, &of_out));
+        });
+        [
+            tensor(w_in, self.w_in.shape()),
+            tensor(b_in, self.b_in.shape()),
+            tensor(w_out, self.w_out.shape()),
+            tensor(b_out, self.b_out.shape()),
+        ]
+    }
+}
+
+/// Adds the gradients of a weight and a bias from what came in and the gradient of what came out, chunk after chunk.
+///
+/// # Shapes
+/// - weight: `[n_in, n_out]`
+/// - bias: `[n_out]`
+/// - chunks: `[pairs, n_in]` and `[pairs, n_out]`
+fn add_linear((weight, bias): (&mut [f32], &mut [f32]), chunks: &[(&[f32], &[f32])]) {
+    let n_out = bias.len();
+    let n_in = weight.len() / n_out;
+    weight.par_chunks_mut(WEIGHT_ROWS * n_out).enumerate().for_each(|(task, rows)| {
+        let (start, n) = (task * WEIGHT_ROWS, rows.len() / n_out);
+        for (x, grad) in chunks {
+            let x = Matrix::from_rows(x, n_in).transposed().narrow_rows(start, n);
+            multiply(rows, Old::Kept, x, Matrix::from_rows(grad, n_out));
+        }
+    });
+    chunks.iter().for_each(|(_, grad)| grad.chunks_exact(n_out).for_each(|row| add(bias, row)));
+}
+
+/// Whether ReLU passes a value on: a NaN too, as Burn's does.
+fn is_passed_on(value: f32) -> bool {
+    value.is_nan() || value > 0.0
+}
+
+fn add(sum: &mut [f32], row: &[f32]) {
+    sum.iter_mut().zip(row).for_each(|(sum, value)| *sum += value);
+}
+
+/// Some of the rows of `width` values each.
+fn gathered(values: &[f32], width: usize, rows: impl ExactSizeIterator<Item = usize>) -> Vec<f32> {
+    let mut gathered = Vec::with_capacity(rows.len() * width);
+    rows.for_each(|row| gathered.extend_from_slice(&values[row * width..][..width]));
+    gathered
+}
+
+/// An expert's part of a stacked parameter.
+fn expert(tensor: &FlexTensor, expert: usize) -> &[f32] {
+    let all = values(tensor);
+    let n = all.len() / tensor.shape()[0];
+    &all[expert * n..][..n]
+}
+
+fn values(tensor: &FlexTensor) -> &[f32] {
+    tensor.as_slice().expect("only contiguous f32 tensors get here")
+}
+
+fn tensor(values: Vec<f32>, shape: impl Into<Shape>) -> FlexTensor {
+    FlexTensor::from_data(TensorData::new(values, shape))
+}

@@ -1,0 +1,38 @@
+//! Differentiable operations of Mixture-of-Experts layers.
+//!
+//! Each has two forms. The *composed* one is made of ordinary tensor operations: it runs on every backend, Burn derives its
+//! gradients, and it says what the operation is. The *fused* one is written by hand for Burn's CPU backend, with its own
+//! backward pass, and must agree with the composed one to rounding. An operation takes the fused form where all its tensors
+//! are `f32` on that backend, and the composed one elsewhere. The forms of [`composed`] are there to compare with.
+//!
+//! Results do not depend on how many threads compute them: work is divided by sizes, never by threads, and sums have a
+//! fixed order.
+//!
+//! ```
+//! use burn::tensor::{Device, Tensor};
+//! use moelt_kernels::{StackedExperts, expert_feed_forward};
+//!
+//! let device = Device::flex();
+//! let experts = StackedExperts {
+//!     w_in: Tensor::ones([3, 4, 5], &device),
+//!     b_in: Tensor::zeros([3, 5], &device),
+//!     w_out: Tensor::ones([3, 5, 4], &device),
+//!     b_out: Tensor::zeros([3, 4], &device),
+//! };
+//! // Two tokens, two experts each.
+//! let y = expert_feed_forward(Tensor::ones([2, 4], &device), &[0, 2, 2, 1], experts);
+//! assert_eq!(y.dims(), [4, 4]);
+//! ```
+
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod feed_forward;
+#[cfg(feature = "flex")]
+mod matrix;
+
+pub use feed_forward::{StackedExperts, expert_feed_forward};
+
+/// The forms that run on every backend.
+pub mod composed {
+    pub use crate::feed_forward::composed::expert_feed_forward;
+}

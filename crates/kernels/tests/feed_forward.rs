@@ -1,0 +1,297 @@
+//! The expert feed-forward against plain loops in `f64`: outputs, gradients by finite differences, both forms, and bits that
+//! do not depend on the number of threads.
+
+#![allow(clippy::unwrap_used)] // a test that cannot go on should stop
+
+use burn::tensor::{Device, Tensor, TensorData};
+use moelt_kernels::{StackedExperts, composed, expert_feed_forward};
+use proptest::prelude::*;
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+/// Either form.
+type Form = fn(Tensor<2>, &[u32], StackedExperts) -> Tensor<2>;
+
+/// Sizes and choices, and values in the order `x`, `w_in`, `b_in`, `w_out`, `b_out`.
+#[derive(Clone, Debug)]
+struct Case {
+    tokens: usize,
+    n_experts: usize,
+    d_model: usize,
+    d_ff: usize,
+    expert_indices: Vec<u32>,
+    values: [Vec<f32>; 5],
+    /// What is multiplied with the outputs and summed: the loss whose gradients are compared.
+    weights: Vec<f32>,
+}
+
+/// Which experts may be chosen.
+#[derive(Clone, Copy, Debug)]
+enum Choice {
+    /// Any, without one twice for a token.
+    Any,
+    /// The first `top_k`, so that all others have no tokens.
+    First,
+    /// The first `top_k` but for the last token, which goes to the last `top_k`.
+    LastTokenElsewhere,
+}
+
+impl Case {
+    fn new([tokens, n_experts, top_k, d_model, d_ff]: [usize; 5], choice: Choice, seed: u64) -> Self {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let mut expert_indices: Vec<u32> = Vec::new();
+        for token in 0..tokens {
+            let mut experts: Vec<u32> = (0..n_experts as u32).collect();
+            match choice {
+                Choice::Any => experts.sort_by_cached_key(|_| rng.random::<u32>()),
+                Choice::LastTokenElsewhere if token + 1 == tokens => experts.reverse(),
+                Choice::First | Choice::LastTokenElsewhere => {}
+            }
+            expert_indices.extend(&experts[..top_k]);
+        }
+        let mut values = |n: usize| (0..n).map(|_| rng.random_range(-1.0..1.0)).collect::<Vec<f32>>();
+        let weight = n_experts * d_model * d_ff;
+        let lengths = [tokens * d_model, weight, n_experts * d_ff, weight, n_experts * d_model];
+        let (values, weights) = (lengths.map(&mut values), values(tokens * top_k * d_model));
+        Self { tokens, n_experts, d_model, d_ff, expert_indices, values, weights }
+    }
+
+    /// Outputs and the gradients of `x` and the experts.
+    fn run(&self, form: Form) -> [Vec<f32>; 6] {
+        let (e, d, f) = (self.n_experts, self.d_model, self.d_ff);
+        let device = Device::flex().autodiff();
+        let [x, w_in, b_in, w_out, b_out] = &self.values;
+        let x = tensor(x, [self.tokens, d], &device).require_grad();
+        let experts = StackedExperts {
+            w_in: tensor(w_in, [e, d, f], &device).require_grad(),
+            b_in: tensor(b_in, [e, f], &device).require_grad(),
+            w_out: tensor(w_out, [e, f, d], &device).require_grad(),
+            b_out: tensor(b_out, [e, d], &device).require_grad(),
+        };
+        let y = form(x.clone(), &self.expert_indices, experts.clone());
+        let gradients = (y.clone() * tensor(&self.weights, y.dims(), &device)).sum().backward();
+        let StackedExperts { w_in, b_in, w_out, b_out } = experts;
+        [
+            host(y.inner()),
+            host(x.grad(&gradients).unwrap()),
+            host(w_in.grad(&gradients).unwrap()),
+            host(b_in.grad(&gradients).unwrap()),
+            host(w_out.grad(&gradients).unwrap()),
+            host(b_out.grad(&gradients).unwrap()),
+        ]
+    }
+
+    fn exact_values(&self) -> [Vec<f64>; 5] {
+        self.values.each_ref().map(|values| values.iter().map(|value| f64::from(*value)).collect())
+    }
+
+    /// Outputs by plain loops.
+    fn outputs(&self, [x, w_in, b_in, w_out, b_out]: &[Vec<f64>; 5]) -> Vec<f64> {
+        let (d, f) = (self.d_model, self.d_ff);
+        let top_k = self.expert_indices.len() / self.tokens;
+        let mut y = Vec::new();
+        for (pair, expert) in self.expert_indices.iter().enumerate() {
+            let (expert, x) = (*expert as usize, &x[pair / top_k * d..][..d]);
+            let unit = |unit: usize| {
+                let sum: f64 = (0..d).map(|i| x[i] * w_in[(expert * d + i) * f + unit]).sum();
+                (sum + b_in[expert * f + unit]).max(0.0)
+            };
+            let hidden: Vec<f64> = (0..f).map(unit).collect();
+            let out = |i: usize| {
+                let sum: f64 = (0..f).map(|unit| hidden[unit] * w_out[(expert * f + unit) * d + i]).sum();
+                sum + b_out[expert * d + i]
+            };
+            y.extend((0..d).map(out));
+        }
+        y
+    }
+
+    /// The gradient of every input by central differences.
+    fn finite_differences(&self) -> [Vec<f64>; 5] {
+        const STEP: f64 = 1e-6;
+        let mut values = self.exact_values();
+        let loss = |values: &[Vec<f64>; 5]| -> f64 {
+            self.outputs(values).iter().zip(&self.weights).map(|(y, weight)| y * f64::from(*weight)).sum()
+        };
+        std::array::from_fn(|input| {
+            let slope = |at: usize| {
+                let value = values[input][at];
+                let mut loss_at = |value| {
+                    values[input][at] = value;
+                    loss(&values)
+                };
+                let slope = (loss_at(value + STEP) - loss_at(value - STEP)) / (2.0 * STEP);
+                values[input][at] = value;
+                slope
+            };
+            (0..self.values[input].len()).map(slope).collect()
+        })
+    }
+}
+
+fn tensor<const D: usize>(values: &[f32], shape: [usize; D], device: &Device) -> Tensor<D> {
+    Tensor::from_data(TensorData::new(values.to_vec(), shape), device)
+}
+
+fn host<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
+    tensor.try_into_vec_as().unwrap()
+}
+
+const NAMES: [&str; 6] = ["y", "x", "w_in", "b_in", "w_out", "b_out"];
+
+/// To a few roundings of the largest value.
+fn assert_close(name: &str, is: &[f32], expected: impl ExactSizeIterator<Item = f64>) {
+    assert_eq!(is.len(), expected.len(), "{name}");
+    let expected: Vec<f64> = expected.collect();
+    let scale = expected.iter().fold(1.0, |largest: f64, value| largest.max(value.abs()));
+    for (at, (is, expected)) in is.iter().zip(expected).enumerate() {
+        assert!((f64::from(*is) - expected).abs() < 1e-5 * scale, "{name}[{at}]: {is}, not {expected}");
+    }
+}
+
+fn assert_agree(case: &Case) {
+    let (fused, composed) = (case.run(expert_feed_forward), case.run(composed::expert_feed_forward));
+    for ((name, fused), composed) in NAMES.iter().zip(&fused).zip(&composed) {
+        assert_close(name, fused, composed.iter().map(|value| f64::from(*value)));
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn outputs_and_gradients_are_those_of_plain_loops(
+        tokens in 1..7usize,
+        (n_experts, top_k) in (1..5usize).prop_flat_map(|n| (Just(n), 1..=n)),
+        (d_model, d_ff) in (1..5usize, 1..6usize),
+        choice in prop_oneof![Just(Choice::Any), Just(Choice::First), Just(Choice::LastTokenElsewhere)],
+        seed: u64,
+    ) {
+        let case = Case::new([tokens, n_experts, top_k, d_model, d_ff], choice, seed);
+        let [y, gradients @ ..] = case.run(expert_feed_forward);
+        assert_close("y", &y, case.outputs(&case.exact_values()).into_iter());
+        for ((name, is), expected) in NAMES[1..].iter().zip(gradients).zip(case.finite_differences()) {
+            assert_close(name, &is, expected.into_iter());
+        }
+        assert_agree(&case);
+    }
+}
+
+/// Sizes at which queues are divided and weights have more rows than a task.
+#[test]
+fn forms_agree_where_work_is_divided() {
+    for (sizes, choice) in [
+        ([700, 8, 2, 72, 130], Choice::Any),
+        ([600, 3, 1, 65, 1], Choice::First),
+        ([513, 4, 2, 3, 70], Choice::LastTokenElsewhere),
+        ([1, 64, 64, 16, 32], Choice::Any),
+    ] {
+        assert_agree(&Case::new(sizes, choice, 7));
+    }
+}
+
+#[test]
+fn threads_change_no_bit() {
+    let case = Case::new([1500, 4, 2, 40, 150], Choice::LastTokenElsewhere, 3);
+    let with_threads = |n| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(n).build().unwrap();
+        pool.install(|| case.run(expert_feed_forward)).map(|values| values.into_iter().map(f32::to_bits))
+    };
+    let [one, two, five] = [1, 2, 5].map(with_threads).map(|outputs| outputs.map(Vec::from_iter));
+    assert!(one == two && two == five);
+}
+
+#[test]
+fn an_expert_without_tokens_has_gradients_of_zero() {
+    let [_, _, w_in, b_in, w_out, b_out] =
+        Case::new([5, 3, 1, 4, 6], Choice::First, 1).run(expert_feed_forward);
+    for gradient in [w_in, b_in, w_out, b_out] {
+        let (first, others) = gradient.split_at(gradient.len() / 3);
+        assert!(first.iter().any(|value| *value != 0.0) && others.iter().all(|value| *value == 0.0));
+    }
+}
+
+/// Two experts with two hidden units. Token (1, 2): expert 0 has units (1·1 + 2·1, 1·0 + 2·(−1)) + (0, 1) → (3, 0) and
+/// gives 3 · (2, 1) + (0, 1) = (6, 4). Expert 1 passes ReLU(1 + 2 − 4) = 0 on in both units and gives its bias, (5, 5).
+#[test]
+fn hand_worked_outputs_and_gradients() {
+    let device = Device::flex().autodiff();
+    let experts = StackedExperts {
+        w_in: Tensor::from_data([[[1.0, 0.0], [1.0, -1.0]], [[1.0, 1.0], [1.0, 1.0]]], &device)
+            .require_grad(),
+        b_in: Tensor::from_data([[0.0, 1.0], [-4.0, -4.0]], &device).require_grad(),
+        w_out: Tensor::from_data([[[2.0, 1.0], [7.0, 7.0]], [[1.0, 1.0], [1.0, 1.0]]], &device)
+            .require_grad(),
+        b_out: Tensor::from_data([[0.0, 1.0], [5.0, 5.0]], &device).require_grad(),
+    };
+    let x = Tensor::<2>::from_data([[1.0, 2.0]], &device).require_grad();
+    let y = expert_feed_forward(x.clone(), &[0, 1], experts.clone());
+    assert_eq!(host(y.clone().inner()), [6.0, 4.0, 5.0, 5.0]);
+    let gradients = y.sum().backward();
+    // Only the first unit of expert 0 fires. Its gradient is 2 + 1.
+    assert_eq!(host(x.grad(&gradients).unwrap()), [3.0, 3.0]);
+    let b_in = host(experts.b_in.grad(&gradients).unwrap());
+    assert_eq!(b_in, [3.0, 0.0, 0.0, 0.0]);
+    let w_in = host(experts.w_in.grad(&gradients).unwrap());
+    assert_eq!(w_in, [3.0, 0.0, 6.0, 0.0, 0.0, 0.0, 0.0, 0.0]);
+    let w_out = host(experts.w_out.grad(&gradients).unwrap());
+    assert_eq!(w_out, [3.0, 3.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]);
+    assert_eq!(host(experts.b_out.grad(&gradients).unwrap()), [1.0; 4]);
+}
+
+#[test]
+fn no_tokens_give_no_outputs() {
+    let device = Device::flex();
+    let mut case = Case::new([1, 2, 1, 3, 4], Choice::Any, 1);
+    let [_, w_in, b_in, w_out, b_out] = std::mem::take(&mut case.values);
+    let experts = StackedExperts {
+        w_in: tensor(&w_in, [2, 3, 4], &device),
+        b_in: tensor(&b_in, [2, 4], &device),
+        w_out: tensor(&w_out, [2, 4, 3], &device),
+        b_out: tensor(&b_out, [2, 3], &device),
+    };
+    for form in [expert_feed_forward as Form, composed::expert_feed_forward] {
+        let none = tensor(&[], [0, 3], &device);
+        assert_eq!(form(none, &[], experts.clone()).dims(), [0, 3]);
+    }
+}
+
+/// As through Burn's ReLU: it is the loss that reports it.
+#[test]
+fn a_nan_reaches_the_outputs_of_its_token_alone() {
+    let mut case = Case::new([2, 2, 1, 3, 4], Choice::First, 1);
+    case.values[0][0] = f32::NAN;
+    let [y, ..] = case.run(expert_feed_forward);
+    assert!(y[..3].iter().all(|value| value.is_nan()) && y[3..].iter().all(|value| value.is_finite()));
+}
+
+#[test]
+fn without_a_graph_the_outputs_are_the_same() {
+    let case = Case::new([300, 4, 2, 8, 16], Choice::Any, 5);
+    let device = Device::flex();
+    let [x, w_in, b_in, w_out, b_out] = &case.values;
+    let experts = StackedExperts {
+        w_in: tensor(w_in, [4, 8, 16], &device),
+        b_in: tensor(b_in, [4, 16], &device),
+        w_out: tensor(w_out, [4, 16, 8], &device),
+        b_out: tensor(b_out, [4, 8], &device),
+    };
+    let y = expert_feed_forward(tensor(x, [300, 8], &device), &case.expert_indices, experts);
+    assert_eq!(host(y), case.run(expert_feed_forward)[0]);
+}
+
+#[test]
+#[should_panic(expected = "a token for expert 2 of 2")]
+fn an_expert_that_is_not_there_is_refused() {
+    let mut case = Case::new([2, 2, 1, 3, 4], Choice::Any, 1);
+    case.expert_indices[1] = 2;
+    case.run(expert_feed_forward);
+}
+
+#[test]
+#[should_panic(expected = "3 choices for 2 tokens")]
+fn unlike_numbers_of_choices_are_refused() {
+    let mut case = Case::new([2, 2, 1, 3, 4], Choice::Any, 1);
+    case.expert_indices.push(0);
+    case.run(expert_feed_forward);
+}
