@@ -8,6 +8,7 @@ use std::{
     process::Command,
     sync::mpsc,
     thread,
+    time::Instant,
 };
 
 use anyhow::{Context, Result, ensure};
@@ -27,6 +28,8 @@ pub(crate) struct Engine<'a> {
     site: &'a Site<'a>,
     binary: PathBuf,
     interrupt: Interrupt,
+    /// No cell is started later.
+    until: Option<Instant>,
 }
 
 /// How a run of cells went.
@@ -58,7 +61,12 @@ impl<'a> Engine<'a> {
         let own = folder.binary();
         copy_binary(&binary, &own)
             .with_context(|| format!("copying {} to {}", binary.display(), own.display()))?;
-        Ok(Self { site, binary: own, interrupt })
+        Ok(Self { site, binary: own, interrupt, until: None })
+    }
+
+    /// The same engine, which starts no cell after this time.
+    pub(crate) fn until(self, until: Option<Instant>) -> Self {
+        Self { until, ..self }
     }
 
     /// Runs those of `cells` (all of `plan`, or some) that are not finished, `jobs` at a time, each when the
@@ -95,7 +103,7 @@ impl<'a> Engine<'a> {
         let (report, reports) = mpsc::channel::<(&'c Cell, Ended)>();
         thread::scope(|scope| {
             loop {
-                let next = if self.interrupt.is_raised() { schedule.drain() } else { schedule.next() };
+                let next = if self.starts_no_more() { schedule.drain() } else { schedule.next() };
                 let (cell, ended) = match next {
                     Next::Start(cell) => {
                         let report = report.clone();
@@ -116,6 +124,10 @@ impl<'a> Engine<'a> {
             }
         });
         tally
+    }
+
+    fn starts_no_more(&self) -> bool {
+        self.interrupt.is_raised() || self.until.is_some_and(|until| Instant::now() >= until)
     }
 
     fn run_cell(&self, folder: &AblationFolder, owner: Digest, cell: &Cell, progress: &Progress) -> Ended {

@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail, ensure};
-use moelt_schema::{Cell, DataConfig, Digest, OtherRun, RunDir, Takes};
+use moelt_schema::{Cell, DataConfig, Digest, EffectHeadConfig, OtherRun, RunDir, Takes};
 
 use crate::Site;
 
@@ -25,6 +25,7 @@ pub(super) fn digests(site: &Site, cells: &[Cell]) -> Result<BTreeMap<String, Di
     let mut files = BTreeSet::new();
     for cell in cells {
         files.extend(data_files(site, &cell.config.data)?);
+        files.extend(taught_head(site, cell)?);
         for other in cell.foreign_runs() {
             let read = run_files(site, other);
             files.extend(read.with_context(|| format!("{} seed {}: {}", cell.arm, cell.seed, other.key))?);
@@ -32,6 +33,19 @@ pub(super) fn digests(site: &Site, cells: &[Cell]) -> Result<BTreeMap<String, Di
     }
     let digest = |file: String| Ok((file.clone(), site.digest(&file)?));
     files.into_iter().map(digest).collect()
+}
+
+/// The file of the taught head that a cell uses; the one that is shipped is part of the code.
+fn taught_head(site: &Site, cell: &Cell) -> Result<Option<String>> {
+    let named = cell.config.control.policy.taught().filter(|name| *name != EffectHeadConfig::SHIPPED);
+    let Some(file) = named else { return Ok(None) };
+    ensure!(
+        site.root().join(file).is_file(),
+        "control.policy.lookahead.head.taught: no file `{file}`{}; teach a head with `moelt control teach`, or take \
+         `shipped`",
+        site.paths_count()
+    );
+    Ok(Some(file.to_owned()))
 }
 
 /// What a cell reads of another run.

@@ -24,10 +24,13 @@ mod schedule;
 mod site;
 mod spec;
 mod tail;
+mod teaching;
 
 use std::{
     io::{Write, stdout},
+    num::NonZeroUsize,
     process::ExitCode,
+    time::Instant,
 };
 
 use anyhow::Result;
@@ -44,6 +47,7 @@ use folder::AblationFolder;
 pub use interrupt::INTERRUPTED;
 use interrupt::Interrupt;
 pub use site::{Program, Site};
+pub use teaching::{TeachingRuns, TeachingTasks, run_teaching};
 
 /// Does what was typed.
 ///
@@ -104,7 +108,7 @@ fn run_and_collect(
     jobs: &JobsArgs,
 ) -> Result<ExitCode> {
     let cells = folder::select(plan, only)?;
-    let Some(tally) = run_cells(site, folder, plan, &cells, jobs)? else {
+    let Some(tally) = run_cells(site, folder, plan, &cells, jobs.jobs, None)? else {
         return Ok(interrupted(site, &plan.name));
     };
     let report = collect(site, folder, plan)?;
@@ -131,11 +135,11 @@ pub fn run_afresh(site: &Site, plan: &AblationPlan, jobs: &JobsArgs) -> Result<O
     let folder = AblationFolder::named(site, &plan.name)?;
     folder.remove()?;
     plan_file::settle(site, &folder, plan)?;
-    let tally = run_cells(site, &folder, plan, &folder::select(plan, &[])?, jobs)?;
+    let tally = run_cells(site, &folder, plan, &folder::select(plan, &[])?, jobs.jobs, None)?;
     tally.map(|_| collect(site, &folder, plan)).transpose()
 }
 
-/// Builds the binary and runs the cells. None after Ctrl-C.
+/// Builds the binary and runs the cells, of which none starts after `until`. None after Ctrl-C.
 ///
 /// # Errors
 /// When cells of another plan are there, or the binary cannot be built.
@@ -144,7 +148,8 @@ fn run_cells(
     folder: &AblationFolder,
     plan: &AblationPlan,
     cells: &[&Cell],
-    jobs: &JobsArgs,
+    jobs: NonZeroUsize,
+    until: Option<Instant>,
 ) -> Result<Option<Tally>> {
     folder.check_cells(plan)?;
     let interrupt = Interrupt::on_ctrl_c()?;
@@ -152,6 +157,6 @@ fn run_cells(
         Err(_) if interrupt.is_raised() => return Ok(None),
         engine => engine?,
     };
-    let tally = engine.run(folder, plan, cells, jobs.jobs);
+    let tally = engine.until(until).run(folder, plan, cells, jobs);
     Ok((!interrupt.is_raised()).then_some(tally))
 }

@@ -8,6 +8,8 @@ mod held_out;
 mod intent;
 mod label_network;
 mod network;
+mod relative;
+mod taught;
 
 pub use ensemble::{Ensemble, LEAST_TEACHERS, Predictor};
 pub use forecast::Forecast;
@@ -15,3 +17,4 @@ pub use held_out::{HeldOut, MeasuredMove, held_out};
 pub use intent::Intent;
 pub use label_network::LabelNetwork;
 pub use network::{Forward, Network};
+pub use taught::{FOLDS, SHIPPED, UPDATES, asked, check_taught, forecast, left_out, teach};

@@ -20,7 +20,7 @@ mod survey;
 mod trials;
 
 use moelt_schema::{
-    ControlConfig, EditLog, EffectRecord, Evidence, Layout, PolicyConfig, PolicyState, TaskStart,
+    ControlConfig, EditLog, EffectRecord, Evidence, Layout, PolicyConfig, PolicyState, TaskStart, TaughtHead,
 };
 
 pub use self::own::{OwnPolicies, PolicyStart};
@@ -129,6 +129,10 @@ pub struct Given {
     pub script: Option<EditLog>,
     /// What other runs measured, for a head to learn before it begins.
     pub records: Vec<EffectRecord>,
+    /// A head that was taught before any run, for a run that uses one.
+    pub taught: Option<TaughtHead>,
+    /// Classes of the data: what a taught head knows of losses is relative to `ln n_classes`.
+    pub n_classes: usize,
     /// When domains appear, for a policy that is told.
     pub task_starts: Vec<TaskStart>,
 }
@@ -148,8 +152,9 @@ pub fn policy(
     own: &OwnPolicies,
 ) -> Result<Box<dyn Policy>, PolicyError> {
     let edits = config.edits.clone();
+    let (followed, given) = (given.script, Given { script: None, ..given });
     let script = |policy| {
-        let log = given.script.ok_or(PolicyError::NoScript { policy })?;
+        let log = followed.ok_or(PolicyError::NoScript { policy })?;
         Ok(Script::new(log, &edits, seed, total_steps))
     };
     Ok(match config.policy.clone() {
@@ -158,7 +163,7 @@ pub fn policy(
         PolicyConfig::Dynmoe {} => Box::new(Dynmoe::new(edits, state)),
         PolicyConfig::Lookahead(lookahead) => match lookahead.head.clone() {
             None => Box::new(Lookahead::new(lookahead, edits, seed, state)),
-            Some(head) => Box::new(EffectHead::new(lookahead, head, edits, seed, given.records, state)?),
+            Some(head) => Box::new(EffectHead::new(lookahead, head, edits, seed, given, state)?),
         },
         PolicyConfig::LabelHead(head) => Box::new(LabelHead::new(head, edits, seed, state)?),
         PolicyConfig::PlaceboForks(config) => Box::new(PlaceboForks::new(config, edits, state)),

@@ -168,6 +168,10 @@ pub struct ArmResults {
     pub seconds: Summary,
     /// Training a cell with the runs that it builds on; none while one of those has no result.
     pub with_needs: Option<WithNeeds>,
+    /// Operations that went once, before any run, into the head that the cells use; no other number holds them. None without
+    /// such a head.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub taught_flops: Option<f64>,
 }
 
 /// A planned cell without a result.
@@ -302,6 +306,7 @@ fn arm_results(results: &[&CellResult], rule: &CollapseRule) -> Option<ArmResult
         training_flops: None,
         seconds: over_seeds(|r| r.seconds)?,
         with_needs: None,
+        taught_flops: results.first().map(|r| r.taught_flops.computed as f64).filter(|flops| *flops > 0.0),
     })
 }
 

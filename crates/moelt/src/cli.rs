@@ -1,6 +1,7 @@
 //! What can be typed.
 
 mod config;
+mod control;
 mod edits;
 
 use std::path::PathBuf;
@@ -9,6 +10,7 @@ use clap::{Args, Parser, Subcommand};
 use moelt_schema::BadLines;
 
 pub(crate) use self::config::{ConfigCommand, ConfigShowArgs};
+pub(crate) use self::control::{ControlCommand, ControlFitArgs, ControlReportArgs, ControlTeachArgs};
 pub(crate) use self::edits::{EditKind, TypedEdit, TypedEdits};
 use crate::backend::DeviceArgs;
 
@@ -85,21 +87,6 @@ pub(crate) enum Command {
     /// Ask finished runs that measured edits what can be learnt from them.
     #[command(subcommand)]
     Control(ControlCommand),
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum ControlCommand {
-    /// Which statistics predict benefit: what labels and features know of the gains that were measured twice.
-    #[command(after_help = "Examples:\n  \
-        moelt train datasets/planted phases/study --out runs/study-0\n  \
-        moelt train datasets/planted phases/study --set seed=1 --out runs/study-1\n  \
-        moelt control report runs/study-0 runs/study-1")]
-    Report(ControlReportArgs),
-    /// Train the head that predicts effects on all runs but one, and say what it would have done on that one.
-    #[command(after_help = "Examples:\n  \
-        moelt control fit runs/planted-standard/cells/lookahead-s2*/\n  \
-        moelt control fit runs/planted-standard/cells/lookahead-s2*/ --set control.policy.lookahead.head.act_above=0.8 --json")]
-    Fit(ControlFitArgs),
 }
 
 #[derive(Args, Debug)]
@@ -270,30 +257,6 @@ pub(crate) struct EditArgs {
     pub(crate) json: bool,
     #[command(flatten)]
     pub(crate) device: DeviceArgs,
-}
-
-#[derive(Args, Debug)]
-pub(crate) struct ControlReportArgs {
-    /// Folders of finished runs of a study.
-    #[arg(required = true, value_name = "RUN")]
-    pub(crate) runs: Vec<String>,
-    /// Machine-readable output.
-    #[arg(long)]
-    pub(crate) json: bool,
-}
-
-#[derive(Args, Debug)]
-pub(crate) struct ControlFitArgs {
-    /// Folders of finished runs that measured edits; of four seeds at least.
-    #[arg(required = true, value_name = "RUN")]
-    pub(crate) runs: Vec<String>,
-    /// Set act_above, ask_above, hidden or lr of control.policy.lookahead.head; else they are those of the
-    /// first run. Repeatable.
-    #[arg(long, value_name = "KEY=VALUE")]
-    pub(crate) set: Vec<String>,
-    /// Machine-readable output.
-    #[arg(long)]
-    pub(crate) json: bool,
 }
 
 #[derive(Args, Debug)]

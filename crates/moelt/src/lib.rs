@@ -64,7 +64,7 @@ pub fn run(policies: &control::OwnPolicies) -> ExitCode {
         Command::Eval(args) => commands::eval::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Predict(args) => commands::predict::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Edit(args) => commands::edit::run(&args).map(|()| ExitCode::SUCCESS),
-        Command::Control(command) => commands::control::run(&command).map(|()| ExitCode::SUCCESS),
+        Command::Control(command) => commands::control::run(&files, &command),
         Command::Config(command) => commands::config::run(&files, &command).map(|()| ExitCode::SUCCESS),
         Command::Inspect(args) => commands::inspect::run(&args).map(|()| ExitCode::SUCCESS),
     };

@@ -38,9 +38,10 @@ pub use self::{
     run::{
         BestSoFar, CHECKPOINT_FORMAT, CellResult, ControlGradients, DecisionKind, DecisionWindow,
         DomainAccuracy, DomainRouting, EditEffect, EffectRecord, Event, EventRecord, EventsPosition, Flops,
-        GateState, GatesState, HeadState, Inherited, LastCheckpoint, LayerMemory, LayerSums, LoopState,
-        Manifest, Metrics, NetworkState, PolicyState, Prediction, Probe, RESULT_FORMAT, RampIn, ResultError,
-        RoutingStats, RunDir, SplitAndDropState, SplitSizes, Stage, StopReason, TimeAccuracy, Unrouted, Wall,
+        ForecastErrors, GateState, GatesState, HeadState, Inherited, LastCheckpoint, LayerMemory, LayerSums,
+        LoopState, Manifest, Metrics, NetworkState, PolicyState, Prediction, Probe, RESULT_FORMAT, RampIn,
+        ResultError, RoutingStats, RunDir, SplitAndDropState, SplitSizes, Stage, StopReason, TAUGHT_FORMAT,
+        TaughtError, TaughtFile, TaughtHead, Teaching, TeachingRanges, TimeAccuracy, Unrouted, Wall,
         WindowState, create_folders, sync_folder, write_atomically,
     },
     stream::{Stream, Streams, uniform},

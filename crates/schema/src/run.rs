@@ -9,6 +9,7 @@ mod policy_state;
 mod result;
 mod routing;
 mod run_dir;
+mod taught_head;
 
 pub use self::{
     event::{DecisionKind, EditEffect, Event, EventRecord, StopReason, Wall},
@@ -27,4 +28,7 @@ pub use self::{
     },
     routing::RoutingStats,
     run_dir::{RunDir, create_folders, sync_folder, write_atomically},
+    taught_head::{
+        ForecastErrors, TAUGHT_FORMAT, TaughtError, TaughtFile, TaughtHead, Teaching, TeachingRanges,
+    },
 };

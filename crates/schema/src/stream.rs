@@ -44,6 +44,8 @@ pub enum Stream {
     Split,
     /// The seed of a rehearsal; index: the step it begins after.
     Rehearsal,
+    /// What a teaching task is like; index: the seed of its data.
+    TeachingTasks,
     /// Clusters of texts; index 0: which texts are the sample, then each start of a clustering.
     TextGroups,
 }
@@ -66,6 +68,7 @@ impl Stream {
             Self::Planted => "planted",
             Self::Split => "split",
             Self::Rehearsal => "rehearsal",
+            Self::TeachingTasks => "teaching-tasks",
             Self::TextGroups => "text-groups",
         }
     }

@@ -12,6 +12,7 @@ use crate::{
     effect::Outputs,
     interrupt::Interrupt,
     other_runs::{script, taught},
+    taught_head::taught_head,
     trial::Arena,
 };
 
@@ -40,7 +41,11 @@ impl Control {
         let control = &config.control;
         let edits = script(config)?;
         let script = edits.as_ref().map(Digest::of_json);
-        let records = if state.head.is_none() { taught(config, prepared)? } else { Vec::new() };
+        // A head that is known already has both in its state.
+        let (records, head) = match state.head {
+            None => (taught(config, prepared)?, taught_head(control.policy.taught())?),
+            Some(_) => (Vec::new(), None),
+        };
         if let Some(OtherRun { key, run, .. }) = control.policy.edits_of()
             && state.script.is_some()
             && state.script != script
@@ -49,7 +54,13 @@ impl Control {
             return Err(TrainError::Start { key, path: run.to_string().into(), message });
         }
         let task_starts = prepared.task_starts(total_steps);
-        let given = Given { script: edits, records, task_starts: task_starts.clone() };
+        let given = Given {
+            script: edits,
+            records,
+            taught: head,
+            n_classes: prepared.classes.len(),
+            task_starts: task_starts.clone(),
+        };
         let policy = policy(control, config.seed, total_steps, given, state, policies)?;
         Ok(Self { policy, total_steps, task_starts, script })
     }

@@ -12,8 +12,8 @@ use burn::tensor::Device;
 use moelt_eval::{Decided, metrics, predictions_to_csv};
 use moelt_model::Classifier;
 use moelt_schema::{
-    Asked, CellResult, Digest, DomainRouting, Flops, LastCheckpoint, Metrics, Prediction, RESULT_FORMAT,
-    RunConfig, RunDir, TimeAccuracy, write_atomically,
+    Asked, CellResult, Digest, DomainRouting, Flops, LastCheckpoint, Metrics, PolicyState, Prediction,
+    RESULT_FORMAT, RunConfig, RunDir, TimeAccuracy, write_atomically,
 };
 
 use crate::{
@@ -94,6 +94,7 @@ pub(crate) fn finish(
         bayes_accuracy: prepared.bayes_accuracy,
         flops: state.progress.flops,
         measuring_flops: state.progress.measuring_flops,
+        taught_flops: taught_flops(&state.progress.policy),
         inherited: state.progress.inherited,
         seconds: state.progress.seconds,
         files,
@@ -101,6 +102,12 @@ pub(crate) fn finish(
     };
     write(run, &result)?;
     Ok(result)
+}
+
+/// What the head of a policy was taught with before any run.
+fn taught_flops(policy: &PolicyState) -> Flops {
+    let taught = policy.head.as_ref().and_then(|head| head.taught.as_ref());
+    taught.map_or(Flops::default(), |taught| taught.flops)
 }
 
 /// Writes predictions on a split and adds their hash to `files`.

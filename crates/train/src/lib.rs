@@ -34,6 +34,7 @@ mod snapshot;
 mod start;
 mod state;
 mod step_biases;
+mod taught_head;
 mod trainer;
 mod trial;
 
@@ -52,4 +53,5 @@ pub use offline::EditedCheckpoint;
 pub use other_runs::{DecidedRun, decided_runs};
 pub use prepared::Prepared;
 pub use state::{StepReport, TrainState};
+pub use taught_head::taught_file;
 pub use trainer::{Outcome, Trainer};

@@ -4,7 +4,7 @@ use std::{fs, path::Path};
 
 use moelt_control::records;
 use moelt_eval::{Decided, decisions_from_jsonl};
-use moelt_schema::{CellResult, Digest, EditLog, EffectRecord, OtherRun, RunConfig, RunDir, RunRef};
+use moelt_schema::{CellResult, Digest, EditLog, EffectRecord, Flops, OtherRun, RunConfig, RunDir, RunRef};
 
 use crate::{Prepared, TrainError};
 
@@ -23,6 +23,10 @@ pub struct DecidedRun {
     pub data: Digest,
     /// Its seed.
     pub seed: u64,
+    /// Classes of its data.
+    pub n_classes: usize,
+    /// Floating-point operations of training it, measuring included.
+    pub flops: Flops,
     /// Its decisions.
     pub decisions: Vec<Decided>,
 }
@@ -52,6 +56,8 @@ pub fn decided_runs(key: &'static str, names: &[&Path]) -> Result<Vec<DecidedRun
             number,
             data: result.data,
             seed: result.seed,
+            n_classes: result.validation.per_class_accuracy.len(),
+            flops: result.flops,
             decisions,
         });
     }

@@ -1,5 +1,5 @@
-//! A head that begins with what other runs measured: read from their logs, part of its state from then on, and
-//! refused when a run is not there, not finished or damaged.
+//! A head that begins with what other runs measured, or that was taught before any of them: read from their logs or from
+//! its file, part of its state from then on, and refused when that is not there, not finished or damaged.
 
 #![allow(clippy::unwrap_used)] // a test that cannot go on should stop
 
@@ -12,7 +12,8 @@ use std::{
 };
 
 use burn::tensor::Device;
-use moelt_schema::{Move, PolicyConfig, RunConfig, RunDir, RunRef};
+use moelt_control::head::SHIPPED;
+use moelt_schema::{EffectHeadConfig, Move, PolicyConfig, RunConfig, RunDir, RunRef, TaughtFile};
 use moelt_train::Trainer;
 use tempfile::TempDir;
 
@@ -145,4 +146,74 @@ fn runs_of_one_seed_are_one_teacher() {
         runs.iter().map(|run| (run.number, run.seed)).collect::<Vec<_>>(),
         [(1, 71), (2, 72), (1, 71)]
     );
+}
+
+/// A head that was taught before, and knows no mercy: it acts where a move is likelier to gain than not.
+fn pupil(taught: &str, ask_above: f64) -> RunConfig {
+    let policy = format!("{LOOKAHEAD}confidence = 0.0\nhorizon = 3\nexpert_cost = 0.01\nhead = {{}}");
+    config(&policy, |config| {
+        let PolicyConfig::Lookahead(lookahead) = &mut config.control.policy else { panic!() };
+        let (taught, act_above) = (Some(taught.to_owned()), 0.5);
+        lookahead.head =
+            Some(EffectHeadConfig { taught, act_above, ask_above, ..EffectHeadConfig::default() });
+    })
+}
+
+#[test]
+fn a_run_with_a_taught_head_goes_on_bit_for_bit_without_its_file() {
+    let (folder, heads) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    let path = heads.path().join("head.json");
+    fs::write(&path, SHIPPED).unwrap();
+    let config = pupil(path.to_str().unwrap(), 0.0);
+    let whole = run_in(&TempDir::new().unwrap(), &config);
+    let run = RunDir::new(folder.path().join("run"));
+    // Before the first decision.
+    interrupt(&config, &run, 2);
+    fs::remove_file(&path).unwrap();
+    interrupt(&config, &run, 12);
+    let resumed = finish(&config, &run);
+    assert_eq!(resumed.actions(), whole.actions());
+    assert_eq!(resumed.manifest.state.policy, whole.manifest.state.policy);
+    assert!(whole.losses.ends_with(&resumed.losses));
+    let known = TaughtFile::from_json(SHIPPED).unwrap().head;
+    assert_eq!(resumed.result.taught_flops, known.flops);
+    assert_eq!(whole.manifest.state.policy.head.unwrap().taught, Some(known), "it learns no more");
+}
+
+#[test]
+fn a_taught_head_decides_alone_and_costs_nothing() {
+    let run = run_in(&TempDir::new().unwrap(), &pupil(EffectHeadConfig::SHIPPED, 1e6));
+    assert!(run.numbers("asked").iter().all(|asked| *asked == 0.0));
+    let trials = [0, 1].map(|layer| run.trials(layer, Move::Prune));
+    assert!(trials.iter().flatten().count() > 0);
+    assert!(trials.iter().flatten().all(|trial| trial.forecast.is_some() && trial.effect.is_none()));
+    assert!(run.result.measuring_flops.is_zero());
+}
+
+#[test]
+fn a_taught_head_that_cannot_serve_is_refused() {
+    let folder = TempDir::new().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let altered = SHIPPED.replacen("\"tasks\":", "\"tasks\":1", 1);
+    let TaughtFile { ranges, teaching, mut head, .. } = TaughtFile::from_json(SHIPPED).unwrap();
+    head.networks.pop();
+    let smaller = TaughtFile::new("0.1.0", ranges, teaching, head).to_json();
+    for (name, text) in [("altered", altered.as_str()), ("smaller", &smaller), ("config", "hidden = 3")] {
+        fs::write(path(name), text).unwrap();
+    }
+    for (name, expected) in [
+        ("nowhere", "cannot be read"),
+        ("altered", "digest: is "),
+        ("smaller", "head.networks: are 7; must be 8"),
+        ("config", "expected value"),
+    ] {
+        let run = RunDir::new(folder.path().join("run"));
+        let error = Trainer::new(pupil(&path(name), 0.0)).run(run.path(), &Device::flex()).unwrap_err();
+        let message = format!("{error:#}");
+        for part in ["control.policy.lookahead.head.taught", name, expected] {
+            assert!(message.contains(part), "{part}: {message}");
+        }
+        assert!(message.contains("moelt control teach") || message.contains("`shipped`"), "{message}");
+        assert!(!run.config().exists(), "nothing is claimed");
+    }
 }

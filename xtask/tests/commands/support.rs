@@ -162,6 +162,7 @@ fn result(cell: &Cell, predictions: &[Prediction], files: BTreeMap<String, Diges
         last: LastCheckpoint { step: 9, validation: 0.9, test: 0.9 },
         flops: Flops { computed: 3_000_000, unpadded: 2_000_000 },
         measuring_flops: Flops::default(),
+        taught_flops: Flops::default(),
         inherited: Inherited::default(),
         seconds: 1.5,
         files,

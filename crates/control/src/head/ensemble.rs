@@ -8,21 +8,18 @@ use rand::RngExt;
 use super::{Forecast, Network, adam};
 use moelt_schema::Features;
 
-/// Networks of the ensemble.
-const MEMBERS: usize = 8;
-
 /// Surprises by a move before its prediction counts: below that nothing can be likely or unlikely.
-const MIN_RECORDS: usize = 10;
+pub(super) const MIN_RECORDS: usize = 10;
 
 /// Other runs that a head must have learnt from before it knows anything, where it has not measured itself: what one
 /// of them measured is of a piece.
 pub const LEAST_TEACHERS: u32 = 3;
 
 /// One unit of the networks' output, nats.
-const UNIT: f64 = 0.02;
+pub(super) const UNIT: f64 = 0.02;
 
 /// Effects beyond this many units count as this: no decision depends on how bad a bad move is.
-const CLIP: f64 = 10.0;
+pub(super) const CLIP: f64 = 10.0;
 
 /// s₀, nats: what a measurement without any noise of its own is still trusted to.
 const FLOOR: f64 = 0.005;
@@ -51,6 +48,9 @@ pub struct Ensemble {
 }
 
 impl Ensemble {
+    /// Its networks.
+    pub const MEMBERS: usize = 8;
+
     /// One with so many hidden units a network and this learning rate.
     pub fn new(hidden: usize, lr: f64, streams: Streams) -> Self {
         let network = Network { inputs: Features::N + Move::ALL.len(), hidden, outputs: 1 };
@@ -66,7 +66,7 @@ impl Ensemble {
     pub fn fits(&self, head: &HeadState) -> bool {
         let mut networks = head.networks.iter();
         let mut records = head.records.iter();
-        [0, MEMBERS].contains(&head.networks.len())
+        [0, Self::MEMBERS].contains(&head.networks.len())
             && networks.all(|state| self.network.fits(state))
             && records.all(|record| record.features.len() == Features::N)
     }
@@ -77,9 +77,21 @@ impl Ensemble {
     /// # Panics
     /// When the networks or the records are of another head.
     pub fn fit(&self, head: &mut HeadState) {
+        self.train(head, |state| if state.updates == 0 { FIRST_UPDATES } else { UPDATES });
+    }
+
+    /// The same with so many updates of each network.
+    ///
+    /// # Panics
+    /// When the networks or the records are of another head.
+    pub(super) fn fit_for(&self, head: &mut HeadState, updates: u64) {
+        self.train(head, |_| updates);
+    }
+
+    fn train(&self, head: &mut HeadState, updates: impl Fn(&NetworkState) -> u64) {
         if head.networks.is_empty() {
             let init = |member| self.network.init(&mut self.streams.rng(Stream::Head, member));
-            head.networks = (0..MEMBERS as u64).map(init).collect();
+            head.networks = (0..Self::MEMBERS as u64).map(init).collect();
         }
         if head.records.is_empty() {
             return;
@@ -87,12 +99,12 @@ impl Ensemble {
         let examples: Vec<Example> = head.records.iter().map(Example::of).collect();
         let counts = self.counts(&head.records);
         for (member, state) in head.networks.iter_mut().enumerate() {
-            let seen = |(example, counts): (_, &[u32; MEMBERS])| vec![example; counts[member] as usize];
+            let seen = |(example, counts): (_, &[u32; Self::MEMBERS])| vec![example; counts[member] as usize];
             let bag: Vec<&Example> = examples.iter().zip(&counts).flat_map(seen).collect();
             if bag.is_empty() {
                 continue;
             }
-            let updates = if state.updates == 0 { FIRST_UPDATES } else { UPDATES };
+            let updates = updates(state);
             for _ in 0..updates {
                 let mut rng = self.streams.rng(Stream::HeadBatches, state.updates << 8 | member as u64);
                 let batch = [(); BATCH].map(|()| bag[rng.random_range(..bag.len())]);
@@ -104,10 +116,10 @@ impl Ensemble {
     }
 
     /// How often each member sees each record.
-    fn counts(&self, records: &[EffectRecord]) -> Vec<[u32; MEMBERS]> {
+    fn counts(&self, records: &[EffectRecord]) -> Vec<[u32; Self::MEMBERS]> {
         let of_record = |(at, record): (usize, &EffectRecord)| {
             let mut rng = self.streams.rng(Stream::HeadBootstrap, draw(at, record));
-            [(); MEMBERS].map(|()| poisson(rng.random()))
+            [(); Self::MEMBERS].map(|()| poisson(rng.random()))
         };
         (0..).zip(records).map(of_record).collect()
     }
@@ -130,21 +142,28 @@ impl Ensemble {
     /// # Panics
     /// When the networks or the records are of another head.
     pub fn predictor<'a>(&'a self, head: &'a HeadState) -> Predictor<'a> {
+        let errors = self.blind(head).map(|blind| blind.iter().map(Blind::error).collect());
+        Predictor { ensemble: self, head, errors }
+    }
+
+    /// For each move, in the order of [`Move::ALL`], what is said of the records that some network that has learnt something
+    /// did not see; none where these are of too few draws.
+    pub(super) fn blind(&self, head: &HeadState) -> [Vec<Blind>; Move::ALL.len()] {
         let counts = self.counts(&head.records);
-        let (mut errors, mut draws) = (Move::ALL.map(|_| Vec::new()), Move::ALL.map(|_| BTreeSet::new()));
+        let (mut told, mut draws) = (Move::ALL.map(|_| Vec::new()), Move::ALL.map(|_| BTreeSet::new()));
         for (at, (record, counts)) in head.records.iter().zip(&counts).enumerate() {
             let example = Example::of(record);
             let blind = head.networks.iter().zip(counts).filter(|(_, count)| **count == 0);
             let Some(output) = self.output(blind.map(|(state, _)| state), &example.input) else { continue };
-            errors[record.candidate as usize].push(output - f64::from(example.target));
+            told[record.candidate as usize]
+                .push(Blind { predicted: output, measured: f64::from(example.target) });
             draws[record.candidate as usize].insert(draw(at, record));
         }
-        for (errors, _) in
-            errors.iter_mut().zip(draws).filter(|(_, draws)| draws.len() < LEAST_TEACHERS as usize)
+        for (told, _) in told.iter_mut().zip(draws).filter(|(_, draws)| draws.len() < LEAST_TEACHERS as usize)
         {
-            errors.clear();
+            told.clear();
         }
-        Predictor { ensemble: self, head, errors }
+        told
     }
 
     /// Mean output of those networks that have learnt something; none without one.
@@ -159,8 +178,7 @@ impl Ensemble {
 pub struct Predictor<'a> {
     ensemble: &'a Ensemble,
     head: &'a HeadState,
-    /// For each move, in the order of [`Move::ALL`], prediction minus measurement of the records that some
-    /// network that has learnt something did not see, in units; none where these are of too few draws.
+    /// For each move, in the order of [`Move::ALL`], those of [`Ensemble::blind`].
     errors: [Vec<f64>; Move::ALL.len()],
 }
 
@@ -178,6 +196,19 @@ impl Predictor<'_> {
         let input = input(features.values(), candidate);
         let increase = self.ensemble.output(self.head.networks.iter(), &input)?;
         Some(Forecast::new(errors.iter().map(|error| UNIT * (error - increase)).collect()))
+    }
+}
+
+/// What networks that have not seen a record say of it, and what it is: loss increases, in units.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Blind {
+    pub(super) predicted: f64,
+    pub(super) measured: f64,
+}
+
+impl Blind {
+    pub(super) fn error(&self) -> f64 {
+        self.predicted - self.measured
     }
 }
 
@@ -204,7 +235,8 @@ fn draw(at: usize, record: &EffectRecord) -> u64 {
     u64::from(record.run) << 32 | own
 }
 
-fn input(features: &[f32], candidate: Move) -> Vec<f32> {
+/// What networks see of a move.
+pub(super) fn input(features: &[f32], candidate: Move) -> Vec<f32> {
     let one_hot = Move::ALL.map(|kind| if kind == candidate { 1.0 } else { 0.0 });
     features.iter().copied().chain(one_hot).collect()
 }

@@ -70,13 +70,16 @@ fn taught(ensemble: &Ensemble, seen: &[&MeasuredMove]) -> Result<HeadState, Poli
 impl MeasuredMove {
     fn forecast(&self, predictor: &Predictor<'_>) -> Result<Option<Forecast>, PolicyError> {
         let features = Features::from_values(&self.record.features).ok_or(PolicyError::OtherHead)?;
-        // The head predicts loss alone; what experts cost is the difference between loss and gain.
-        let cost = -self.record.loss_increase - self.gain;
         let forecast = predictor.predict(&features, self.record.candidate);
-        Ok(forecast.map(|forecast| forecast.minus(cost)))
+        Ok(forecast.map(|forecast| forecast.minus(self.cost())))
     }
 
-    fn held_out(&self, forecast: Option<Forecast>, config: &EffectHeadConfig) -> HeldOut {
+    /// What its experts cost, nats. A head predicts loss alone; this is the difference between loss and gain.
+    pub(super) fn cost(&self) -> f64 {
+        -self.record.loss_increase - self.gain
+    }
+
+    pub(super) fn held_out(&self, forecast: Option<Forecast>, config: &EffectHeadConfig) -> HeldOut {
         HeldOut {
             run: self.record.run,
             candidate: self.record.candidate,

@@ -2,18 +2,19 @@
 //!
 //! It predicts the gain of every move, as a distribution. A move that is likely enough to beat keeping the experts
 //! is made unmeasured. Else those are measured of which knowing the effect promises enough; the head learns what
-//! came out, and the best measured move that surely beats keeping is made. In doubt the experts stay.
+//! came out, and the best measured move that surely beats keeping is made. In doubt the experts stay. A head that was
+//! taught before the run asks and acts by the same rules, and learns nothing.
 
 use moelt_schema::{
     EditsConfig, EffectHeadConfig, EffectRecord, Evidence, ForecastEvidence, HeadState, Layout,
     LookaheadConfig, PolicyState, Streams,
 };
 
-use super::{survey::Survey, trials::Trials};
+use super::{Given, survey::Survey, trials::Trials};
 use crate::{
     Decision, MeasuredEffect, Policy, PolicyError, StatsWindow,
     edits::change,
-    head::{Ensemble, Forecast, Intent},
+    head::{Ensemble, Forecast, Intent, check_taught, forecast},
     moves::Candidate,
     records,
 };
@@ -23,6 +24,7 @@ pub(super) struct EffectHead {
     trials: Trials,
     config: EffectHeadConfig,
     ensemble: Ensemble,
+    n_classes: usize,
 }
 
 impl EffectHead {
@@ -33,18 +35,25 @@ impl EffectHead {
         config: EffectHeadConfig,
         edits: EditsConfig,
         seed: u64,
-        records: Vec<EffectRecord>,
-        state: PolicyState,
+        given: Given,
+        mut state: PolicyState,
     ) -> Result<Self, PolicyError> {
+        let Given { records, taught, n_classes, .. } = given;
         let ensemble = Ensemble::new(config.hidden, config.lr, Streams::new(seed));
-        let taught = HeadState { records, ..HeadState::default() };
-        if !ensemble.fits(state.head.as_ref().unwrap_or(&taught)) {
+        let begins = HeadState { records, taught, ..HeadState::default() };
+        let known = state.head.as_ref().unwrap_or(&begins);
+        let fits = known.taught.as_ref().is_none_or(|taught| check_taught(taught).is_ok());
+        if !fits || !ensemble.fits(known) || known.taught.is_some() != config.taught.is_some() {
             return Err(PolicyError::OtherHead);
         }
+        let is_new = state.head.is_none();
+        if is_new && begins.taught.is_some() {
+            state.head = Some(HeadState { taught: begins.taught, ..HeadState::default() });
+        }
         let trials = Trials::new(lookahead, edits, seed, state);
-        let mut head = Self { trials, config, ensemble };
-        if head.trials.surveyor.state.head.is_none() {
-            head.learn(taught.records);
+        let mut head = Self { trials, config, ensemble, n_classes };
+        if is_new {
+            head.learn(begins.records);
         }
         Ok(head)
     }
@@ -52,13 +61,18 @@ impl EffectHead {
     /// What each candidate is expected to gain; none where too little is known.
     fn forecasts(&self, candidates: &[Candidate], survey: &Survey<'_>) -> Vec<Option<Forecast>> {
         let nothing = HeadState::default();
-        let predictor = self.ensemble.predictor(self.trials.surveyor.state.head.as_ref().unwrap_or(&nothing));
-        let forecast = |candidate: &Candidate| {
+        let head = self.trials.surveyor.state.head.as_ref().unwrap_or(&nothing);
+        let predictor = self.ensemble.predictor(head);
+        let of = |candidate: &Candidate| {
             let features = survey.features(candidate.layer).expect("candidates are of surveyed layers");
             let cost = self.trials.config.expert_cost * change(&candidate.edits) as f64;
-            Some(predictor.predict(features, candidate.kind)?.minus(cost))
+            let saved = match &head.taught {
+                Some(taught) => forecast(taught, features, self.n_classes, candidate.kind),
+                None => predictor.predict(features, candidate.kind),
+            };
+            Some(saved?.minus(cost))
         };
-        candidates.iter().map(forecast).collect()
+        candidates.iter().map(of).collect()
     }
 
     /// The evidence with what the head knows.
@@ -93,7 +107,7 @@ impl EffectHead {
     }
 
     fn learn(&mut self, records: Vec<EffectRecord>) {
-        if records.is_empty() {
+        if records.is_empty() || self.config.taught.is_some() {
             return;
         }
         let head = self.trials.surveyor.state.head.get_or_insert_default();

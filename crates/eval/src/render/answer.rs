@@ -3,7 +3,7 @@
 use moelt_schema::ClaimKind;
 
 use super::{
-    arms::{cells, experts, gigaflops, none, with_needs},
+    arms::{cells, experts, gigaflops, none, taught_cost, with_needs},
     document::{Column, Document, Table, Text},
     verdicts::difference,
 };
@@ -22,7 +22,7 @@ pub(super) fn document(report: &Report) -> Document {
     document.list([
         Text::default().strong("Does adapting pay?").plain(format!(" {}", pays(report, &answer))),
         Text::default().strong("How many experts are enough?").plain(format!(" {}", enough(report, &answer))),
-        Text::default().strong("What did finding out cost?").plain(format!(" {}", cost(&answer.cost))),
+        Text::default().strong("What did finding out cost?").plain(format!(" {}", cost_of(report, &answer))),
     ]);
     document.table(table(report, &answer)).paragraph(legend(report, &answer));
     document
@@ -218,6 +218,12 @@ fn enough(report: &Report, answer: &Answer) -> String {
         "{n} per layer: N = {n} is {best} by mean accuracy on the test split, without an interval{untried}; the \
          validation split chooses N = {chosen_on_validation}."
     )
+}
+
+/// What the report's own runs cost, and what was spent before any of them.
+fn cost_of(report: &Report, answer: &Answer) -> String {
+    let taught = taught_cost(&report.arms).map(|taught| format!(" {taught}"));
+    cost(&answer.cost) + &taught.unwrap_or_default()
 }
 
 fn cost(spent: &Spent) -> String {

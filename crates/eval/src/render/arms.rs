@@ -37,7 +37,26 @@ const fn column(title: &'static str, number: fn(&ArmResults) -> String) -> ArmCo
 pub(super) fn document(arms: &[ArmReport]) -> Document {
     let mut document = Document::default();
     document.heading(2, "Arms").table(table(arms)).paragraph(legend());
+    if let Some(cost) = taught_cost(arms) {
+        document.paragraph(cost);
+    }
     document
+}
+
+/// What heads cost that were taught before any run, which no column holds.
+pub(super) fn taught_cost(arms: &[ArmReport]) -> Option<String> {
+    let of_arm = |arm: &ArmReport| {
+        let once = arm.results.as_ref()?.taught_flops?;
+        let (n, each) = (arm.finished, gigaflops(once / arm.finished as f64));
+        Some(format!("{} {} GFLOP, which is {each} for each of the {n} cells here", arm.arm, gigaflops(once)))
+    };
+    let arms: Vec<String> = arms.iter().filter_map(of_arm).collect();
+    (!arms.is_empty()).then(|| {
+        format!(
+            "Not counted above, as it was spent once for all runs there will be: teaching the head of {}.",
+            arms.join("; that of ")
+        )
+    })
 }
 
 fn legend() -> Text {
@@ -105,4 +124,33 @@ pub(super) fn with_needs(needs: Option<&WithNeeds>) -> String {
 pub(super) fn gigaflops(flops: f64) -> String {
     let (giga, digits) = (flops / 1e9, if flops < 1e10 { 3 } else { usize::from(flops < 1e12) });
     format!("{giga:.digits$}")
+}
+
+#[cfg(test)]
+mod tests {
+    use moelt_schema::{Cell, CellResult, Flops};
+
+    use super::*;
+    use crate::{
+        Report,
+        fixtures::{NOTHING, outcomes_of, plan, result},
+    };
+
+    #[test]
+    fn what_a_taught_head_cost_stands_beside_the_columns() {
+        let plan = plan(&["transfer", "moe"], 2);
+        let report = |taught: u64| {
+            let of = |cell: &Cell| {
+                let taught = if cell.arm == "transfer" { taught } else { 0 };
+                CellResult { taught_flops: Flops::unpadded(taught), ..result(cell, 0.9) }
+            };
+            let outcomes = outcomes_of(&plan, plan.cells.iter().map(of).collect());
+            Report::new(&plan, &outcomes, &NOTHING, plan.code).unwrap()
+        };
+        assert_eq!(taught_cost(&report(0).arms), None);
+        let report = report(5_000_000_000);
+        let cost = "teaching the head of transfer 5.000 GFLOP, which is 2.500 for each of the 2 cells here.";
+        assert!(taught_cost(&report.arms).unwrap().ends_with(cost));
+        assert!(report.to_markdown().matches(cost).count() == 2, "in the answer and below the arms");
+    }
 }

@@ -11,13 +11,23 @@ use moelt_ablate::{AblateArgs, Program, Site};
 use moelt_schema::{ConfigFiles, Digest};
 
 pub(crate) fn run(files: ConfigFiles, args: AblateArgs) -> Result<ExitCode> {
-    let program = Own { executable: env::current_exe().context("finding moelt's own executable")? };
-    moelt_ablate::run(&Site::new(Path::new("."), files, &program)?, args)
+    here(files, "moelt ablate", |site| moelt_ablate::run(site, args))
+}
+
+/// Does something with the ablations of the current folder; `command` is what the user typed.
+pub(super) fn here<T>(
+    files: ConfigFiles,
+    command: &'static str,
+    work: impl FnOnce(&Site<'_>) -> Result<T>,
+) -> Result<T> {
+    let executable = env::current_exe().context("finding moelt's own executable")?;
+    work(&Site::new(Path::new("."), files, &Own { executable, command })?)
 }
 
 /// This executable.
 struct Own {
     executable: PathBuf,
+    command: &'static str,
 }
 
 impl Program for Own {
@@ -30,7 +40,7 @@ impl Program for Own {
     }
 
     fn command(&self) -> &str {
-        "moelt ablate"
+        self.command
     }
 
     fn root(&self) -> &str {

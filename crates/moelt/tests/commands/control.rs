@@ -228,3 +228,48 @@ fn without_features(line: &str) -> String {
     }
     record.to_string()
 }
+
+#[test]
+fn what_cannot_be_taught_is_refused() {
+    let folder = TempDir::new().unwrap();
+    let teach = |options: &[&str]| {
+        let mut command = moelt(["control", "teach", "--out", "head.json"]);
+        command.args(options).current_dir(folder.path());
+        Ended::of(command, "")
+    };
+    teach(&["--tasks", "2001"]).with_error("teach", &["--tasks 2001", "seeds 5000 to 6999"]);
+    teach(&["--tasks", "1", "--first-seed", "9000"]).with_error("teach", &["--first-seed 9000"]);
+    teach(&["--tasks", "1", "--minutes", "0"]).with_error("teach", &["--minutes must be above 0"]);
+    assert!(!folder.path().join("runs").exists());
+    // Its time is over before a task starts.
+    teach(&["--tasks", "1", "--minutes", "1e-9"]).with_error("teach", &["--tasks: none came to its end"]);
+    assert!(!folder.path().join("head.json").exists());
+}
+
+/// The same tasks make the same file, one or two at a time; another command asks the head.
+#[test]
+fn a_head_is_taught_and_asked() {
+    let taught = |jobs: &str| {
+        let folder = TempDir::new().unwrap();
+        let teach = || {
+            let mut command =
+                moelt(["control", "teach", "--tasks", "6", "--out", "head.json", "--json", "--jobs", jobs]);
+            command.current_dir(folder.path());
+            Ended::of(command, "").well()
+        };
+        let (first, file) = (teach(), fs::read_to_string(folder.path().join("head.json")).unwrap());
+        (folder, first, file)
+    };
+    let (folder, said, file) = taught("2");
+    assert_eq!(file, taught("1").2);
+    let report: Value = serde_json::from_str(&said.stdout).unwrap();
+    assert_eq!(report["teaching"]["tasks"], 6);
+    assert!(report["flops"]["computed"].as_u64() > Some(0) && report["total"]["records"].as_u64() > Some(50));
+
+    let head = folder.path().join("head.json").display().to_string();
+    let text = control("fit", [FINISHED.run("first").as_path()], &["--taught", &head]).well().stdout;
+    for part in ["A head that was taught before is asked", "Taught on 6 tasks", "rank correlation [95 %]"] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    refused("fit", &[&FINISHED.run("first")], &["--taught", "nowhere.json"], &["--taught", "nowhere.json"]);
+}

@@ -139,6 +139,11 @@ impl PolicyConfig {
         self.lookahead().and_then(|lookahead| lookahead.head.as_ref()).map_or(&[], |head| &head.records_of)
     }
 
+    /// The taught head that it uses: a file, or [`EffectHeadConfig::SHIPPED`].
+    pub fn taught(&self) -> Option<&str> {
+        self.lookahead()?.head.as_ref()?.taught.as_deref()
+    }
+
     /// The run whose edits it follows.
     pub fn edits_of(&self) -> Option<OtherRun<'_>> {
         let (key, placebo) = match self {

@@ -22,6 +22,12 @@ impl Features {
     /// Place of load entropy / ln n: a single expert counts as 1.
     pub const LOAD_ENTROPY: usize = 1;
 
+    /// Place of the squashed training loss.
+    pub const LOSS: usize = 14;
+
+    /// Place of the loss's slope.
+    pub const SLOPE: usize = 15;
+
     /// Their names, in order:
     ///
     /// - `routing_entropy`, `load_entropy`: as a fraction of `ln n`.

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use crate::{
     EventsPosition, ExpertId, GateState, GatesState, HeadState, LayerId, LayerKind, LayerLayout, LayerSums,
     Layout, LoopState, MAX_STEPS, Manifest, NetworkState, PolicyState, Probe, RampIn, RunConfig, StartConfig,
-    WindowState,
+    TaughtHead, WindowState,
 };
 
 type Checked = Result<(), String>;
@@ -236,7 +236,8 @@ impl HeadState {
             at_most("state.policy.head.records", record.step, MAX_STEPS, "the most steps of a run")?;
             at_most("state.policy.head.records", record.steps, MAX_STEPS, "the most steps of a run")?;
         }
-        Ok(())
+        let taught = self.taught.iter().try_for_each(TaughtHead::check);
+        taught.map_err(|message| format!("state.policy.head.taught.{message}"))
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Digest, ExpertId, LayerId, Move};
+use crate::{Digest, ExpertId, LayerId, Move, TaughtHead};
 
 /// What a policy remembers between decisions; saved in every checkpoint.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -131,6 +131,9 @@ pub struct HeadState {
     pub records: Vec<EffectRecord>,
     /// Floating-point operations of training it; predicting is left out, which is next to nothing.
     pub flops: u64,
+    /// What it was taught before any run, in place of networks and records: such a head learns no more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub taught: Option<TaughtHead>,
 }
 
 /// A small network with the state of its optimizer, Adam. Three lists of one length; all values are finite.

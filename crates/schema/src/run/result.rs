@@ -65,6 +65,10 @@ pub struct CellResult {
     pub flops: Flops,
     /// … of which for what policies had measured, and for what their heads learnt.
     pub measuring_flops: Flops,
+    /// Floating-point operations that went into the head it used, which was taught once before any run; not part of
+    /// `flops`, and shared by every run that uses the head. 0 without one.
+    #[serde(default, skip_serializing_if = "Flops::is_zero")]
+    pub taught_flops: Flops,
     /// Floating-point operations of predicting the test split once, by the model that is judged (the last one, where
     /// domains come and go).
     pub test_flops: Flops,

@@ -1,7 +1,8 @@
 //! A head on measured effects.
 
 use moelt_schema::{
-    Edit, ExpertId, ExpertInit, LayerId, LayerKind, LayerSums, Move, NewExpertConfig, Saliency, TrialEvidence,
+    Edit, ExpertId, ExpertInit, Flops, ForecastErrors, LayerId, LayerKind, LayerSums, Move, NewExpertConfig,
+    Saliency, TaughtHead, TrialEvidence,
 };
 
 use super::*;
@@ -31,7 +32,7 @@ fn head(
     records: Vec<EffectRecord>,
     state: PolicyState,
 ) -> Result<EffectHead, PolicyError> {
-    EffectHead::new(lookahead(), config, edits(), 1, records, state)
+    EffectHead::new(lookahead(), config, edits(), 1, Given { records, ..Given::default() }, state)
 }
 
 fn trial(evidence: &Evidence, candidate: Move) -> Option<&TrialEvidence> {
@@ -180,4 +181,66 @@ fn a_state_of_another_head_is_refused() {
     run.decide(0.1, 0.1);
     let wider = EffectHeadConfig { hidden: 9, ..config() };
     assert!(matches!(head(wider, Vec::new(), run.head.state()), Err(PolicyError::OtherHead)));
+}
+
+/// A head that says of every move, in every run, that it saves so many hundredths of the loss: its networks have no weights.
+fn always(hundredths: &[(Move, f64)]) -> TaughtHead {
+    let (hidden, weights) = (1, vec![0.0; 23]);
+    let errors = |candidate| {
+        let saved = hundredths.iter().find(|(kind, _)| *kind == candidate).map_or(0.0, |(_, saved)| *saved);
+        ForecastErrors { bounds: Vec::new(), groups: vec![vec![saved / 2.0; 10]] }
+    };
+    let errors = Move::ALL.map(|candidate| (candidate, errors(candidate))).into();
+    TaughtHead { hidden, networks: vec![weights; Ensemble::MEMBERS], errors, flops: Flops::default() }
+}
+
+fn taught(head: TaughtHead, ask_above: f64, state: PolicyState) -> Result<Run, PolicyError> {
+    let config = EffectHeadConfig { taught: Some("head.json".to_owned()), ask_above, ..config() };
+    let given = Given { taught: Some(head), n_classes: 2, ..Given::default() };
+    Ok(Run { head: EffectHead::new(lookahead(), config, edits(), 1, given, state)?, ..Run::new() })
+}
+
+/// The loss is 0.5 nats, an expert costs 0.001.
+#[test]
+fn a_taught_head_acts_in_the_currency_of_the_run_and_learns_nothing() {
+    let mut run =
+        taught(always(&[(Move::Grow, 4.0), (Move::Prune, -1.0)]), 0.002, PolicyState::default()).unwrap();
+    let decision = run.decide(0.1, 0.1);
+    assert_eq!((decision.action.clone(), run.asked), (grow(), 0), "{}", decision.reason);
+    let gain = |candidate| trial(&decision.evidence, candidate).unwrap().forecast.unwrap().gain;
+    assert!((gain(Move::Grow) - 0.019).abs() < 1e-6 && (gain(Move::Prune) + 0.004).abs() < 1e-6);
+    let state = run.head.state().head.unwrap();
+    assert_eq!((state.records.len(), state.flops, state.networks.len()), (0, 0, 0));
+    // A run that goes on has it in its state, and needs no file.
+    let config = EffectHeadConfig { taught: Some("head.json".to_owned()), ..config() };
+    let resumed = head(config, Vec::new(), run.head.state()).unwrap();
+    assert_eq!(resumed.state(), run.head.state());
+}
+
+#[test]
+fn a_taught_head_in_doubt_asks_and_forgets_what_it_was_told() {
+    let mut doubtful = always(&[(Move::Prune, -4.0)]);
+    let errors = [[-2.0; 5], [2.0; 5]].concat();
+    doubtful.errors.insert(Move::Grow, ForecastErrors { bounds: Vec::new(), groups: vec![errors] });
+    let mut run = taught(doubtful.clone(), 0.002, PolicyState::default()).unwrap();
+    for _ in 0..3 {
+        assert_eq!(run.decide(-0.1, 0.1).action, grow());
+    }
+    assert_eq!((run.asked, run.records()), (3, 0));
+    let mut silent = taught(doubtful, 1e6, PolicyState::default()).unwrap();
+    assert_eq!((silent.decide(-0.1, 0.1).action, silent.asked), (Action::Keep, 0));
+}
+
+#[test]
+fn a_taught_head_of_another_size_or_none_at_all_is_refused() {
+    let refused = |head: TaughtHead, state| matches!(taught(head, 0.0, state), Err(PolicyError::OtherHead));
+    let whole = always(&[]);
+    assert!(refused(TaughtHead { hidden: 2, ..whole.clone() }, PolicyState::default()));
+    let mut learnt = Run::new();
+    learnt.decide(0.1, 0.1);
+    assert!(refused(whole.clone(), learnt.head.state()), "the state is of a head that learns");
+    let state = taught(whole, 0.0, PolicyState::default()).unwrap().head.state();
+    assert!(matches!(head(config(), Vec::new(), state), Err(PolicyError::OtherHead)));
+    let missing = EffectHeadConfig { taught: Some("head.json".to_owned()), ..config() };
+    assert!(matches!(head(missing, Vec::new(), PolicyState::default()), Err(PolicyError::OtherHead)));
 }

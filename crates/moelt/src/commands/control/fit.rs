@@ -3,16 +3,14 @@
 use std::collections::BTreeSet;
 
 use anyhow::{Context, bail};
-use moelt_control::{
-    head::{HeldOut, LEAST_TEACHERS, MeasuredMove, held_out},
-    measured_gain, records,
-};
+use moelt_control::head::{HeldOut, LEAST_TEACHERS, MeasuredMove, asked, held_out};
 use moelt_schema::{EffectHeadConfig, LookaheadConfig, RunConfig, RunDir, load_config};
-use moelt_train::DecidedRun;
+use moelt_train::taught_file;
 
 use super::{
     held_out::HeldOutReport,
-    runs::{FinishedRun, finished_runs},
+    runs::{FinishedRun, finished_runs, measured_moves},
+    taught::TaughtReport,
 };
 use crate::cli::ControlFitArgs;
 
@@ -30,10 +28,25 @@ pub(super) fn run(args: &ControlFitArgs) -> anyhow::Result<String> {
     let config = config(&args.runs[0], &args.set)?;
     // Runs that looked ahead without a head are asked with the default one.
     let head = lookahead(&config).and_then(|lookahead| lookahead.head.clone()).unwrap_or_default();
+    if let Some(name) = &args.taught {
+        return ask(name, &runs, &head, args.json);
+    }
     let told = told(&runs, &head, config.seed)?;
     let cost = expert_cost(&config);
     let report = HeldOutReport::new(&args.runs, unused_seed(&runs), &head, cost, &told);
     Ok(if args.json { serde_json::to_string_pretty(&report)? + "\n" } else { report.to_terminal() })
+}
+
+/// What a head that was taught before says of the runs.
+fn ask(name: &str, runs: &[FinishedRun], config: &EffectHeadConfig, json: bool) -> anyhow::Result<String> {
+    let file = taught_file("--taught", name)?;
+    let mut told = Vec::new();
+    for run in runs {
+        told.extend(asked(&file.head, config, &measured(run)?, run.decided.n_classes));
+    }
+    let unseen = "A head that was taught before is asked of what these runs measured.";
+    let report = TaughtReport::new(name, &file, config, unseen, &told);
+    Ok(if json { serde_json::to_string_pretty(&report)? + "\n" } else { report.to_terminal() })
 }
 
 /// That of the first run, with what is set.
@@ -96,21 +109,12 @@ fn unused_seed(runs: &[FinishedRun]) -> u64 {
 
 /// The moves that a run measured; one at least.
 fn measured(run: &FinishedRun) -> anyhow::Result<Vec<MeasuredMove>> {
-    let DecidedRun { name, number, decisions, .. } = &run.decided;
-    let of_decision = |decided: &moelt_eval::Decided| {
-        let with_gain =
-            |record| Some(MeasuredMove { gain: measured_gain(&record, &decided.evidence)?, record });
-        records(*number, decided.step, &decided.evidence)
-            .into_iter()
-            .filter_map(with_gain)
-            .collect::<Vec<_>>()
-    };
-    let measured: Vec<MeasuredMove> = decisions.iter().flat_map(of_decision).collect();
+    let measured = measured_moves(run);
     if measured.is_empty() {
         bail!(
             "{}: no decision measured a move with the features that a head of this moelt sees; `control.policy` is {}: \
              train with \"lookahead\", as configs/phases/lookahead.toml does",
-            name,
+            run.decided.name,
             run.config.control.policy.name()
         );
     }

@@ -107,6 +107,11 @@ pub struct EffectHeadConfig {
     /// Runs whose measured effects it has learnt before it begins: their folders. In a phase file `{lookahead}` stands
     /// for the cells of arm `lookahead` with all *other* seeds.
     pub records_of: Vec<RunRef>,
+    /// A head that was taught before, on other data: its file (`moelt control teach`), or `shipped` for the one in this
+    /// program. It learns no more, neither from other runs nor from what it has measured, and `lr` and `hidden` are those
+    /// that it was taught with. None: the head learns in the run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub taught: Option<String>,
     /// A move is made unmeasured whose gain is above 0 with a probability above this one, by the errors that the head
     /// made so far; 1: never.
     pub act_above: f64,
@@ -120,16 +125,30 @@ pub struct EffectHeadConfig {
 
 impl Default for EffectHeadConfig {
     fn default() -> Self {
-        Self { records_of: Vec::new(), act_above: 0.9, ask_above: 0.002, lr: 1e-2, hidden: 16 }
+        Self { records_of: Vec::new(), taught: None, act_above: 0.9, ask_above: 0.002, lr: 1e-2, hidden: 16 }
     }
 }
 
 impl EffectHeadConfig {
+    /// What [`Self::taught`] says for the head that is part of this program.
+    pub const SHIPPED: &str = "shipped";
+
     fn check(&self) -> Result<(), ConfigFault> {
         share("act_above", self.act_above)?;
         at_least_zero("ask_above", self.ask_above)?;
         positive("lr", self.lr)?;
-        count("hidden", self.hidden as u64, 65_536)
+        count("hidden", self.hidden as u64, 65_536)?;
+        match &self.taught {
+            Some(file) if file.is_empty() => {
+                Err(ConfigFault::new("taught", "is empty; name a file, or `shipped`, or leave it out"))
+            }
+            Some(_) if !self.records_of.is_empty() => {
+                let message = "names a head that learns no more, but records_of names runs to learn from; leave one of \
+                               them out";
+                Err(ConfigFault::new("taught", message))
+            }
+            _ => Ok(()),
+        }
     }
 }
 
@@ -158,26 +177,31 @@ mod tests {
 
     #[test]
     fn what_cannot_be_tried_is_refused_by_key() {
-        let check = |change: fn(&mut LookaheadConfig)| {
+        let check = |change: &dyn Fn(&mut LookaheadConfig)| {
             let mut config =
                 LookaheadConfig { head: Some(EffectHeadConfig::default()), ..Default::default() };
             change(&mut config);
             config.check().map_err(|fault| fault.key)
         };
         let refused = |key: &str| Err(key.to_owned());
-        assert_eq!(check(|_| {}), Ok(()));
-        assert_eq!(check(|c| c.candidates.clear()), refused("candidates"));
-        assert_eq!(check(|c| c.candidates.push(Move::Grow)), refused("candidates"));
-        assert_eq!(check(|c| c.saliency = Saliency::Loss), refused("saliency"));
-        assert_eq!(check(|c| c.expert_cost = -1.0), refused("expert_cost"));
-        assert_eq!(check(|c| c.confidence = f64::NAN), refused("confidence"));
+        assert_eq!(check(&|_| {}), Ok(()));
+        assert_eq!(check(&|c| c.candidates.clear()), refused("candidates"));
+        assert_eq!(check(&|c| c.candidates.push(Move::Grow)), refused("candidates"));
+        assert_eq!(check(&|c| c.saliency = Saliency::Loss), refused("saliency"));
+        assert_eq!(check(&|c| c.expert_cost = -1.0), refused("expert_cost"));
+        assert_eq!(check(&|c| c.confidence = f64::NAN), refused("confidence"));
         assert_eq!(
-            check(|c| c.head = Some(EffectHeadConfig { hidden: 0, ..Default::default() })),
+            check(&|c| c.head = Some(EffectHeadConfig { hidden: 0, ..Default::default() })),
             refused("head.hidden")
         );
         assert_eq!(
-            check(|c| c.head = Some(EffectHeadConfig { lr: 0.0, ..Default::default() })),
+            check(&|c| c.head = Some(EffectHeadConfig { lr: 0.0, ..Default::default() })),
             refused("head.lr")
         );
+        let taught = |file: &str| EffectHeadConfig { taught: Some(file.to_owned()), ..Default::default() };
+        assert_eq!(check(&|c| c.head = Some(taught("heads/mine.json"))), Ok(()));
+        assert_eq!(check(&|c| c.head = Some(taught(""))), refused("head.taught"));
+        let both = EffectHeadConfig { records_of: vec!["runs/x".to_owned().into()], ..taught("shipped") };
+        assert_eq!(check(&|c| c.head = Some(both.clone())), refused("head.taught"));
     }
 }
