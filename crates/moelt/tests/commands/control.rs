@@ -253,7 +253,7 @@ fn a_head_is_taught_and_asked() {
         let folder = TempDir::new().unwrap();
         let teach = || {
             let mut command =
-                moelt(["control", "teach", "--tasks", "6", "--out", "head.json", "--json", "--jobs", jobs]);
+                moelt(["control", "teach", "--tasks", "12", "--out", "head.json", "--json", "--jobs", jobs]);
             command.current_dir(folder.path());
             Ended::of(command, "").well()
         };
@@ -263,12 +263,12 @@ fn a_head_is_taught_and_asked() {
     let (folder, said, file) = taught("2");
     assert_eq!(file, taught("1").2);
     let report: Value = serde_json::from_str(&said.stdout).unwrap();
-    assert_eq!(report["teaching"]["tasks"], 6);
+    assert_eq!(report["teaching"]["tasks"], 12);
     assert!(report["flops"]["computed"].as_u64() > Some(0) && report["total"]["records"].as_u64() > Some(50));
 
     let head = folder.path().join("head.json").display().to_string();
     let text = control("fit", [FINISHED.run("first").as_path()], &["--taught", &head]).well().stdout;
-    for part in ["A head that was taught before is asked", "Taught on 6 tasks", "rank correlation [95 %]"] {
+    for part in ["A head that was taught before is asked", "Taught on 12 tasks", "rank correlation [95 %]"] {
         assert!(text.contains(part), "{part}: {text}");
     }
     refused("fit", &[&FINISHED.run("first")], &["--taught", "nowhere.json"], &["--taught", "nowhere.json"]);
