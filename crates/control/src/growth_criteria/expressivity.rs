@@ -9,8 +9,12 @@ use crate::flops::Flops;
 /// Random units that are offered.
 const UNITS: usize = 32;
 
-/// Of the regression per row that is fitted to, columns of unit mean square: with less of it the random units fit noise.
-const RIDGE: f64 = 0.1;
+/// Of the regression per row that is fitted to, columns of unit mean square: next to nothing for what the expert can do by itself, or
+/// what shrinking takes from it would count as a gap …
+const OWN_RIDGE: f64 = 1e-3;
+
+/// … and for random units, which with less of it fit noise.
+const UNITS_RIDGE: f64 = 0.1;
 
 /// How much of an expert's gradient random ReLU units explain beyond affine functions of its input and its own hidden units: mean
 /// square per token, on the odd rows, of what is fitted to the even ones. Below 0 where the units only fit noise.
@@ -22,11 +26,13 @@ pub(super) fn expressivity_gap(expert: &ExpertGradients, rng: &mut impl Rng, flo
     let units = (&inputs * directions).map(|value| value.max(0.0));
     let own = beside(&inputs.insert_column(d_model, 1.0), &expert.hidden());
     let both = beside(&own, &units);
-    unexplained(&own, &gradients, flops) - unexplained(&both, &gradients, flops)
+    let unexplained = |design, flops: &mut Flops| unexplained(design, own.ncols(), &gradients, flops);
+    unexplained(&own, flops) - unexplained(&both, flops)
 }
 
-/// Mean square, per odd row, of what a ridge regression on the even rows leaves of `target`; NaN where a number is not finite.
-fn unexplained(design: &DMatrix<f64>, target: &DMatrix<f64>, flops: &mut Flops) -> f64 {
+/// Mean square, per odd row, of what a ridge regression on the even rows leaves of `target`; NaN where a number is not finite. The first
+/// `n_own` columns of the design are the expert's own.
+fn unexplained(design: &DMatrix<f64>, n_own: usize, target: &DMatrix<f64>, flops: &mut Flops) -> f64 {
     let rows = |first: usize| (first..design.nrows()).step_by(2).collect::<Vec<usize>>();
     let (even, odd) = (rows(0), rows(1));
     let fitted_to = design.select_rows(&even);
@@ -41,7 +47,9 @@ fn unexplained(design: &DMatrix<f64>, target: &DMatrix<f64>, flops: &mut Flops) 
     for columns in [x.ncols(), target.ncols()] {
         flops.product(x.ncols(), x.nrows(), columns);
     }
-    let gram = x.transpose() * &x + DMatrix::identity(x.ncols(), x.ncols()) * (RIDGE * x.nrows() as f64);
+    let ridge = |column: usize| if column < n_own { OWN_RIDGE } else { UNITS_RIDGE };
+    let ridges = DVector::from_fn(x.ncols(), |column, _| ridge(column) * x.nrows() as f64);
+    let gram = x.transpose() * &x + DMatrix::from_diagonal(&ridges);
     let Some(gram) = gram.cholesky() else { return f64::NAN };
     let coefficients = gram.solve(&(x.transpose() * target.select_rows(&even)));
     flops.product(odd.len(), x.ncols(), target.ncols());
