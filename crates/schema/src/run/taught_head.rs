@@ -220,7 +220,7 @@ impl ForecastErrors {
         for (key, list) in groups.iter().map(|errors| ("groups", errors)).chain([("bounds", bounds)]) {
             // What is finite in single precision has finite sums in double.
             if let Some(number) = list.iter().find(|number| !(**number as f32).is_finite()) {
-                return Err(format!("{key}: has {number}, which is not finite in single precision"));
+                return Err(format!("{key}: has {number:e}, which is not finite in single precision"));
             }
             if !list.is_sorted() {
                 return Err(format!("{key}: are not in rising order"));
