@@ -51,6 +51,7 @@ mod look;
 mod moves;
 mod policy;
 mod records;
+mod rows;
 mod saliency;
 mod split_test;
 mod step_biases;

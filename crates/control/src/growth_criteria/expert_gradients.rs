@@ -3,10 +3,7 @@
 use nalgebra::DMatrix;
 
 use super::{largest_eigenvalue, matrix};
-use crate::flops::Flops;
-
-/// Tokens of an expert that are compared pair by pair, at most.
-const MOST_TOKENS: usize = 512;
+use crate::{flops::Flops, rows::centred};
 
 /// What a backward pass showed of one expert, on the first of its tokens; all of them row by row.
 #[derive(Clone, Debug, PartialEq)]
@@ -38,8 +35,8 @@ pub(super) struct Turn {
 }
 
 impl ExpertGradients {
-    /// Rows of more tokens than this are not looked at.
-    pub const MOST_TOKENS: usize = MOST_TOKENS;
+    /// Tokens that are compared pair by pair, at most.
+    pub const MOST_TOKENS: usize = 512;
 
     pub(super) fn inputs(&self) -> DMatrix<f64> {
         matrix(&self.inputs, self.d_model)
@@ -66,10 +63,7 @@ impl ExpertGradients {
         let rows = products.nrows() as f64;
         let (mean_square, square_of_mean) = (products.trace() / rows, products.sum() / (rows * rows));
         let inputs = self.inputs() * scale;
-        let mean = inputs.row_mean();
-        let centred = DMatrix::from_fn(inputs.nrows(), inputs.ncols(), |row, column| {
-            inputs[(row, column)] - mean[column]
-        });
+        let centred = centred(&inputs, &inputs.row_mean());
         flops.product(self.d_model, products.nrows(), products.nrows());
         flops.product(self.d_model, products.nrows(), self.d_model);
         Turn {

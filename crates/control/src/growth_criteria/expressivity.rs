@@ -4,7 +4,7 @@ use nalgebra::{DMatrix, DVector};
 use rand::{Rng, RngExt};
 
 use super::ExpertGradients;
-use crate::flops::Flops;
+use crate::{flops::Flops, rows::centred};
 
 /// Random units that are offered.
 const UNITS: usize = 32;
@@ -64,8 +64,7 @@ fn one_over_rms(sum_of_squares: f64, n: usize) -> f64 {
 
 /// Columns of mean 0, all divided by one number, so that their mean square is 1.
 fn standardised(x: &DMatrix<f64>) -> DMatrix<f64> {
-    let mean = x.row_mean();
-    let centred = DMatrix::from_fn(x.nrows(), x.ncols(), |row, column| x[(row, column)] - mean[column]);
+    let centred = centred(x, &x.row_mean());
     let scale = one_over_rms(centred.norm_squared(), centred.len());
     centred * scale
 }

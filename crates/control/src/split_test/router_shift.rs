@@ -3,7 +3,8 @@
 use moelt_schema::RouterShift;
 use nalgebra::{Cholesky, DMatrix, DVector};
 
-use super::{ExpertRows, whitening};
+use super::ExpertRows;
+use crate::rows::centred;
 
 /// Ridge of the regression of the gate on x, as a part of the mean variance of a column of x.
 const RIDGE: f64 = 0.1;
@@ -79,7 +80,7 @@ fn ridge_regression(x: &DMatrix<f64>, covariance: &DMatrix<f64>, t: &DVector<f64
     for at in 0..x.ncols() {
         covariance[(at, at)] += ridge;
     }
-    let with_t = whitening::centred(x, &x.row_mean()).tr_mul(&t.add_scalar(-t.mean())) / x.nrows() as f64;
+    let with_t = centred(x, &x.row_mean()).tr_mul(&t.add_scalar(-t.mean())) / x.nrows() as f64;
     Some(Cholesky::new(covariance)?.solve(&with_t))
 }
 
@@ -127,8 +128,8 @@ mod tests {
 
     fn shift(rows: &ExpertRows, gate: &Gate) -> RouterShift {
         let x = rows.matrix();
-        let centred = whitening::centred(&x, &x.row_mean());
-        router_shift(rows, &x, &(centred.tr_mul(&centred) / x.nrows() as f64), gate)
+        let about_mean = centred(&x, &x.row_mean());
+        router_shift(rows, &x, &(about_mean.tr_mul(&about_mean) / x.nrows() as f64), gate)
     }
 
     /// x = ±1 in two columns that do not correlate; a gate on the first alone: Cov x = I, u ∝ (1, 0), and its

@@ -2,7 +2,7 @@
 
 use nalgebra::{DMatrix, DVector, RowDVector, SymmetricEigen};
 
-use crate::flops::Flops;
+use crate::{flops::Flops, rows::centred};
 
 /// Directions whose standard deviation is below this part of the largest are left out: they are constant but for
 /// rounding.
@@ -54,11 +54,6 @@ impl Whitening {
         back.set_row(last, &constants);
         back
     }
-}
-
-/// `x − mean` for every row.
-pub(super) fn centred(x: &DMatrix<f64>, mean: &RowDVector<f64>) -> DMatrix<f64> {
-    DMatrix::from_fn(x.nrows(), x.ncols(), |row, column| x[(row, column)] - mean[column])
 }
 
 /// Covariance `[d_model, d_model]` of rows `[rows, d_model]` with this mean, divided by the number of rows.

@@ -266,6 +266,12 @@ fn a_head_is_taught_and_asked() {
     assert_eq!(report["teaching"]["tasks"], 12);
     assert!(report["flops"]["computed"].as_u64() > Some(0) && report["total"]["records"].as_u64() > Some(50));
 
+    // Six of them have too few halvings to try a head on those left out: nothing is written that nothing is known of.
+    let mut few = moelt(["control", "teach", "--tasks", "6", "--out", "few.json"]);
+    few.current_dir(folder.path());
+    Ended::of(few, "").with_error("teach", &["--tasks: errors.halve", "ask for more tasks"]);
+    assert!(!folder.path().join("few.json").exists());
+
     let head = folder.path().join("head.json").display().to_string();
     let text = control("fit", [FINISHED.run("first").as_path()], &["--taught", &head]).well().stdout;
     for part in ["A head that was taught before is asked", "Taught on 12 tasks", "rank correlation [95 %]"] {

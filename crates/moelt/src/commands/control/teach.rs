@@ -43,10 +43,11 @@ pub(super) fn run(files: &ConfigFiles, args: &ControlTeachArgs) -> anyhow::Resul
     let lessons = Lessons::of(&runs)?;
     eprintln!("fitting the head to {} measured moves of {} tasks", lessons.measured.len(), lessons.tasks);
     let file = lessons.taught(ranges, asked.first_seed, ended.tasks)?;
-    write_atomically(&args.out, file.to_json().as_bytes()).with_context(|| args.out.display().to_string())?;
-    eprintln!("{} is written; what it is worth:", args.out.display());
+    eprintln!("trying heads on tasks that they were not taught");
     let config = EffectHeadConfig::default();
     let told = left_out(&config, &lessons.measured, lessons.n_classes, UPDATES).map_err(too_few)?;
+    write_atomically(&args.out, file.to_json().as_bytes()).with_context(|| args.out.display().to_string())?;
+    eprintln!("{} is written; what it is worth:", args.out.display());
     let report = TaughtReport::new(&args.out.display().to_string(), &file, &config, UNSEEN, &told);
     let text = if args.json { serde_json::to_string_pretty(&report)? + "\n" } else { report.to_terminal() };
     stdout().write_all(text.as_bytes())?;
