@@ -6,8 +6,6 @@ use burn::tensor::{Tensor, assert_shape};
 mod chunks;
 pub(crate) mod composed;
 #[cfg(feature = "flex")]
-mod flex;
-#[cfg(feature = "flex")]
 mod fused;
 
 /// Feed-forward networks of one size, stacked on a leading axis:
@@ -40,13 +38,22 @@ pub struct StackedExperts {
 /// When shapes do not fit, tokens have unlike numbers of choices, or an index is not that of an expert.
 pub fn expert_feed_forward(x: Tensor<2>, expert_indices: &[u32], experts: StackedExperts) -> Tensor<2> {
     #[cfg(feature = "flex")]
-    if flex::has_fused_form(&x, &experts) {
-        return flex::expert_feed_forward(x, expert_indices, experts);
+    if crate::extension::is_fused(&x) && experts.are_fused() {
+        experts.check(&x, expert_indices);
+        return fused::expert_feed_forward(x, expert_indices, experts);
     }
     composed::expert_feed_forward(x, expert_indices, experts)
 }
 
 impl StackedExperts {
+    /// Whether fused operations take them.
+    #[cfg(feature = "flex")]
+    fn are_fused(&self) -> bool {
+        use crate::extension::is_fused;
+        let Self { w_in, b_in, w_out, b_out } = self;
+        is_fused(w_in) && is_fused(b_in) && is_fused(w_out) && is_fused(b_out)
+    }
+
     /// Refuses what does not fit.
     fn check(&self, x: &Tensor<2>, expert_indices: &[u32]) {
         let [n_experts, d_model, d_ff] = self.w_in.dims();

@@ -26,13 +26,37 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+use burn::tensor::{Device, Int, Tensor, TensorData};
+
+#[cfg(feature = "flex")]
+mod extension;
 mod feed_forward;
+mod layer_norm;
 #[cfg(feature = "flex")]
 mod matrix;
+mod max_rows;
+#[cfg(feature = "flex")]
+mod rows;
+mod sum_rows;
+mod weighted_sum;
 
 pub use feed_forward::{StackedExperts, expert_feed_forward};
+pub use layer_norm::layer_norm;
+pub use max_rows::max_rows;
+pub use sum_rows::sum_rows;
+pub use weighted_sum::weighted_sum;
 
 /// The forms that run on every backend.
 pub mod composed {
-    pub use crate::feed_forward::composed::expert_feed_forward;
+    pub use crate::{
+        feed_forward::composed::expert_feed_forward, layer_norm::composed::layer_norm,
+        max_rows::composed::max_rows, sum_rows::composed::sum_rows, weighted_sum::composed::weighted_sum,
+    };
+}
+
+/// Host indices as a tensor.
+pub fn indices(values: &[u32], device: &Device) -> Tensor<1, Int> {
+    let values: Vec<i64> = values.iter().map(|value| i64::from(*value)).collect();
+    let n = values.len();
+    Tensor::from_data(TensorData::new(values, [n]), device)
 }

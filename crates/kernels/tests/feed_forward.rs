@@ -3,11 +3,16 @@
 
 #![allow(clippy::unwrap_used)] // a test that cannot go on should stop
 
-use burn::tensor::{Device, Tensor, TensorData};
+mod common;
+
+use burn::tensor::{Device, Tensor};
+use common::{
+    assert_close, assert_same_bits_on_any_threads, exact, finite_differences, host, rng, scattered, tensor,
+    weighted,
+};
 use moelt_kernels::{StackedExperts, composed, expert_feed_forward};
 use proptest::prelude::*;
-use rand::{RngExt, SeedableRng};
-use rand_chacha::ChaCha8Rng;
+use rand::RngExt;
 
 /// Either form.
 type Form = fn(Tensor<2>, &[u32], StackedExperts) -> Tensor<2>;
@@ -38,7 +43,7 @@ enum Choice {
 
 impl Case {
     fn new([tokens, n_experts, top_k, d_model, d_ff]: [usize; 5], choice: Choice, seed: u64) -> Self {
-        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let mut rng = rng(seed);
         let mut expert_indices: Vec<u32> = Vec::new();
         for token in 0..tokens {
             let mut experts: Vec<u32> = (0..n_experts as u32).collect();
@@ -49,7 +54,7 @@ impl Case {
             }
             expert_indices.extend(&experts[..top_k]);
         }
-        let mut values = |n: usize| (0..n).map(|_| rng.random_range(-1.0..1.0)).collect::<Vec<f32>>();
+        let mut values = |n: usize| scattered(n, &mut rng);
         let weight = n_experts * d_model * d_ff;
         let lengths = [tokens * d_model, weight, n_experts * d_ff, weight, n_experts * d_model];
         let (values, weights) = (lengths.map(&mut values), values(tokens * top_k * d_model));
@@ -82,7 +87,7 @@ impl Case {
     }
 
     fn exact_values(&self) -> [Vec<f64>; 5] {
-        self.values.each_ref().map(|values| values.iter().map(|value| f64::from(*value)).collect())
+        self.values.each_ref().map(|values| exact(values))
     }
 
     /// Outputs by plain loops.
@@ -105,54 +110,14 @@ impl Case {
         }
         y
     }
-
-    /// The gradient of every input by central differences.
-    fn finite_differences(&self) -> [Vec<f64>; 5] {
-        const STEP: f64 = 1e-6;
-        let mut values = self.exact_values();
-        let loss = |values: &[Vec<f64>; 5]| -> f64 {
-            self.outputs(values).iter().zip(&self.weights).map(|(y, weight)| y * f64::from(*weight)).sum()
-        };
-        std::array::from_fn(|input| {
-            let slope = |at: usize| {
-                let value = values[input][at];
-                let mut loss_at = |value| {
-                    values[input][at] = value;
-                    loss(&values)
-                };
-                let slope = (loss_at(value + STEP) - loss_at(value - STEP)) / (2.0 * STEP);
-                values[input][at] = value;
-                slope
-            };
-            (0..self.values[input].len()).map(slope).collect()
-        })
-    }
-}
-
-fn tensor<const D: usize>(values: &[f32], shape: [usize; D], device: &Device) -> Tensor<D> {
-    Tensor::from_data(TensorData::new(values.to_vec(), shape), device)
-}
-
-fn host<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
-    tensor.try_into_vec_as().unwrap()
 }
 
 const NAMES: [&str; 6] = ["y", "x", "w_in", "b_in", "w_out", "b_out"];
 
-/// To a few roundings of the largest value.
-fn assert_close(name: &str, is: &[f32], expected: impl ExactSizeIterator<Item = f64>) {
-    assert_eq!(is.len(), expected.len(), "{name}");
-    let expected: Vec<f64> = expected.collect();
-    let scale = expected.iter().fold(1.0, |largest: f64, value| largest.max(value.abs()));
-    for (at, (is, expected)) in is.iter().zip(expected).enumerate() {
-        assert!((f64::from(*is) - expected).abs() < 1e-5 * scale, "{name}[{at}]: {is}, not {expected}");
-    }
-}
-
 fn assert_agree(case: &Case) {
     let (fused, composed) = (case.run(expert_feed_forward), case.run(composed::expert_feed_forward));
     for ((name, fused), composed) in NAMES.iter().zip(&fused).zip(&composed) {
-        assert_close(name, fused, composed.iter().map(|value| f64::from(*value)));
+        assert_close(name, fused, &exact(composed));
     }
 }
 
@@ -169,9 +134,11 @@ proptest! {
     ) {
         let case = Case::new([tokens, n_experts, top_k, d_model, d_ff], choice, seed);
         let [y, gradients @ ..] = case.run(expert_feed_forward);
-        assert_close("y", &y, case.outputs(&case.exact_values()).into_iter());
-        for ((name, is), expected) in NAMES[1..].iter().zip(gradients).zip(case.finite_differences()) {
-            assert_close(name, &is, expected.into_iter());
+        let loss = |inputs: &[Vec<f64>; 5]| weighted(&case.outputs(inputs), &case.weights);
+        let expected = finite_differences(case.exact_values(), loss);
+        assert_close("y", &y, &case.outputs(&case.exact_values()));
+        for ((name, is), expected) in NAMES[1..].iter().zip(gradients).zip(expected) {
+            assert_close(name, &is, &expected);
         }
         assert_agree(&case);
     }
@@ -193,12 +160,7 @@ fn forms_agree_where_work_is_divided() {
 #[test]
 fn threads_change_no_bit() {
     let case = Case::new([1500, 4, 2, 40, 150], Choice::LastTokenElsewhere, 3);
-    let with_threads = |n| {
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(n).build().unwrap();
-        pool.install(|| case.run(expert_feed_forward)).map(|values| values.into_iter().map(f32::to_bits))
-    };
-    let [one, two, five] = [1, 2, 5].map(with_threads).map(|outputs| outputs.map(Vec::from_iter));
-    assert!(one == two && two == five);
+    assert_same_bits_on_any_threads(|| case.run(expert_feed_forward));
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use burn::{
     module::Module,
-    nn::{LayerNorm, LayerNormConfig, Linear},
+    nn::Linear,
     tensor::{Device, Tensor},
 };
 use moelt_schema::{
@@ -12,10 +12,10 @@ use moelt_schema::{
 };
 
 use crate::{
-    AuxLosses, DensePass, LayerContext, Mode, ModelInput, MoeLayer, MoeLayerConfig, RoutedTokens, Router,
-    TokenConv, TokenEmbedding,
+    AuxLosses, DensePass, LayerContext, LayerNorm, Mode, ModelInput, MoeLayer, MoeLayerConfig, RoutedTokens,
+    Router, TokenConv, TokenEmbedding,
     init::{SharedPart, param, shared_rng},
-    layer::normalise,
+    norm::normalise,
     pool,
     pooling::mean_of_sequence,
 };
@@ -107,7 +107,7 @@ impl ClassifierConfig {
             let config = config.with_layer_norm(model.layer_norm).with_layer(index);
             config.init_with(layout, streams, device)
         };
-        let norm = |width| model.layer_norm.then(|| LayerNormConfig::new(width).init(device));
+        let norm = |width| model.layer_norm.then(|| LayerNorm::new(width, device));
         Classifier {
             embedding: TokenEmbedding::new(self.n_rows, model.d_model, model.embedding_std, streams, device),
             input_norm: norm(model.d_model),
@@ -171,6 +171,18 @@ impl Classifier {
             routed: layers.routed,
             flops: layers.flops + self.shared_flops(input),
         }
+    }
+
+    /// The same network with the rows of the embedding table that a batch uses and no others, the batch as it is told by their
+    /// places, and which rows they are. What the two say of each other is what this network says of the batch; on an autodiff
+    /// device the gradient of the table is that of these rows alone, however large the vocabulary.
+    ///
+    /// # Panics
+    /// When a token has a row that is not in the embedding table.
+    pub fn with_used_rows(&self, input: &ModelInput) -> (Self, ModelInput, Vec<u32>) {
+        let [n_rows, _] = self.embedding.table.dims();
+        let (input, rows) = input.by_used_rows(n_rows);
+        (Self { embedding: self.embedding.with_rows(&rows), ..self.clone() }, input, rows)
     }
 
     /// An expert layer.

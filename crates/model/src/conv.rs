@@ -4,12 +4,10 @@ use burn::{
     module::{Module, Param},
     tensor::{Device, Tensor, activation::relu, assert_shape},
 };
+use moelt_kernels::sum_rows;
 use moelt_schema::{Streams, uniform};
 
-use crate::{
-    host::indices,
-    init::{SharedPart, param, shared_rng},
-};
+use crate::init::{SharedPart, param, shared_rng};
 
 /// `x + ReLU(W [x₋ₕ … x₊ₕ] + b)` over a window of odd width (Kim 2014, with a residual). Tokens beyond
 /// the ends of a sequence are zero vectors. One gather and one matrix product: tokens of all
@@ -48,30 +46,33 @@ impl TokenConv {
         let [fan_in, _] = weight.dims();
         assert_shape!(weight, [fan_in, d_model]);
         assert_eq!(n_tokens, lengths.iter().sum::<usize>(), "tokens do not add up to the lengths");
-        let device = x.device();
-        let padded = Tensor::cat(vec![x.clone(), Tensor::zeros([1, d_model], &device)], 0);
-        let windows = padded.select(0, indices(&window_tokens(lengths, fan_in / d_model), &device));
+        let width = fan_in / d_model;
+        let (tokens, places) = windows(lengths, width);
+        let windows = sum_rows(x.clone(), &tokens, &places, n_tokens * width);
         let y = windows.reshape([n_tokens, fan_in]).matmul(weight);
         x + relu(y + self.bias.val().unsqueeze())
     }
 }
 
-/// For each token the tokens of its window; `n_tokens` stands for the zero vector beyond the ends.
-fn window_tokens(lengths: &[usize], width: usize) -> Vec<u32> {
+/// Which token stands at which place, counted over the windows of all tokens. Places beyond the ends of a sequence are left
+/// out.
+fn windows(lengths: &[usize], width: usize) -> (Vec<u32>, Vec<u32>) {
     let n_tokens: usize = lengths.iter().sum();
     let half = width / 2;
-    let mut tokens = Vec::with_capacity(n_tokens * width);
+    let [mut tokens, mut places] = [0; 2].map(|_| Vec::with_capacity(n_tokens * width));
     let mut start = 0;
     for length in lengths {
-        for place in 0..*length {
+        for centre in 0..*length {
             for offset in 0..width {
-                let at = (place + offset).checked_sub(half).filter(|at| at < length);
-                tokens.push(at.map_or(n_tokens, |at| start + at) as u32);
+                if let Some(at) = (centre + offset).checked_sub(half).filter(|at| at < length) {
+                    tokens.push((start + at) as u32);
+                    places.push(((start + centre) * width + offset) as u32);
+                }
             }
         }
         start += length;
     }
-    tokens
+    (tokens, places)
 }
 
 #[cfg(test)]
@@ -80,7 +81,8 @@ mod tests {
 
     #[test]
     fn windows_stop_at_the_ends_of_a_sequence() {
-        assert_eq!(window_tokens(&[2, 1], 3), [3, 0, 1, 0, 1, 3, 3, 2, 3]);
+        // Windows _01, 01_, _2_.
+        assert_eq!(windows(&[2, 1], 3), (vec![0, 1, 0, 1, 2], vec![1, 2, 3, 4, 7]));
     }
 
     #[test]

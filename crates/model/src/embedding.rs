@@ -2,13 +2,13 @@
 
 use burn::{
     module::{Module, Param},
-    tensor::{Device, IndexingUpdateOp, Tensor},
+    tensor::{Device, Tensor},
 };
+use moelt_kernels::sum_rows;
 use moelt_schema::Streams;
 
 use crate::{
     Mode, ModelInput,
-    host::indices,
     init::{SharedPart, normal, param, shared_rng},
 };
 
@@ -38,18 +38,31 @@ impl TokenEmbedding {
     /// When a row is not in the table.
     pub fn forward(&self, input: &ModelInput, row_dropout: f64, mode: &mut Mode<'_>) -> Tensor<2> {
         let table = self.table.val();
-        let [n_rows, d_model] = table.dims();
-        let device = table.device();
+        let [n_rows, _] = table.dims();
         assert!(
             input.bag_rows.iter().all(|row| (*row as usize) < n_rows),
             "a token's row lies outside the table of {n_rows} rows: another vocabulary?"
         );
-        let sums = Tensor::zeros([input.n_tokens(), d_model], &device);
-        if input.bag_rows.is_empty() {
-            return sums;
-        }
-        let vectors = mode.drop_rows(table.select(0, indices(&input.bag_rows, &device)), row_dropout);
-        sums.select_assign(0, indices(&input.bag_tokens, &device), vectors, IndexingUpdateOp::Add)
+        let Some(keep) = mode.keep(input.bag_rows.len(), row_dropout) else {
+            return sum_rows(table, &input.bag_rows, &input.bag_tokens, input.n_tokens());
+        };
+        let kept = |all: &[u32]| -> Vec<u32> {
+            all.iter().zip(&keep).filter(|(_, keep)| **keep).map(|(one, _)| *one).collect()
+        };
+        sum_rows(table, &kept(&input.bag_rows), &kept(&input.bag_tokens), input.n_tokens())
+    }
+
+    /// A table of these rows alone, which are copied. On an autodiff device it has a gradient of its own.
+    ///
+    /// # Panics
+    /// When a row is not in the table.
+    pub(crate) fn with_rows(&self, rows: &[u32]) -> Self {
+        let table = self.table.val();
+        let (is_autodiff, is_trained) = (table.is_autodiff(), table.is_require_grad());
+        let places: Vec<u32> = (0..rows.len() as u32).collect();
+        let copied = sum_rows(table.inner(), rows, &places, rows.len());
+        let copied = if is_autodiff { copied.autodiff() } else { copied };
+        Self { table: Param::from_tensor(copied).set_require_grad(is_trained) }
     }
 }
 

@@ -42,6 +42,29 @@ impl ModelInput {
         Self { groups, ..self }
     }
 
+    /// The same batch by the rows that it uses, in the order in which they come: each row is named by its place among them.
+    ///
+    /// # Panics
+    /// When a row is not one of `n_rows`.
+    pub(crate) fn by_used_rows(&self, n_rows: usize) -> (Self, Vec<u32>) {
+        const UNSEEN: u32 = u32::MAX;
+        let (mut places, mut rows) = (vec![UNSEEN; n_rows], Vec::new());
+        let place = |row: &u32| {
+            let place = places.get_mut(*row as usize);
+            let place = place.unwrap_or_else(|| {
+                panic!("a token's row lies outside the table of {n_rows} rows: another vocabulary?")
+            });
+            if *place == UNSEEN {
+                *place = rows.len() as u32;
+                rows.push(*row);
+            }
+            *place
+        };
+        let bag_rows = self.bag_rows.iter().map(place).collect();
+        let Self { lengths, bag_tokens, groups, .. } = self.clone();
+        (Self { lengths, bag_rows, bag_tokens, groups }, rows)
+    }
+
     /// The groups of each sequence.
     pub(crate) fn groups_of_sequences(&self) -> Vec<&[u32]> {
         self.groups.iter().map(Vec::as_slice).collect()
@@ -113,5 +136,11 @@ mod tests {
         assert_eq!(input.bag_rows, [5, 6, 7, 8, 9]);
         assert_eq!(input.bag_tokens, [0, 1, 1, 2, 2]);
         assert_eq!((input.batch(), input.n_tokens()), (2, 3));
+    }
+
+    #[test]
+    fn used_rows_are_named_by_their_places() {
+        let (input, rows) = ModelInput::new(&[7, 2, 7, 5], 2, 1, &[2, 2]).by_used_rows(8);
+        assert_eq!((&input.bag_rows[..], &rows[..]), (&[0, 1, 0, 2][..], &[7, 2, 5][..]));
     }
 }

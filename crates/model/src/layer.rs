@@ -4,12 +4,12 @@
 use burn::{
     config::Config,
     module::Module,
-    nn::{LayerNorm, LayerNormConfig},
     tensor::{Device, Tensor, assert_shape},
 };
+use moelt_kernels::indices;
 use moelt_schema::{Flops, LayerId, LayerKind, LayerLayout, LayerSums, Layout, Streams};
 
-use crate::host::indices;
+use crate::norm::{LayerNorm, normalise};
 
 mod axes;
 mod combine;
@@ -147,7 +147,7 @@ impl MoeLayerConfig {
     pub fn init_with(&self, layout: &LayerLayout, streams: &Streams, device: &Device) -> MoeLayer {
         let (layer, d_model) = (LayerId(self.layer), self.d_model);
         MoeLayer {
-            norm: self.layer_norm.then(|| LayerNormConfig::new(d_model).init(device)),
+            norm: self.layer_norm.then(|| LayerNorm::new(d_model, device)),
             router: Router::new(layer, layout, d_model, streams, device),
             experts: Experts::new(layer, &layout.experts, d_model, self.d_ff, streams, device),
         }
@@ -211,14 +211,6 @@ impl MoeLayer {
     /// What the router sees: what experts see, or what was given in its place.
     pub(crate) fn seen_by_router(&self, y: &Tensor<2>, router_input: Option<Tensor<2>>) -> Tensor<2> {
         router_input.map_or_else(|| y.clone(), |seen| normalise(&self.norm, seen))
-    }
-}
-
-/// `x`, normalised if there is a norm.
-pub(crate) fn normalise(norm: &Option<LayerNorm>, x: Tensor<2>) -> Tensor<2> {
-    match norm {
-        Some(norm) => norm.forward(x),
-        None => x,
     }
 }
 

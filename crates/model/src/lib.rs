@@ -44,6 +44,7 @@ mod init;
 mod input;
 mod layer;
 mod mode;
+mod norm;
 mod pooling;
 mod sizes;
 
@@ -57,4 +58,5 @@ pub use layer::{
     diversity_loss, load_balancing_loss, mean_entropy, routing_entropy, simplicity_loss,
 };
 pub use mode::Mode;
+pub use norm::LayerNorm;
 pub use pooling::pool;

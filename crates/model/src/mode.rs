@@ -23,16 +23,9 @@ impl Mode<'_> {
         }
     }
 
-    /// Zeroes whole rows of `x: [rows, width]` with probability `rate`; the rest is not scaled.
-    pub fn drop_rows(&mut self, x: Tensor<2>, rate: f64) -> Tensor<2> {
-        let [rows, _] = x.dims();
-        match self.mask(rate, rows) {
-            Some(mut mask) => {
-                mask.iter_mut().for_each(|m| *m = f32::from(*m > 0.0));
-                x.clone() * Tensor::from_data(TensorData::new(mask, [rows, 1]), &x.device())
-            }
-            None => x,
-        }
+    /// Which of `n` things stay, when each is left out with probability `rate`; none: all of them.
+    pub fn keep(&mut self, n: usize, rate: f64) -> Option<Vec<bool>> {
+        Some(self.mask(rate, n)?.into_iter().map(|scale| scale > 0.0).collect())
     }
 
     /// `n` values that are 0 with probability `rate` (to 1/65536) and `1/(1 − rate)` otherwise.
@@ -79,7 +72,7 @@ mod tests {
     #[test]
     fn evaluation_has_no_noise() {
         let x = Tensor::<2>::ones([3, 4], &Device::flex());
-        let y = Mode::Eval.dropout(Mode::Eval.drop_rows(x, 0.5), 0.5);
-        assert_eq!(y.sum().into_scalar::<f32>(), 12.0);
+        assert_eq!(Mode::Eval.dropout(x, 0.5).sum().into_scalar::<f32>(), 12.0);
+        assert!(Mode::Eval.keep(3, 0.5).is_none());
     }
 }

@@ -65,6 +65,12 @@ pub(crate) enum Command {
         its line is `,`, both fields empty. Such rows are listed on standard error. (A line of a table that is \
         blank as a whole is no row.)")]
     Predict(PredictArgs),
+    /// What a training step takes on this machine, on texts without meaning.
+    #[command(after_help = "Examples:\n  \
+        moelt bench --threads 1\n  \
+        moelt bench --set model.routing.top_k.n_experts=64 --vocabulary 200000 --set optim.embedding_update=lazy\n\n\
+        Without a CONFIG it is that of `moelt config show bench`: one layer of 8 experts, 64 texts of 32 tokens.")]
+    Bench(BenchArgs),
     /// Compare arms over several seeds: plan, run, report. Everything lies in runs/ of the current folder.
     Ablate(Box<moelt_ablate::AblateArgs>),
     /// Show the config files that are built in.
@@ -116,6 +122,33 @@ pub(crate) struct SizeArgs {
     pub(crate) columns: ColumnArgs,
     #[command(flatten)]
     pub(crate) run: RunArgs,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct BenchArgs {
+    /// Config files, later ones over earlier ones; what they say of data is not looked at.
+    #[arg(value_name = "CONFIG", default_value = "bench")]
+    pub(crate) layers: Vec<PathBuf>,
+    /// Set one config value, such as model.d_model=256. Repeatable.
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(crate) set: Vec<String>,
+    /// Different words of the texts.
+    #[arg(long, value_name = "N", default_value_t = 16_384, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) vocabulary: u32,
+    /// Tokens of a text.
+    #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) tokens: u16,
+    /// Steps of a repetition.
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) steps: u16,
+    /// Repetitions, each of which gives one figure.
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) repetitions: u16,
+    /// All figures as one JSON object.
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) device: DeviceArgs,
 }
 
 /// How a file of one's own is read.

@@ -60,6 +60,7 @@ pub fn run(policies: &control::OwnPolicies) -> ExitCode {
     let done = match cli.command {
         Command::Train(args) => commands::train::run(&files, policies, &args),
         Command::Size(args) => commands::size::run(&files, policies, &args),
+        Command::Bench(args) => commands::bench::run(&files, &args).map(|()| ExitCode::SUCCESS),
         Command::Ablate(args) => commands::ablate::run(files, *args),
         Command::Eval(args) => commands::eval::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Predict(args) => commands::predict::run(&args).map(|()| ExitCode::SUCCESS),

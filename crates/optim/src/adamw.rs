@@ -1,5 +1,9 @@
 //! The AdamW update of one stretch of values.
 
+use rayon::prelude::*;
+
+use crate::parallel::PART;
+
 /// AdamW (Loshchilov & Hutter 2019) with PyTorch's formula and defaults.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct AdamW {
@@ -18,36 +22,85 @@ impl Default for AdamW {
 }
 
 /// Weights with their moments: slices of equal length.
+#[derive(Debug)]
 pub(crate) struct Values<'a> {
     pub weights: &'a mut [f32],
     pub moment_1: &'a mut [f32],
     pub moment_2: &'a mut [f32],
 }
 
+/// What a step does to each value: everything that is the same for all values of a stretch.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Update {
+    beta1: f32,
+    beta2: f32,
+    eps: f32,
+    /// What the first moment is multiplied by.
+    step: f32,
+    /// What the root of the second moment is multiplied by.
+    root: f32,
+    /// What weights are multiplied by.
+    shrink: f32,
+    /// What gradients are multiplied by.
+    scale: f32,
+}
+
 impl AdamW {
-    /// Step number `t` (from 1) in place, with gradients multiplied by `scale` (clipping).
+    /// Step number `t` (from 1), with gradients multiplied by `scale` (clipping).
     ///
     /// `w ← w (1 − lr · decay) − lr · m̂ / (√v̂ + eps)`, `m̂ = m / (1 − β₁ᵗ)`, `v̂ = v / (1 − β₂ᵗ)`
-    pub(crate) fn update(
+    pub(crate) fn at(&self, t: u64, lr: f64, decay: f64, scale: f32) -> Update {
+        Update {
+            beta1: self.beta1 as f32,
+            beta2: self.beta2 as f32,
+            eps: self.eps as f32,
+            step: (lr / (1.0 - power(self.beta1, t))) as f32,
+            root: (1.0 / (1.0 - power(self.beta2, t)).sqrt()) as f32,
+            shrink: (1.0 - lr * decay) as f32,
+            scale,
+        }
+    }
+}
+
+impl Update {
+    /// Updates a stretch in place.
+    pub(crate) fn apply(&self, values: Values<'_>, gradients: &[f32]) {
+        let Values { weights, moment_1, moment_2 } = values;
+        if weights.len() <= PART {
+            return self.apply_to_part(weights, moment_1, moment_2, gradients);
+        }
+        let values = weights.par_chunks_mut(PART).zip(moment_1.par_chunks_mut(PART));
+        let values = values.zip(moment_2.par_chunks_mut(PART)).zip(gradients.par_chunks(PART));
+        values.for_each(|(((w, m), v), g)| self.apply_to_part(w, m, v, g));
+    }
+
+    fn apply_to_part(
         &self,
-        t: u64,
-        lr: f64,
-        decay: f64,
-        scale: f32,
-        values: Values<'_>,
+        weights: &mut [f32],
+        moment_1: &mut [f32],
+        moment_2: &mut [f32],
         gradients: &[f32],
     ) {
-        let (b1, b2, eps) = (self.beta1 as f32, self.beta2 as f32, self.eps as f32);
-        let step = (lr / (1.0 - power(self.beta1, t))) as f32;
-        let root = (1.0 / (1.0 - power(self.beta2, t)).sqrt()) as f32;
-        let shrink = (1.0 - lr * decay) as f32;
-        let Values { weights, moment_1, moment_2 } = values;
         for (((w, m), v), g) in weights.iter_mut().zip(moment_1).zip(moment_2).zip(gradients) {
-            let g = g * scale;
-            *m = b1 * *m + (1.0 - b1) * g;
-            *v = b2 * *v + (1.0 - b2) * g * g;
-            *w = *w * shrink - step * *m / (v.sqrt() * root + eps);
+            self.apply_to_value(w, m, v, *g);
         }
+    }
+
+    /// Updates a stretch whose gradients are zero.
+    pub(crate) fn apply_without_gradients(&self, values: Values<'_>) {
+        let Values { weights, moment_1, moment_2 } = values;
+        for ((w, m), v) in weights.iter_mut().zip(moment_1).zip(moment_2) {
+            self.apply_to_value(w, m, v, 0.0);
+        }
+    }
+
+    #[inline(always)] // the loops around it have to see through it
+    fn apply_to_value(&self, w: &mut f32, m: &mut f32, v: &mut f32, gradient: f32) {
+        let Self { beta1, beta2, eps, step, root, shrink, scale } = *self;
+        let g = gradient * scale;
+        *m = beta1 * *m + (1.0 - beta1) * g;
+        *v = beta2 * *v + (1.0 - beta2) * g * g;
+        *w = *w * shrink - step * *m / (v.sqrt() * root + eps);
     }
 }
 
@@ -65,7 +118,7 @@ mod tests {
         let (mut w, mut m, mut v) = ([start], [0.0], [0.0]);
         for (t, g) in (from..).zip(gradients) {
             let values = Values { weights: &mut w, moment_1: &mut m, moment_2: &mut v };
-            AdamW::default().update(t, lr, decay, 1.0, values, &[*g]);
+            AdamW::default().at(t, lr, decay, 1.0).apply(values, &[*g]);
         }
         w[0]
     }

@@ -7,11 +7,19 @@ use burn::{
     tensor::{Gradients, Tensor, TensorData},
 };
 
-use crate::{Rows, host::Path};
+use crate::{Rows, host::Path, parallel};
 
 /// Gradients of the parameters that took part in a loss, by path.
 #[derive(Debug, Default)]
-pub struct NamedGradients(pub(crate) BTreeMap<String, TensorData>);
+pub struct NamedGradients(pub(crate) BTreeMap<String, Gradient>);
+
+/// The gradient of one parameter, or of the only rows of it that have one.
+#[derive(Debug)]
+pub(crate) struct Gradient {
+    values: TensorData,
+    /// Rows of the parameter along axis 0 that `values` are of; none: `values` are of all of it.
+    pub(crate) rows: Option<Vec<u32>>,
+}
 
 /// Takes every parameter's gradient out of `gradients`.
 pub fn take_gradients<M: Module>(module: &M, gradients: Gradients) -> NamedGradients {
@@ -29,13 +37,24 @@ pub fn take_gradients<M: Module>(module: &M, gradients: Gradients) -> NamedGradi
         }
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
             if let Some(gradient) = param.val().grad_remove(&mut self.gradients) {
-                self.named.0.insert(self.path.join(), gradient.into_data());
+                let gradient = Gradient { values: gradient.into_data(), rows: None };
+                self.named.0.insert(self.path.join(), gradient);
             }
         }
     }
     let mut take = Take { path: Path::default(), gradients, named: NamedGradients::default() };
     module.visit(&mut take);
     take.named
+}
+
+impl Gradient {
+    pub(crate) fn values(&self) -> &[f32] {
+        self.values.as_slice().expect("moelt trains in f32")
+    }
+
+    fn values_mut(&mut self) -> &mut [f32] {
+        self.values.as_mut_slice().expect("moelt trains in f32")
+    }
 }
 
 impl NamedGradients {
@@ -48,7 +67,22 @@ impl NamedGradients {
 
     /// Takes the gradient of a parameter out, row-major; none where it has none.
     pub fn take(&mut self, path: &str) -> Option<Vec<f32>> {
-        self.0.remove(path).map(|gradient| values(&gradient).to_vec())
+        self.0.remove(path).map(|gradient| gradient.values().to_vec())
+    }
+
+    /// Says that a gradient is that of these rows of its parameter alone, along axis 0, and that all others have none: what a
+    /// module has given whose parameter is made of them. Each row may be there once.
+    ///
+    /// # Panics
+    /// When the gradient has another number of rows.
+    #[must_use]
+    pub fn of_rows(mut self, path: &str, rows: Vec<u32>) -> Self {
+        if let Some(gradient) = self.0.get_mut(path) {
+            let n = gradient.values.shape()[0];
+            assert_eq!(n, rows.len(), "a gradient of {n} rows for {} of them", rows.len());
+            gradient.rows = Some(rows);
+        }
+        self
     }
 
     /// With rows of zeros along an axis of a parameter, where it has a gradient: a step does not touch them where the
@@ -59,20 +93,24 @@ impl NamedGradients {
     #[must_use]
     pub fn without_rows(mut self, path: &str, axis: usize, rows: &[usize]) -> Self {
         if let Some(gradient) = self.0.get_mut(path) {
-            let all = Rows::new(gradient.shape(), axis);
-            let gradient = gradient.as_mut_slice::<f32>().expect("moelt trains in f32");
+            assert!(gradient.rows.is_none(), "rows of a gradient that is of some rows alone");
+            let all = Rows::new(gradient.values.shape(), axis);
+            let gradient = gradient.values_mut();
             rows.iter().flat_map(|row| all.stretches(*row)).for_each(|stretch| gradient[stretch].fill(0.0));
         }
         self
     }
 
     /// Adds another loss's gradients of the same module.
+    ///
+    /// # Panics
+    /// When a gradient is one of other rows.
     pub fn add(&mut self, other: Self) {
         for (path, gradient) in other.0 {
             match self.0.get_mut(&path) {
                 Some(sum) => {
-                    let sum = sum.as_mut_slice::<f32>().expect("moelt trains in f32");
-                    sum.iter_mut().zip(values(&gradient)).for_each(|(sum, g)| *sum += g);
+                    assert_eq!(sum.rows, gradient.rows, "gradients of `{path}` are those of other rows");
+                    sum.values_mut().iter_mut().zip(gradient.values()).for_each(|(sum, g)| *sum += g);
                 }
                 None => drop(self.0.insert(path, gradient)),
             }
@@ -80,23 +118,22 @@ impl NamedGradients {
     }
 
     /// Scalar product with another loss's gradients of the same module, in double precision.
+    ///
+    /// # Panics
+    /// When a gradient is one of other rows.
     pub fn dot(&self, other: &Self) -> f64 {
-        let pairs = self.0.iter().filter_map(|(path, gradient)| Some((gradient, other.0.get(path)?)));
-        let products = |(one, two): (&TensorData, &TensorData)| {
-            values(one).iter().zip(values(two)).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum::<f64>()
+        let of_path = |(path, gradient): (&String, &Gradient)| {
+            let other = other.0.get(path)?;
+            assert_eq!(gradient.rows, other.rows, "gradients of `{path}` are those of other rows");
+            Some(parallel::dot(gradient.values(), other.values()))
         };
-        pairs.map(products).sum()
+        self.0.iter().filter_map(of_path).sum()
     }
 
     /// Euclidean norm over the parameters that `included` accepts. Summed in double precision, in
     /// path order.
     pub fn norm(&self, included: impl Fn(&str) -> bool) -> f64 {
-        let square = |g: &f32| f64::from(*g) * f64::from(*g);
-        let squares = |(_, data): (_, &TensorData)| values(data).iter().map(square).sum::<f64>();
-        self.0.iter().filter(|(path, _)| included(path)).map(squares).sum::<f64>().sqrt()
+        let square = |(_, gradient): (_, &Gradient)| parallel::dot(gradient.values(), gradient.values());
+        self.0.iter().filter(|(path, _)| included(path)).map(square).sum::<f64>().sqrt()
     }
-}
-
-pub(crate) fn values(data: &TensorData) -> &[f32] {
-    data.as_slice().expect("moelt trains in f32")
 }

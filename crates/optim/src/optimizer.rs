@@ -5,7 +5,11 @@ use std::collections::BTreeMap;
 use burn::module::Module;
 
 use crate::{
-    AdamW, NamedGradients, ParamGroup, ParamGroups, Rows, adamw::Values, gradients::values, host::map_params,
+    AdamW, NamedGradients, ParamGroup, ParamGroups, Rows,
+    adamw::{Update, Values},
+    gradients::Gradient,
+    host::map_params,
+    table::Table,
 };
 
 /// What the optimizer remembers of one parameter. It exists from the first gradient on.
@@ -91,41 +95,14 @@ impl Optimizer {
             let group = self.groups.of(path);
             let scale = if group.clip { clip_scale as f32 } else { 1.0 };
             let weights = weights.as_mut_slice().expect("moelt trains in f32");
-            self.update(path, shape, &group, weights, values(gradient), lr, scale);
+            let rows = group.row_axis.map_or(Rows::whole(weights.len()), |axis| Rows::new(shape, axis));
+            let state =
+                self.state.entry(path.to_owned()).or_insert_with(|| ParamState::new(shape, rows.len()));
+            state.check(path, shape, rows, gradient);
+            let adamw = self.adamw;
+            let update = |t| adamw.at(t, lr * group.lr_scale, group.weight_decay, scale);
+            state.step(weights, gradient, &group, update);
         })
-    }
-
-    #[allow(clippy::too_many_arguments)] // the one place where everything about a parameter meets
-    fn update(
-        &mut self,
-        path: &str,
-        shape: &[usize],
-        group: &ParamGroup,
-        weights: &mut [f32],
-        gradient: &[f32],
-        lr: f64,
-        scale: f32,
-    ) {
-        let rows = group.row_axis.map_or(Rows::whole(weights.len()), |axis| Rows::new(shape, axis));
-        let state = self.state.entry(path.to_owned()).or_insert_with(|| ParamState::new(shape, rows.len()));
-        assert_eq!(state.shape, shape, "optimizer state of `{path}` is that of another shape");
-        assert_eq!(state.steps.len(), rows.len(), "optimizer steps of `{path}` are those of other rows");
-        for (row, steps) in state.steps.iter_mut().enumerate() {
-            let touched = |stretch: std::ops::Range<usize>| gradient[stretch].iter().any(|g: &f32| *g != 0.0);
-            if group.row_axis.is_some() && !rows.stretches(row).any(touched) {
-                continue;
-            }
-            *steps += 1;
-            for stretch in rows.stretches(row) {
-                let values = Values {
-                    weights: &mut weights[stretch.clone()],
-                    moment_1: &mut state.moment_1[stretch.clone()],
-                    moment_2: &mut state.moment_2[stretch.clone()],
-                };
-                let (lr, decay) = (lr * group.lr_scale, group.weight_decay);
-                self.adamw.update(*steps, lr, decay, scale, values, &gradient[stretch]);
-            }
-        }
     }
 }
 
@@ -135,13 +112,77 @@ impl ParamState {
         let n = shape.iter().product();
         Self { shape: shape.to_vec(), moment_1: vec![0.0; n], moment_2: vec![0.0; n], steps: vec![0; rows] }
     }
+
+    fn check(&self, path: &str, shape: &[usize], rows: Rows, gradient: &Gradient) {
+        assert_eq!(self.shape, shape, "optimizer state of `{path}` is that of another shape");
+        assert_eq!(self.steps.len(), rows.len(), "optimizer steps of `{path}` are those of other rows");
+        let named = gradient.rows.as_ref().map_or(shape[0], Vec::len);
+        let n = named * shape[1..].iter().product::<usize>();
+        assert_eq!(gradient.values().len(), n, "the gradient of `{path}` is that of another shape");
+    }
+
+    /// Steps the parameter as its group says; `update` is what the step of a number does.
+    fn step(
+        &mut self,
+        weights: &mut [f32],
+        gradient: &Gradient,
+        group: &ParamGroup,
+        update: impl Fn(u64) -> Update + Sync,
+    ) {
+        let Self { shape, moment_1, moment_2, steps } = self;
+        let values = Values { weights, moment_1, moment_2 };
+        let table =
+            |values, rows: &[u32]| Table::new(values, shape[1..].iter().product(), gradient.values(), rows);
+        match (group.row_axis, &gradient.rows) {
+            (None, None) => {
+                steps[0] += 1;
+                update(steps[0]).apply(values, gradient.values());
+            }
+            (None, Some(rows)) => {
+                steps[0] += 1;
+                table(values, rows).step_all(&update(steps[0]));
+            }
+            (Some(axis), None) => step_rows(values, gradient.values(), Rows::new(shape, axis), steps, update),
+            (Some(0), Some(rows)) => table(values, rows).step_named(steps, update),
+            (Some(axis), Some(_)) => {
+                panic!("steps by rows along axis {axis}, a gradient of rows along axis 0")
+            }
+        }
+    }
+}
+
+/// A step of each row whose gradient is not zero.
+fn step_rows(
+    values: Values<'_>,
+    gradient: &[f32],
+    rows: Rows,
+    steps: &mut [u64],
+    update: impl Fn(u64) -> Update,
+) {
+    let Values { weights, moment_1, moment_2 } = values;
+    for (row, steps) in steps.iter_mut().enumerate() {
+        let touched = |stretch: std::ops::Range<usize>| gradient[stretch].iter().any(|g: &f32| *g != 0.0);
+        if !rows.stretches(row).any(touched) {
+            continue;
+        }
+        *steps += 1;
+        let update = update(*steps);
+        for stretch in rows.stretches(row) {
+            let values = Values {
+                weights: &mut weights[stretch.clone()],
+                moment_1: &mut moment_1[stretch.clone()],
+                moment_2: &mut moment_2[stretch.clone()],
+            };
+            update.apply(values, &gradient[stretch]);
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use burn::{
         module::Param,
-        tensor::{Device, Tensor},
+        tensor::{Device, Tensor, TensorData},
     };
 
     use super::*;
@@ -188,6 +229,47 @@ mod tests {
         // Row 1 took one step: decay 0.001, then −lr for either sign of the gradient's size.
         for (value, expected) in weights[3..].iter().zip([0.989, 0.999, 0.989]) {
             assert!((value - expected).abs() < 1e-6, "{value}");
+        }
+    }
+
+    /// Gradients of `experts`: row by row these, whatever the values.
+    fn gradients(rows: &[[f32; 3]]) -> NamedGradients {
+        let device = Device::flex().autodiff();
+        let n = rows.len();
+        let experts = Param::from_tensor(Tensor::<2>::ones([n, 3], &device));
+        let module = Toy { experts, ..toy(&device) };
+        let rows = Tensor::from_data(TensorData::new(rows.concat(), [n, 3]), &device);
+        take_gradients(&module, (module.experts.val() * rows).sum().backward())
+    }
+
+    /// Three steps of a table of five rows of which some have a gradient: named, or with zeros for the others.
+    fn table(row_axis: Option<usize>, named: bool) -> (Vec<f32>, ParamState) {
+        let (device, row) = (Device::flex().autodiff(), |row: u32| [row as f32 + 1.0, -1.0, 0.5]);
+        let mut optimizer = Optimizer::new(
+            AdamW::default(),
+            ParamGroup { weight_decay: 0.1, row_axis, ..ParamGroup::default() },
+        );
+        let experts = Param::from_tensor(Tensor::<2>::ones([5, 3], &device));
+        let mut table = Toy { experts, ..toy(&device) };
+        for rows in [vec![3, 1], vec![1], vec![4, 1, 0]] {
+            let zeros_between = |at| if rows.contains(&at) { row(at) } else { [0.0; 3] };
+            let gradients = match named {
+                true => {
+                    gradients(&rows.iter().map(|at| row(*at)).collect::<Vec<_>>()).of_rows("experts", rows)
+                }
+                false => gradients(&(0..5).map(zeros_between).collect::<Vec<_>>()),
+            };
+            table = optimizer.step(table, &gradients, 0.01);
+        }
+        (export(&table)["experts"].data.clone(), optimizer.state()["experts"].clone())
+    }
+
+    #[test]
+    fn a_gradient_of_some_rows_is_one_with_zeros_for_the_others() {
+        for (row_axis, steps) in [(None, vec![3]), (Some(0), vec![1, 3, 0, 1, 1])] {
+            let named = table(row_axis, true);
+            assert_eq!(named, table(row_axis, false));
+            assert_eq!(named.1.steps, steps);
         }
     }
 

@@ -33,7 +33,7 @@ pub use self::{
     fault::ConfigFault,
     file::{ConfigError, config_differences, load_config, resolved_toml},
     model::{AssignedBy, ModelConfig, Pooling, RouterInput, RoutingConfig, Unit},
-    optim::{OptimConfig, ScheduleKind},
+    optim::{EmbeddingUpdate, OptimConfig, ScheduleKind},
     policy::{
         ArrivalConfig, DescentConfig, DropConfig, EarlyHalvingConfig, EffectHeadConfig, EliminationOrder,
         EntropyLabels, Halves, KnownBy, L0GatesConfig, LabelConfig, LabelHeadConfig, LookaheadConfig,

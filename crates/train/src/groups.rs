@@ -1,10 +1,13 @@
 //! Which parameter is updated how.
 
 use moelt_optim::{ParamGroup, ParamGroups};
-use moelt_schema::OptimConfig;
+use moelt_schema::{EmbeddingUpdate, OptimConfig};
 
 /// Biases, norms, thresholds and biases: one vector or number per expert, layer or model.
 const VECTORS: [&str; 7] = ["bias", "b_in", "b_out", "gamma", "beta", "threshold", "bias"];
+
+/// The path of the embedding table.
+pub(crate) const EMBEDDING: &str = "embedding.table";
 
 /// The group of every parameter of a [`Classifier`](moelt_model::Classifier): the embedding table has its own
 /// learning rate and decay and is not clipped; vectors and router rows do not decay. Which parameters count steps per
@@ -15,11 +18,14 @@ pub fn param_groups(optim: &OptimConfig) -> ParamGroups {
         lr_scale: optim.embedding_lr_scale,
         weight_decay: optim.embedding_weight_decay,
         clip: false,
-        row_axis: None,
+        row_axis: match optim.embedding_update {
+            EmbeddingUpdate::Dense => None,
+            EmbeddingUpdate::Lazy => Some(0),
+        },
     };
     ParamGroups::new(matrix)
         .with(VECTORS.into_iter().chain(["router.weight"]), ParamGroup { weight_decay: 0.0, ..matrix })
-        .with(["embedding.table"], embedding)
+        .with([EMBEDDING], embedding)
 }
 
 #[cfg(test)]

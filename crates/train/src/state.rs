@@ -18,7 +18,7 @@ use crate::{
     LoadedModel, Prepared, TrainError,
     evaluate::{add_sums, model_input},
     extra_gradient::ExtraGradient,
-    param_groups,
+    groups::{EMBEDDING, param_groups},
     step_biases::{take_bias_gradients, with_tracked_step_biases},
 };
 
@@ -163,7 +163,8 @@ impl TrainState {
         added: &StepBiases,
     ) -> (Self, StepReport) {
         self.ramp_in(config.control.edits.ramp_in);
-        let (model, input) = (with_tracked_step_biases(self.model(), added), model_input(batch));
+        let model = with_tracked_step_biases(self.model(), added);
+        let (model, input, used_rows) = model.with_used_rows(&model_input(batch));
         let output = self.train_forward(&model, &input);
         let Objective { objective, loss, aux } = Objective::of(&output, batch, config);
         let mut gradients = take_gradients(&model, objective.backward());
@@ -177,6 +178,9 @@ impl TrainState {
         let second = extra.as_ref().map(|_| self.train_forward(&model, &input));
         let passes = output.flops + second.as_ref().map_or(Flops::default(), |output| output.flops);
         let joint = extra.zip(second).map(|(extra, output)| extra.join(&model, &mut gradients, &output));
+        // It shares its weights: with it still there, the step would copy them.
+        drop(model);
+        let gradients = gradients.of_rows(EMBEDDING, used_rows);
         let gradients = self.trainable.without_frozen(gradients, &self.layout);
         let clipped = self.trainable.optimizer.clipped_norm(&gradients);
         let all = gradients.norm(|_| true);

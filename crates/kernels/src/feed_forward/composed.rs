@@ -1,8 +1,9 @@
 //! Tokens through their experts by batched products, on any backend.
 
-use burn::tensor::{Device, Int, Tensor, TensorData, activation::relu};
+use burn::tensor::{Tensor, activation::relu};
 
 use super::StackedExperts;
+use crate::indices;
 
 /// What [`expert_feed_forward`](crate::expert_feed_forward) gives, by ordinary tensor operations: tokens are gathered into one
 /// queue per expert, as long as the longest, so that the cost follows `top_k` as far as the load is even.
@@ -60,13 +61,6 @@ impl Grid {
         }
         tokens
     }
-}
-
-/// Host indices as a tensor.
-fn indices(values: &[u32], device: &Device) -> Tensor<1, Int> {
-    let values: Vec<i64> = values.iter().map(|value| i64::from(*value)).collect();
-    let n = values.len();
-    Tensor::from_data(TensorData::new(values, [n]), device)
 }
 
 #[cfg(test)]

@@ -9,12 +9,19 @@ use std::sync::Arc;
 
 use burn::{
     backend::{TensorMetadata, flex::FlexTensor},
-    tensor::{Shape, TensorData},
+    tensor::Tensor,
 };
 use rayon::prelude::*;
 
-use super::chunks::{Chunk, Chunks, Place};
-use crate::matrix::{Matrix, Old, multiply};
+use super::{
+    StackedExperts,
+    chunks::{Chunk, Chunks, Place},
+};
+use crate::{
+    extension::{Inputs, Operation, WayBack, apply, dims, exactly, tensor, values},
+    matrix::{Matrix, Old, multiply},
+    rows::{add, gathered},
+};
 
 /// Rows of a task that copies or adds rows.
 const COPIED_ROWS: usize = 64;
@@ -22,9 +29,40 @@ const COPIED_ROWS: usize = 64;
 /// Rows of a weight whose gradient is one task.
 const WEIGHT_ROWS: usize = 64;
 
+/// What [`expert_feed_forward`](crate::expert_feed_forward) gives, by the fused form.
+pub(super) fn expert_feed_forward(
+    x: Tensor<2>,
+    expert_indices: &[u32],
+    experts: StackedExperts,
+) -> Tensor<2> {
+    let ([tokens, _], [n_experts, ..]) = (x.dims(), experts.w_in.dims());
+    let chunks = Arc::new(Chunks::new(expert_indices, n_experts, tokens));
+    let StackedExperts { w_in, b_in, w_out, b_out } = experts;
+    let inputs = Inputs::default().with(x).with(w_in).with(b_in).with(w_out).with(b_out);
+    apply(FeedForward { chunks }, inputs)
+}
+
+/// Who goes where.
+#[derive(Debug)]
+struct FeedForward {
+    chunks: Arc<Chunks>,
+}
+
+impl Operation for FeedForward {
+    fn forward(&self, inputs: Vec<FlexTensor>) -> FlexTensor {
+        Pass::new(exactly(inputs), self.chunks.clone()).forward()
+    }
+
+    fn forward_tracked(&self, inputs: Vec<FlexTensor>) -> (FlexTensor, WayBack) {
+        let pass = Pass::new(exactly(inputs), self.chunks.clone());
+        let (y, kept) = pass.forward_kept();
+        (y, WayBack::new(move |grad| pass.backward(&kept, grad).into()))
+    }
+}
+
 /// Tokens, experts and who goes where.
-#[derive(Clone, Debug)]
-pub(super) struct Inputs {
+#[derive(Debug)]
+struct Pass {
     x: FlexTensor,
     w_in: FlexTensor,
     b_in: FlexTensor,
@@ -37,7 +75,7 @@ pub(super) struct Inputs {
 
 /// What a chunk has computed on its way forward and needs on its way back.
 #[derive(Debug)]
-pub(super) struct Kept {
+struct Kept {
     /// `[pairs, d_model]`
     x: Vec<f32>,
     /// `[pairs, d_ff]`, after the activation.
@@ -54,30 +92,28 @@ struct ChunkGradients {
     x: Vec<f32>,
 }
 
-impl Inputs {
-    /// Of `f32` tensors whose shapes fit: `x`, `w_in`, `b_in`, `w_out`, `b_out`.
-    pub(super) fn new(tensors: [FlexTensor; 5], chunks: Arc<Chunks>) -> Self {
-        let [x, w_in, b_in, w_out, b_out] = tensors.map(|tensor| tensor.to_contiguous());
-        let [d_model, d_ff] = [1, 2].map(|axis| w_in.shape()[axis]);
+impl Pass {
+    /// Of tensors whose shapes fit: `x`, `w_in`, `b_in`, `w_out`, `b_out`.
+    fn new([x, w_in, b_in, w_out, b_out]: [FlexTensor; 5], chunks: Arc<Chunks>) -> Self {
+        let [_, d_model, d_ff] = dims(&w_in);
         Self { x, w_in, b_in, w_out, b_out, chunks, d_model, d_ff }
     }
 
     /// `[tokens · top_k, d_model]`
-    pub(super) fn forward(&self) -> FlexTensor {
+    fn forward(&self) -> FlexTensor {
         let y = self.chunks.all.par_iter().map(|chunk| self.forward_of(chunk).1).collect();
         self.in_order_of_pairs(y)
     }
 
     /// The same, and what [`backward`](Self::backward) needs.
-    pub(super) fn forward_kept(&self) -> (FlexTensor, Vec<Kept>) {
+    fn forward_kept(&self) -> (FlexTensor, Vec<Kept>) {
         let (kept, y) = self.chunks.all.par_iter().map(|chunk| self.forward_of(chunk)).unzip();
         (self.in_order_of_pairs(y), kept)
     }
 
     /// The gradients of `x`, `w_in`, `b_in`, `w_out` and `b_out` from that of the output.
-    pub(super) fn backward(&self, kept: &[Kept], grad: &FlexTensor) -> [FlexTensor; 5] {
-        let grad = grad.to_contiguous();
-        let back = |(chunk, kept)| self.backward_of(chunk, kept, values(&grad));
+    fn backward(&self, kept: &[Kept], grad: &FlexTensor) -> [FlexTensor; 5] {
+        let back = |(chunk, kept)| self.backward_of(chunk, kept, values(grad));
         let gradients: Vec<ChunkGradients> = self.chunks.all.par_iter().zip(kept).map(back).collect();
         let [w_in, b_in, w_out, b_out] = self.weight_gradients(kept, &gradients);
         [self.token_gradients(&gradients), w_in, b_in, w_out, b_out]
@@ -197,28 +233,9 @@ fn is_passed_on(value: f32) -> bool {
     value.is_nan() || value > 0.0
 }
 
-fn add(sum: &mut [f32], row: &[f32]) {
-    sum.iter_mut().zip(row).for_each(|(sum, value)| *sum += value);
-}
-
-/// Some of the rows of `width` values each.
-fn gathered(values: &[f32], width: usize, rows: impl ExactSizeIterator<Item = usize>) -> Vec<f32> {
-    let mut gathered = Vec::with_capacity(rows.len() * width);
-    rows.for_each(|row| gathered.extend_from_slice(&values[row * width..][..width]));
-    gathered
-}
-
 /// An expert's part of a stacked parameter.
 fn expert(tensor: &FlexTensor, expert: usize) -> &[f32] {
     let all = values(tensor);
     let n = all.len() / tensor.shape()[0];
     &all[expert * n..][..n]
-}
-
-fn values(tensor: &FlexTensor) -> &[f32] {
-    tensor.as_slice().expect("only contiguous f32 tensors get here")
-}
-
-fn tensor(values: Vec<f32>, shape: impl Into<Shape>) -> FlexTensor {
-    FlexTensor::from_data(TensorData::new(values, shape))
 }

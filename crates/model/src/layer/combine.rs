@@ -1,13 +1,14 @@
 //! What the chosen experts make of a layer's tokens together, with the routing sums.
 
 use burn::tensor::Tensor;
+use moelt_kernels::{indices, weighted_sum};
 use moelt_schema::{LayerSums, Unrouted};
 
 use super::{
     AuxLosses, Dispatch, ExpertTokens, Experts, RoutedTokens, Router, TopAnyRouter, TopKRouter,
     diversity_loss, load_balancing_loss, simplicity_loss, top_any::RoutedTopAny, top_k::RoutedTopK,
 };
-use crate::host::{indices, to_host};
+use crate::host::to_host;
 
 /// The weighted sum of expert outputs for a batch, and what the router did.
 pub(super) struct Combined {
@@ -69,14 +70,11 @@ fn assigned(experts: &Experts, x: Tensor<2>, groups: &[&[u32]]) -> Combined {
 /// # Shapes
 /// - x, seen: `[tokens, d_model]`
 fn top_k(router: &TopKRouter, experts: &Experts, x: Tensor<2>, seen: Tensor<2>) -> Combined {
-    let [tokens, d_model] = x.dims();
     let routed = router.forward(seen.clone());
     let outputs = experts.forward_sparse(x.clone(), &routed.dispatch);
-    let k = routed.dispatch.k();
     let sums = top_k_sums(&routed, outputs.clone().inner());
     let expert_weights = routed.expert_weights;
-    let weights = expert_weights.clone().reshape([tokens, k, 1]);
-    let y = (outputs.reshape([tokens, k, d_model]) * weights).sum_dim(1).reshape([tokens, d_model]);
+    let y = weighted_sum(outputs, expert_weights.clone());
     let load_balancing = of_open(load_balancing_loss(routed.router_probs.clone(), &routed.dispatch), router);
     let aux_losses = AuxLosses { load_balancing: Some(load_balancing), ..AuxLosses::default() };
     let expert_tokens = ExpertTokens::unpadded(routed.dispatch.n_pairs());

@@ -1,10 +1,11 @@
 //! What every expert would say of every token, kept: any set of experts can then be judged with its tokens re-routed.
 
 use burn::tensor::{Tensor, TensorData};
+use moelt_kernels::indices;
 use moelt_schema::Flops;
 
 use super::{Dispatch, ExpertTokens, MoeLayer, Router, normalise, top_k::chosen_weights};
-use crate::host::{indices, to_host};
+use crate::host::to_host;
 
 /// A pass through all experts of a layer with top-k routing.
 #[derive(Debug)]

@@ -1,6 +1,7 @@
 //! One file per command.
 
 pub(crate) mod ablate;
+pub(crate) mod bench;
 pub(crate) mod config;
 pub(crate) mod control;
 pub(crate) mod edit;

@@ -15,6 +15,8 @@ pub struct OptimConfig {
     pub lr: f64,
     /// Learning rate of the embedding table, as a multiple of `lr`.
     pub embedding_lr_scale: f64,
+    /// Which rows of the embedding table a step updates.
+    pub embedding_update: EmbeddingUpdate,
     /// AdamW's first-moment decay.
     pub beta1: f64,
     /// AdamW's second-moment decay.
@@ -42,6 +44,7 @@ impl Default for OptimConfig {
         Self {
             lr: 2e-3,
             embedding_lr_scale: 1.0,
+            embedding_update: EmbeddingUpdate::Dense,
             beta1: 0.9,
             beta2: 0.999,
             eps: 1e-8,
@@ -71,6 +74,17 @@ impl OptimConfig {
         fraction("ema_decay", self.ema_decay)?;
         count("ema_every", self.ema_every, u64::MAX)
     }
+}
+
+/// Which rows of the embedding table a step updates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EmbeddingUpdate {
+    /// All: the moments of a row that the batch does not use decay, and it goes on moving by them.
+    Dense,
+    /// Those that the batch uses: other rows rest, and each row counts its own steps. A step costs what the batch uses, however
+    /// large the vocabulary. Known as lazy or sparse Adam, here with bias correction by row.
+    Lazy,
 }
 
 /// Shape of the learning rate after warm-up.
