@@ -9,7 +9,7 @@
 use std::{hint::black_box, time::Instant};
 
 use burn::tensor::{Device, Tensor, TensorData};
-use moelt_kernels::{StackedExperts, composed, expert_feed_forward};
+use moelt_kernels::{ExpertOutput, StackedExperts, composed, expert_feed_forward};
 
 /// That of the binary: with another one a pass waits for pages.
 #[global_allocator]
@@ -22,7 +22,7 @@ const WARM_UP: usize = 5;
 const TURNS: usize = 60;
 
 /// Either form.
-type Form = fn(Tensor<2>, &[u32], StackedExperts) -> Tensor<2>;
+type Form = fn(Tensor<2>, &[u32], Tensor<2>, StackedExperts) -> ExpertOutput;
 
 /// How tokens are spread over experts.
 #[derive(Clone, Copy, Debug)]
@@ -38,6 +38,7 @@ struct Inputs {
     x: Tensor<2>,
     experts: StackedExperts,
     expert_indices: Vec<u32>,
+    expert_weights: Tensor<2>,
 }
 
 impl Inputs {
@@ -53,13 +54,16 @@ impl Inputs {
             Load::OneBusy => [1 + token * 7919 % (n_experts - 1), 0],
         };
         let expert_indices = (0..TOKENS).flat_map(choices).map(|expert| expert as u32).collect();
-        Self { x: values([TOKENS, D_MODEL], device), experts, expert_indices }
+        let expert_weights = values([TOKENS, 2], device);
+        Self { x: values([TOKENS, D_MODEL], device), experts, expert_indices, expert_weights }
     }
 
     /// Milliseconds of a forward pass, and of a backward pass after it.
     fn time(&self, form: Form) -> [f64; 2] {
         let start = Instant::now();
-        let y = form(self.x.clone(), &self.expert_indices, self.experts.clone());
+        let weights = self.expert_weights.clone();
+        let ExpertOutput { y, .. } =
+            form(self.x.clone(), &self.expert_indices, weights, self.experts.clone());
         let forward = start.elapsed();
         let loss = y.sum();
         let start = Instant::now();

@@ -57,9 +57,8 @@ pub(crate) fn apply<const D: usize>(operation: impl Operation + 'static, inputs:
     let mut next = || inputs.next().expect("as many as were counted");
     Tensor::from_dispatch(match n {
         1 => Dispatch::fused_1(next(), operation),
-        2 => Dispatch::fused_2(next(), next(), operation),
         3 => Dispatch::fused_3(next(), next(), next(), operation),
-        5 => Dispatch::fused_5(next(), next(), next(), next(), next(), operation),
+        6 => Dispatch::fused_6(next(), next(), next(), next(), next(), next(), operation),
         n => unreachable!("there is no operation of {n} tensors"),
     })
 }
@@ -80,9 +79,8 @@ impl Inputs {
 #[rustfmt::skip] // as a table
 trait Fused: Backend {
     fn fused_1(a: FloatTensor<Self>, operation: Arc<dyn Operation>) -> FloatTensor<Self>;
-    fn fused_2(a: FloatTensor<Self>, b: FloatTensor<Self>, operation: Arc<dyn Operation>) -> FloatTensor<Self>;
     fn fused_3(a: FloatTensor<Self>, b: FloatTensor<Self>, c: FloatTensor<Self>, operation: Arc<dyn Operation>) -> FloatTensor<Self>;
-    fn fused_5(a: FloatTensor<Self>, b: FloatTensor<Self>, c: FloatTensor<Self>, d: FloatTensor<Self>, e: FloatTensor<Self>, operation: Arc<dyn Operation>) -> FloatTensor<Self>;
+    fn fused_6(a: FloatTensor<Self>, b: FloatTensor<Self>, c: FloatTensor<Self>, d: FloatTensor<Self>, e: FloatTensor<Self>, f: FloatTensor<Self>, operation: Arc<dyn Operation>) -> FloatTensor<Self>;
 }
 
 /// The functions of [`Fused`], which hand their tensors on as an array.
@@ -93,7 +91,7 @@ macro_rules! by_arrays {
         })+
     };
     ($run:expr) => {
-        by_arrays!($run; fused_1: a; fused_2: a b; fused_3: a b c; fused_5: a b c d e;);
+        by_arrays!($run; fused_1: a; fused_3: a b c; fused_6: a b c d e f;);
     };
 }
 

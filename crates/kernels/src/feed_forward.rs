@@ -22,8 +22,17 @@ pub struct StackedExperts {
     pub b_out: Tensor<2>,
 }
 
-/// Sends each token to its chosen experts, `top_k` of them, and gives what each of them makes of it: row
-/// `token · top_k + choice`, not weighted, not summed.
+/// What experts make of tokens.
+#[derive(Clone, Debug)]
+pub struct ExpertOutput {
+    /// `[tokens, d_model]`: for each token the sum of what its experts make of it, each times its weight.
+    pub y: Tensor<2>,
+    /// `[tokens · top_k]`: the Euclidean norm of what each of them makes of it, before it is weighted. It carries no gradient.
+    pub norms: Vec<f32>,
+}
+
+/// Sends each token to its chosen experts, `top_k` of them, and adds up what they make of it:
+/// `y[t] = Σⱼ expert_weights[t, j] · FFNₑ(x[t])` with `e = expert_indices[t · top_k + j]`.
 ///
 /// On the CPU backend each expert computes exactly its own tokens. Elsewhere tokens are gathered into queues as long as the
 /// longest, because a batched product wants them so. The gradient of an expert without tokens is zero. A NaN goes through
@@ -32,17 +41,22 @@ pub struct StackedExperts {
 /// # Shapes
 /// - x: `[tokens, d_model]`
 /// - expert_indices: `[tokens · top_k]`, a token's choices side by side
-/// - output: `[tokens · top_k, d_model]`
+/// - expert_weights: `[tokens, top_k]`
 ///
 /// # Panics
-/// When shapes do not fit, tokens have unlike numbers of choices, or an index is not that of an expert.
-pub fn expert_feed_forward(x: Tensor<2>, expert_indices: &[u32], experts: StackedExperts) -> Tensor<2> {
+/// When shapes do not fit, or an index is not that of an expert.
+pub fn expert_feed_forward(
+    x: Tensor<2>,
+    expert_indices: &[u32],
+    expert_weights: Tensor<2>,
+    experts: StackedExperts,
+) -> ExpertOutput {
     #[cfg(feature = "flex")]
-    if crate::extension::is_fused(&x) && experts.are_fused() {
-        experts.check(&x, expert_indices);
-        return fused::expert_feed_forward(x, expert_indices, experts);
+    if [&x, &expert_weights].into_iter().all(crate::extension::is_fused) && experts.are_fused() {
+        experts.check(&x, expert_indices, &expert_weights);
+        return fused::expert_feed_forward(x, expert_indices, expert_weights, experts);
     }
-    composed::expert_feed_forward(x, expert_indices, experts)
+    composed::expert_feed_forward(x, expert_indices, expert_weights, experts)
 }
 
 impl StackedExperts {
@@ -55,15 +69,20 @@ impl StackedExperts {
     }
 
     /// Refuses what does not fit.
-    fn check(&self, x: &Tensor<2>, expert_indices: &[u32]) {
+    fn check(&self, x: &Tensor<2>, expert_indices: &[u32], expert_weights: &Tensor<2>) {
         let [n_experts, d_model, d_ff] = self.w_in.dims();
         let [tokens, _] = x.dims();
         assert_shape!(x, [.., d_model]);
         assert_shape!(self.b_in, [n_experts, d_ff]);
         assert_shape!(self.w_out, [n_experts, d_ff, d_model]);
         assert_shape!(self.b_out, [n_experts, d_model]);
-        let n_pairs = expert_indices.len();
-        assert!(n_pairs.is_multiple_of(tokens), "{n_pairs} choices for {tokens} tokens");
+        assert_shape!(expert_weights, [tokens, ..]);
+        let (n_pairs, [_, top_k]) = (expert_indices.len(), expert_weights.dims());
+        assert_eq!(
+            n_pairs,
+            tokens * top_k,
+            "{n_pairs} choices for {tokens} tokens with {top_k} weights each"
+        );
         if let Some(unknown) = expert_indices.iter().find(|expert| **expert as usize >= n_experts) {
             panic!("a token for expert {unknown} of {n_experts}");
         }

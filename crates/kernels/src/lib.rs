@@ -19,9 +19,10 @@
 //!     w_out: Tensor::ones([3, 5, 4], &device),
 //!     b_out: Tensor::zeros([3, 4], &device),
 //! };
-//! // Two tokens, two experts each.
-//! let y = expert_feed_forward(Tensor::ones([2, 4], &device), &[0, 2, 2, 1], experts);
-//! assert_eq!(y.dims(), [4, 4]);
+//! // Two tokens, two experts each, weighted alike.
+//! let weights = Tensor::full([2, 2], 0.5, &device);
+//! let output = expert_feed_forward(Tensor::ones([2, 4], &device), &[0, 2, 2, 1], weights, experts);
+//! assert_eq!(output.y.dims(), [2, 4]);
 //! ```
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
@@ -38,19 +39,17 @@ mod max_rows;
 #[cfg(feature = "flex")]
 mod rows;
 mod sum_rows;
-mod weighted_sum;
 
-pub use feed_forward::{StackedExperts, expert_feed_forward};
+pub use feed_forward::{ExpertOutput, StackedExperts, expert_feed_forward};
 pub use layer_norm::layer_norm;
 pub use max_rows::max_rows;
 pub use sum_rows::sum_rows;
-pub use weighted_sum::weighted_sum;
 
 /// The forms that run on every backend.
 pub mod composed {
     pub use crate::{
         feed_forward::composed::expert_feed_forward, layer_norm::composed::layer_norm,
-        max_rows::composed::max_rows, sum_rows::composed::sum_rows, weighted_sum::composed::weighted_sum,
+        max_rows::composed::max_rows, sum_rows::composed::sum_rows,
     };
 }
 

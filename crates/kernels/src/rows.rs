@@ -5,15 +5,25 @@ pub(crate) fn add(sum: &mut [f32], row: &[f32]) {
     sum.iter_mut().zip(row).for_each(|(sum, value)| *sum += value);
 }
 
+/// Adds a multiple of a row to another.
+pub(crate) fn add_scaled(sum: &mut [f32], scale: f32, row: &[f32]) {
+    sum.iter_mut().zip(row).for_each(|(sum, value)| *sum += scale * value);
+}
+
 /// Sums that are kept apart until the end, so that they are added side by side.
 const LANES: usize = 16;
 
 /// The sum of all values.
 pub(crate) fn sum(values: &[f32]) -> f32 {
+    sum_of(values, |value| value)
+}
+
+/// The sum of something of each value.
+pub(crate) fn sum_of(values: &[f32], of: impl Fn(f32) -> f32) -> f32 {
     let mut lanes = [0.0; LANES];
     let (whole, rest) = values.as_chunks::<LANES>();
-    whole.iter().for_each(|values| add(&mut lanes, values));
-    lanes.iter().chain(rest).sum()
+    whole.iter().for_each(|values| lanes.iter_mut().zip(values).for_each(|(sum, value)| *sum += of(*value)));
+    lanes.iter().sum::<f32>() + rest.iter().map(|value| of(*value)).sum::<f32>()
 }
 
 /// The scalar product of two rows.

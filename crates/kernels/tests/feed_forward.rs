@@ -10,14 +10,14 @@ use common::{
     assert_close, assert_same_bits_on_any_threads, exact, finite_differences, host, rng, scattered, tensor,
     weighted,
 };
-use moelt_kernels::{StackedExperts, composed, expert_feed_forward};
+use moelt_kernels::{ExpertOutput, StackedExperts, composed, expert_feed_forward};
 use proptest::prelude::*;
 use rand::RngExt;
 
 /// Either form.
-type Form = fn(Tensor<2>, &[u32], StackedExperts) -> Tensor<2>;
+type Form = fn(Tensor<2>, &[u32], Tensor<2>, StackedExperts) -> ExpertOutput;
 
-/// Sizes and choices, and values in the order `x`, `w_in`, `b_in`, `w_out`, `b_out`.
+/// Sizes and choices, and values in the order `x`, `expert_weights`, `w_in`, `b_in`, `w_out`, `b_out`.
 #[derive(Clone, Debug)]
 struct Case {
     tokens: usize,
@@ -25,7 +25,7 @@ struct Case {
     d_model: usize,
     d_ff: usize,
     expert_indices: Vec<u32>,
-    values: [Vec<f32>; 5],
+    values: [Vec<f32>; 6],
     /// What is multiplied with the outputs and summed: the loss whose gradients are compared.
     weights: Vec<f32>,
 }
@@ -56,16 +56,22 @@ impl Case {
         }
         let mut values = |n: usize| scattered(n, &mut rng);
         let weight = n_experts * d_model * d_ff;
-        let lengths = [tokens * d_model, weight, n_experts * d_ff, weight, n_experts * d_model];
-        let (values, weights) = (lengths.map(&mut values), values(tokens * top_k * d_model));
+        let lengths =
+            [tokens * d_model, tokens * top_k, weight, n_experts * d_ff, weight, n_experts * d_model];
+        let (values, weights) = (lengths.map(&mut values), values(tokens * d_model));
         Self { tokens, n_experts, d_model, d_ff, expert_indices, values, weights }
     }
 
-    /// Outputs and the gradients of `x` and the experts.
-    fn run(&self, form: Form) -> [Vec<f32>; 6] {
+    fn top_k(&self) -> usize {
+        self.expert_indices.len() / self.tokens
+    }
+
+    /// Outputs, their norms before they are weighted, and the gradients of all inputs.
+    fn run(&self, form: Form) -> [Vec<f32>; 8] {
         let (e, d, f) = (self.n_experts, self.d_model, self.d_ff);
         let device = Device::flex().autodiff();
-        let [x, w_in, b_in, w_out, b_out] = &self.values;
+        let [x, expert_weights, w_in, b_in, w_out, b_out] = &self.values;
+        let expert_weights = tensor(expert_weights, [self.tokens, self.top_k()], &device).require_grad();
         let x = tensor(x, [self.tokens, d], &device).require_grad();
         let experts = StackedExperts {
             w_in: tensor(w_in, [e, d, f], &device).require_grad(),
@@ -73,12 +79,15 @@ impl Case {
             w_out: tensor(w_out, [e, f, d], &device).require_grad(),
             b_out: tensor(b_out, [e, d], &device).require_grad(),
         };
-        let y = form(x.clone(), &self.expert_indices, experts.clone());
+        let output = form(x.clone(), &self.expert_indices, expert_weights.clone(), experts.clone());
+        let ExpertOutput { y, norms } = output;
         let gradients = (y.clone() * tensor(&self.weights, y.dims(), &device)).sum().backward();
         let StackedExperts { w_in, b_in, w_out, b_out } = experts;
         [
             host(y.inner()),
+            norms,
             host(x.grad(&gradients).unwrap()),
+            host(expert_weights.grad(&gradients).unwrap()),
             host(w_in.grad(&gradients).unwrap()),
             host(b_in.grad(&gradients).unwrap()),
             host(w_out.grad(&gradients).unwrap()),
@@ -86,19 +95,18 @@ impl Case {
         ]
     }
 
-    fn exact_values(&self) -> [Vec<f64>; 5] {
+    fn exact_values(&self) -> [Vec<f64>; 6] {
         self.values.each_ref().map(|values| exact(values))
     }
 
-    /// Outputs by plain loops.
-    fn outputs(&self, [x, w_in, b_in, w_out, b_out]: &[Vec<f64>; 5]) -> Vec<f64> {
-        let (d, f) = (self.d_model, self.d_ff);
-        let top_k = self.expert_indices.len() / self.tokens;
-        let mut y = Vec::new();
+    /// Outputs by plain loops, and the norms of what goes into them.
+    fn outputs(&self, [x, expert_weights, w_in, b_in, w_out, b_out]: &[Vec<f64>; 6]) -> [Vec<f64>; 2] {
+        let (d, f, top_k) = (self.d_model, self.d_ff, self.top_k());
+        let (mut y, mut norms) = (vec![0.0; self.tokens * d], Vec::new());
         for (pair, expert) in self.expert_indices.iter().enumerate() {
-            let (expert, x) = (*expert as usize, &x[pair / top_k * d..][..d]);
+            let (expert, token) = (*expert as usize, pair / top_k);
             let unit = |unit: usize| {
-                let sum: f64 = (0..d).map(|i| x[i] * w_in[(expert * d + i) * f + unit]).sum();
+                let sum: f64 = (0..d).map(|i| x[token * d + i] * w_in[(expert * d + i) * f + unit]).sum();
                 (sum + b_in[expert * f + unit]).max(0.0)
             };
             let hidden: Vec<f64> = (0..f).map(unit).collect();
@@ -106,13 +114,17 @@ impl Case {
                 let sum: f64 = (0..f).map(|unit| hidden[unit] * w_out[(expert * f + unit) * d + i]).sum();
                 sum + b_out[expert * d + i]
             };
-            y.extend((0..d).map(out));
+            let out: Vec<f64> = (0..d).map(out).collect();
+            norms.push(out.iter().map(|value| value * value).sum::<f64>().sqrt());
+            for (i, value) in out.iter().enumerate() {
+                y[token * d + i] += expert_weights[pair] * value;
+            }
         }
-        y
+        [y, norms]
     }
 }
 
-const NAMES: [&str; 6] = ["y", "x", "w_in", "b_in", "w_out", "b_out"];
+const NAMES: [&str; 8] = ["y", "norms", "x", "expert_weights", "w_in", "b_in", "w_out", "b_out"];
 
 fn assert_agree(case: &Case) {
     let (fused, composed) = (case.run(expert_feed_forward), case.run(composed::expert_feed_forward));
@@ -133,11 +145,13 @@ proptest! {
         seed: u64,
     ) {
         let case = Case::new([tokens, n_experts, top_k, d_model, d_ff], choice, seed);
-        let [y, gradients @ ..] = case.run(expert_feed_forward);
-        let loss = |inputs: &[Vec<f64>; 5]| weighted(&case.outputs(inputs), &case.weights);
+        let [y, norms, gradients @ ..] = case.run(expert_feed_forward);
+        let loss = |inputs: &[Vec<f64>; 6]| weighted(&case.outputs(inputs)[0], &case.weights);
         let expected = finite_differences(case.exact_values(), loss);
-        assert_close("y", &y, &case.outputs(&case.exact_values()));
-        for ((name, is), expected) in NAMES[1..].iter().zip(gradients).zip(expected) {
+        for (is, expected) in [y, norms].iter().zip(case.outputs(&case.exact_values())) {
+            assert_close("outputs", is, &expected);
+        }
+        for ((name, is), expected) in NAMES[2..].iter().zip(gradients).zip(expected) {
             assert_close(name, &is, &expected);
         }
         assert_agree(&case);
@@ -165,7 +179,7 @@ fn threads_change_no_bit() {
 
 #[test]
 fn an_expert_without_tokens_has_gradients_of_zero() {
-    let [_, _, w_in, b_in, w_out, b_out] =
+    let [.., w_in, b_in, w_out, b_out] =
         Case::new([5, 3, 1, 4, 6], Choice::First, 1).run(expert_feed_forward);
     for gradient in [w_in, b_in, w_out, b_out] {
         let (first, others) = gradient.split_at(gradient.len() / 3);
@@ -175,6 +189,7 @@ fn an_expert_without_tokens_has_gradients_of_zero() {
 
 /// Two experts with two hidden units. Token (1, 2): expert 0 has units (1·1 + 2·1, 1·0 + 2·(−1)) + (0, 1) → (3, 0) and
 /// gives 3 · (2, 1) + (0, 1) = (6, 4). Expert 1 passes ReLU(1 + 2 − 4) = 0 on in both units and gives its bias, (5, 5).
+/// With weights 2 and −1 that is (7, 3).
 #[test]
 fn hand_worked_outputs_and_gradients() {
     let device = Device::flex().autodiff();
@@ -187,25 +202,28 @@ fn hand_worked_outputs_and_gradients() {
         b_out: Tensor::from_data([[0.0, 1.0], [5.0, 5.0]], &device).require_grad(),
     };
     let x = Tensor::<2>::from_data([[1.0, 2.0]], &device).require_grad();
-    let y = expert_feed_forward(x.clone(), &[0, 1], experts.clone());
-    assert_eq!(host(y.clone().inner()), [6.0, 4.0, 5.0, 5.0]);
+    let weights = Tensor::<2>::from_data([[2.0, -1.0]], &device).require_grad();
+    let ExpertOutput { y, norms } = expert_feed_forward(x.clone(), &[0, 1], weights.clone(), experts.clone());
+    assert_eq!(host(y.clone().inner()), [7.0, 3.0]);
+    assert_eq!(norms, [52f32.sqrt(), 50f32.sqrt()]);
     let gradients = y.sum().backward();
-    // Only the first unit of expert 0 fires. Its gradient is 2 + 1.
-    assert_eq!(host(x.grad(&gradients).unwrap()), [3.0, 3.0]);
+    assert_eq!(host(weights.grad(&gradients).unwrap()), [10.0, 10.0]);
+    // Only the first unit of expert 0 fires. Its gradient is 2 · (2 + 1).
+    assert_eq!(host(x.grad(&gradients).unwrap()), [6.0, 6.0]);
     let b_in = host(experts.b_in.grad(&gradients).unwrap());
-    assert_eq!(b_in, [3.0, 0.0, 0.0, 0.0]);
+    assert_eq!(b_in, [6.0, 0.0, 0.0, 0.0]);
     let w_in = host(experts.w_in.grad(&gradients).unwrap());
-    assert_eq!(w_in, [3.0, 0.0, 6.0, 0.0, 0.0, 0.0, 0.0, 0.0]);
+    assert_eq!(w_in, [6.0, 0.0, 12.0, 0.0, 0.0, 0.0, 0.0, 0.0]);
     let w_out = host(experts.w_out.grad(&gradients).unwrap());
-    assert_eq!(w_out, [3.0, 3.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]);
-    assert_eq!(host(experts.b_out.grad(&gradients).unwrap()), [1.0; 4]);
+    assert_eq!(w_out, [6.0, 6.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]);
+    assert_eq!(host(experts.b_out.grad(&gradients).unwrap()), [2.0, 2.0, -1.0, -1.0]);
 }
 
 #[test]
 fn no_tokens_give_no_outputs() {
     let device = Device::flex();
     let mut case = Case::new([1, 2, 1, 3, 4], Choice::Any, 1);
-    let [_, w_in, b_in, w_out, b_out] = std::mem::take(&mut case.values);
+    let [_, _, w_in, b_in, w_out, b_out] = std::mem::take(&mut case.values);
     let experts = StackedExperts {
         w_in: tensor(&w_in, [2, 3, 4], &device),
         b_in: tensor(&b_in, [2, 4], &device),
@@ -213,8 +231,9 @@ fn no_tokens_give_no_outputs() {
         b_out: tensor(&b_out, [2, 3], &device),
     };
     for form in [expert_feed_forward as Form, composed::expert_feed_forward] {
-        let none = tensor(&[], [0, 3], &device);
-        assert_eq!(form(none, &[], experts.clone()).dims(), [0, 3]);
+        let (none, weights) = (tensor(&[], [0, 3], &device), tensor(&[], [0, 1], &device));
+        let ExpertOutput { y, norms } = form(none, &[], weights, experts.clone());
+        assert_eq!((y.dims(), norms.len()), ([0, 3], 0));
     }
 }
 
@@ -231,15 +250,16 @@ fn a_nan_reaches_the_outputs_of_its_token_alone() {
 fn without_a_graph_the_outputs_are_the_same() {
     let case = Case::new([300, 4, 2, 8, 16], Choice::Any, 5);
     let device = Device::flex();
-    let [x, w_in, b_in, w_out, b_out] = &case.values;
+    let [x, expert_weights, w_in, b_in, w_out, b_out] = &case.values;
     let experts = StackedExperts {
         w_in: tensor(w_in, [4, 8, 16], &device),
         b_in: tensor(b_in, [4, 16], &device),
         w_out: tensor(w_out, [4, 16, 8], &device),
         b_out: tensor(b_out, [4, 8], &device),
     };
-    let y = expert_feed_forward(tensor(x, [300, 8], &device), &case.expert_indices, experts);
-    assert_eq!(host(y), case.run(expert_feed_forward)[0]);
+    let (x, weights) = (tensor(x, [300, 8], &device), tensor(expert_weights, [300, 2], &device));
+    let ExpertOutput { y, norms } = expert_feed_forward(x, &case.expert_indices, weights, experts);
+    assert_eq!([host(y), norms], case.run(expert_feed_forward)[..2]);
 }
 
 #[test]
@@ -251,9 +271,15 @@ fn an_expert_that_is_not_there_is_refused() {
 }
 
 #[test]
-#[should_panic(expected = "3 choices for 2 tokens")]
-fn unlike_numbers_of_choices_are_refused() {
-    let mut case = Case::new([2, 2, 1, 3, 4], Choice::Any, 1);
-    case.expert_indices.push(0);
-    case.run(expert_feed_forward);
+#[should_panic(expected = "3 choices for 2 tokens with 1 weights each")]
+fn other_choices_than_weights_are_refused() {
+    let device = Device::flex();
+    let experts = StackedExperts {
+        w_in: Tensor::ones([2, 3, 4], &device),
+        b_in: Tensor::ones([2, 4], &device),
+        w_out: Tensor::ones([2, 4, 3], &device),
+        b_out: Tensor::ones([2, 3], &device),
+    };
+    let (x, weights) = (Tensor::ones([2, 3], &device), Tensor::ones([2, 1], &device));
+    expert_feed_forward(x, &[0, 1, 0], weights, experts);
 }

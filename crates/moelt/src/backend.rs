@@ -2,6 +2,10 @@
 
 use anyhow::Context;
 use burn::tensor::Device;
+use rayon::{ThreadPool, ThreadPoolBuilder};
+
+/// Bytes of a thread's stack: those of a main thread.
+const STACK: usize = 8 << 20;
 
 /// Where tensors live. A feature of this crate each.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -35,14 +39,16 @@ pub(crate) struct DeviceArgs {
 }
 
 impl DeviceArgs {
-    /// The device asked for, with the thread pool set up.
+    /// Threads to compute with. A command runs on one of them: there a parallel loop, of which a step has dozens, begins
+    /// at once; begun elsewhere it would wake another thread and wait for it, which costs more than a small loop does.
+    pub(crate) fn pool(&self) -> anyhow::Result<ThreadPool> {
+        let threads = self.threads.unwrap_or(0); // 0: as many as there are cores
+        let builder = ThreadPoolBuilder::new().num_threads(threads).stack_size(STACK);
+        builder.build().context("starting threads")
+    }
+
+    /// The device asked for.
     pub(crate) fn open(&self) -> anyhow::Result<Device> {
-        if let Some(threads) = self.threads {
-            rayon::ThreadPoolBuilder::new()
-                .num_threads(threads)
-                .build_global()
-                .context("the thread pool was set up already")?;
-        }
         Ok(match self.device {
             #[cfg(feature = "flex")]
             Backend::Flex => Device::flex(),

@@ -95,6 +95,22 @@ pub(crate) enum Command {
     Control(ControlCommand),
 }
 
+impl Command {
+    /// Where a command computes, if it does.
+    pub(crate) fn device(&self) -> Option<&DeviceArgs> {
+        match self {
+            Self::Train(args) => Some(&args.run.device),
+            Self::Size(args) => Some(&args.run.device),
+            Self::Bench(args) => Some(&args.device),
+            Self::Eval(args) => Some(&args.device),
+            Self::Predict(args) => Some(&args.device),
+            Self::Edit(args) => Some(&args.device),
+            Self::Inspect(args) => Some(&args.device),
+            Self::Ablate(_) | Self::Control(_) | Self::Config(_) => None,
+        }
+    }
+}
+
 #[derive(Args, Debug)]
 pub(crate) struct TrainArgs {
     /// Config files or names of built-in ones, each laid over the ones before it.

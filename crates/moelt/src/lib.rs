@@ -43,7 +43,10 @@ pub use moelt_schema as schema;
 pub use moelt_surgery as surgery;
 pub use moelt_train as train;
 
-use crate::cli::{Cli, Command};
+use crate::{
+    backend::DeviceArgs,
+    cli::{Cli, Command},
+};
 
 /// The command line of moelt, with policies that a config can name as `control.policy.own`. Cells of `ablate` are run
 /// by the same executable.
@@ -57,7 +60,26 @@ pub fn run(policies: &control::OwnPolicies) -> ExitCode {
         .with_writer(std::io::stderr)
         .init();
     let files = ablate::config_files(cli.configs);
-    let done = match cli.command {
+    let pool = cli.command.device().map(DeviceArgs::pool).transpose();
+    let done = pool.and_then(|pool| match pool {
+        Some(pool) => pool.install(|| execute(cli.command, files, policies)),
+        None => execute(cli.command, files, policies),
+    });
+    done.unwrap_or_else(|error| {
+        if is_closed_pipe(&error) {
+            return ExitCode::SUCCESS;
+        }
+        eprintln!("error: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+fn execute(
+    command: Command,
+    files: schema::ConfigFiles,
+    policies: &control::OwnPolicies,
+) -> anyhow::Result<ExitCode> {
+    match command {
         Command::Train(args) => commands::train::run(&files, policies, &args),
         Command::Size(args) => commands::size::run(&files, policies, &args),
         Command::Bench(args) => commands::bench::run(&files, &args).map(|()| ExitCode::SUCCESS),
@@ -68,14 +90,7 @@ pub fn run(policies: &control::OwnPolicies) -> ExitCode {
         Command::Control(command) => commands::control::run(&files, &command),
         Command::Config(command) => commands::config::run(&files, &command).map(|()| ExitCode::SUCCESS),
         Command::Inspect(args) => commands::inspect::run(&args).map(|()| ExitCode::SUCCESS),
-    };
-    done.unwrap_or_else(|error| {
-        if is_closed_pipe(&error) {
-            return ExitCode::SUCCESS;
-        }
-        eprintln!("error: {error:#}");
-        ExitCode::FAILURE
-    })
+    }
 }
 
 /// Whether whoever read our output has stopped reading, as `moelt predict … | head` does.

@@ -37,7 +37,7 @@ pub(super) struct Place {
 impl Chunks {
     /// Chunks of at most [`LONGEST`] pairs. They follow from the choices alone, so that what is summed over them does not
     /// depend on the number of threads.
-    pub(super) fn new(expert_indices: &[u32], n_experts: usize, tokens: usize) -> Self {
+    pub(super) fn new(expert_indices: &[u32], n_experts: usize, top_k: usize) -> Self {
         let mut queues: Vec<Vec<u32>> = vec![Vec::new(); n_experts];
         for (pair, expert) in (0..).zip(expert_indices) {
             queues[*expert as usize].push(pair);
@@ -54,7 +54,7 @@ impl Chunks {
                 places[*pair as usize] = Place { chunk, row };
             }
         }
-        Self { top_k: expert_indices.len().checked_div(tokens).unwrap_or(0), all, of_expert, places }
+        Self { top_k, all, of_expert, places }
     }
 }
 
@@ -85,7 +85,7 @@ mod tests {
 
     #[test]
     fn a_long_queue_is_divided() {
-        let chunks = Chunks::new(&[1; 2 * LONGEST + 1], 2, 2 * LONGEST + 1);
+        let chunks = Chunks::new(&[1; 2 * LONGEST + 1], 2, 1);
         assert_eq!(chunks.of_expert, [0..0, 0..3]);
         assert_eq!(
             chunks.all.iter().map(|chunk| chunk.pairs.len()).collect::<Vec<_>>(),
@@ -96,7 +96,7 @@ mod tests {
 
     #[test]
     fn no_tokens_are_no_runs() {
-        let chunks = Chunks::new(&[], 2, 0);
-        assert_eq!((chunks.top_k, chunks.all.len(), chunks.of_expert), (0, 0, vec![0..0, 0..0]));
+        let chunks = Chunks::new(&[], 2, 1);
+        assert_eq!((chunks.top_k, chunks.all.len(), chunks.of_expert), (1, 0, vec![0..0, 0..0]));
     }
 }

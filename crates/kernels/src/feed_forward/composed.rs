@@ -2,7 +2,7 @@
 
 use burn::tensor::{Tensor, activation::relu};
 
-use super::StackedExperts;
+use super::{ExpertOutput, StackedExperts};
 use crate::indices;
 
 /// What [`expert_feed_forward`](crate::expert_feed_forward) gives, by ordinary tensor operations: tokens are gathered into one
@@ -11,18 +11,35 @@ use crate::indices;
 /// # Shapes
 /// - x: `[tokens, d_model]`
 /// - expert_indices: `[tokens · top_k]`, a token's choices side by side
-/// - output: `[tokens · top_k, d_model]`
+/// - expert_weights: `[tokens, top_k]`
 ///
 /// # Panics
-/// When shapes do not fit, tokens have unlike numbers of choices, or an index is not that of an expert.
-pub fn expert_feed_forward(x: Tensor<2>, expert_indices: &[u32], experts: StackedExperts) -> Tensor<2> {
-    experts.check(&x, expert_indices);
-    let ([tokens, d_model], [n_experts, ..], device) = (x.dims(), experts.w_in.dims(), x.device());
+/// When shapes do not fit, or an index is not that of an expert.
+pub fn expert_feed_forward(
+    x: Tensor<2>,
+    expert_indices: &[u32],
+    expert_weights: Tensor<2>,
+    experts: StackedExperts,
+) -> ExpertOutput {
+    experts.check(&x, expert_indices, &expert_weights);
+    let ([tokens, d_model], [_, top_k]) = (x.dims(), expert_weights.dims());
     if expert_indices.is_empty() {
-        return Tensor::zeros([0, d_model], &device);
+        return ExpertOutput { y: Tensor::zeros([tokens, d_model], &x.device()), norms: Vec::new() };
     }
+    let outputs = outputs(x, expert_indices, top_k, experts);
+    let norms = outputs.clone().inner().square().sum_dim(1).sqrt();
+    let weighted = outputs.reshape([tokens, top_k, d_model]) * expert_weights.reshape([tokens, top_k, 1]);
+    ExpertOutput {
+        y: weighted.sum_dim(1).reshape([tokens, d_model]),
+        norms: norms.try_into_vec_as().expect("norms are f32 on every backend"),
+    }
+}
+
+/// What each expert makes of each of its tokens: `[tokens · top_k, d_model]`, a token's choices side by side.
+fn outputs(x: Tensor<2>, expert_indices: &[u32], top_k: usize, experts: StackedExperts) -> Tensor<2> {
+    let ([_, d_model], [n_experts, ..], device) = (x.dims(), experts.w_in.dims(), x.device());
     let grid = Grid::new(expert_indices, n_experts);
-    let queues = x.select(0, indices(&grid.tokens(expert_indices.len() / tokens), &device));
+    let queues = x.select(0, indices(&grid.tokens(top_k), &device));
     let queues = queues.reshape([n_experts, grid.longest, d_model]);
     let hidden = relu(queues.matmul(experts.w_in) + experts.b_in.unsqueeze_dim(1));
     let y = hidden.matmul(experts.w_out) + experts.b_out.unsqueeze_dim(1);

@@ -5,7 +5,7 @@
 //! all tokens of its expert, chunk after chunk; it is divided by rows of the weight and not by tokens, so that nothing is
 //! summed across tasks and a single busy expert still occupies all threads.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use burn::{
     backend::{TensorMetadata, flex::FlexTensor},
@@ -14,17 +14,17 @@ use burn::{
 use rayon::prelude::*;
 
 use super::{
-    StackedExperts,
-    chunks::{Chunk, Chunks, Place},
+    ExpertOutput, StackedExperts,
+    chunks::{Chunk, Chunks},
 };
 use crate::{
     extension::{Inputs, Operation, WayBack, apply, dims, exactly, tensor, values},
     matrix::{Matrix, Old, multiply},
-    rows::{add, gathered},
+    rows::{add, add_scaled, dot, gathered},
 };
 
-/// Rows of a task that copies or adds rows.
-const COPIED_ROWS: usize = 64;
+/// Tokens of a task that adds up rows.
+const TOKENS: usize = 64;
 
 /// Rows of a weight whose gradient is one task.
 const WEIGHT_ROWS: usize = 64;
@@ -33,30 +33,38 @@ const WEIGHT_ROWS: usize = 64;
 pub(super) fn expert_feed_forward(
     x: Tensor<2>,
     expert_indices: &[u32],
+    expert_weights: Tensor<2>,
     experts: StackedExperts,
-) -> Tensor<2> {
-    let ([tokens, _], [n_experts, ..]) = (x.dims(), experts.w_in.dims());
-    let chunks = Arc::new(Chunks::new(expert_indices, n_experts, tokens));
+) -> ExpertOutput {
+    let ([_, top_k], [n_experts, ..]) = (expert_weights.dims(), experts.w_in.dims());
+    let chunks = Arc::new(Chunks::new(expert_indices, n_experts, top_k));
     let StackedExperts { w_in, b_in, w_out, b_out } = experts;
-    let inputs = Inputs::default().with(x).with(w_in).with(b_in).with(w_out).with(b_out);
-    apply(FeedForward { chunks }, inputs)
+    let inputs = Inputs::default().with(x).with(expert_weights).with(w_in).with(b_in).with(w_out).with(b_out);
+    let norms = Arc::new(OnceLock::new());
+    let y = apply(FeedForward { chunks, norms: norms.clone() }, inputs);
+    ExpertOutput { y, norms: norms.get().cloned().expect("a pass leaves its norms") }
 }
 
 /// Who goes where.
 #[derive(Debug)]
 struct FeedForward {
     chunks: Arc<Chunks>,
+    /// What the pass leaves beside its output.
+    norms: Arc<OnceLock<Vec<f32>>>,
 }
 
 impl Operation for FeedForward {
     fn forward(&self, inputs: Vec<FlexTensor>) -> FlexTensor {
-        Pass::new(exactly(inputs), self.chunks.clone()).forward()
+        self.forward_tracked(inputs).0
     }
 
     fn forward_tracked(&self, inputs: Vec<FlexTensor>) -> (FlexTensor, WayBack) {
         let pass = Pass::new(exactly(inputs), self.chunks.clone());
-        let (y, kept) = pass.forward_kept();
-        (y, WayBack::new(move |grad| pass.backward(&kept, grad).into()))
+        let kept: Vec<Kept> = pass.chunks.all.par_iter().map(|chunk| pass.forward_of(chunk)).collect();
+        let (y, norms) = pass.mixed(&kept);
+        // The first call is the only one: every pass has a place of its own.
+        self.norms.get_or_init(|| norms);
+        (y, WayBack::new(move |grad| pass.backward(&kept, values(grad)).into()))
     }
 }
 
@@ -64,6 +72,7 @@ impl Operation for FeedForward {
 #[derive(Debug)]
 struct Pass {
     x: FlexTensor,
+    expert_weights: FlexTensor,
     w_in: FlexTensor,
     b_in: FlexTensor,
     w_out: FlexTensor,
@@ -80,10 +89,14 @@ struct Kept {
     x: Vec<f32>,
     /// `[pairs, d_ff]`, after the activation.
     hidden: Vec<f32>,
+    /// `[pairs, d_model]`, not weighted.
+    y: Vec<f32>,
 }
 
 /// Gradients of a chunk.
 struct ChunkGradients {
+    /// `[pairs]`, of the weights of the outputs.
+    expert_weights: Vec<f32>,
     /// `[pairs, d_model]`
     y: Vec<f32>,
     /// `[pairs, d_ff]`, before the activation.
@@ -93,33 +106,13 @@ struct ChunkGradients {
 }
 
 impl Pass {
-    /// Of tensors whose shapes fit: `x`, `w_in`, `b_in`, `w_out`, `b_out`.
-    fn new([x, w_in, b_in, w_out, b_out]: [FlexTensor; 5], chunks: Arc<Chunks>) -> Self {
+    /// Of tensors whose shapes fit: `x`, `expert_weights`, `w_in`, `b_in`, `w_out`, `b_out`.
+    fn new([x, expert_weights, w_in, b_in, w_out, b_out]: [FlexTensor; 6], chunks: Arc<Chunks>) -> Self {
         let [_, d_model, d_ff] = dims(&w_in);
-        Self { x, w_in, b_in, w_out, b_out, chunks, d_model, d_ff }
+        Self { x, expert_weights, w_in, b_in, w_out, b_out, chunks, d_model, d_ff }
     }
 
-    /// `[tokens · top_k, d_model]`
-    fn forward(&self) -> FlexTensor {
-        let y = self.chunks.all.par_iter().map(|chunk| self.forward_of(chunk).1).collect();
-        self.in_order_of_pairs(y)
-    }
-
-    /// The same, and what [`backward`](Self::backward) needs.
-    fn forward_kept(&self) -> (FlexTensor, Vec<Kept>) {
-        let (kept, y) = self.chunks.all.par_iter().map(|chunk| self.forward_of(chunk)).unzip();
-        (self.in_order_of_pairs(y), kept)
-    }
-
-    /// The gradients of `x`, `w_in`, `b_in`, `w_out` and `b_out` from that of the output.
-    fn backward(&self, kept: &[Kept], grad: &FlexTensor) -> [FlexTensor; 5] {
-        let back = |(chunk, kept)| self.backward_of(chunk, kept, values(grad));
-        let gradients: Vec<ChunkGradients> = self.chunks.all.par_iter().zip(kept).map(back).collect();
-        let [w_in, b_in, w_out, b_out] = self.weight_gradients(kept, &gradients);
-        [self.token_gradients(&gradients), w_in, b_in, w_out, b_out]
-    }
-
-    fn forward_of(&self, chunk: &Chunk) -> (Kept, Vec<f32>) {
+    fn forward_of(&self, chunk: &Chunk) -> Kept {
         let (d_model, d_ff, n) = (self.d_model, self.d_ff, chunk.pairs.len());
         let tokens = chunk.pairs.iter().map(|pair| *pair as usize / self.chunks.top_k);
         let x = gathered(values(&self.x), d_model, tokens);
@@ -129,25 +122,58 @@ impl Pass {
         hidden.iter_mut().for_each(|unit| *unit = if is_passed_on(*unit) { *unit } else { 0.0 });
         let mut y = expert(&self.b_out, chunk.expert).repeat(n);
         multiply(&mut y, Old::Kept, Matrix::from_rows(&hidden, d_ff), self.w_out(chunk));
-        (Kept { x, hidden }, y)
+        Kept { x, hidden, y }
+    }
+
+    /// The weighted sums of the outputs, `[tokens, d_model]`, and the norm of each output.
+    fn mixed(&self, kept: &[Kept]) -> (FlexTensor, Vec<f32>) {
+        let (d_model, top_k) = (self.d_model, self.chunks.top_k);
+        let outputs: Vec<&[f32]> = kept.iter().map(|kept| &kept.y[..]).collect();
+        let weights = values(&self.expert_weights);
+        let (mut y, mut norms) = (vec![0.0; values(&self.x).len()], vec![0.0; weights.len()]);
+        let tasks = y.par_chunks_mut(TOKENS * d_model).zip(norms.par_chunks_mut((TOKENS * top_k).max(1)));
+        tasks.enumerate().for_each(|(task, (rows, norms))| {
+            let pairs = (task * TOKENS * top_k..).zip(norms);
+            for (at, (pair, norm)) in pairs.enumerate() {
+                let output = self.chunks.places[pair].row_of(&outputs, d_model);
+                *norm = dot(output, output).sqrt();
+                add_scaled(&mut rows[at / top_k * d_model..][..d_model], weights[pair], output);
+            }
+        });
+        (tensor(y, self.x.shape()), norms)
+    }
+
+    /// The gradients of `x`, `expert_weights`, `w_in`, `b_in`, `w_out` and `b_out` from that of the output.
+    fn backward(&self, kept: &[Kept], grad: &[f32]) -> [FlexTensor; 6] {
+        let back = |(chunk, kept)| self.backward_of(chunk, kept, grad);
+        let gradients: Vec<ChunkGradients> = self.chunks.all.par_iter().zip(kept).map(back).collect();
+        let [w_in, b_in, w_out, b_out] = self.weight_gradients(kept, &gradients);
+        let (x, expert_weights) =
+            (self.token_gradients(&gradients), self.expert_weight_gradients(&gradients));
+        [x, expert_weights, w_in, b_in, w_out, b_out]
     }
 
     fn backward_of(&self, chunk: &Chunk, kept: &Kept, grad: &[f32]) -> ChunkGradients {
         let (d_model, d_ff, n) = (self.d_model, self.d_ff, chunk.pairs.len());
-        let y = gathered(grad, d_model, chunk.pairs.iter().map(|pair| *pair as usize));
+        let tokens = chunk.pairs.iter().map(|pair| *pair as usize / self.chunks.top_k);
+        let mut y = gathered(grad, d_model, tokens);
+        let mut expert_weights = Vec::with_capacity(n);
+        for ((pair, grad), output) in
+            chunk.pairs.iter().zip(y.chunks_exact_mut(d_model)).zip(kept.y.chunks_exact(d_model))
+        {
+            expert_weights.push(dot(grad, output));
+            let weight = values(&self.expert_weights)[*pair as usize];
+            grad.iter_mut().for_each(|grad| *grad *= weight);
+        }
         let mut hidden = vec![0.0; n * d_ff];
-        multiply(
-            &mut hidden,
-            Old::Overwritten,
-            Matrix::from_rows(&y, d_model),
-            self.w_out(chunk).transposed(),
-        );
+        let w_out = self.w_out(chunk).transposed();
+        multiply(&mut hidden, Old::Overwritten, Matrix::from_rows(&y, d_model), w_out);
         for (grad, unit) in hidden.iter_mut().zip(&kept.hidden) {
             *grad = if is_passed_on(*unit) { *grad } else { 0.0 };
         }
         let mut x = vec![0.0; n * d_model];
         multiply(&mut x, Old::Overwritten, Matrix::from_rows(&hidden, d_ff), self.w_in(chunk).transposed());
-        ChunkGradients { y, hidden, x }
+        ChunkGradients { expert_weights, y, hidden, x }
     }
 
     /// `[d_model, d_ff]` of the chunk's expert.
@@ -160,15 +186,12 @@ impl Pass {
         Matrix::from_rows(expert(&self.w_out, chunk.expert), self.d_model)
     }
 
-    /// The outputs of all chunks, row `token · top_k + choice` where it belongs.
-    fn in_order_of_pairs(&self, outputs: Vec<Vec<f32>>) -> FlexTensor {
-        let (d_model, places) = (self.d_model, &self.chunks.places);
-        let outputs: Vec<&[f32]> = outputs.iter().map(Vec::as_slice).collect();
-        let copy = |(row, place): (&mut [f32], &Place)| row.copy_from_slice(place.row_of(&outputs, d_model));
-        let mut y = vec![0.0; places.len() * d_model];
-        let tasks = y.par_chunks_mut(COPIED_ROWS * d_model).zip(places.par_chunks(COPIED_ROWS));
-        tasks.for_each(|(rows, places)| rows.chunks_exact_mut(d_model).zip(places).for_each(copy));
-        tensor(y, [places.len(), d_model])
+    /// The gradient of each pair's weight, where it belongs.
+    fn expert_weight_gradients(&self, gradients: &[ChunkGradients]) -> FlexTensor {
+        let gradients: Vec<&[f32]> =
+            gradients.iter().map(|gradients| &gradients.expert_weights[..]).collect();
+        let weights = self.chunks.places.iter().map(|place| place.row_of(&gradients, 1)[0]).collect();
+        tensor(weights, self.expert_weights.shape())
     }
 
     /// A token's gradient is the sum over its choices, in their order.
@@ -176,8 +199,8 @@ impl Pass {
         let (d_model, top_k) = (self.d_model, self.chunks.top_k);
         let gradients: Vec<&[f32]> = gradients.iter().map(|gradients| &gradients.x[..]).collect();
         let mut x = vec![0.0; values(&self.x).len()];
-        x.par_chunks_mut(COPIED_ROWS * d_model).enumerate().for_each(|(task, rows)| {
-            for (token, row) in (task * COPIED_ROWS..).zip(rows.chunks_exact_mut(d_model)) {
+        x.par_chunks_mut(TOKENS * d_model).enumerate().for_each(|(task, rows)| {
+            for (token, row) in (task * TOKENS..).zip(rows.chunks_exact_mut(d_model)) {
                 let places = &self.chunks.places[token * top_k..][..top_k];
                 places.iter().for_each(|place| add(row, place.row_of(&gradients, d_model)));
             }

@@ -8,7 +8,7 @@ use rayon::prelude::*;
 
 use crate::{
     extension::{Inputs, Operation, WayBack, apply, dims, exactly, tensor, values},
-    rows::{add, dot, sum},
+    rows::{add, dot, sum, sum_of},
 };
 
 /// Rows of a task. What tasks add up, others add up in their order: the number of threads has no part in it.
@@ -24,12 +24,12 @@ struct LayerNorm {
     epsilon: f32,
 }
 
-/// Rows at mean 0 and variance 1, and what they were divided by.
-struct Normalised {
-    /// `[rows, width]`
-    rows: Vec<f32>,
-    /// `[rows]`: 1/σ.
-    inverse: Vec<f32>,
+/// What a row is normalised by.
+#[derive(Clone, Copy, Default)]
+struct Scale {
+    mean: f32,
+    /// 1/σ
+    inverse: f32,
 }
 
 /// Gradients that one task has summed up.
@@ -45,75 +45,69 @@ impl Operation for LayerNorm {
 
     fn forward_tracked(&self, inputs: Vec<FlexTensor>) -> (FlexTensor, WayBack) {
         let [x, gamma, beta] = exactly(inputs);
-        let shape: [usize; 2] = dims(&x);
-        let normalised = self.normalised(values(&x), shape);
-        let y = scaled(&normalised.rows, values(&gamma), values(&beta));
-        (tensor(y, shape), WayBack::new(move |grad| backward(&normalised, &gamma, grad)))
+        let (y, scales) = self.normalised(&x, values(&gamma), values(&beta));
+        (y, WayBack::new(move |grad| backward(&x, &scales, values(&gamma), grad)))
     }
 }
 
 impl LayerNorm {
-    fn normalised(&self, x: &[f32], [rows, width]: [usize; 2]) -> Normalised {
-        let (mut normalised, mut inverse) = (x.to_vec(), vec![0.0; rows]);
-        let tasks = normalised.par_chunks_mut((ROWS * width).max(1)).zip(inverse.par_chunks_mut(ROWS));
-        tasks.for_each(|(rows, inverse)| {
-            for (row, inverse) in rows.chunks_exact_mut(width).zip(inverse) {
-                let mean = sum(row) / width as f32;
-                row.iter_mut().for_each(|value| *value -= mean);
-                let variance = dot(row, row) / width as f32;
-                *inverse = (variance + self.epsilon).sqrt().recip();
-                row.iter_mut().for_each(|value| *value *= *inverse);
+    fn normalised(&self, x: &FlexTensor, gamma: &[f32], beta: &[f32]) -> (FlexTensor, Vec<Scale>) {
+        let shape: [usize; 2] = dims(x);
+        let [rows, width] = shape;
+        let (mut y, mut scales) = (vec![0.0; rows * width], vec![Scale::default(); rows]);
+        let tasks = y.par_chunks_mut((ROWS * width).max(1)).zip(scales.par_chunks_mut(ROWS));
+        tasks.zip(values(x).par_chunks((ROWS * width).max(1))).for_each(|((y, scales), x)| {
+            for ((y, scale), x) in y.chunks_exact_mut(width).zip(scales).zip(x.chunks_exact(width)) {
+                *scale = self.scale(x);
+                for (((y, x), gamma), beta) in y.iter_mut().zip(x).zip(gamma).zip(beta) {
+                    *y = scale.of(*x) * gamma + beta;
+                }
             }
         });
-        Normalised { rows: normalised, inverse }
+        (tensor(y, shape), scales)
+    }
+
+    fn scale(&self, row: &[f32]) -> Scale {
+        let n = row.len() as f32;
+        let mean = sum(row) / n;
+        let variance = sum_of(row, |value| (value - mean) * (value - mean)) / n;
+        Scale { mean, inverse: (variance + self.epsilon).sqrt().recip() }
     }
 }
 
-/// Rows times gamma, plus beta.
-fn scaled(rows: &[f32], gamma: &[f32], beta: &[f32]) -> Vec<f32> {
-    let mut y = rows.to_vec();
-    y.par_chunks_mut((ROWS * gamma.len()).max(1)).for_each(|rows| {
-        for row in rows.chunks_exact_mut(gamma.len()) {
-            for ((y, gamma), beta) in row.iter_mut().zip(gamma).zip(beta) {
-                *y = *y * gamma + beta;
-            }
-        }
-    });
-    y
+impl Scale {
+    fn of(self, value: f32) -> f32 {
+        (value - self.mean) * self.inverse
+    }
 }
 
 /// The gradients of `x`, `gamma` and `beta`.
-fn backward(normalised: &Normalised, gamma: &FlexTensor, grad: &FlexTensor) -> Vec<FlexTensor> {
-    let (shape, gamma): ([usize; 2], _) = (dims(grad), values(gamma));
-    let [_, width] = shape;
-    let mut x = values(grad).to_vec();
-    let rows = x.par_chunks_mut((ROWS * width).max(1));
-    let tasks =
-        rows.zip(normalised.rows.par_chunks((ROWS * width).max(1))).zip(normalised.inverse.par_chunks(ROWS));
-    let sums: Vec<Sums> =
-        tasks.map(|((grad, rows), inverse)| rows_back(grad, rows, inverse, gamma)).collect();
+fn backward(x: &FlexTensor, scales: &[Scale], gamma: &[f32], grad: &FlexTensor) -> Vec<FlexTensor> {
+    let (shape, width): ([usize; 2], usize) = (dims(grad), gamma.len());
+    let mut of_x = values(grad).to_vec();
+    let rows = of_x.par_chunks_mut((ROWS * width).max(1)).zip(scales.par_chunks(ROWS));
+    let tasks = rows.zip(values(x).par_chunks((ROWS * width).max(1)));
+    let sums: Vec<Sums> = tasks.map(|((grad, scales), x)| rows_back(grad, x, scales, gamma)).collect();
     let mut all = Sums { gamma: vec![0.0; width], beta: vec![0.0; width] };
     for Sums { gamma, beta } in &sums {
         add(&mut all.gamma, gamma);
         add(&mut all.beta, beta);
     }
-    vec![tensor(x, shape), tensor(all.gamma, [width]), tensor(all.beta, [width])]
+    vec![tensor(of_x, shape), tensor(all.gamma, [width]), tensor(all.beta, [width])]
 }
 
 /// Puts the gradients of `x` in place of those of `y`, and sums up those of gamma and beta.
-fn rows_back(grad: &mut [f32], rows: &[f32], inverse: &[f32], gamma: &[f32]) -> Sums {
+fn rows_back(grad: &mut [f32], x: &[f32], scales: &[Scale], gamma: &[f32]) -> Sums {
     let width = gamma.len();
+    let (n, mut row) = (width as f32, vec![0.0; width]);
     let mut sums = Sums { gamma: vec![0.0; width], beta: vec![0.0; width] };
-    for ((grad, row), inverse) in grad.chunks_exact_mut(width).zip(rows.chunks_exact(width)).zip(inverse) {
+    for ((grad, x), scale) in grad.chunks_exact_mut(width).zip(x.chunks_exact(width)).zip(scales) {
+        row.iter_mut().zip(x).for_each(|(row, x)| *row = scale.of(*x));
         add(&mut sums.beta, grad);
-        for ((sum, grad), x) in sums.gamma.iter_mut().zip(&*grad).zip(row) {
-            *sum += grad * x;
-        }
+        sums.gamma.iter_mut().zip(&*grad).zip(&row).for_each(|((sum, grad), x)| *sum += grad * x);
         grad.iter_mut().zip(gamma).for_each(|(grad, gamma)| *grad *= gamma);
-        let (mean, along) = (sum(grad) / width as f32, dot(grad, row) / width as f32);
-        for (grad, x) in grad.iter_mut().zip(row) {
-            *grad = (*grad - mean - x * along) * inverse;
-        }
+        let (mean, along) = (sum(grad) / n, dot(grad, &row) / n);
+        grad.iter_mut().zip(&row).for_each(|(grad, x)| *grad = (*grad - mean - x * along) * scale.inverse);
     }
     sums
 }

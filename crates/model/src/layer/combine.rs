@@ -1,7 +1,7 @@
 //! What the chosen experts make of a layer's tokens together, with the routing sums.
 
 use burn::tensor::Tensor;
-use moelt_kernels::{indices, weighted_sum};
+use moelt_kernels::{ExpertOutput, indices};
 use moelt_schema::{LayerSums, Unrouted};
 
 use super::{
@@ -52,13 +52,13 @@ fn assigned(experts: &Experts, x: Tensor<2>, groups: &[&[u32]]) -> Combined {
     let ([tokens, _], [n_experts, ..]) = (x.dims(), experts.w_in.dims());
     assert_eq!(groups.len(), tokens, "experts are assigned by groups: every token needs its own");
     let dispatch = Dispatch::assigned(groups, n_experts);
-    let y = experts.forward_sparse(x, &dispatch);
+    let weights = Tensor::ones([tokens, 1], &x.device());
+    let ExpertOutput { y, norms } = experts.forward_sparse(x, &dispatch, weights);
     let mut sums = LayerSums::zeros(n_experts);
     sums.tokens = tokens as f64;
     sums.tokens_per_expert = dispatch.loads().iter().map(|n| f64::from(*n)).collect();
     (sums.expert_weight, sums.mass) = (sums.tokens_per_expert.clone(), sums.tokens_per_expert.clone());
-    for (expert, norm) in dispatch.experts().iter().zip(to_host(y.clone().inner().square().sum_dim(1).sqrt()))
-    {
+    for (expert, norm) in dispatch.experts().iter().zip(norms) {
         sums.weighted_norm[*expert as usize] += f64::from(norm);
     }
     let expert_tokens = ExpertTokens::unpadded(tokens);
@@ -71,13 +71,13 @@ fn assigned(experts: &Experts, x: Tensor<2>, groups: &[&[u32]]) -> Combined {
 /// - x, seen: `[tokens, d_model]`
 fn top_k(router: &TopKRouter, experts: &Experts, x: Tensor<2>, seen: Tensor<2>) -> Combined {
     let routed = router.forward(seen.clone());
-    let outputs = experts.forward_sparse(x.clone(), &routed.dispatch);
-    let sums = top_k_sums(&routed, outputs.clone().inner());
-    let expert_weights = routed.expert_weights;
-    let y = weighted_sum(outputs, expert_weights.clone());
+    let weights = routed.expert_weights.clone();
+    let ExpertOutput { y, norms } = experts.forward_sparse(x.clone(), &routed.dispatch, weights);
+    let sums = top_k_sums(&routed, norms);
     let load_balancing = of_open(load_balancing_loss(routed.router_probs.clone(), &routed.dispatch), router);
     let aux_losses = AuxLosses { load_balancing: Some(load_balancing), ..AuxLosses::default() };
     let expert_tokens = ExpertTokens::unpadded(routed.dispatch.n_pairs());
+    let expert_weights = routed.expert_weights;
     let tokens = RoutedTokens { inputs: x, seen, dispatch: routed.dispatch, expert_weights };
     let router_probs = Some(routed.router_probs);
     Combined { y, aux_losses, sums, router_probs, routed: Some(tokens), expert_tokens }
@@ -92,10 +92,9 @@ fn of_open(loss: Tensor<1>, router: &TopKRouter) -> Tensor<1> {
     }
 }
 
-/// `outputs` is `[tokens · top_k, d_model]`.
-fn top_k_sums(routed: &RoutedTopK, outputs: Tensor<2>) -> LayerSums {
+/// `norms` are those of the outputs, `[tokens · top_k]`.
+fn top_k_sums(routed: &RoutedTopK, norms: Vec<f32>) -> LayerSums {
     let weights = to_host(routed.expert_weights.clone());
-    let norms = to_host(outputs.square().sum_dim(1).sqrt());
     let dispatch = &routed.dispatch;
     let mut sums = LayerSums::zeros(dispatch.loads().len());
     sums.tokens = (dispatch.n_pairs() / dispatch.k()) as f64;

@@ -4,7 +4,7 @@ use burn::{
     module::{Module, Param},
     tensor::{Device, Tensor, activation::relu, assert_shape},
 };
-use moelt_kernels::{StackedExperts, expert_feed_forward};
+use moelt_kernels::{ExpertOutput, StackedExperts, expert_feed_forward};
 use moelt_schema::{ExpertId, LayerId, Streams};
 
 use super::Dispatch;
@@ -95,16 +95,19 @@ impl Experts {
     ///
     /// # Shapes
     /// - x: `[tokens, d_model]`
-    /// - output: `[tokens · top_k, d_model]`, the chosen experts' outputs for each token, unweighted
-    pub fn forward_sparse(&self, x: Tensor<2>, dispatch: &Dispatch) -> Tensor<2> {
-        let [tokens, _] = x.dims();
-        assert_eq!(tokens * dispatch.k(), dispatch.n_pairs(), "a dispatch of another batch");
+    /// - expert_weights: `[tokens, top_k]`
+    pub fn forward_sparse(
+        &self,
+        x: Tensor<2>,
+        dispatch: &Dispatch,
+        expert_weights: Tensor<2>,
+    ) -> ExpertOutput {
         let experts = StackedExperts {
             w_in: self.w_in.val(),
             b_in: self.b_in.val(),
             w_out: self.w_out.val(),
             b_out: self.b_out.val(),
         };
-        expert_feed_forward(x, dispatch.experts(), experts)
+        expert_feed_forward(x, dispatch.experts(), expert_weights, experts)
     }
 }
