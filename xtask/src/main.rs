@@ -1,8 +1,9 @@
-//! moelt's chores: `ablate`, `data`, `regress`, `validate`, `tidy`. Starts the moelt binary as a
+//! moelt's chores: `ablate`, `bench`, `data`, `regress`, `validate`, `tidy`. Starts the moelt binary as a
 //! process; knows no Burn, so that it builds in seconds.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod ablate;
+mod bench;
 mod code;
 mod data;
 mod metadata;
@@ -31,6 +32,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Ablate(Box<moelt_ablate::AblateArgs>),
+    Bench(bench::BenchArgs),
     Data(data::DataArgs),
     Regress(regress::RegressArgs),
     Validate(validate::ValidateArgs),
@@ -51,6 +53,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let workspace = Workspace::find(cli.root)?;
     match cli.command {
         Command::Ablate(args) => ablate::run(&workspace, *args),
+        Command::Bench(args) => bench::run(&workspace, &args),
         Command::Data(args) => data::run(&workspace, args),
         Command::Regress(args) => regress::run(&workspace, args),
         Command::Validate(args) => validate::run(&workspace, args),

@@ -185,6 +185,11 @@ impl Classifier {
         (Self { embedding: self.embedding.with_rows(&rows), ..self.clone() }, input, rows)
     }
 
+    /// The table of token vectors.
+    pub fn embedding(&self) -> &TokenEmbedding {
+        &self.embedding
+    }
+
     /// An expert layer.
     ///
     /// # Panics
