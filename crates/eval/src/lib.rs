@@ -73,6 +73,7 @@ pub use report::{
     signal::{CriterionSignal, Direction, FeatureSignal, LabelSource, Signal, SizeSignal, SourceSignal},
     stream::StreamResults,
     sweep::{CLOSE_TO_BEST_PP, Sweep, SweepPoint},
+    training_log::{LogRouting, LogValidation, LogWindow, TrainingLog},
 };
 pub use stats::{
     best_of::{BestOf, Candidate, Choice},
