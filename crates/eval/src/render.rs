@@ -1,5 +1,5 @@
-//! A report for people. Everything that is printed is a [`Document`], which a terminal and a Markdown file show in
-//! their own ways.
+//! A report for people. Everything that is printed is a [`Document`], which a terminal, a Markdown file and a page show
+//! in their own ways.
 
 pub(crate) mod a_a;
 mod answer;
