@@ -5,8 +5,8 @@ use maud::{Markup, html};
 use super::bars::bars;
 use crate::render::{Alignment, ArmRow, Block, Column, Figure, Item, Span, Table, Text};
 
-/// More items than these are folded.
-const SHORT: usize = 6;
+/// A list of more characters is folded.
+const LONG: usize = 3_000;
 
 /// Blocks in reading order. A title is an anchor of its words.
 pub(super) fn blocks(blocks: &[Block]) -> Markup {
@@ -20,14 +20,18 @@ fn block_markup(block: &Block) -> Markup {
             h2 id=(anchor(text)) { (words(text)) " " a.anchor href={ "#" (anchor(text)) } aria-label="link to this section" { "#" } }
         },
         Block::Paragraph(text) => html! { p { (words(text)) } },
-        Block::List(items) if items.len() > SHORT => html! {
-            details { summary { "all " (items.len()) " in words" } (list(items)) }
+        Block::List(items) if is_long(items) => html! {
+            details { summary { "Show all " (items.len()) } (list(items)) }
         },
         Block::List(items) => list(items),
         Block::Table(content) => table(content, &[]),
         Block::ArmTable { table: content, rows } => table(content, rows),
         Block::Figure(figure) => plain(figure),
     }
+}
+
+fn is_long(items: &[Item]) -> bool {
+    items.iter().map(|item| item.text.words().len()).sum::<usize>() > LONG
 }
 
 fn list(items: &[Item]) -> Markup {
@@ -119,7 +123,9 @@ mod tests {
             .table(table.clone())
             .arm_table(table, ["a<b"])
             .figure(figure)
-            .list((0..=SHORT).map(|n| n.to_string()));
-        insta::assert_snapshot!(blocks(&document.blocks).0.replace("><", ">\n<"));
+            .list(["long ".repeat(LONG / 4)]);
+        insta::assert_snapshot!(
+            blocks(&document.blocks).0.replace(&"long ".repeat(LONG / 4), "…").replace("><", ">\n<")
+        );
     }
 }

@@ -1,31 +1,32 @@
 //! Where a report comes from: code, data, and the command that runs each cell again.
 
-use moelt_schema::{Cell, CellResult};
+use moelt_schema::{Cell, CellResult, Digest};
 
 use super::source::CellSource;
 use crate::{
     Report,
-    render::{Column, Document, Table, Text},
+    render::{Column, Document, Table, Text, data_sentence},
 };
 
 /// What was run, on what, and how it was judged.
 pub(super) fn document(report: &Report) -> Document {
-    let hash =
-        |what: &str, digest: moelt_schema::Digest| Text::default().plain(what).code(digest.to_string());
-    let mut document = Document::default();
+    let hash = |what: &str, digest: Digest| Text::default().plain(what).code(digest.to_string());
     let (bootstrap, os, arch) = (&report.bootstrap, std::env::consts::OS, std::env::consts::ARCH);
-    document.heading(2, "Environment and data").list([
+    let data = report.data.as_ref();
+    let mut facts = vec![
         Text::default().plain(format!("Planned and run by moelt {}", report.moelt)),
         hash("Code that was planned with and ran the cells: ", report.code),
         hash("Code that judged: ", report.judged_by).plain(format!(", on {os} {arch}")),
         hash("Plan: ", report.plan),
-        Text::default()
-            .plain(format!("Intervals: {} resamples, seed {}", bootstrap.resamples, bootstrap.seed)),
-    ]);
-    report.data.iter().for_each(|data| {
-        document.list([hash("Data: ", data.digest)]).paragraph(crate::render::data_sentence(data));
+    ];
+    facts.extend(data.map(|data| hash("Data: ", data.digest)));
+    facts.push(format!("Intervals: {} resamples, seed {}", bootstrap.resamples, bootstrap.seed).into());
+    facts.extend(report.other_code().map(Text::from));
+    let mut document = Document::default();
+    document.heading(2, "Environment and data").list(facts);
+    data.iter().for_each(|data| {
+        document.paragraph(data_sentence(data));
     });
-    document.list(report.other_code());
     document
 }
 
