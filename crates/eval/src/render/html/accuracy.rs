@@ -133,8 +133,8 @@ impl Against {
         let told = |cell: &&CellResult| {
             let (begun, ended) = (cell.edits.initial.n_experts(), cell.layout.n_experts());
             let experts = match cell.edits.plans.len() {
-                0 => format!("{ended} experts"),
-                edits => format!("{begun} → {ended} experts in {edits} edits"),
+                0 => format!("experts: {ended}"),
+                plans => format!("experts: {begun} → {ended}, edited {plans} times"),
             };
             let cost = format!("{} GFLOP", gigaflops(cell.flops.computed as f64));
             lines(&[

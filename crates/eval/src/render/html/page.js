@@ -17,7 +17,7 @@
       font: { family: getComputedStyle(document.body).fontFamily, size: 12, color: quiet },
       paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", showlegend: false, hovermode: "closest",
       margin: { l: narrow() ? 44 : 64, r: 12, t: 14, b: 48 }, dragmode: matchMedia("(pointer: coarse)").matches ? false : "zoom",
-      hoverlabel: { bgcolor: paper, bordercolor: rule, font: { color: ink }, align: "left" },
+      hoverlabel: { bgcolor: paper, bordercolor: rule, font: { color: ink, family: getComputedStyle(document.body).fontFamily }, align: "left" },
       legend: { orientation: "h", y: -0.08, font: { size: 11 } },
     };
     for (const [key, value] of Object.entries(own)) {
