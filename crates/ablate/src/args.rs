@@ -45,7 +45,7 @@ pub(crate) enum Step {
         #[command(flatten)]
         jobs: JobsArgs,
     },
-    /// Report from whatever is finished: table, report.md, report.json.
+    /// Report from whatever is finished: table, report.md, report.html, report.json.
     #[command(after_help = "Example:\n  moelt ablate collect --name night")]
     Collect(NameArgs),
     /// Compare each arm with itself, seeds against other seeds: verdicts where nothing differs.

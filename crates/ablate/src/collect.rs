@@ -1,4 +1,4 @@
-//! From cells to a report: on the terminal, as Markdown, as JSON.
+//! From cells to a report: on the terminal, as Markdown, as JSON, as a page.
 
 use std::{
     collections::BTreeMap,
@@ -8,13 +8,17 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use moelt_eval::{Decided, Outcome, Readers, Report, decisions_from_jsonl, predictions_from_csv};
+use moelt_eval::{
+    Decided, Outcome, Readers, Report, TrainingLog, decisions_from_jsonl, predictions_from_csv,
+    render::CellSource,
+};
 use moelt_schema::{AblationPlan, Cell, Prediction, RunDir, write_atomically};
 
 use super::AblationFolder;
 use crate::Site;
 
-/// Reports from whatever is finished: prints the answer, a short table and the verdicts, and writes `report.json` and `report.md`.
+/// Reports from whatever is finished: prints the answer, a short table and the verdicts, and writes `report.json`, `report.md` and
+/// `report.html`.
 ///
 /// # Errors
 /// When a cell belongs to another plan, cells saw different data, a comparison cannot be judged, or a report cannot be written.
@@ -33,12 +37,19 @@ pub(crate) fn collect(site: &Site, folder: &AblationFolder, plan: &AblationPlan)
     let report = Report::new(plan, &outcomes, &read, site.code()?)?;
     write(&folder.report("json"), &(serde_json::to_string_pretty(&report)? + "\n"))?;
     write(&folder.report("md"), &report.to_markdown())?;
+    let source = CellSource {
+        plan,
+        outcomes: &outcomes,
+        log: &|cell| training(site, folder, cell),
+        command: &|cell| command(site, folder, cell),
+    };
+    write(&folder.report("html"), &report.to_html(&source))?;
     let mut out = stdout();
     write!(out, "{}", report.to_terminal())?;
-    let [markdown, json] = ["md", "json"].map(|kind| site.shown(&folder.report(kind)));
+    let [markdown, html, json] = ["md", "html", "json"].map(|kind| site.shown(&folder.report(kind)));
     writeln!(
         out,
-        "All arms, each verdict in sentences, sweep, experts over time: {markdown}; for programs: {json}"
+        "All arms, each verdict in sentences, sweep, experts over time: {markdown}; for programs: {json}; with charts, for a browser: {html}"
     )?;
     Ok(report)
 }
@@ -59,6 +70,19 @@ pub(super) fn predictions(
 fn decisions(site: &Site, folder: &AblationFolder, cell: &Cell) -> Result<Vec<Decided>, String> {
     let (text, shown) = text(site, &folder.cell(&cell.id).run.events())?;
     decisions_from_jsonl(&text, &shown).map_err(|error| error.to_string())
+}
+
+/// How training a cell went, or why that is not known.
+fn training(site: &Site, folder: &AblationFolder, cell: &Cell) -> Result<TrainingLog, String> {
+    let (text, shown) = text(site, &folder.cell(&cell.id).run.events())?;
+    TrainingLog::from_jsonl(&text, &shown).map_err(|error| error.to_string())
+}
+
+/// Runs a cell again as it was run, into a folder of its own.
+fn command(site: &Site, folder: &AblationFolder, cell: &Cell) -> String {
+    let (binary, files) = (site.shown(&folder.binary()), folder.cell(&cell.id));
+    let [config, run] = [files.config.as_path(), files.run.path()].map(|path| site.shown(path));
+    format!("{binary} train {config} --out {run}-again --threads 1")
 }
 
 /// What a file holds, and its name for people.

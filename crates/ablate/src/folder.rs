@@ -8,7 +8,7 @@
 //!             cells/<id>/          its run folder
 //!             cells/<id>.log       what it printed
 //!             cells/<id>.failed    how it failed; gone when it runs again
-//!             report.json, report.md
+//!             report.json, report.md, report.html
 //! ```
 
 use std::{

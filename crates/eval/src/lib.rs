@@ -42,7 +42,7 @@
 //! `examples/judge_predictions.rs` does this with the CSV files of two tools. Beside it: [`metrics`] judges one set of predictions,
 //! [`Report`] gathers the cells of an ablation, [`Report::answer`] says what they come to, [`compare_to_baseline`] whether an
 //! accuracy has really fallen, and [`Signal`] whether labels and features know the measured effect of edits. All that is printed
-//! is a [`render::Document`]. Statistics know nothing of verdicts, verdicts nothing of reports; nothing here sees a model.
+//! is a [`render::Document`]; with the feature `html` a report is a page with charts, too. Statistics know nothing of verdicts, verdicts nothing of reports; nothing here sees a model.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod error;
@@ -73,6 +73,7 @@ pub use report::{
     signal::{CriterionSignal, Direction, FeatureSignal, LabelSource, Signal, SizeSignal, SourceSignal},
     stream::StreamResults,
     sweep::{CLOSE_TO_BEST_PP, Sweep, SweepPoint},
+    training_log::{LogRouting, LogValidation, LogWindow, TrainingLog},
 };
 pub use stats::{
     best_of::{BestOf, Candidate, Choice},

@@ -1,5 +1,5 @@
-//! A report for people. Everything that is printed is a [`Document`], which a terminal and a Markdown file show in
-//! their own ways.
+//! A report for people. Everything that is printed is a [`Document`], which a terminal, a Markdown file and a page show
+//! in their own ways.
 
 pub(crate) mod a_a;
 mod answer;
@@ -9,6 +9,8 @@ mod document;
 mod domains;
 mod figure;
 mod history;
+#[cfg(feature = "html")]
+mod html;
 mod markdown;
 mod signal;
 mod stream;
@@ -16,8 +18,10 @@ mod sweep;
 mod terminal;
 mod verdicts;
 
-pub use document::{Alignment, Block, Column, Document, Item, Span, Table, Text};
+pub use document::{Alignment, ArmRow, Block, Column, Document, Gain, Item, Span, Table, Text};
 pub use figure::{Dot, Figure, Plot, Series};
+#[cfg(feature = "html")]
+pub use html::CellSource;
 
 use crate::{DataFacts, Report, Unfinished};
 
@@ -81,7 +85,9 @@ impl Report {
     /// Title, answer and short table.
     fn beginning(&self) -> Document {
         let mut document = Document::default();
-        document.heading(1, self.name.as_str()).append(answer::document(self));
+        let answer = self.answer();
+        document.heading(1, self.name.as_str()).append(answer::sentences(self, &answer));
+        document.append(answer::short(self, &answer));
         document
     }
 

@@ -63,6 +63,9 @@ fn a_whole_ablation_is_reported_and_never_run_twice() {
     let markdown = fs::read_to_string(workspace.path("runs/test/report.md")).unwrap();
     assert!(markdown.contains("the smallest N within 0.5 pp of it is 4"), "{markdown}");
     assert!(markdown.contains("82.00 ± 2.83") && markdown.contains("97.00 % (Bayes accuracy)"), "{markdown}");
+    let page = fs::read_to_string(workspace.path("runs/test/report.html")).unwrap();
+    let again = format!("runs/test/moelt train runs/test/cells/{}.toml", plan.cells[0].id);
+    assert!(page.contains("82.00 ± 2.83") && page.contains(&again));
     assert_eq!(report(&workspace, "test").sweep.unwrap().chosen_on_validation, 4);
     assert_eq!(workspace.calls().len(), 6);
     let text = workspace.xtask(&args, 0);

@@ -15,16 +15,22 @@ use crate::{
 /// Of so many comparisons each difference is told; of more only the largest.
 const FEW: usize = 2;
 
-/// The answers, the short table, its legend, and how many arms it leaves out.
-pub(super) fn document(report: &Report) -> Document {
-    let answer = report.answer();
+/// The three questions with their answers.
+pub(super) fn sentences(report: &Report, answer: &Answer) -> Document {
     let mut document = Document::default();
     document.list([
-        Text::default().strong("Does adapting pay?").plain(format!(" {}", pays(report, &answer))),
-        Text::default().strong("How many experts are enough?").plain(format!(" {}", enough(report, &answer))),
-        Text::default().strong("What did finding out cost?").plain(format!(" {}", cost_of(report, &answer))),
+        Text::default().strong("Does adapting pay?").plain(format!(" {}", pays(report, answer))),
+        Text::default().strong("How many experts are enough?").plain(format!(" {}", enough(report, answer))),
+        Text::default().strong("What did finding out cost?").plain(format!(" {}", cost_of(report, answer))),
     ]);
-    document.table(table(report, &answer)).paragraph(legend(report, &answer));
+    document
+}
+
+/// The short table, its legend, and how many arms it leaves out.
+pub(super) fn short(report: &Report, answer: &Answer) -> Document {
+    let mut document = Document::default();
+    let rows = answer.arms.iter().map(|arm| arm.arm.as_str());
+    document.arm_table(table(report, answer), rows).paragraph(legend(report, answer));
     document
 }
 

@@ -36,7 +36,8 @@ const fn column(title: &'static str, number: fn(&ArmResults) -> String) -> ArmCo
 /// Title, table and legend.
 pub(super) fn document(arms: &[ArmReport]) -> Document {
     let mut document = Document::default();
-    document.heading(2, "Arms").table(table(arms)).paragraph(legend());
+    let rows = arms.iter().map(|arm| arm.arm.as_str());
+    document.heading(2, "Arms").arm_table(table(arms), rows).paragraph(legend());
     if let Some(cost) = taught_cost(arms) {
         document.paragraph(cost);
     }

@@ -1,6 +1,9 @@
 //! What is printed: blocks of data. Each renderer lays them out in its own way.
 
+use moelt_schema::Metric;
+
 use super::{figure::Figure, markdown, terminal};
+use crate::Interval;
 
 /// A document: blocks in reading order.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -25,6 +28,13 @@ pub enum Block {
     List(Vec<Item>),
     /// Rows and columns.
     Table(Table),
+    /// The same where every row is about an arm.
+    ArmTable {
+        /// What is shown.
+        table: Table,
+        /// What each of its rows is about.
+        rows: Vec<ArmRow>,
+    },
     /// A plot with its caption.
     Figure(Figure),
 }
@@ -62,6 +72,28 @@ pub struct Table {
     pub columns: Vec<Column>,
     /// The cells, row by row.
     pub rows: Vec<Vec<String>>,
+}
+
+/// What a row is about, for a form that can do more with it than show words: hide an arm, draw an interval.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ArmRow {
+    /// The arm's name.
+    pub arm: String,
+    /// The gain that the row tells of, if it does.
+    pub gain: Option<Gain>,
+}
+
+/// A gain with its interval.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Gain {
+    /// What it is a gain in: gains of one metric are drawn on one axis.
+    pub metric: Metric,
+    /// The gain, in the unit of the metric.
+    pub value: f64,
+    /// Its interval.
+    pub interval: Interval,
+    /// What the lower bound must exceed for GO.
+    pub go_above: f64,
 }
 
 /// The head of a column.
@@ -124,6 +156,15 @@ impl Document {
         self.push(Block::Table(table))
     }
 
+    /// Adds a table with a row for each of `rows`.
+    pub fn arm_table(
+        &mut self,
+        table: Table,
+        rows: impl IntoIterator<Item = impl Into<ArmRow>>,
+    ) -> &mut Self {
+        self.push(Block::ArmTable { table, rows: rows.into_iter().map(Into::into).collect() })
+    }
+
     /// Adds a plot.
     pub fn figure(&mut self, figure: Figure) -> &mut Self {
         self.push(Block::Figure(figure))
@@ -172,6 +213,22 @@ impl Text {
     }
 }
 
+impl Span {
+    /// What it says, however it looks.
+    pub(super) fn words(&self) -> &str {
+        match self {
+            Self::Plain(words) | Self::Emphasis(words) | Self::Strong(words) | Self::Code(words) => words,
+        }
+    }
+}
+
+impl Text {
+    /// What it says, however it looks.
+    pub(super) fn words(&self) -> String {
+        self.0.iter().map(Span::words).collect()
+    }
+}
+
 impl From<String> for Text {
     fn from(words: String) -> Self {
         Self::default().plain(words)
@@ -187,6 +244,12 @@ impl From<&str> for Text {
 impl<T: Into<Text>> From<T> for Item {
     fn from(text: T) -> Self {
         Self { text: text.into(), verbatim: Vec::new() }
+    }
+}
+
+impl From<&str> for ArmRow {
+    fn from(arm: &str) -> Self {
+        Self { arm: arm.to_owned(), gain: None }
     }
 }
 

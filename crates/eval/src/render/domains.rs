@@ -27,7 +27,8 @@ pub(super) fn document(report: &Report) -> Document {
         });
     }
     if !domains.purity.is_empty() {
-        document.table(purities(report, &domains.purity)).paragraph(purity_legend());
+        let rows = domains.purity.iter().map(|one| one.arm.as_str());
+        document.arm_table(purities(report, &domains.purity), rows).paragraph(purity_legend());
     }
     document
 }
@@ -97,7 +98,7 @@ fn gain(of: DomainGain) -> String {
 }
 
 /// All, or those at either end of many.
-fn shown(domains: &[DomainEffect]) -> impl Iterator<Item = &DomainEffect> {
+pub(super) fn shown(domains: &[DomainEffect]) -> impl Iterator<Item = &DomainEffect> {
     let n = domains.len();
     let is_shown = move |at: usize| n <= ALL_UP_TO || at < EITHER_END || at >= n - EITHER_END;
     domains.iter().enumerate().filter(move |(at, _)| is_shown(*at)).map(|(_, domain)| domain)

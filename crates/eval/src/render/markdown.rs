@@ -12,7 +12,7 @@ fn block(block: &Block) -> String {
         Block::Heading { level, text } => format!("{} {}", "#".repeat(usize::from(*level)), words(text)),
         Block::Paragraph(text) => words(text),
         Block::List(items) => items.iter().map(item).collect::<Vec<_>>().join("\n"),
-        Block::Table(content) => table(content),
+        Block::Table(content) | Block::ArmTable { table: content, .. } => table(content),
         Block::Figure(figure) => {
             // An indented block needs no fence that a label could break out of.
             let plot = figure.plot.lines().into_iter().map(|line| format!("    {line}"));

@@ -15,7 +15,8 @@ pub(super) fn document(report: &Report) -> Document {
         return document;
     }
     let left_out = report.arms.iter().filter(on_stream).count() - shown.len();
-    document.heading(2, "Stream").table(table(&shown)).paragraph(legend(left_out));
+    let rows = shown.iter().map(|arm| arm.arm.as_str());
+    document.heading(2, "Stream").arm_table(table(&shown), rows).paragraph(legend(left_out));
     document
 }
 

@@ -2,7 +2,7 @@
 
 use comfy_table::{CellAlignment, ContentArrangement, presets};
 
-use super::document::{Alignment, Block, Document, Item, Span, Table, Text};
+use super::document::{Alignment, Block, Document, Item, Table};
 
 /// Blocks below one another, a blank line above each title but the first.
 pub(super) fn render(document: &Document) -> String {
@@ -15,26 +15,19 @@ pub(super) fn render(document: &Document) -> String {
 
 fn lines(block: &Block) -> Vec<String> {
     match block {
-        Block::Heading { text, .. } | Block::Paragraph(text) => vec![words(text)],
+        Block::Heading { text, .. } | Block::Paragraph(text) => vec![text.words()],
         Block::List(items) => items.iter().flat_map(item).collect(),
-        Block::Table(content) => vec![table(content)],
+        Block::Table(content) | Block::ArmTable { table: content, .. } => vec![table(content)],
         Block::Figure(figure) => {
             let plot = figure.plot.lines().into_iter().map(|line| format!("  {line}"));
-            std::iter::once(words(&figure.caption)).chain(plot).collect()
+            std::iter::once(figure.caption.words()).chain(plot).collect()
         }
     }
 }
 
 fn item(item: &Item) -> Vec<String> {
     let verbatim = item.verbatim.iter().map(|line| format!("    {line}"));
-    std::iter::once(format!("- {}", words(&item.text))).chain(verbatim).collect()
-}
-
-fn words(text: &Text) -> String {
-    let words = |span: &Span| match span {
-        Span::Plain(words) | Span::Emphasis(words) | Span::Strong(words) | Span::Code(words) => words.clone(),
-    };
-    text.0.iter().map(words).collect()
+    std::iter::once(format!("- {}", item.text.words())).chain(verbatim).collect()
 }
 
 fn table(content: &Table) -> String {
@@ -52,7 +45,7 @@ fn table(content: &Table) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::document::{Column, Item};
+    use super::super::document::{Column, Item, Text};
     use super::*;
 
     #[test]

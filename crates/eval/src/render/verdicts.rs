@@ -4,7 +4,7 @@ use moelt_schema::{Comparison, Metric};
 
 use super::{
     collapsed,
-    document::{Column, Document, Table, Text},
+    document::{ArmRow, Column, Document, Gain, Table, Text},
 };
 use crate::{
     Compared, Cost, Interval, Judgement, POWER, Power, Ratios, Report, SeedTest, Training, go_above,
@@ -18,7 +18,7 @@ pub(super) fn document(report: &Report) -> Document {
     let comparisons = &report.comparisons;
     let mut document = Document::default();
     if !comparisons.is_empty() {
-        document.heading(2, "Verdicts").table(table(comparisons)).paragraph(legend(report));
+        document.heading(2, "Verdicts").append(judged(comparisons)).paragraph(legend(report));
         document.list(sentences(comparisons));
     }
     document
@@ -35,7 +35,7 @@ pub(super) fn summary(comparisons: &[Compared]) -> Document {
         let reasons = unjudged.map(|judged| format!("{}: {}.", judged.declared.name, judged.reason));
         document.heading(2, "Verdicts");
         if comparisons.len() <= SHORT {
-            document.table(table(comparisons));
+            document.append(judged(comparisons));
         } else {
             document.paragraph(format!(
                 "{} comparisons are judged: the full report has them.",
@@ -44,6 +44,20 @@ pub(super) fn summary(comparisons: &[Compared]) -> Document {
         }
         document.list(reasons);
     }
+    document
+}
+
+/// A row per comparison.
+fn judged(comparisons: &[Compared]) -> Document {
+    let about = |compared: &Compared| {
+        let Judgement { declared, difference, interval, .. } = &compared.judged;
+        let (metric, go_above) = (declared.metric, go_above(declared));
+        let gain = difference.zip(*interval);
+        let gain = gain.map(|(value, interval)| Gain { metric, value, interval, go_above });
+        ArmRow { arm: declared.arm.clone(), gain }
+    };
+    let mut document = Document::default();
+    document.arm_table(table(comparisons), comparisons.iter().map(about));
     document
 }
 

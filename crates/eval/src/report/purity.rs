@@ -52,7 +52,7 @@ pub(crate) fn main_expert_share(routing: &DomainRouting) -> Option<f64> {
 }
 
 /// What a cell's routers did, unless each had one expert to send to.
-fn several_experts(result: &CellResult) -> Option<&[DomainRouting]> {
+pub(crate) fn several_experts(result: &CellResult) -> Option<&[DomainRouting]> {
     let mut layers = result.routing.iter().flat_map(|domain| &domain.tokens_per_expert);
     layers.any(|experts| experts.len() > 1).then_some(&result.routing)
 }

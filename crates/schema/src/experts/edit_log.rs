@@ -179,8 +179,11 @@ impl EditLog {
         Ok(counts)
     }
 
-    /// Step and layout after each plan. The first that does not fit, or is out of order, is the last item.
-    fn layouts(&self) -> impl Iterator<Item = Result<(u64, Layout), ReplayError>> {
+    /// Step and layout after each plan, in order.
+    ///
+    /// # Errors
+    /// The first plan that does not fit, or is out of order, is the last item.
+    pub fn layouts(&self) -> impl Iterator<Item = Result<(u64, Layout), ReplayError>> {
         let (mut now, mut after) = (Some(self.initial.clone()), 0);
         self.plans.iter().enumerate().map_while(move |(index, plan)| {
             let (step, before) = (plan.step, now.take()?);
