@@ -3,10 +3,12 @@
 pub(crate) mod ablate;
 pub(crate) mod config;
 pub(crate) mod control;
+pub(crate) mod devices;
 pub(crate) mod edit;
 pub(crate) mod eval;
 pub(crate) mod inspect;
 pub(crate) mod predict;
+mod read_ahead;
 pub(crate) mod size;
 pub(crate) mod train;
 mod window;
