@@ -19,7 +19,7 @@ use crate::{
 const BATCH_TEXTS: usize = 512;
 
 /// The most tokens of a batch, unless a single text has more: what a thread holds at a time.
-const BATCH_TOKENS: usize = 8192;
+const BATCH_TOKENS: usize = 2048;
 
 /// Texts of a portion for each thread: several batches, so that all threads end at about the same time.
 const PORTION_TEXTS: usize = 8 * BATCH_TEXTS;
@@ -31,8 +31,12 @@ const PORTION_BYTES: usize = 1 << 20;
 /// a larger one (gemm's horizontal kernels); with so many rows there is none.
 const ROUTED: usize = 257;
 
-/// Rows of the other products, at least: up to 64 gemm cuts long sums elsewhere.
-const POOLED: usize = 65;
+/// Rows of the classifier's product, at least: gemm has a way of its own for a single one and, where it sums more than
+/// [`LONG_SUM`] values, for up to 64.
+const POOLED: [usize; 2] = [2, 65];
+
+/// Values beyond which gemm cuts a sum.
+const LONG_SUM: usize = 512;
 
 /// What a model says of one text.
 #[derive(Clone, Debug, PartialEq)]
@@ -123,11 +127,13 @@ impl LoadedModel {
     /// Empty texts that a batch needs so that its texts are computed as in any other.
     fn fillers(&self, batch: &[(usize, &Encoded, u32)]) -> usize {
         let tokens: usize = batch.iter().map(|(_, text, _)| text.n_tokens()).sum();
-        let routed = match self.checkpoint.config.model.unit {
+        let model = &self.checkpoint.config.model;
+        let routed = match model.unit {
             Unit::Token => tokens,
             Unit::Sequence => batch.len(),
         };
-        ROUTED.saturating_sub(routed).max(POOLED.saturating_sub(batch.len()))
+        let pooled = POOLED[usize::from(model.pooled_width() > LONG_SUM)];
+        ROUTED.saturating_sub(routed).max(pooled.saturating_sub(batch.len()))
     }
 
     fn classification(&self, probabilities: Vec<f32>) -> Classification {
