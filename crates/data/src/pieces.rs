@@ -51,8 +51,8 @@ impl<R: io::Read> Pieces<R> {
         self
     }
 
-    /// The first line that is not blank, with those before it. It stays where it is.
-    pub(crate) fn first_line(&mut self) -> Result<String, DataError> {
+    /// The first line, or the first that is not blank with those before it. It stays where it is.
+    pub(crate) fn first_line(&mut self, may_be_blank: bool) -> Result<String, DataError> {
         while !self.is_over && self.pending.len() < MARK.len() && MARK.starts_with(&self.pending) {
             self.read()?;
         }
@@ -61,7 +61,8 @@ impl<R: io::Read> Pieces<R> {
         }
         let mut seen = 0;
         let end = loop {
-            let blank = self.pending.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
+            let is_blank = |byte: &&u8| !may_be_blank && matches!(byte, b'\r' | b'\n');
+            let blank = self.pending.iter().take_while(is_blank).count();
             let from = blank.max(seen);
             if let Some(at) = self.pending[from..].iter().position(|byte| *byte == b'\n') {
                 break from + at + 1;
@@ -251,10 +252,11 @@ pub(crate) mod tests {
     fn the_first_line_stays() {
         for n in [1, 2, 99] {
             let mut first = Pieces::new(Drip("\u{feff}\n\none\ntwo".as_bytes(), n), "a.txt");
-            assert_eq!(first.first_line().unwrap(), "\n\none\n");
+            assert_eq!(first.first_line(true).unwrap(), "\n");
+            assert_eq!(first.first_line(false).unwrap(), "\n\none\n");
             let text: String = pieces(first).0.into_iter().map(|(_, text)| text).collect();
             assert_eq!(text, "\n\none\ntwo");
         }
-        assert_eq!(Pieces::new(Drip(b"", 1), "a.txt").first_line().unwrap(), "");
+        assert_eq!(Pieces::new(Drip(b"", 1), "a.txt").first_line(true).unwrap(), "");
     }
 }

@@ -60,7 +60,10 @@ impl<R: Read> TextReader<R> {
     /// When the input cannot be read, its beginning is not UTF-8, or it lacks the column.
     pub fn new(input: R, name: &str, text_column: Option<&str>) -> Result<Self, DataError> {
         let mut pieces = Pieces::new(input, name);
-        let first_line = Source { name: name.to_owned(), text: pieces.first_line()? };
+        let mut first_line = Source { name: name.to_owned(), text: String::new() };
+        let is_table = text_column.is_some() || Dialect::is_named(&first_line);
+        // A line of its own is answered, blank or not, before the next one comes; above a header it says nothing.
+        first_line.text = pieces.first_line(!is_table)?;
         let dialect = Dialect::of(&first_line);
         let column = text_column.or(usual_column(&first_line, dialect));
         if column.is_some() && dialect.quotes() {
@@ -208,6 +211,8 @@ mod tests {
         assert_eq!(read("a.txt", "texts\nof one word", None).unwrap(), ["texts", "of one word"]);
         assert_eq!(read("a.txt", "text\nbelow a header", None).unwrap(), ["below a header"]);
         assert!(read("<stdin>", "", None).unwrap().is_empty());
+        assert_eq!(read("<stdin>", "\ntext\n", None).unwrap(), ["", "text"]);
+        assert_eq!(read("a.csv", "\ntext\none\n", None).unwrap(), ["one"]);
     }
 
     #[test]
