@@ -42,12 +42,14 @@ impl RowFault {
     }
 }
 
-/// The rows of a file that cannot be used, in order.
+/// The rows of a file that cannot be used: how many, and the first few.
 #[derive(Default)]
 pub(crate) struct Faults {
     /// All rows of the file, usable or not.
     rows: usize,
-    found: Vec<(u64, RowFault)>,
+    bad: usize,
+    /// By line, in order.
+    listed: Vec<(u64, RowFault)>,
 }
 
 impl Faults {
@@ -55,22 +57,33 @@ impl Faults {
     pub(crate) fn sort_out<T>(
         rows: impl IntoIterator<Item = (u64, Result<T, RowFault>)>,
     ) -> (Vec<(u64, T)>, Self) {
-        let (mut usable, mut faults) = (Vec::new(), Self::default());
-        for (line, row) in rows {
-            faults.rows += 1;
-            match row {
-                Ok(row) => usable.push((line, row)),
-                Err(fault) => faults.found.push((line, fault)),
-            }
-        }
+        let mut faults = Self::default();
+        let usable = rows
+            .into_iter()
+            .filter_map(|(line, row)| faults.keep(line, row).map(|row| (line, row)))
+            .collect();
         (usable, faults)
+    }
+
+    /// Counts a row: keeps it if it can be used, and remembers why if not.
+    pub(crate) fn keep<T>(&mut self, line: u64, row: Result<T, RowFault>) -> Option<T> {
+        self.rows += 1;
+        let fault = match row {
+            Ok(row) => return Some(row),
+            Err(fault) => fault,
+        };
+        self.bad += 1;
+        if self.listed.len() < LISTED {
+            self.listed.push((line, fault));
+        }
+        None
     }
 
     /// Refuses a file whose bad rows cannot be left out: any of them if `policy` says so, and more than half of
     /// all rows in any case, since then most likely the file was misunderstood. `classes` are for the message.
     pub(crate) fn check(&self, file: &str, policy: BadLines, classes: &[String]) -> Result<(), DataError> {
-        let Some((line, first)) = self.found.first() else { return Ok(()) };
-        let (bad, rows) = (self.found.len(), self.rows);
+        let Some((line, first)) = self.listed.first() else { return Ok(()) };
+        let (bad, rows) = (self.bad, self.rows);
         match policy {
             BadLines::Error => Err(first.error(file, *line, classes)),
             BadLines::Skip if 2 * bad <= rows => Ok(()),
@@ -83,15 +96,13 @@ impl Faults {
 
     /// How many rows there are, what becomes of them, and the first few with file, line and reason.
     pub(crate) fn note(&self, file: &str, outcome: &str) -> Option<String> {
-        if self.found.is_empty() {
-            return None;
+        let (bad, rows) = (self.bad, self.rows);
+        let mut list: Vec<String> =
+            self.listed.iter().map(|(line, fault)| format!("{file}:{line}: {fault}")).collect();
+        if bad > list.len() {
+            list.push(format!("… and {} more", bad - list.len()));
         }
-        let listed = self.found.iter().take(LISTED);
-        let mut list: Vec<String> = listed.map(|(line, fault)| format!("{file}:{line}: {fault}")).collect();
-        if self.found.len() > LISTED {
-            list.push(format!("… and {} more", self.found.len() - LISTED));
-        }
-        Some(format!("{file}: {} of {} rows {outcome}: {}", self.found.len(), self.rows, list.join("; ")))
+        (bad > 0).then(|| format!("{file}: {bad} of {rows} rows {outcome}: {}", list.join("; ")))
     }
 }
 

@@ -1,6 +1,9 @@
 //! What a reader of results should know about texts: repeated ones, shared ones, ones that are cut.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    iter::Sum,
+};
 
 use moelt_schema::TextConfig;
 
@@ -51,22 +54,58 @@ pub fn cut_note<'a>(
     texts: impl IntoIterator<Item = &'a str>,
     config: &TextConfig,
 ) -> Option<String> {
-    let (mut n, mut cut, mut longest) = (0, 0, 0);
-    for text in texts {
-        n += 1;
+    let all: CutTexts = texts.into_iter().map(|text| CutTexts::of(text, config)).sum();
+    all.note(what, config)
+}
+
+/// How many of some texts `text.max_tokens` cuts: of one, or summed over several.
+///
+/// ```
+/// use moelt_data::CutTexts;
+/// use moelt_schema::TextConfig;
+/// let config = TextConfig { max_tokens: 2, ..TextConfig::default() };
+/// let cut: CutTexts = ["good", "a good film"].map(|text| CutTexts::of(text, &config)).into_iter().sum();
+/// let note = "a.csv: 1 of 2 texts are cut at text.max_tokens = 2; the longest has 3 tokens";
+/// assert_eq!(cut.note("a.csv", &config).unwrap(), note);
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CutTexts {
+    n: usize,
+    cut: usize,
+    /// Tokens of the longest text; 0 where none is cut.
+    longest: usize,
+}
+
+impl CutTexts {
+    /// Of one text.
+    pub fn of(text: &str, config: &TextConfig) -> Self {
         if at_most_tokens(text).is_some_and(|most| most <= config.max_tokens) {
-            continue;
+            return Self { n: 1, ..Self::default() };
         }
         let length = all_tokens(text, config).len();
-        cut += usize::from(length > config.max_tokens);
-        longest = longest.max(length);
+        let is_cut = length > config.max_tokens;
+        Self { n: 1, cut: usize::from(is_cut), longest: if is_cut { length } else { 0 } }
     }
-    let max = config.max_tokens;
-    (cut > 0).then(|| {
-        format!(
-            "{what}: {cut} of {n} texts are cut at text.max_tokens = {max}; the longest has {longest} tokens"
-        )
-    })
+
+    /// What there is to say of the texts of `what`, a file or a split; nothing where none is cut.
+    pub fn note(self, what: &str, config: &TextConfig) -> Option<String> {
+        let (Self { n, cut, longest }, max) = (self, config.max_tokens);
+        (cut > 0).then(|| {
+            format!(
+                "{what}: {cut} of {n} texts are cut at text.max_tokens = {max}; the longest has {longest} tokens"
+            )
+        })
+    }
+}
+
+impl Sum for CutTexts {
+    fn sum<I: Iterator<Item = Self>>(all: I) -> Self {
+        all.fold(Self::default(), |sum, one| Self {
+            n: sum.n + one.n,
+            cut: sum.cut + one.cut,
+            longest: sum.longest.max(one.longest),
+        })
+    }
 }
 
 #[cfg(test)]

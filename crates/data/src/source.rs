@@ -1,12 +1,15 @@
 //! A file's text, checked to be text, with the name that errors use.
 
-use std::{fs, io, path::Path};
+use std::{fs, path::Path};
 
 use crate::DataError;
 
+/// A byte order mark, which is no text.
+pub(crate) const MARK: &[u8] = "\u{feff}".as_bytes();
+
 /// A whole input in memory.
 pub(crate) struct Source {
-    /// The path, or `<stdin>`.
+    /// The path.
     pub(crate) name: String,
     /// Its text, without a byte order mark.
     pub(crate) text: String,
@@ -22,16 +25,7 @@ impl Source {
         }
     }
 
-    /// Reads everything from `input`.
-    pub(crate) fn from_reader(mut input: impl io::Read, name: &str) -> Result<Self, DataError> {
-        let mut bytes = Vec::new();
-        match input.read_to_end(&mut bytes) {
-            Ok(_) => Self::from_bytes(bytes, name.to_owned()),
-            Err(cause) => Err(DataError::Read { file: name.to_owned(), cause }),
-        }
-    }
-
-    fn from_bytes(bytes: Vec<u8>, name: String) -> Result<Self, DataError> {
+    pub(crate) fn from_bytes(bytes: Vec<u8>, name: String) -> Result<Self, DataError> {
         let mut text = String::from_utf8(bytes).map_err(|error| {
             let good = &error.as_bytes()[..error.utf8_error().valid_up_to()];
             DataError::NotUtf8 { file: name.clone(), line: 1 + newlines(good) }
@@ -60,13 +54,13 @@ mod tests {
 
     #[test]
     fn a_byte_order_mark_is_no_text() {
-        let source = Source::from_reader("\u{feff}text\n".as_bytes(), "a.csv").unwrap();
+        let source = Source::from_bytes("\u{feff}text\n".into(), "a.csv".into()).unwrap();
         assert_eq!(source.text, "text\n");
     }
 
     #[test]
     fn bytes_that_are_not_utf8_are_named_by_line() {
-        let error = Source::from_reader(&b"text\nfine\nna\xefve\n"[..], "a.csv").err().unwrap();
+        let error = Source::from_bytes(b"text\nfine\nna\xefve\n".into(), "a.csv".into()).err().unwrap();
         assert!(error.to_string().starts_with("a.csv:3: is not UTF-8"), "{error}");
     }
 }

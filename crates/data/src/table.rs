@@ -1,5 +1,7 @@
 //! Delimited files with a header: the columns asked for, row by row, each with its line.
 
+use std::iter;
+
 use csv::{ReaderBuilder, StringRecord};
 
 use crate::{
@@ -51,7 +53,7 @@ impl Dialect {
         matches!(source.extension().as_str(), "tsv" | "tab" | "csv")
     }
 
-    fn quotes(self) -> bool {
+    pub(crate) fn quotes(self) -> bool {
         self.delimiter != b'\t'
     }
 
@@ -91,7 +93,7 @@ pub(crate) struct Row<const N: usize> {
 /// The names in the first line.
 pub(crate) fn header(source: &Source, dialect: Dialect) -> Vec<String> {
     let mut record = StringRecord::new();
-    reader(source, dialect).read_record(&mut record).unwrap_or(false);
+    reader(&source.text, dialect).read_record(&mut record).unwrap_or(false);
     record.iter().map(|name| name.trim().to_owned()).collect()
 }
 
@@ -104,38 +106,74 @@ pub(crate) fn read_columns<const N: usize>(
     dialect: Dialect,
     names: [&str; N],
 ) -> Result<Table<N>, DataError> {
-    let columns = header(source, dialect);
-    let mut notes: Vec<String> = dialect.note(source).into_iter().collect();
-    let places = find_columns(source, &columns, names, &mut notes)?;
-    let mut reader = reader(source, dialect);
-    let mut lines = Lines::new(source);
-    let (mut record, mut rows) = (StringRecord::new(), Vec::new());
-    // Reading text from memory cannot fail, so that `false` is the end.
-    reader.read_record(&mut record).unwrap_or(false);
-    while reader.read_record(&mut record).unwrap_or(false) {
-        let line = lines.of(record.position().map_or(0, |position| position.byte() as usize));
-        let raw = &source.text[lines.byte..reader.position().byte() as usize];
-        if dialect.quotes() && has_open_quote(raw) {
-            return Err(DataError::OpenQuote { file: source.name.clone(), line });
-        }
-        let fields = if record.len() == columns.len() {
-            Ok(places.map(|place| record[place].to_owned()))
-        } else {
-            let lines = 1 + newlines(raw.trim_end().as_bytes());
-            Err(RowFault::Width { fields: record.len(), columns: columns.len(), lines })
-        };
-        rows.push(Row { line, fields });
-    }
-    Ok(Table { rows, notes })
+    let columns = Columns::find(source, dialect, names)?;
+    let rows = columns.rows(&source.text, 1).skip(1).collect::<Result<_, _>>()?;
+    Ok(Table { rows, notes: columns.notes })
 }
 
-fn reader(source: &Source, dialect: Dialect) -> csv::Reader<&[u8]> {
+/// The columns asked for in a table, and how its rows are read.
+pub(crate) struct Columns<const N: usize> {
+    file: String,
+    dialect: Dialect,
+    /// Fields of the header.
+    width: usize,
+    places: [usize; N],
+    /// What was guessed.
+    pub(crate) notes: Vec<String>,
+}
+
+impl<const N: usize> Columns<N> {
+    /// The columns of these names, by the header that `source` begins with.
+    ///
+    /// # Errors
+    /// When the header lacks a column or has two that it could be.
+    pub(crate) fn find(source: &Source, dialect: Dialect, names: [&str; N]) -> Result<Self, DataError> {
+        let columns = header(source, dialect);
+        let mut notes: Vec<String> = dialect.note(source).into_iter().collect();
+        let places = find_columns(source, &columns, names, &mut notes)?;
+        Ok(Self { file: source.name.clone(), dialect, width: columns.len(), places, notes })
+    }
+
+    /// The rows of `text`, whole records that begin on `line` of the file. What comes after an error, a quote that
+    /// is left open, means nothing. Where the header is among them, it comes first.
+    pub(crate) fn rows<'a>(
+        &'a self,
+        text: &'a str,
+        line: u64,
+    ) -> impl Iterator<Item = Result<Row<N>, DataError>> + 'a {
+        let (mut reader, mut lines) = (reader(text, self.dialect), Lines { text, byte: 0, line });
+        let mut record = StringRecord::new();
+        iter::from_fn(move || {
+            // Reading text from memory cannot fail, so that `false` is the end.
+            reader.read_record(&mut record).unwrap_or(false).then(|| {
+                let line = lines.of(record.position().map_or(0, |position| position.byte() as usize));
+                let raw = &text[lines.byte..reader.position().byte() as usize];
+                self.row(&record, raw, line)
+            })
+        })
+    }
+
+    fn row(&self, record: &StringRecord, raw: &str, line: u64) -> Result<Row<N>, DataError> {
+        if self.dialect.quotes() && has_open_quote(raw) {
+            return Err(DataError::OpenQuote { file: self.file.clone(), line });
+        }
+        let fields = if record.len() == self.width {
+            Ok(self.places.map(|place| record[place].to_owned()))
+        } else {
+            let lines = 1 + newlines(raw.trim_end().as_bytes());
+            Err(RowFault::Width { fields: record.len(), columns: self.width, lines })
+        };
+        Ok(Row { line, fields })
+    }
+}
+
+fn reader(text: &str, dialect: Dialect) -> csv::Reader<&[u8]> {
     ReaderBuilder::new()
         .has_headers(false)
         .flexible(true)
         .delimiter(dialect.delimiter)
         .quoting(dialect.quotes())
-        .from_reader(source.text.as_bytes())
+        .from_reader(text.as_bytes())
 }
 
 /// Where the named columns stand. A name that was not met exactly is a note.
@@ -150,7 +188,8 @@ fn find_columns<const N: usize>(
     }
     let mut places = [0; N];
     for (place, name) in places.iter_mut().zip(names) {
-        let (file, line, column) = (source.name.clone(), Lines::new(source).of(0), name.to_owned());
+        let (file, line, column) =
+            (source.name.clone(), Lines { text: &source.text, byte: 0, line: 1 }.of(0), name.to_owned());
         let mut candidates = candidates(columns, name);
         if candidates.is_empty() {
             candidates = usual(columns, name);
@@ -204,11 +243,7 @@ struct Lines<'a> {
     line: u64,
 }
 
-impl<'a> Lines<'a> {
-    fn new(source: &'a Source) -> Self {
-        Self { text: &source.text, byte: 0, line: 1 }
-    }
-
+impl Lines<'_> {
     /// The line of the record that is read from `byte` on.
     fn of(&mut self, byte: usize) -> u64 {
         let bytes = self.text.as_bytes();
@@ -360,7 +395,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_bytes_make_the_reader_panic(bytes: Vec<u8>, name in "a(\\.csv|\\.tsv|)") {
-            if let Ok(source) = Source::from_reader(bytes.as_slice(), &name) {
+            if let Ok(source) = Source::from_bytes(bytes, name) {
                 let _ = read_columns(&source, Dialect::of(&source), ["text", "label"]);
             }
         }

@@ -67,6 +67,9 @@ pub(crate) fn multiply(out: &mut [f32], old: Old, a: Matrix<'_>, b: Matrix<'_>) 
     let ([m, k], [k_of_b, n]) = (a.shape, b.shape);
     assert!(k == k_of_b && out.len() == m * n, "[{m}, {k}] × [{k_of_b}, {n}] into {} values", out.len());
     assert!(a.is_within_bounds() && b.is_within_bounds(), "a matrix larger than its slice");
+    if m == 1 {
+        return multiply_lone_row(out, old, a, b);
+    }
     let stride = |stride: usize| stride as isize;
     // SAFETY: `gemm` reads the m × k elements of `a` and the k × n of `b`, which lie in their slices, and reads and writes
     // the m × n of `out`, which fill it. `out` is borrowed mutably, so that it overlaps neither.
@@ -95,9 +98,36 @@ pub(crate) fn multiply(out: &mut [f32], old: Old, a: Matrix<'_>, b: Matrix<'_>) 
     }
 }
 
+/// [`multiply`] for a single row, which is computed twice: gemm sums a row by itself in another order than one of several,
+/// and what becomes of a token must not depend on how many others its expert has.
+fn multiply_lone_row(out: &mut [f32], old: Old, a: Matrix<'_>, b: Matrix<'_>) {
+    let mut twice = out.repeat(2);
+    let a = Matrix { shape: [2, a.shape[1]], strides: [0, a.strides[1]], ..a };
+    multiply(&mut twice, old, a, b);
+    out.copy_from_slice(&twice[..out.len()]);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_row_has_the_same_bits_alone_and_in_company() {
+        let values = |n: usize| (0..n).map(|i| (i * 7919 % 1009) as f32 / 1009.0 - 0.5).collect::<Vec<_>>();
+        let (rows, k, n) = (70, 48, 40);
+        let (a, b) = (values(rows * k), values(k * n));
+        for old in [Old::Kept, Old::Overwritten] {
+            let product = |rows: usize| {
+                let mut out = values(n).repeat(rows);
+                multiply(&mut out, old, Matrix::from_rows(&a[..rows * k], k), Matrix::from_rows(&b, n));
+                out
+            };
+            let all = product(rows);
+            for few in [1, 2, 3, 17] {
+                assert_eq!(product(few), all[..few * n], "{few} rows");
+            }
+        }
+    }
 
     #[test]
     fn hand_worked_products() {

@@ -1,37 +1,119 @@
-//! The backends that were compiled in, how one is chosen, and how it becomes a device.
+//! The backends, which of them were compiled in, how one is chosen, and how it becomes a device.
 
-use anyhow::Context;
-use burn::tensor::Device;
+use std::{fmt, str::FromStr, thread};
+
+use anyhow::{Context, bail};
+use burn::tensor::{Device, DeviceType};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
 /// Bytes of a thread's stack: those of a main thread.
 const STACK: usize = 8 << 20;
 
 /// Where tensors live. A feature of this crate each.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Backend {
     /// CPU.
-    #[cfg(feature = "flex")]
-    #[cfg_attr(feature = "flex", default)]
     Flex,
     /// GPU through WebGPU, Vulkan or Metal.
-    #[cfg(feature = "wgpu")]
-    #[cfg_attr(not(feature = "flex"), default)]
     Wgpu,
-    /// The first NVIDIA GPU.
-    #[cfg(feature = "cuda")]
-    #[cfg_attr(not(any(feature = "flex", feature = "wgpu")), default)]
+    /// NVIDIA GPU.
     Cuda,
 }
 
 #[cfg(not(any(feature = "flex", feature = "wgpu", feature = "cuda")))]
 compile_error!("moelt needs a backend: enable one of the features flex, wgpu, cuda");
 
+impl Backend {
+    pub(crate) const ALL: [Self; 3] = [Self::Flex, Self::Wgpu, Self::Cuda];
+
+    /// The devices that there are; none where the backend was not compiled in.
+    pub(crate) fn devices(self) -> Option<Vec<Device>> {
+        let device_type = match self {
+            #[cfg(feature = "flex")]
+            Self::Flex => DeviceType::Flex,
+            #[cfg(feature = "wgpu")]
+            Self::Wgpu => DeviceType::Wgpu,
+            #[cfg(feature = "cuda")]
+            Self::Cuda => DeviceType::Cuda,
+            #[allow(unreachable_patterns, reason = "with all features there is no other")]
+            _ => return None,
+        };
+        Some(Device::enumerate(device_type).into_vec())
+    }
+
+    /// A device in a few words.
+    pub(crate) fn describe(self, device: &Device) -> String {
+        if self == Self::Flex {
+            let threads = thread::available_parallelism().map_or(1, usize::from);
+            return format!("CPU, {threads} threads");
+        }
+        name(device)
+    }
+
+    /// The first device, or the one that WebGPU prefers.
+    fn open(self) -> anyhow::Result<Device> {
+        let devices = self.devices();
+        let devices = devices.with_context(|| format!("`{self}` was not compiled in; {SEE_DEVICES}"))?;
+        match devices.into_iter().next() {
+            #[cfg(feature = "wgpu")]
+            Some(_) if self == Self::Wgpu => Ok(Device::wgpu(burn::tensor::DeviceKind::DefaultDevice)),
+            Some(device) => Ok(device),
+            None => bail!("there is no device for `{self}`; {SEE_DEVICES}"),
+        }
+    }
+}
+
+const SEE_DEVICES: &str = "`moelt devices` lists what can be used";
+
+/// What a device calls itself.
+#[cfg(any(feature = "wgpu", feature = "cuda"))]
+fn name(device: &Device) -> String {
+    device.identity().map_or_else(|| format!("{device:?}"), |identity| identity.name)
+}
+
+/// Without GPU backends no device has a name.
+#[cfg(not(any(feature = "wgpu", feature = "cuda")))]
+fn name(device: &Device) -> String {
+    format!("{device:?}")
+}
+
+impl Default for Backend {
+    fn default() -> Self {
+        if cfg!(feature = "flex") {
+            Self::Flex
+        } else if cfg!(feature = "wgpu") {
+            Self::Wgpu
+        } else {
+            Self::Cuda
+        }
+    }
+}
+
+impl fmt::Display for Backend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Flex => "flex",
+            Self::Wgpu => "wgpu",
+            Self::Cuda => "cuda",
+        })
+    }
+}
+
+impl FromStr for Backend {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        let known = Self::ALL.into_iter().find(|backend| backend.to_string() == name);
+        known.ok_or_else(|| format!("there are flex, wgpu and cuda; {SEE_DEVICES}"))
+    }
+}
+
 /// Where a command computes.
 #[derive(clap::Args, Debug)]
 pub(crate) struct DeviceArgs {
-    /// Backend; only those compiled in can be chosen.
-    #[arg(long, value_enum, default_value_t)]
+    /// Backend: flex (CPU), wgpu (GPU through WebGPU, Vulkan or Metal) or cuda (the first NVIDIA GPU), as far as they were
+    /// compiled in: see `moelt devices`.
+    #[arg(long, value_name = "BACKEND", default_value_t)]
     pub(crate) device: Backend,
     /// CPU threads; results do not depend on it. Default: all cores.
     #[arg(long, value_name = "N")]
@@ -49,13 +131,6 @@ impl DeviceArgs {
 
     /// The device asked for.
     pub(crate) fn open(&self) -> anyhow::Result<Device> {
-        Ok(match self.device {
-            #[cfg(feature = "flex")]
-            Backend::Flex => Device::flex(),
-            #[cfg(feature = "wgpu")]
-            Backend::Wgpu => Device::wgpu(burn::tensor::DeviceKind::DefaultDevice),
-            #[cfg(feature = "cuda")]
-            Backend::Cuda => Device::cuda(0),
-        })
+        self.device.open()
     }
 }

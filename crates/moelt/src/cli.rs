@@ -59,9 +59,12 @@ pub(crate) enum Command {
     /// Predict the classes of texts: a CSV or TSV file, or one text per line.
     #[command(after_help = "Examples:\n  \
         moelt predict runs/sst2 reviews.csv --text-column review > predictions.csv\n  \
-        echo 'a gorgeous , witty film' | moelt predict runs/sst2\n\n\
+        echo 'a gorgeous , witty film' | moelt predict runs/sst2\n  \
+        tail -f comments.txt | moelt predict runs/sst2\n\n\
         Writes CSV with the header `label,probability` and then one line for each row of the input, in order, \
-        whatever the row holds. A row without a text, or with more or fewer fields than the header, has no answer: \
+        whatever the row holds. Rows are answered as they come: the input may be larger than memory, or never end. \
+        What is wrong with a row further down does not take back the answers before it, but --out FILE is there \
+        only once it is whole. A row without a text, or with more or fewer fields than the header, has no answer: \
         its line is `,`, both fields empty. Such rows are listed on standard error. (A line of a table that is \
         blank as a whole is no row.)")]
     Predict(PredictArgs),
@@ -90,6 +93,12 @@ pub(crate) enum Command {
         moelt inspect runs/first\n  \
         moelt inspect runs/first/checkpoints/latest --json")]
     Inspect(InspectArgs),
+    /// List the backends of this build and the devices that each finds, one per line.
+    #[command(after_help = "Example:\n  \
+        moelt devices | grep cuda\n\n\
+        --device takes the name at the beginning of a line. A backend is a feature of the build: \
+        cargo install --locked --path crates/moelt --features cuda")]
+    Devices,
     /// Ask finished runs that measured edits what can be learnt from them.
     #[command(subcommand)]
     Control(ControlCommand),
@@ -106,7 +115,7 @@ impl Command {
             Self::Predict(args) => Some(&args.device),
             Self::Edit(args) => Some(&args.device),
             Self::Inspect(args) => Some(&args.device),
-            Self::Ablate(_) | Self::Control(_) | Self::Config(_) => None,
+            Self::Ablate(_) | Self::Control(_) | Self::Config(_) | Self::Devices => None,
         }
     }
 }

@@ -89,6 +89,7 @@ fn execute(
         Command::Edit(args) => commands::edit::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Control(command) => commands::control::run(&files, &command),
         Command::Config(command) => commands::config::run(&files, &command).map(|()| ExitCode::SUCCESS),
+        Command::Devices => commands::devices::run().map(|()| ExitCode::SUCCESS),
         Command::Inspect(args) => commands::inspect::run(&args).map(|()| ExitCode::SUCCESS),
     }
 }

@@ -36,7 +36,7 @@ pub use self::{
         TrialEvidence,
     },
     run::{
-        BestSoFar, CHECKPOINT_FORMAT, CellResult, ControlGradients, DecisionKind, DecisionWindow,
+        AtomicFile, BestSoFar, CHECKPOINT_FORMAT, CellResult, ControlGradients, DecisionKind, DecisionWindow,
         DomainAccuracy, DomainRouting, EditEffect, EffectRecord, Event, EventRecord, EventsPosition, Flops,
         ForecastErrors, GateState, GatesState, HeadState, Inherited, LastCheckpoint, LayerMemory, LayerSums,
         LoopState, Manifest, Metrics, NetworkState, PolicyState, Prediction, Probe, RESULT_FORMAT, RampIn,

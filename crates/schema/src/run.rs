@@ -27,7 +27,7 @@ pub use self::{
         CellResult, DomainRouting, LastCheckpoint, RESULT_FORMAT, ResultError, SplitSizes, TimeAccuracy,
     },
     routing::RoutingStats,
-    run_dir::{RunDir, create_folders, sync_folder, write_atomically},
+    run_dir::{AtomicFile, RunDir, create_folders, sync_folder, write_atomically},
     taught_head::{
         ForecastErrors, TAUGHT_FORMAT, TaughtError, TaughtFile, TaughtHead, Teaching, TeachingRanges,
     },

@@ -2,66 +2,97 @@
 
 use std::{
     fs::File,
-    io::{stdin, stdout},
+    io::{Write, stdin, stdout},
 };
 
 use anyhow::Context;
-use moelt_data::{DataError, Texts, cut_note, read_texts};
-use moelt_schema::{DataConfig, write_atomically};
-use moelt_train::Classification;
+use moelt_data::{CutTexts, DataError, TextReader};
+use moelt_schema::{AtomicFile, DataConfig, TextConfig};
+use moelt_train::{Classification, LoadedModel};
+use rayon::prelude::*;
 
-use super::load;
+use super::{
+    load,
+    read_ahead::{Input, ReadAhead},
+};
 use crate::cli::PredictArgs;
 
 pub(crate) fn run(args: &PredictArgs) -> anyhow::Result<()> {
     let device = args.device.open()?;
     let loaded = load(&args.checkpoint, &device)?;
-    let (name, Texts { texts, mut notes }) = read(args, &loaded.checkpoint.config.data)?;
-    let to_classify: Vec<&str> = texts.iter().flatten().map(String::as_str).collect();
-    notes.extend(cut_note(&name, to_classify.iter().copied(), &loaded.checkpoint.config.text));
+    let (name, reader) = open(args, &loaded.checkpoint.config.data)?;
+    super::say(reader.guesses());
+    let rows = ReadAhead::start(reader);
+    let notes = match &args.out {
+        Some(path) => {
+            let shown = || path.display().to_string();
+            let mut file = AtomicFile::create(path).with_context(shown)?;
+            let notes = answer(&loaded, &name, rows, &mut file)?;
+            file.commit().with_context(shown)?;
+            notes
+        }
+        None => answer(&loaded, &name, rows, stdout().lock())?,
+    };
     super::say(&notes);
-    let mut classified = loaded.classify(&to_classify).into_iter();
-    let answers: Vec<Option<Classification>> =
-        texts.iter().map(|text| text.as_ref().and_then(|_| classified.next())).collect();
-    let csv = to_csv(&answers)?;
-    match &args.out {
-        Some(path) => write_atomically(path, &csv).with_context(|| path.display().to_string()),
-        None => Ok(std::io::Write::write_all(&mut stdout(), &csv)?),
-    }
+    Ok(())
 }
 
-/// The input's name and what it holds. A table has its texts in the column that the file had which the model was trained
+/// The input's name and its reader. A table has its texts in the column that the file had which the model was trained
 /// on, where it has such a column and no other is named.
-fn read(args: &PredictArgs, data: &DataConfig) -> anyhow::Result<(String, Texts)> {
-    let name = args.file.display().to_string();
+fn open(args: &PredictArgs, data: &DataConfig) -> anyhow::Result<(String, TextReader<Input>)> {
+    let is_stdin = args.file.as_os_str() == "-";
+    let name = if is_stdin { "<stdin>".to_owned() } else { args.file.display().to_string() };
+    let open = || -> anyhow::Result<Input> {
+        Ok(match is_stdin {
+            true => Box::new(stdin()),
+            false => Box::new(File::open(&args.file).with_context(|| name.clone())?),
+        })
+    };
     let asked = args.text_column.as_deref();
-    if name == "-" {
-        let name = "<stdin>".to_owned();
-        return Ok((name.clone(), read_texts(stdin(), &name, asked)?));
-    }
-    let open = || File::open(&args.file).with_context(|| name.clone());
-    if let (None, DataConfig::Csv(csv)) = (asked, data) {
-        match read_texts(open()?, &name, Some(&csv.text_column)) {
+    if let (false, None, DataConfig::Csv(csv)) = (is_stdin, asked, data) {
+        match TextReader::new(open()?, &name, Some(&csv.text_column)) {
             Err(DataError::NoColumn { .. } | DataError::NoRows { .. }) => {}
-            read => return Ok((name.clone(), read?)),
+            reader => return Ok((name.clone(), reader?)),
         }
     }
-    let texts = read_texts(open()?, &name, asked)?;
-    Ok((name, texts))
+    let reader = TextReader::new(open()?, &name, asked)?;
+    Ok((name, reader))
+}
+
+/// Writes the answers to all rows as they come, and gives the notes that can be made only then.
+fn answer(
+    loaded: &LoadedModel,
+    name: &str,
+    mut rows: ReadAhead,
+    mut out: impl Write,
+) -> anyhow::Result<Vec<String>> {
+    let config = &loaded.checkpoint.config.text;
+    let mut cut = CutTexts::default();
+    out.write_all(&to_csv([["label", "probability"]])?)?;
+    while let Some(rows) = rows.next_rows()? {
+        let texts: Vec<&str> = rows.iter().flatten().map(String::as_str).collect();
+        cut = [cut, cut_of(&texts, config)].into_iter().sum();
+        let mut answers = loaded.classify(&texts).into_iter();
+        let answers = rows.iter().map(|text| fields(text.as_ref().and_then(|_| answers.next())));
+        out.write_all(&to_csv(answers)?)?;
+        out.flush()?;
+    }
+    let bad_rows = rows.into_reader().bad_rows();
+    Ok(bad_rows.into_iter().chain(cut.note(name, config)).collect())
+}
+
+fn cut_of(texts: &[&str], config: &TextConfig) -> CutTexts {
+    texts.par_iter().map(|text| CutTexts::of(text, config)).sum()
 }
 
 /// `label,probability`: the name of the most probable class and its probability; both empty where there was
 /// nothing to classify.
-fn to_csv(answers: &[Option<Classification>]) -> anyhow::Result<Vec<u8>> {
+fn fields(answer: Option<Classification>) -> [String; 2] {
+    answer.map_or_else(Default::default, |answer| [answer.class, format!("{:.6}", answer.probability)])
+}
+
+fn to_csv<T: AsRef<[u8]>>(records: impl IntoIterator<Item = [T; 2]>) -> anyhow::Result<Vec<u8>> {
     let mut writer = csv::Writer::from_writer(Vec::new());
-    writer.write_record(["label", "probability"])?;
-    for answer in answers {
-        match answer {
-            Some(answer) => {
-                writer.write_record([answer.class.as_str(), &format!("{:.6}", answer.probability)])?;
-            }
-            None => writer.write_record(["", ""])?,
-        }
-    }
+    records.into_iter().try_for_each(|record| writer.write_record(record))?;
     Ok(writer.into_inner()?)
 }

@@ -12,6 +12,7 @@ mod edit;
 mod inputs;
 mod loop_rules;
 mod own_texts;
+mod predict;
 mod resume;
 mod support;
 mod surgery;

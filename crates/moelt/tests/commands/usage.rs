@@ -42,13 +42,13 @@ fn reviews() -> String {
     "id,test,review\n".to_owned() + &(0..100).map(row).collect::<String>()
 }
 
-struct Trained {
+pub(crate) struct Trained {
     _folder: TempDir,
-    run: PathBuf,
+    pub(crate) run: PathBuf,
 }
 
 /// A model of [`reviews`].
-static TRAINED: LazyLock<Trained> = LazyLock::new(|| {
+pub(crate) static TRAINED: LazyLock<Trained> = LazyLock::new(|| {
     let folder = TempDir::new().unwrap();
     let file = folder.path().join("reviews.csv");
     fs::write(&file, reviews()).unwrap();

@@ -64,25 +64,69 @@ impl RunDir {
     }
 }
 
-/// Writes a file whole or not at all: to a temporary sibling, synced, renamed over the target.
-/// Folders on the way are created. What is there afterwards is there after a power failure, too.
+/// Writes a file whole or not at all: an [`AtomicFile`] with this content. Folders on the way are created.
 ///
 /// # Errors
 /// When a folder or the file cannot be written; the old file is then untouched.
 pub fn write_atomically(path: &Path, content: &[u8]) -> io::Result<()> {
-    let folder = folder_of(path);
-    create_folders(folder)?;
-    let name = path.file_name().ok_or_else(|| io::Error::other("not a file name"))?;
-    let temporary = folder.join(format!(".{}.{}.tmp", name.to_string_lossy(), std::process::id()));
-    let written = File::create(&temporary)
-        .and_then(|mut file| file.write_all(content).and_then(|()| file.sync_all()))
-        .and_then(|()| fs::rename(&temporary, path));
-    if written.is_err() {
-        // The target is untouched; a leftover that cannot be removed does no harm.
-        let _ = fs::remove_file(&temporary);
+    let mut file = AtomicFile::create(path)?;
+    file.write_all(content)?;
+    file.commit()
+}
+
+/// A file that is there whole or not at all: written to a temporary sibling and, when it is committed, synced and renamed
+/// over the target. What is there afterwards is there after a power failure, too. Dropped before, it leaves nothing.
+#[derive(Debug)]
+pub struct AtomicFile {
+    file: File,
+    temporary: PathBuf,
+    target: PathBuf,
+    is_committed: bool,
+}
+
+impl AtomicFile {
+    /// An empty file that is going to be `target`. Folders on the way are created.
+    ///
+    /// # Errors
+    /// When a folder or the temporary sibling cannot be written.
+    pub fn create(target: &Path) -> io::Result<Self> {
+        let folder = folder_of(target);
+        create_folders(folder)?;
+        let name = target.file_name().ok_or_else(|| io::Error::other("not a file name"))?;
+        let temporary = folder.join(format!(".{}.{}.tmp", name.to_string_lossy(), std::process::id()));
+        let file = File::create(&temporary)?;
+        Ok(Self { file, temporary, target: target.to_owned(), is_committed: false })
     }
-    written?;
-    sync_folder(folder)
+
+    /// Puts the file in its place.
+    ///
+    /// # Errors
+    /// When it cannot be synced or renamed; an old file is then untouched.
+    pub fn commit(mut self) -> io::Result<()> {
+        self.file.sync_all()?;
+        fs::rename(&self.temporary, &self.target)?;
+        self.is_committed = true;
+        sync_folder(folder_of(&self.target))
+    }
+}
+
+impl Write for AtomicFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+impl Drop for AtomicFile {
+    fn drop(&mut self) {
+        if !self.is_committed {
+            // The target is untouched; a leftover that cannot be removed does no harm.
+            let _ = fs::remove_file(&self.temporary);
+        }
+    }
 }
 
 /// Creates a folder with the folders on the way, and syncs the folder that each new one lies in: a synced file is
@@ -130,6 +174,22 @@ mod tests {
         assert!(write_atomically(&path.join("below-a-file"), b"new").is_err());
         assert_eq!(fs::read(&path).unwrap(), b"old");
         assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_file_that_is_not_committed_leaves_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file.txt");
+        for commit in [false, true] {
+            let mut file = AtomicFile::create(&path).unwrap();
+            file.write_all(b"new").unwrap();
+            assert!(!path.exists());
+            if commit {
+                file.commit().unwrap();
+            }
+        }
+        assert_eq!(fs::read(&path).unwrap(), b"new");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 
     #[test]

@@ -39,6 +39,8 @@ pub struct LoadedModel {
     pub average: Option<BTreeMap<String, AverageState>>,
     /// The optimizer's state by path.
     pub optimizer: BTreeMap<String, ParamState>,
+    /// The averaged weights, or those under training where there are none.
+    pub(crate) evaluated: Classifier,
 }
 
 impl LoadedModel {
@@ -64,9 +66,10 @@ impl LoadedModel {
         let probe = &checkpoint.manifest.probe;
         let inputs = inputs_of(probe);
         check_probe(&trained, &inputs, &probe.logits, "trained", path)?;
-        if let Some(average) = &average {
+        let evaluated = average.as_ref().map_or(trained.clone(), |average| fill(weights_of(average)));
+        if average.is_some() {
             let saved = probe.ema_logits.as_deref().unwrap_or_default();
-            check_probe(&fill(weights_of(average)), &inputs, saved, "averaged", path)?;
+            check_probe(&evaluated, &inputs, saved, "averaged", path)?;
         }
         let optimizer = optimizer(&checkpoint, &names, &shapes, path)?;
         tracing::info!(
@@ -79,17 +82,21 @@ impl LoadedModel {
             checkpoint.average.as_ref().map_or(0, BTreeMap::len),
             checkpoint.optimizer.len()
         );
-        Ok(Self { path: path.into(), vocabulary, grouping, trained, average, optimizer, checkpoint })
+        Ok(Self {
+            path: path.into(),
+            vocabulary,
+            grouping,
+            trained,
+            average,
+            optimizer,
+            evaluated,
+            checkpoint,
+        })
     }
 
     /// The model that is evaluated: averaged weights when averaging is on.
     pub fn evaluated(&self) -> Classifier {
-        match &self.average {
-            Some(average) => {
-                import(self.trained.clone(), weights_of(average)).expect("keys and shapes were checked")
-            }
-            None => self.trained.clone(),
-        }
+        self.evaluated.clone()
     }
 }
 
