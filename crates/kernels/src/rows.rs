@@ -1,11 +1,20 @@
-//! Rows of numbers.
+//! Rows of numbers. What loops over them is compiled into the loops that [`widest`] runs.
+
+use pulp::Arch;
+
+/// Loops with the widest instructions that this CPU has. They change no bit: sums keep their order.
+pub(crate) fn widest<R>(loops: impl FnOnce() -> R) -> R {
+    Arch::new().dispatch(loops)
+}
 
 /// Adds a row to another.
+#[inline(always)]
 pub(crate) fn add(sum: &mut [f32], row: &[f32]) {
     sum.iter_mut().zip(row).for_each(|(sum, value)| *sum += value);
 }
 
 /// Adds a multiple of a row to another.
+#[inline(always)]
 pub(crate) fn add_scaled(sum: &mut [f32], scale: f32, row: &[f32]) {
     sum.iter_mut().zip(row).for_each(|(sum, value)| *sum += scale * value);
 }
@@ -14,11 +23,13 @@ pub(crate) fn add_scaled(sum: &mut [f32], scale: f32, row: &[f32]) {
 const LANES: usize = 16;
 
 /// The sum of all values.
+#[inline(always)]
 pub(crate) fn sum(values: &[f32]) -> f32 {
     sum_of(values, |value| value)
 }
 
 /// The sum of something of each value.
+#[inline(always)]
 pub(crate) fn sum_of(values: &[f32], of: impl Fn(f32) -> f32) -> f32 {
     let mut lanes = [0.0; LANES];
     let (whole, rest) = values.as_chunks::<LANES>();
@@ -27,6 +38,7 @@ pub(crate) fn sum_of(values: &[f32], of: impl Fn(f32) -> f32) -> f32 {
 }
 
 /// The scalar product of two rows.
+#[inline(always)]
 pub(crate) fn dot(one: &[f32], other: &[f32]) -> f32 {
     let mut lanes = [0.0; LANES];
     let ((one, one_rest), (other, other_rest)) = (one.as_chunks::<LANES>(), other.as_chunks::<LANES>());

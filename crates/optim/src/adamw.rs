@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use crate::parallel::PART;
+use crate::parallel::{PART, widest};
 
 /// AdamW (Loshchilov & Hutter 2019) with PyTorch's formula and defaults.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -81,17 +81,15 @@ impl Update {
         moment_2: &mut [f32],
         gradients: &[f32],
     ) {
-        for (((w, m), v), g) in weights.iter_mut().zip(moment_1).zip(moment_2).zip(gradients) {
-            self.apply_to_value(w, m, v, *g);
-        }
+        let values = weights.iter_mut().zip(moment_1).zip(moment_2).zip(gradients);
+        widest(|| values.for_each(|(((w, m), v), g)| self.apply_to_value(w, m, v, *g)));
     }
 
     /// Updates a stretch whose gradients are zero.
     pub(crate) fn apply_without_gradients(&self, values: Values<'_>) {
         let Values { weights, moment_1, moment_2 } = values;
-        for ((w, m), v) in weights.iter_mut().zip(moment_1).zip(moment_2) {
-            self.apply_to_value(w, m, v, 0.0);
-        }
+        let values = weights.iter_mut().zip(moment_1).zip(moment_2);
+        widest(|| values.for_each(|((w, m), v)| self.apply_to_value(w, m, v, 0.0)));
     }
 
     #[inline(always)] // the loops around it have to see through it

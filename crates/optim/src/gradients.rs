@@ -1,6 +1,6 @@
 //! Gradients by path, on the host, and their norm.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::OnceLock};
 
 use burn::{
     module::{Module, ModuleVisitor, Param},
@@ -19,6 +19,8 @@ pub(crate) struct Gradient {
     values: TensorData,
     /// Rows of the parameter along axis 0 that `values` are of; none: `values` are of all of it.
     pub(crate) rows: Option<Vec<u32>>,
+    /// The square of its norm, once somebody has asked: a step asks more than once.
+    square: OnceLock<f64>,
 }
 
 /// Takes every parameter's gradient out of `gradients`.
@@ -37,8 +39,7 @@ pub fn take_gradients<M: Module>(module: &M, gradients: Gradients) -> NamedGradi
         }
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
             if let Some(gradient) = param.val().grad_remove(&mut self.gradients) {
-                let gradient = Gradient { values: gradient.into_data(), rows: None };
-                self.named.0.insert(self.path.join(), gradient);
+                self.named.0.insert(self.path.join(), Gradient::new(gradient.into_data()));
             }
         }
     }
@@ -48,11 +49,20 @@ pub fn take_gradients<M: Module>(module: &M, gradients: Gradients) -> NamedGradi
 }
 
 impl Gradient {
+    fn new(values: TensorData) -> Self {
+        Self { values, rows: None, square: OnceLock::new() }
+    }
+
+    fn square(&self) -> f64 {
+        *self.square.get_or_init(|| parallel::dot(self.values(), self.values()))
+    }
+
     pub(crate) fn values(&self) -> &[f32] {
         self.values.as_slice().expect("moelt trains in f32")
     }
 
     fn values_mut(&mut self) -> &mut [f32] {
+        self.square.take();
         self.values.as_mut_slice().expect("moelt trains in f32")
     }
 }
@@ -133,7 +143,7 @@ impl NamedGradients {
     /// Euclidean norm over the parameters that `included` accepts. Summed in double precision, in
     /// path order.
     pub fn norm(&self, included: impl Fn(&str) -> bool) -> f64 {
-        let square = |(_, gradient): (_, &Gradient)| parallel::dot(gradient.values(), gradient.values());
-        self.0.iter().filter(|(path, _)| included(path)).map(square).sum::<f64>().sqrt()
+        let included = self.0.iter().filter(|(path, _)| included(path));
+        included.map(|(_, gradient)| gradient.square()).sum::<f64>().sqrt()
     }
 }

@@ -163,8 +163,8 @@ impl TrainState {
         added: &StepBiases,
     ) -> (Self, StepReport) {
         self.ramp_in(config.control.edits.ramp_in);
-        let model = with_tracked_step_biases(self.model(), added);
-        let (model, input, used_rows) = model.with_used_rows(&model_input(batch));
+        let (model, input, used_rows) =
+            with_tracked_step_biases(self.model(), added).with_used_rows(&model_input(batch));
         let output = self.train_forward(&model, &input);
         let Objective { objective, loss, aux } = Objective::of(&output, batch, config);
         let mut gradients = take_gradients(&model, objective.backward());

@@ -20,7 +20,7 @@ use super::{
 use crate::{
     extension::{Inputs, Operation, WayBack, apply, dims, exactly, tensor, values},
     matrix::{Matrix, Old, multiply},
-    rows::{add, add_scaled, dot, gathered},
+    rows::{add, add_scaled, dot, gathered, widest},
 };
 
 /// Tokens of a task that adds up rows.
@@ -119,7 +119,8 @@ impl Pass {
         // Products are added to the biases.
         let mut hidden = expert(&self.b_in, chunk.expert).repeat(n);
         multiply(&mut hidden, Old::Kept, Matrix::from_rows(&x, d_model), self.w_in(chunk));
-        hidden.iter_mut().for_each(|unit| *unit = if is_passed_on(*unit) { *unit } else { 0.0 });
+        let units = hidden.iter_mut();
+        widest(|| units.for_each(|unit| *unit = if is_passed_on(*unit) { *unit } else { 0.0 }));
         let mut y = expert(&self.b_out, chunk.expert).repeat(n);
         multiply(&mut y, Old::Kept, Matrix::from_rows(&hidden, d_ff), self.w_out(chunk));
         Kept { x, hidden, y }
@@ -134,11 +135,13 @@ impl Pass {
         let tasks = y.par_chunks_mut(TOKENS * d_model).zip(norms.par_chunks_mut((TOKENS * top_k).max(1)));
         tasks.enumerate().for_each(|(task, (rows, norms))| {
             let pairs = (task * TOKENS * top_k..).zip(norms);
-            for (at, (pair, norm)) in pairs.enumerate() {
-                let output = self.chunks.places[pair].row_of(&outputs, d_model);
-                *norm = dot(output, output).sqrt();
-                add_scaled(&mut rows[at / top_k * d_model..][..d_model], weights[pair], output);
-            }
+            widest(|| {
+                for (at, (pair, norm)) in pairs.enumerate() {
+                    let output = self.chunks.places[pair].row_of(&outputs, d_model);
+                    *norm = dot(output, output).sqrt();
+                    add_scaled(&mut rows[at / top_k * d_model..][..d_model], weights[pair], output);
+                }
+            });
         });
         (tensor(y, self.x.shape()), norms)
     }
@@ -157,20 +160,21 @@ impl Pass {
         let (d_model, d_ff, n) = (self.d_model, self.d_ff, chunk.pairs.len());
         let tokens = chunk.pairs.iter().map(|pair| *pair as usize / self.chunks.top_k);
         let mut y = gathered(grad, d_model, tokens);
-        let mut expert_weights = Vec::with_capacity(n);
-        for ((pair, grad), output) in
-            chunk.pairs.iter().zip(y.chunks_exact_mut(d_model)).zip(kept.y.chunks_exact(d_model))
-        {
-            expert_weights.push(dot(grad, output));
-            let weight = values(&self.expert_weights)[*pair as usize];
-            grad.iter_mut().for_each(|grad| *grad *= weight);
-        }
+        let mut expert_weights = vec![0.0; n];
+        let weights = values(&self.expert_weights);
+        let rows = y.chunks_exact_mut(d_model).zip(kept.y.chunks_exact(d_model));
+        let pairs = chunk.pairs.iter().zip(&mut expert_weights).zip(rows);
+        widest(|| {
+            pairs.for_each(|((pair, of_weight), (grad, output))| {
+                *of_weight = dot(grad, output);
+                grad.iter_mut().for_each(|grad| *grad *= weights[*pair as usize]);
+            });
+        });
         let mut hidden = vec![0.0; n * d_ff];
         let w_out = self.w_out(chunk).transposed();
         multiply(&mut hidden, Old::Overwritten, Matrix::from_rows(&y, d_model), w_out);
-        for (grad, unit) in hidden.iter_mut().zip(&kept.hidden) {
-            *grad = if is_passed_on(*unit) { *grad } else { 0.0 };
-        }
+        let units = hidden.iter_mut().zip(&kept.hidden);
+        widest(|| units.for_each(|(grad, unit)| *grad = if is_passed_on(*unit) { *grad } else { 0.0 }));
         let mut x = vec![0.0; n * d_model];
         multiply(&mut x, Old::Overwritten, Matrix::from_rows(&hidden, d_ff), self.w_in(chunk).transposed());
         ChunkGradients { expert_weights, y, hidden, x }
@@ -202,7 +206,7 @@ impl Pass {
         x.par_chunks_mut(TOKENS * d_model).enumerate().for_each(|(task, rows)| {
             for (token, row) in (task * TOKENS..).zip(rows.chunks_exact_mut(d_model)) {
                 let places = &self.chunks.places[token * top_k..][..top_k];
-                places.iter().for_each(|place| add(row, place.row_of(&gradients, d_model)));
+                widest(|| places.iter().for_each(|place| add(row, place.row_of(&gradients, d_model))));
             }
         });
         tensor(x, self.x.shape())
@@ -248,10 +252,11 @@ fn add_linear((weight, bias): (&mut [f32], &mut [f32]), chunks: &[(&[f32], &[f32
             multiply(rows, Old::Kept, x, Matrix::from_rows(grad, n_out));
         }
     });
-    chunks.iter().for_each(|(_, grad)| grad.chunks_exact(n_out).for_each(|row| add(bias, row)));
+    widest(|| chunks.iter().for_each(|(_, grad)| grad.chunks_exact(n_out).for_each(|row| add(bias, row))));
 }
 
 /// Whether ReLU passes a value on: a NaN too, as Burn's does.
+#[inline(always)]
 fn is_passed_on(value: f32) -> bool {
     value.is_nan() || value > 0.0
 }

@@ -8,7 +8,7 @@ use rayon::prelude::*;
 
 use crate::{
     extension::{Inputs, Operation, WayBack, apply, dims, exactly, tensor, values},
-    rows::{add, dot, sum, sum_of},
+    rows::{add, dot, sum, sum_of, widest},
 };
 
 /// Rows of a task. What tasks add up, others add up in their order: the number of threads has no part in it.
@@ -57,16 +57,20 @@ impl LayerNorm {
         let (mut y, mut scales) = (vec![0.0; rows * width], vec![Scale::default(); rows]);
         let tasks = y.par_chunks_mut((ROWS * width).max(1)).zip(scales.par_chunks_mut(ROWS));
         tasks.zip(values(x).par_chunks((ROWS * width).max(1))).for_each(|((y, scales), x)| {
-            for ((y, scale), x) in y.chunks_exact_mut(width).zip(scales).zip(x.chunks_exact(width)) {
-                *scale = self.scale(x);
-                for (((y, x), gamma), beta) in y.iter_mut().zip(x).zip(gamma).zip(beta) {
-                    *y = scale.of(*x) * gamma + beta;
-                }
-            }
+            let rows = y.chunks_exact_mut(width).zip(scales).zip(x.chunks_exact(width));
+            widest(|| {
+                rows.for_each(|((y, scale), x)| {
+                    *scale = self.scale(x);
+                    for (((y, x), gamma), beta) in y.iter_mut().zip(x).zip(gamma).zip(beta) {
+                        *y = scale.of(*x) * gamma + beta;
+                    }
+                });
+            });
         });
         (tensor(y, shape), scales)
     }
 
+    #[inline(always)]
     fn scale(&self, row: &[f32]) -> Scale {
         let n = row.len() as f32;
         let mean = sum(row) / n;
@@ -76,6 +80,7 @@ impl LayerNorm {
 }
 
 impl Scale {
+    #[inline(always)]
     fn of(self, value: f32) -> f32 {
         (value - self.mean) * self.inverse
     }
@@ -87,7 +92,8 @@ fn backward(x: &FlexTensor, scales: &[Scale], gamma: &[f32], grad: &FlexTensor) 
     let mut of_x = values(grad).to_vec();
     let rows = of_x.par_chunks_mut((ROWS * width).max(1)).zip(scales.par_chunks(ROWS));
     let tasks = rows.zip(values(x).par_chunks((ROWS * width).max(1)));
-    let sums: Vec<Sums> = tasks.map(|((grad, scales), x)| rows_back(grad, x, scales, gamma)).collect();
+    let sums: Vec<Sums> =
+        tasks.map(|((grad, scales), x)| widest(|| rows_back(grad, x, scales, gamma))).collect();
     let mut all = Sums { gamma: vec![0.0; width], beta: vec![0.0; width] };
     for Sums { gamma, beta } in &sums {
         add(&mut all.gamma, gamma);
@@ -97,6 +103,7 @@ fn backward(x: &FlexTensor, scales: &[Scale], gamma: &[f32], grad: &FlexTensor) 
 }
 
 /// Puts the gradients of `x` in place of those of `y`, and sums up those of gamma and beta.
+#[inline(always)]
 fn rows_back(grad: &mut [f32], x: &[f32], scales: &[Scale], gamma: &[f32]) -> Sums {
     let width = gamma.len();
     let (n, mut row) = (width as f32, vec![0.0; width]);

@@ -7,7 +7,7 @@ use rayon::prelude::*;
 
 use crate::{
     extension::{Inputs, Operation, WayBack, apply, dims, exactly, tensor, values},
-    rows::add,
+    rows::{add, widest},
 };
 
 /// Sums of a task.
@@ -48,9 +48,11 @@ impl Pairs {
         let x = values(x);
         let mut sums = vec![0.0; self.n_sums * width];
         sums.par_chunks_mut((SUMS * width).max(1)).enumerate().for_each(|(task, sums)| {
-            for (at, sum) in (task * SUMS..).zip(sums.chunks_exact_mut(width)) {
-                terms.of(at).iter().for_each(|row| add(sum, &x[*row as usize * width..][..width]));
-            }
+            widest(|| {
+                for (at, sum) in (task * SUMS..).zip(sums.chunks_exact_mut(width)) {
+                    terms.of(at).iter().for_each(|row| add(sum, &x[*row as usize * width..][..width]));
+                }
+            });
         });
         tensor(sums, [self.n_sums, width])
     }
