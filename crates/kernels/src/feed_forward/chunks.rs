@@ -4,7 +4,7 @@ use std::ops::Range;
 
 /// The most pairs of a chunk. Fewer would read an expert's weights more often for each token; more would leave threads idle
 /// when one expert has most of the tokens.
-const LONGEST: usize = 256;
+const LONGEST: usize = 512;
 
 /// (token, choice) pairs by experts, in both directions.
 #[derive(Debug)]
