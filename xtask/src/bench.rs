@@ -99,6 +99,7 @@ pub(crate) fn run(workspace: &Workspace, args: &BenchArgs) -> Result<ExitCode> {
                 times.add_peer(case.measure_peer(workspace, python, args)?);
             }
         }
+        eprintln!("{}: {} ms, PyTorch {} ms", case.name(), spread(&times.ms), spread(&times.peer_ms));
         table.rows.push(case.row(&times));
     }
     let mut document = Document::default();
