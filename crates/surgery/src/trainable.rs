@@ -26,10 +26,11 @@ impl<M: Module + ExpertAxes> Trainable<M> {
         Self { module, optimizer, average: None }
     }
 
-    /// The same with an average that begins at the weights and takes them in every `every` steps: see
-    /// [`WeightAverage`].
+    /// The same with an average that begins at the weights and takes them in every `every` steps, those of every expert
+    /// counted by itself: see [`WeightAverage`].
     pub fn with_average(self, decay: f64, every: u64) -> Self {
-        let row_axis = |path: &str| self.optimizer.groups().of(path).row_axis;
+        let axes = self.module.expert_axes();
+        let row_axis = |path: &str| axes.iter().find(|axis| axis.param == path).map(|axis| axis.axis);
         let average = WeightAverage::new(&self.module, decay, every, row_axis);
         Self { average: Some(average), ..self }
     }

@@ -18,7 +18,7 @@ use super::{
     tensors::{StoredTensors, check_keys, n_values},
 };
 
-use crate::Grouping;
+use crate::{Grouping, param_groups};
 
 /// A model may need so many values more than there are before it is refused for its size alone.
 const FEW_VALUES: u128 = 1 << 16;
@@ -195,7 +195,11 @@ fn optimizer(
     shapes: &BTreeMap<String, HostTensor>,
     path: &Path,
 ) -> Result<BTreeMap<String, ParamState>, CheckpointError> {
-    let rows = |path: &str, tensor: &HostTensor| names.axis(path).map_or(1, |axis| tensor.shape[axis]);
+    let groups = param_groups(&checkpoint.config.optim);
+    let rows = |path: &str, tensor: &HostTensor| {
+        let axis = names.axis(path).or(groups.of(path).row_axis);
+        axis.map_or(1, |axis| tensor.shape[axis])
+    };
     let optimized = &checkpoint.manifest.optimized;
     if let Some(unknown) = optimized.iter().find(|path| !shapes.contains_key(*path)) {
         let message = format!("optimized: names `{unknown}`, which the model does not have");
