@@ -111,3 +111,59 @@ fn within(named: &[(u32, u32)], rows: Range<usize>) -> &[(u32, u32)] {
 fn gradient(gradients: &[f32], place: u32, width: usize) -> &[f32] {
     &gradients[place as usize * width..][..width]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::AdamW;
+
+    /// Rows of a block, and a table of two and a half blocks.
+    const BLOCK: usize = 8;
+    const WIDTH: usize = PART / BLOCK;
+    const ROWS: usize = 2 * BLOCK + BLOCK / 2;
+
+    /// Weights and moments after a step of a table in which the first and last rows of blocks have a gradient, out of order.
+    fn stepped(step: impl FnOnce(Table<'_>)) -> [Vec<f32>; 3] {
+        let named = [ROWS as u32 - 1, 0, 8, 7, 15];
+        let gradients: Vec<f32> = named.iter().flat_map(|row| vec![1.0 + *row as f32; WIDTH]).collect();
+        let mut values = [1.0, 0.5, 0.25].map(|value| vec![value; ROWS * WIDTH]);
+        let [weights, moment_1, moment_2] = &mut values;
+        step(Table::new(Values { weights, moment_1, moment_2 }, WIDTH, &gradients, &named));
+        values
+    }
+
+    /// A step of one row at a time, with zeros where a row is not named.
+    fn expected(gradient: impl Fn(usize) -> Option<f32>) -> [Vec<f32>; 3] {
+        let mut values = [1.0, 0.5, 0.25].map(|value| vec![value; ROWS * WIDTH]);
+        for row in 0..ROWS {
+            let Some(gradient) = gradient(row) else { continue };
+            let [weights, moment_1, moment_2] =
+                values.each_mut().map(|values| &mut values[row * WIDTH..(row + 1) * WIDTH]);
+            let values = Values { weights, moment_1, moment_2 };
+            AdamW::default().at(3, 0.1, 0.01, 0.5).apply(values, &vec![gradient; WIDTH]);
+        }
+        values
+    }
+
+    fn named(row: usize) -> Option<f32> {
+        [0, 7, 8, 15, ROWS - 1].contains(&row).then_some(1.0 + row as f32)
+    }
+
+    #[test]
+    fn every_row_of_every_block_takes_a_step() {
+        let update = AdamW::default().at(3, 0.1, 0.01, 0.5);
+        let all = expected(|row| Some(named(row).unwrap_or(0.0)));
+        assert!(stepped(|table| table.step_all(&update)) == all);
+    }
+
+    #[test]
+    fn named_rows_take_a_step_and_count_it_in_whatever_block_they_lie() {
+        let mut steps = vec![2; ROWS];
+        let after = stepped(|table| {
+            table.step_named(&mut steps, |t| AdamW::default().at(t, 0.1, 0.01, 0.5));
+        });
+        assert!(after == expected(named));
+        let counted: Vec<u64> = (0..ROWS).map(|row| 2 + u64::from(named(row).is_some())).collect();
+        assert_eq!(steps, counted);
+    }
+}

@@ -1,6 +1,9 @@
 //! `moelt bench`: what a training step takes, on texts without meaning.
 
-use std::time::Instant;
+use std::{
+    io::{Write, stdout},
+    time::Instant,
+};
 
 use burn::tensor::{Device, Tensor};
 use moelt_data::{Example, Splits, TokenBatch};
@@ -33,8 +36,7 @@ pub(crate) fn run(files: &ConfigFiles, args: &BenchArgs) -> anyhow::Result<()> {
     let step_flops = (state.progress.flops.computed - before) / (step_ms.len() * batches.len()) as u64;
     let tokens = config.train.batch_size * usize::from(args.tokens).min(config.text.max_tokens);
     let measured = Measured { step_ms, step_flops, peak: peak(&device), tokens };
-    println!("{}", if args.json { measured.json() } else { measured.line() });
-    Ok(())
+    Ok(writeln!(stdout(), "{}", if args.json { measured.json() } else { measured.line() })?)
 }
 
 /// Texts in which every word of the vocabulary stands about as often as any other, in two classes by turns.
