@@ -4,6 +4,7 @@
 //! parameters and the check of them: a parameter of a kind that was not chosen cannot be written. Defaults are the
 //! smallest thing that works; recipes live in `configs/`.
 
+mod activation;
 mod bounds;
 mod choice;
 mod control;
@@ -27,6 +28,7 @@ use self::{bounds::at_most, choice::choice};
 use crate::Digest;
 
 pub use self::{
+    activation::Activation,
     control::{ControlConfig, EditsConfig},
     data::{BadLines, CsvConfig, DataConfig, PlantedConfig, Sst2Config, StreamKind},
     drift::{Asked, Drift, Stretch, TaskStart},

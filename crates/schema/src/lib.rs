@@ -17,8 +17,8 @@ mod stream;
 pub use self::{
     ablation::{AblationPlan, Cell, ClaimKind, CollapseRule, Comparison, Metric, PLAN_FORMAT},
     config::{
-        ArrivalConfig, Asked, AssignedBy, BadLines, Budget, ConfigError, ConfigFault, ConfigFiles,
-        ConfigText, ControlConfig, CsvConfig, DataConfig, DescentConfig, Drift, DropConfig,
+        Activation, ArrivalConfig, Asked, AssignedBy, BadLines, Budget, ConfigError, ConfigFault,
+        ConfigFiles, ConfigText, ControlConfig, CsvConfig, DataConfig, DescentConfig, Drift, DropConfig,
         EarlyHalvingConfig, EditsConfig, EffectHeadConfig, EliminationOrder, EmbeddingUpdate, EntropyLabels,
         Halves, KnownBy, L0GatesConfig, LabelConfig, LabelHeadConfig, LookaheadConfig, MAX_STEPS,
         ModelConfig, NestedConfig, NewExpertConfig, OptimConfig, OtherRun, OwnConfig, PlaceboConfig,
