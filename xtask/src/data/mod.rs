@@ -1,6 +1,8 @@
-//! `data`: fetches and verifies data sets that are not committed.
+//! `data`: fetches and verifies data sets and pretrained encoders, which are not committed.
 
 mod download;
+mod known;
+mod minilm;
 mod sst2;
 mod tables;
 mod unpack;
@@ -12,7 +14,7 @@ use clap::{Args, Subcommand};
 
 use crate::workspace::Workspace;
 
-/// Fetch, verify and store a data set below datasets/.
+/// Fetch, verify and store a data set below datasets/, or a pretrained encoder below models/.
 #[derive(Args)]
 #[command(after_help = "Example:\n  cargo xtask data sst2 --from ~/Downloads/SST-2.zip")]
 pub(crate) struct DataArgs {
@@ -33,13 +35,15 @@ enum Dataset {
     /// datasets/posstream12/README.md.
     #[command(after_help = "Example:\n  cargo xtask data posstream12 --from ../shared/datasets/posstream12")]
     Posstream12(tables::TablesArgs),
+    Minilm(minilm::MinilmArgs),
 }
 
 pub(crate) fn run(workspace: &Workspace, args: DataArgs) -> Result<ExitCode> {
     match args.dataset {
         Dataset::Sst2(args) => sst2::run(workspace, args),
-        Dataset::Lid49(args) => tables::LID49.run(workspace, &args),
-        Dataset::Pos14(args) => tables::POS14.run(workspace, &args),
-        Dataset::Posstream12(args) => tables::POSSTREAM12.run(workspace, &args),
+        Dataset::Lid49(args) => tables::run(&tables::LID49, workspace, &args),
+        Dataset::Pos14(args) => tables::run(&tables::POS14, workspace, &args),
+        Dataset::Posstream12(args) => tables::run(&tables::POSSTREAM12, workspace, &args),
+        Dataset::Minilm(args) => minilm::run(workspace, args),
     }
 }

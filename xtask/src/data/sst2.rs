@@ -23,6 +23,9 @@ const MD5: &str = "9f81648d4199384278b86e315dac217c";
 /// What the data set consists of.
 const FILES: [&str; 2] = ["train.tsv", "dev.tsv"];
 
+/// The folder they lie in in GLUE's own zip.
+const INNER: &str = "SST-2";
+
 const EXAMPLES: &str = "\
 Examples:
   cargo xtask data sst2
@@ -68,7 +71,7 @@ fn install(source: &Path, target: &Path) -> Result<GlueCounts> {
     let shown = || target.display().to_string();
     create_folders(target).with_context(shown)?;
     let staging = tempfile::tempdir_in(target).with_context(shown)?;
-    unpack::unpack(source, &FILES, staging.path())?;
+    unpack::unpack(source, INNER, &FILES, staging.path())?;
     let counts =
         verify_glue(staging.path()).with_context(|| format!("{} is not GLUE SST-2", source.display()))?;
     for file in FILES {

@@ -10,32 +10,30 @@ use anyhow::{Context, Result, anyhow};
 use flate2::read::GzDecoder;
 use zip::ZipArchive;
 
-/// Folders that files may lie in, as GLUE's own zip has them.
-const INNER: [&str; 2] = ["", "SST-2/"];
-
-/// Copies `files` from `source`, a folder or a zip, into the folder `target`; `NAME.gz` becomes NAME ([`stored`]).
+/// Copies `files` from `source`, a folder or a zip, into the folder `target`; `NAME.gz` becomes NAME ([`stored`]). They
+/// lie at the top of `source` or in the folder `inner` there.
 ///
 /// # Errors
 /// When `source` is neither, or lacks one of the files.
-pub(super) fn unpack(source: &Path, files: &[&str], target: &Path) -> Result<()> {
+pub(super) fn unpack(source: &Path, inner: &str, files: &[&str], target: &Path) -> Result<()> {
     let unpack = if source.is_dir() { from_folder } else { from_zip };
-    unpack(source, files, target).with_context(|| source.display().to_string())
+    unpack(source, inner, files, target).with_context(|| source.display().to_string())
 }
 
-fn from_folder(source: &Path, files: &[&str], target: &Path) -> Result<()> {
+fn from_folder(source: &Path, inner: &str, files: &[&str], target: &Path) -> Result<()> {
     for file in files {
-        let mut places = INNER.iter().map(|inner| source.join(inner).join(file));
-        let found = places.find(|path| path.is_file()).ok_or_else(|| missing(file))?;
+        let mut places = [source.join(file), source.join(inner).join(file)].into_iter();
+        let found = places.find(|path| path.is_file()).ok_or_else(|| missing(file, inner))?;
         store(File::open(found)?, file, target)?;
     }
     Ok(())
 }
 
-fn from_zip(source: &Path, files: &[&str], target: &Path) -> Result<()> {
+fn from_zip(source: &Path, inner: &str, files: &[&str], target: &Path) -> Result<()> {
     let mut zip = ZipArchive::new(File::open(source)?).context("neither a folder nor a readable zip")?;
     for file in files {
-        let mut places = INNER.iter().map(|inner| format!("{inner}{file}"));
-        let found = places.find_map(|path| zip.index_for_name(&path)).ok_or_else(|| missing(file))?;
+        let mut places = [(*file).to_owned(), format!("{inner}/{file}")].into_iter();
+        let found = places.find_map(|path| zip.index_for_name(&path)).ok_or_else(|| missing(file, inner))?;
         store(zip.by_index(found)?, file, target)?;
     }
     Ok(())
@@ -56,8 +54,8 @@ fn store(mut content: impl io::Read, file: &str, target: &Path) -> io::Result<()
     to.sync_all()
 }
 
-fn missing(file: &str) -> anyhow::Error {
-    anyhow!("has no {file}, neither at its top nor in a folder SST-2")
+fn missing(file: &str, inner: &str) -> anyhow::Error {
+    anyhow!("has no {file}, neither at its top nor in {inner}/")
 }
 
 #[cfg(test)]
@@ -81,13 +79,10 @@ mod tests {
         zip.finish().unwrap();
         for source in [folder.path(), &inner, &path] {
             let target = tempfile::tempdir().unwrap();
-            unpack(source, &["train.tsv"], target.path()).unwrap();
+            unpack(source, "SST-2", &["train.tsv"], target.path()).unwrap();
             assert_eq!(fs::read_to_string(target.path().join("train.tsv")).unwrap(), "text");
-            let message = format!("{:#}", unpack(source, &["dev.tsv"], target.path()).unwrap_err());
-            assert!(
-                message.contains("has no dev.tsv, neither at its top nor in a folder SST-2"),
-                "{message}"
-            );
+            let message = format!("{:#}", unpack(source, "SST-2", &["dev.tsv"], target.path()).unwrap_err());
+            assert!(message.contains("has no dev.tsv, neither at its top nor in SST-2/"), "{message}");
         }
     }
 
@@ -98,16 +93,16 @@ mod tests {
         let mut packed = flate2::write::GzEncoder::new(packed, flate2::Compression::default());
         packed.write_all(b"text").unwrap();
         packed.finish().unwrap();
-        unpack(source.path(), &["a.csv.gz"], target.path()).unwrap();
+        unpack(source.path(), "", &["a.csv.gz"], target.path()).unwrap();
         assert_eq!(fs::read_to_string(target.path().join("a.csv")).unwrap(), "text");
         fs::write(source.path().join("a.csv.gz"), "text").unwrap();
-        assert!(unpack(source.path(), &["a.csv.gz"], target.path()).is_err());
+        assert!(unpack(source.path(), "", &["a.csv.gz"], target.path()).is_err());
     }
 
     #[test]
     fn what_is_neither_is_refused() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        let message = format!("{:#}", unpack(file.path(), &["a"], Path::new(".")).unwrap_err());
+        let message = format!("{:#}", unpack(file.path(), "", &["a"], Path::new(".")).unwrap_err());
         assert!(message.contains("neither a folder nor a readable zip"), "{message}");
     }
 }

@@ -5,7 +5,7 @@ use crate::support::TestWorkspace;
 #[test]
 fn every_command_has_help_with_an_example() {
     let workspace = TestWorkspace::new();
-    let commands: [&[&str]; 10] = [
+    let commands: [&[&str]; 11] = [
         &["ablate"],
         &["ablate", "plan"],
         &["ablate", "run"],
@@ -13,6 +13,7 @@ fn every_command_has_help_with_an_example() {
         &["ablate", "aa"],
         &["data"],
         &["data", "sst2"],
+        &["data", "minilm"],
         &["regress"],
         &["validate"],
         &["tidy"],
