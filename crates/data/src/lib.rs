@@ -2,7 +2,7 @@
 //!
 //! A [`Dataset`] gives [`Splits`]: labelled texts to train, to choose and to judge on. Texts that a model cannot tell apart are on one side
 //! of a split, and what was skipped, guessed or cut is among their notes. A [`Vocabulary`] built from the training
-//! texts turns each text into an [`Encoded`] sequence of tokens, and each token into rows of the
+//! texts, or that of a pretrained encoder, turns each text into an [`Encoded`] sequence of tokens, and each token into rows of the
 //! embedding table. [`Batches`] cuts the training texts into [`TokenBatch`]es in an order that depends on
 //! seed and step alone; [`in_order`] does it for evaluation. [`TextGroups`] says which domain or cluster a text
 //! belongs to. No tensor library is known here.

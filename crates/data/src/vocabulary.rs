@@ -1,20 +1,29 @@
-//! Which word and which part of a word has which row of the embedding table.
+//! Which word, which part of a word or which token of a pretrained encoder has which row of the embedding table.
+//!
+//! - `words.rs` gives rows to what training texts hold,
+//! - `pretrained.rs` takes the rows of a pretrained encoder.
 
-use std::collections::HashMap;
+mod pretrained;
+mod words;
 
-use moelt_schema::{Digest, TextConfig};
+use moelt_schema::{ConfigFault, Digest, TextConfig};
 use serde::{Deserialize, Serialize};
 
-use crate::{Encoded, subword, tokenize};
+use crate::Encoded;
+
+use self::{pretrained::Pretrained, words::Words};
 
 /// Version of the vocabulary's JSON. A reader refuses every other.
-pub const VOCABULARY_FORMAT: u32 = 1;
+pub const VOCABULARY_FORMAT: u32 = 2;
 
 /// Rows of the embedding table by name, and how texts are cut into tokens.
 ///
-/// Row 0 stands for padding and for words of which nothing is known; its vector is zero and stays so.
-/// Then come words that training texts hold often enough, then parts of words (see [`TextConfig`]), each
-/// in order of first occurrence.
+/// Row 0 stands for padding and for words of which nothing is known; its vector is zero and stays so. The others are of
+/// one of two kinds:
+///
+/// - words that training texts hold often enough, then parts of words (see [`TextConfig`]), each in order of first
+///   occurrence ([`Self::build`]),
+/// - the tokens of a pretrained encoder, each in the row of its id ([`Self::pretrained`]).
 ///
 /// ```
 /// use moelt_data::Vocabulary;
@@ -25,21 +34,42 @@ pub const VOCABULARY_FORMAT: u32 = 1;
 /// let again = Vocabulary::from_json(&vocabulary.to_json()).unwrap();
 /// assert_eq!(again, vocabulary);
 /// ```
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(try_from = "VocabularyFile", into = "VocabularyFile")]
+#[derive(Clone, Debug)]
 pub struct Vocabulary {
     text: TextConfig,
-    /// Names of rows 1, 2, ….
-    names: Vec<String>,
-    rows: HashMap<String, u32>,
+    kind: Kind,
 }
 
-/// Why a vocabulary cannot be read.
+#[derive(Clone, Debug)]
+enum Kind {
+    Words(Words),
+    Pretrained(Box<Pretrained>),
+}
+
+/// Why a vocabulary cannot be read, or made of a tokenizer.
 #[derive(Debug, thiserror::Error)]
 pub enum VocabularyError {
     /// Not the JSON of a vocabulary.
     #[error("not a vocabulary: {0}")]
     Json(#[from] serde_json::Error),
+    /// Written by another moelt.
+    #[error("not a vocabulary: format {0}; this moelt reads format {VOCABULARY_FORMAT}")]
+    Format(u32),
+    /// A text config that is out of bounds.
+    #[error("not a vocabulary: {0}")]
+    Text(ConfigFault),
+    /// A name that two rows have.
+    #[error("not a vocabulary: `{0}` has two rows")]
+    Twice(String),
+    /// Not a tokenizer that can give rows, and why.
+    #[error("not a tokenizer that moelt can use: {0}")]
+    Tokenizer(String),
+}
+
+/// The part of the vocabulary's JSON that every format has.
+#[derive(Deserialize)]
+struct VocabularyFormat {
+    format: u32,
 }
 
 /// The vocabulary as it lies on disk.
@@ -48,29 +78,57 @@ pub enum VocabularyError {
 struct VocabularyFile {
     format: u32,
     text: TextConfig,
-    rows: Vec<String>,
+    rows: Rows,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Rows {
+    /// Names of rows 1, 2, ….
+    Words(Vec<String>),
+    /// A whole `tokenizer.json`.
+    Pretrained(String),
 }
 
 impl Vocabulary {
     /// Gives rows to what the training texts hold. The config is kept: encoding needs nothing else.
     pub fn build<'a>(texts: impl IntoIterator<Item = &'a str>, config: &TextConfig) -> Self {
-        let mut words = Counter::default();
-        for text in texts {
-            tokenize(text, config).into_iter().for_each(|token| words.add(token));
-        }
-        let mut parts = Counter::default();
-        for (word, _) in &words.items {
-            subword::parts(word, &config.subwords).into_iter().for_each(|part| parts.add(part));
-        }
-        let names = words.at_least(config.min_count).chain(parts.at_least(config.subwords.min_words));
-        let names: Vec<String> = names.collect();
-        let rows = names.iter().cloned().zip(1..).collect();
-        Self { text: config.clone(), names, rows }
+        Self { text: config.clone(), kind: Kind::Words(Words::of_texts(texts, config)) }
+    }
+
+    /// The rows of a pretrained encoder, of the content of its `tokenizer.json` (as Hugging Face's `tokenizers` writes
+    /// it). Of the config, `max_tokens` alone counts. A token has the row of its id, and a text the special tokens that
+    /// the tokenizer puts around it, `[CLS]` and `[SEP]`, within `max_tokens`. What the file says of truncation and
+    /// padding is not used.
+    ///
+    /// ```no_run
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use moelt_data::Vocabulary;
+    /// use moelt_schema::TextConfig;
+    /// let json = std::fs::read_to_string("models/minilm/tokenizer.json")?;
+    /// let vocabulary = Vocabulary::pretrained(&json, &TextConfig::default())?;
+    /// assert_eq!(vocabulary.n_rows(), 30_522);
+    /// assert_eq!(vocabulary.encode("A film.").to_tokens(), [[101], [1037], [2143], [1012], [102]]);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// When it is no tokenizer; when it is none as BERT has it (WordPiece, with BERT's normalisation and BERT's splitting
+    /// into words); when `[PAD]` has not row 0, which stands for nothing else, or an id lies outside the table; when
+    /// `max_tokens` leaves no room for a text. The error does not know the file's name.
+    pub fn pretrained(tokenizer_json: &str, text: &TextConfig) -> Result<Self, VocabularyError> {
+        let tokenizer =
+            Pretrained::new(tokenizer_json, text.max_tokens).map_err(VocabularyError::Tokenizer)?;
+        Ok(Self { text: text.clone(), kind: Kind::Pretrained(Box::new(tokenizer)) })
     }
 
     /// Rows of the embedding table, row 0 included.
     pub fn n_rows(&self) -> usize {
-        self.names.len() + 1
+        match &self.kind {
+            Kind::Words(words) => words.n_rows(),
+            Kind::Pretrained(tokenizer) => tokenizer.n_rows(),
+        }
     }
 
     /// How texts are cut into tokens.
@@ -78,90 +136,69 @@ impl Vocabulary {
         &self.text
     }
 
-    /// Rows of a token, at most: the word and its parts, when parts are used at all.
+    /// Rows of a token, at most: the word and its parts, when parts are used at all; 1 of a pretrained tokenizer.
     pub fn rows_per_token(&self) -> usize {
-        let subwords = &self.text.subwords;
-        let used = !subwords.prefixes.is_empty() || subwords.suffix > 0 || subwords.hyphen_parts;
-        1 + if used { subwords.max_parts } else { 0 }
+        match &self.kind {
+            Kind::Words(_) => words::rows_per_token(&self.text),
+            Kind::Pretrained(_) => 1,
+        }
     }
 
-    /// The text as tokens, and tokens as rows: the word's own row if it has one, then the first
-    /// `max_parts` of its parts that have one.
+    /// The text as tokens, and tokens as rows: the word's own row if it has one, then the first `max_parts` of its parts
+    /// that have one; of a pretrained tokenizer, the row of the token's id.
     pub fn encode(&self, text: &str) -> Encoded {
-        let tokens: Vec<Vec<u32>> =
-            tokenize(text, &self.text).iter().map(|word| self.rows_of(word)).collect();
-        Encoded::from_tokens(&tokens)
-    }
-
-    fn rows_of(&self, word: &str) -> Vec<u32> {
-        let row = |name: &str| self.rows.get(name).copied();
-        let parts = subword::parts(word, &self.text.subwords);
-        let parts = parts.iter().filter_map(|part| row(part)).take(self.text.subwords.max_parts);
-        row(word).into_iter().chain(parts).collect()
+        match &self.kind {
+            Kind::Words(words) => words.encode(text, &self.text),
+            Kind::Pretrained(tokenizer) => tokenizer.encode(text),
+        }
     }
 
     /// Hash of everything that encoding depends on.
     pub fn digest(&self) -> Digest {
-        Digest::of_json(self)
+        Digest::of_bytes(self.to_json().as_bytes())
     }
 
     /// The vocabulary as JSON.
     pub fn to_json(&self) -> String {
-        serde_json::to_string(self).expect("names and numbers always serialise")
+        let rows = match &self.kind {
+            Kind::Words(words) => Rows::Words(words.names.clone()),
+            Kind::Pretrained(tokenizer) => Rows::Pretrained(tokenizer.json.clone()),
+        };
+        let file = VocabularyFile { format: VOCABULARY_FORMAT, text: self.text.clone(), rows };
+        serde_json::to_string(&file).expect("names and numbers always serialise")
     }
 
     /// Reads what [`Self::to_json`] wrote.
     ///
     /// # Errors
-    /// When it is not JSON, of another format version, names a row twice, or has a [`TextConfig`] out of bounds.
+    /// When it is not JSON, of another format version, names a row twice, has a [`TextConfig`] out of bounds, or a
+    /// tokenizer that [`Self::pretrained`] refuses.
     pub fn from_json(json: &str) -> Result<Self, VocabularyError> {
-        Ok(serde_json::from_str(json)?)
-    }
-}
-
-impl From<Vocabulary> for VocabularyFile {
-    fn from(vocabulary: Vocabulary) -> Self {
-        Self { format: VOCABULARY_FORMAT, text: vocabulary.text, rows: vocabulary.names }
-    }
-}
-
-impl TryFrom<VocabularyFile> for Vocabulary {
-    type Error = String;
-
-    fn try_from(file: VocabularyFile) -> Result<Self, String> {
-        if file.format != VOCABULARY_FORMAT {
-            return Err(format!("format {}; this moelt reads format {VOCABULARY_FORMAT}", file.format));
+        let VocabularyFormat { format } = serde_json::from_str(json)?;
+        if format != VOCABULARY_FORMAT {
+            return Err(VocabularyError::Format(format));
         }
-        file.text.check().map_err(|fault| fault.within("text").to_string())?;
-        let mut rows = HashMap::with_capacity(file.rows.len());
-        for (name, row) in file.rows.iter().zip(1..) {
-            if rows.insert(name.clone(), row).is_some() {
-                return Err(format!("`{name}` has two rows"));
+        let VocabularyFile { text, rows, .. } = serde_json::from_str(json)?;
+        text.check().map_err(|fault| VocabularyError::Text(fault.within("text")))?;
+        match rows {
+            Rows::Words(names) => {
+                let words = Words::named(names).map_err(VocabularyError::Twice)?;
+                Ok(Self { text, kind: Kind::Words(words) })
             }
+            Rows::Pretrained(json) => Self::pretrained(&json, &text),
         }
-        Ok(Self { text: file.text, names: file.rows, rows })
     }
 }
 
-/// Counts names and remembers in which order they came.
-#[derive(Default)]
-struct Counter {
-    places: HashMap<String, usize>,
-    items: Vec<(String, usize)>,
-}
-
-impl Counter {
-    fn add(&mut self, name: String) {
-        if let Some(&place) = self.places.get(&name) {
-            self.items[place].1 += 1;
-        } else {
-            self.places.insert(name.clone(), self.items.len());
-            self.items.push((name, 1));
-        }
-    }
-
-    fn at_least(self, count: usize) -> impl Iterator<Item = String> {
-        self.items.into_iter().filter(move |(_, n)| *n >= count).map(|(name, _)| name)
+/// Vocabularies that encode alike: of the same config, with the same rows.
+impl PartialEq for Vocabulary {
+    fn eq(&self, other: &Self) -> bool {
+        let rows = match (&self.kind, &other.kind) {
+            (Kind::Words(one), Kind::Words(other)) => one == other,
+            (Kind::Pretrained(one), Kind::Pretrained(other)) => one.json == other.json,
+            _ => false,
+        };
+        rows && self.text == other.text
     }
 }
 
@@ -172,57 +209,15 @@ mod tests {
 
     use super::*;
 
-    fn subwords() -> TextConfig {
-        let subwords =
-            SubwordConfig { prefixes: vec![4], suffix: 3, hyphen_parts: true, ..SubwordConfig::default() };
-        TextConfig { subwords, ..TextConfig::default() }
-    }
-
-    #[test]
-    fn parts_need_two_words_and_words_their_count() {
-        let config = TextConfig { min_count: 2, ..subwords() };
-        // `film` twice, the rest once; `wond` and `ful` in two words each.
-        let vocabulary = Vocabulary::build(["wonderful film", "wondrous awful film"], &config);
-        assert_eq!(vocabulary.names, ["film", "prefix wond", "suffix ful"]);
-        assert_eq!(
-            vocabulary.encode("wonderful wondering film bad").to_tokens(),
-            [vec![2, 3], vec![2], vec![1], vec![]]
-        );
-    }
-
-    #[test]
-    fn a_word_and_a_part_of_the_same_letters_have_rows_of_their_own() {
-        let vocabulary = Vocabulary::build(["made well-made home-made"], &subwords());
-        let names = |row: &u32| vocabulary.names[*row as usize - 1].as_str();
-        let tokens = vocabulary.encode("made well-made").to_tokens();
-        let named: Vec<Vec<&str>> = tokens.iter().map(|rows| rows.iter().map(names).collect()).collect();
-        assert_eq!(named[0], ["made", "suffix ade"]);
-        assert_eq!(named[1], ["well-made", "suffix ade", "part made"]);
-    }
-
-    #[test]
-    fn no_more_parts_than_allowed() {
-        let mut config = subwords();
-        config.subwords.max_parts = 1;
-        let vocabulary = Vocabulary::build(["wonderful wonderfull awful-ful dreadful-ful"], &config);
-        assert_eq!(vocabulary.rows_per_token(), 2);
-        assert!(vocabulary.encode("wonderful dreadful-ful").to_tokens().iter().all(|rows| rows.len() == 2));
-    }
-
-    #[test]
-    fn without_parts_a_token_is_one_row() {
-        let vocabulary = Vocabulary::build(["a b"], &TextConfig::default());
-        assert_eq!(vocabulary.rows_per_token(), 1);
-        let empty = vocabulary.encode("  ");
-        assert_eq!((empty.n_tokens(), empty.token(0)), (1, &[][..]));
-    }
-
     #[test]
     fn bad_files_say_what_is_bad() {
         let vocabulary = Vocabulary::build(["a b"], &TextConfig::default());
         let json = vocabulary.to_json();
         let message = |json: &str| Vocabulary::from_json(json).unwrap_err().to_string();
-        assert!(message(&json.replace("\"format\":1", "\"format\":9")).contains("format 9"));
+        let other = json.replace("\"format\":2", "\"format\":9");
+        assert_eq!(message(&other), "not a vocabulary: format 9; this moelt reads format 2");
+        let before = r#"{"format":1,"text":{},"rows":["a","b"]}"#;
+        assert_eq!(message(before), "not a vocabulary: format 1; this moelt reads format 2");
         assert!(message(&json.replace("\"b\"", "\"a\"")).contains("`a` has two rows"));
         assert!(
             message(&json.replace("\"max_parts\":4", "\"max_parts\":18446744073709551615"))
@@ -243,7 +238,10 @@ mod tests {
     proptest! {
         #[test]
         fn json_reads_back(texts in prop::collection::vec(".{0,30}", 0..6), unseen in ".{0,30}") {
-            let vocabulary = Vocabulary::build(texts.iter().map(String::as_str), &subwords());
+            let subwords =
+                SubwordConfig { prefixes: vec![4], suffix: 3, hyphen_parts: true, ..SubwordConfig::default() };
+            let config = TextConfig { subwords, ..TextConfig::default() };
+            let vocabulary = Vocabulary::build(texts.iter().map(String::as_str), &config);
             let again = Vocabulary::from_json(&vocabulary.to_json()).unwrap();
             prop_assert_eq!(&again, &vocabulary);
             prop_assert_eq!(again.digest(), vocabulary.digest());
