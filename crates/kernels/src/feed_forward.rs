@@ -1,7 +1,10 @@
 //! Tokens through the experts that were chosen for them.
 
 use burn::tensor::{Tensor, assert_shape};
+use moelt_schema::Activation;
 
+#[cfg(feature = "flex")]
+mod activation;
 #[cfg(feature = "flex")]
 mod chunks;
 pub(crate) mod composed;
@@ -9,7 +12,7 @@ pub(crate) mod composed;
 mod fused;
 
 /// Feed-forward networks of one size, stacked on a leading axis:
-/// `FFNₑ(x) = ReLU(x W_in,ₑ + b_in,ₑ) W_out,ₑ + b_out,ₑ`.
+/// `FFNₑ(x) = act(x W_in,ₑ + b_in,ₑ) W_out,ₑ + b_out,ₑ`.
 #[derive(Clone, Debug)]
 pub struct StackedExperts {
     /// `[n_experts, d_model, d_ff]`
@@ -20,6 +23,8 @@ pub struct StackedExperts {
     pub w_out: Tensor<3>,
     /// `[n_experts, d_model]`
     pub b_out: Tensor<2>,
+    /// What hidden units do: act.
+    pub activation: Activation,
 }
 
 /// What experts make of tokens.
@@ -36,7 +41,7 @@ pub struct ExpertOutput {
 ///
 /// On the CPU backend each expert computes exactly its own tokens. Elsewhere tokens are gathered into queues as long as the
 /// longest, because a batched product wants them so. The gradient of an expert without tokens is zero. A NaN goes through
-/// an expert as through Burn's ReLU.
+/// an expert as through Burn's activations.
 ///
 /// # Shapes
 /// - x: `[tokens, d_model]`
@@ -64,7 +69,7 @@ impl StackedExperts {
     #[cfg(feature = "flex")]
     fn are_fused(&self) -> bool {
         use crate::extension::is_fused;
-        let Self { w_in, b_in, w_out, b_out } = self;
+        let Self { w_in, b_in, w_out, b_out, activation: _ } = self;
         is_fused(w_in) && is_fused(b_in) && is_fused(w_out) && is_fused(b_out)
     }
 

@@ -5,12 +5,12 @@
 //! backward pass, and must agree with the composed one to rounding. An operation takes the fused form where all its tensors
 //! are `f32` on that backend, and the composed one elsewhere. The forms of [`composed`] are there to compare with.
 //!
-//! Results do not depend on how many threads compute them: work is divided by sizes, never by threads, and sums have a
-//! fixed order.
+//! Results do not depend on how many threads compute them: what is divided among threads are rows that know nothing of one
+//! another, and sums have a fixed order.
 //!
 //! ```
 //! use burn::tensor::{Device, Tensor};
-//! use moelt_kernels::{StackedExperts, expert_feed_forward};
+//! use moelt_kernels::{Activation, StackedExperts, expert_feed_forward};
 //!
 //! let device = Device::flex();
 //! let experts = StackedExperts {
@@ -18,6 +18,7 @@
 //!     b_in: Tensor::zeros([3, 5], &device),
 //!     w_out: Tensor::ones([3, 5, 4], &device),
 //!     b_out: Tensor::zeros([3, 4], &device),
+//!     activation: Activation::Relu,
 //! };
 //! // Two tokens, two experts each, weighted alike.
 //! let weights = Tensor::full([2, 2], 0.5, &device);
@@ -30,6 +31,8 @@
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
 #[cfg(feature = "flex")]
+mod exp;
+#[cfg(feature = "flex")]
 mod extension;
 mod feed_forward;
 mod layer_norm;
@@ -38,18 +41,22 @@ mod matrix;
 mod max_rows;
 #[cfg(feature = "flex")]
 mod rows;
+mod self_attention;
+mod stretches;
 mod sum_rows;
 
 pub use feed_forward::{ExpertOutput, StackedExperts, expert_feed_forward};
 pub use layer_norm::layer_norm;
 pub use max_rows::max_rows;
+pub use moelt_schema::Activation;
+pub use self_attention::self_attention;
 pub use sum_rows::sum_rows;
 
 /// The forms that run on every backend.
 pub mod composed {
     pub use crate::{
         feed_forward::composed::expert_feed_forward, layer_norm::composed::layer_norm,
-        max_rows::composed::max_rows, sum_rows::composed::sum_rows,
+        max_rows::composed::max_rows, self_attention::composed::self_attention, sum_rows::composed::sum_rows,
     };
 }
 

@@ -25,6 +25,10 @@ impl<'a> Matrix<'a> {
         Self { values, shape: [values.len() / n_columns, n_columns], strides: [n_columns, 1] }
     }
 
+    pub(crate) fn n_rows(self) -> usize {
+        self.shape[0]
+    }
+
     /// Columns for rows; nothing moves.
     pub(crate) fn transposed(self) -> Self {
         let ([rows, columns], [by_row, by_column]) = (self.shape, self.strides);
@@ -40,6 +44,17 @@ impl<'a> Matrix<'a> {
         assert!(start + n <= rows, "rows {start} to {} of {rows}", start + n);
         let values = self.values.get(start * self.strides[0]..).unwrap_or_default();
         Self { values, shape: [n, columns], ..self }
+    }
+
+    /// `n` columns, from column `start` on.
+    ///
+    /// # Panics
+    /// When there are fewer.
+    pub(crate) fn narrow_columns(self, start: usize, n: usize) -> Self {
+        let [rows, columns] = self.shape;
+        assert!(start + n <= columns, "columns {start} to {} of {columns}", start + n);
+        let values = self.values.get(start * self.strides[1]..).unwrap_or_default();
+        Self { values, shape: [rows, n], ..self }
     }
 
     /// Whether every element lies in the slice.
@@ -67,6 +82,9 @@ pub(crate) fn multiply(out: &mut [f32], old: Old, a: Matrix<'_>, b: Matrix<'_>) 
     let ([m, k], [k_of_b, n]) = (a.shape, b.shape);
     assert!(k == k_of_b && out.len() == m * n, "[{m}, {k}] × [{k_of_b}, {n}] into {} values", out.len());
     assert!(a.is_within_bounds() && b.is_within_bounds(), "a matrix larger than its slice");
+    if k > LONGEST_SUM {
+        return multiply_in_parts(out, old, a, b);
+    }
     if m == 1 {
         return multiply_lone_row(out, old, a, b);
     }
@@ -98,6 +116,21 @@ pub(crate) fn multiply(out: &mut [f32], old: Old, a: Matrix<'_>, b: Matrix<'_>) 
     }
 }
 
+/// Terms that one call of gemm adds up, at most. Of longer sums it makes parts by the sizes of both matrices, and what becomes of a token must
+/// not depend on how many others its expert has.
+const LONGEST_SUM: usize = 512;
+
+/// [`multiply`] with sums in parts that do not depend on the number of rows.
+fn multiply_in_parts(out: &mut [f32], old: Old, a: Matrix<'_>, b: Matrix<'_>) {
+    let [_, k] = a.shape;
+    for start in (0..k).step_by(LONGEST_SUM) {
+        let n = LONGEST_SUM.min(k - start);
+        let old = if start == 0 { old } else { Old::Kept };
+        let columns = a.transposed().narrow_rows(start, n).transposed();
+        multiply(out, old, columns, b.narrow_rows(start, n));
+    }
+}
+
 /// [`multiply`] for a single row, which is computed twice: gemm sums a row by itself in another order than one of several,
 /// and what becomes of a token must not depend on how many others its expert has.
 fn multiply_lone_row(out: &mut [f32], old: Old, a: Matrix<'_>, b: Matrix<'_>) {
@@ -114,17 +147,18 @@ mod tests {
     #[test]
     fn a_row_has_the_same_bits_alone_and_in_company() {
         let values = |n: usize| (0..n).map(|i| (i * 7919 % 1009) as f32 / 1009.0 - 0.5).collect::<Vec<_>>();
-        let (rows, k, n) = (70, 48, 40);
-        let (a, b) = (values(rows * k), values(k * n));
-        for old in [Old::Kept, Old::Overwritten] {
+        const ROWS: usize = 70;
+        let sizes = [48, 512, 513, 800, 1536].into_iter().flat_map(|k| [40, 64, 100].map(|n| (k, n)));
+        for ((k, n), old) in sizes.flat_map(|size| [(size, Old::Kept), (size, Old::Overwritten)]) {
+            let (a, b) = (values(ROWS * k), values(k * n));
             let product = |rows: usize| {
                 let mut out = values(n).repeat(rows);
                 multiply(&mut out, old, Matrix::from_rows(&a[..rows * k], k), Matrix::from_rows(&b, n));
                 out
             };
-            let all = product(rows);
-            for few in [1, 2, 3, 17] {
-                assert_eq!(product(few), all[..few * n], "{few} rows");
+            let all = product(ROWS);
+            for few in [1, 2, 3, 17, 64] {
+                assert_eq!(product(few), all[..few * n], "{few} rows, {old:?}, {k} × {n}");
             }
         }
     }
@@ -158,6 +192,21 @@ mod tests {
     #[should_panic(expected = "[1, 2] × [3, 1] into 1 values")]
     fn shapes_that_do_not_fit_are_refused() {
         multiply(&mut [0.0], Old::Kept, Matrix::from_rows(&[1.0; 2], 2), Matrix::from_rows(&[1.0; 3], 1));
+    }
+
+    #[test]
+    fn columns_are_those_of_every_row() {
+        // Columns 1 and 2 of [1 2 3; 4 5 6], each row times (1, 10).
+        let a = Matrix::from_rows(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], 3).narrow_columns(1, 2);
+        let mut out = [0.0; 2];
+        multiply(&mut out, Old::Overwritten, a, Matrix::from_rows(&[1.0, 10.0], 1));
+        assert_eq!(out, [32.0, 65.0]);
+    }
+
+    #[test]
+    #[should_panic(expected = "columns 2 to 4 of 3")]
+    fn columns_beyond_the_last_are_refused() {
+        Matrix::from_rows(&[1.0; 6], 3).narrow_columns(2, 2);
     }
 
     #[test]

@@ -22,6 +22,18 @@ pub(crate) fn add_scaled(sum: &mut [f32], scale: f32, row: &[f32]) {
 /// Sums that are kept apart until the end, so that they are added side by side.
 const LANES: usize = 16;
 
+/// The largest value; −∞ of none. A NaN counts for nothing.
+#[inline(always)]
+pub(crate) fn largest(values: &[f32]) -> f32 {
+    let larger = |one: f32, other: f32| if other > one { other } else { one };
+    let mut lanes = [f32::NEG_INFINITY; LANES];
+    let (whole, rest) = values.as_chunks::<LANES>();
+    whole.iter().for_each(|values| {
+        lanes.iter_mut().zip(values).for_each(|(lane, value)| *lane = larger(*lane, *value))
+    });
+    lanes.iter().chain(rest).copied().fold(f32::NEG_INFINITY, larger)
+}
+
 /// The sum of all values.
 #[inline(always)]
 pub(crate) fn sum(values: &[f32]) -> f32 {
@@ -67,6 +79,16 @@ mod tests {
         // 37 · 38 · 75 / 6
         assert_eq!(dot(&values, &values), 17_575.0);
         assert_eq!((sum(&[]), dot(&[], &[])), (0.0, 0.0));
+    }
+
+    #[test]
+    fn hand_worked_largest() {
+        let mut values = [-3.0; 37];
+        assert_eq!((largest(&values), largest(&[])), (-3.0, f32::NEG_INFINITY));
+        (values[20], values[36]) = (-1.0, -2.0);
+        assert_eq!(largest(&values), -1.0);
+        (values[0], values[36]) = (f32::NAN, 4.0);
+        assert_eq!(largest(&values), 4.0);
     }
 
     #[test]

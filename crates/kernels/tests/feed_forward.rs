@@ -10,7 +10,7 @@ use common::{
     assert_close, assert_same_bits_on_any_threads, exact, finite_differences, host, rng, scattered, tensor,
     weighted,
 };
-use moelt_kernels::{ExpertOutput, StackedExperts, composed, expert_feed_forward};
+use moelt_kernels::{Activation, ExpertOutput, StackedExperts, composed, expert_feed_forward};
 use proptest::prelude::*;
 use rand::RngExt;
 
@@ -24,6 +24,7 @@ struct Case {
     n_experts: usize,
     d_model: usize,
     d_ff: usize,
+    activation: Activation,
     expert_indices: Vec<u32>,
     values: [Vec<f32>; 6],
     /// What is multiplied with the outputs and summed: the loss whose gradients are compared.
@@ -42,6 +43,7 @@ enum Choice {
 }
 
 impl Case {
+    /// With ReLU.
     fn new([tokens, n_experts, top_k, d_model, d_ff]: [usize; 5], choice: Choice, seed: u64) -> Self {
         let mut rng = rng(seed);
         let mut expert_indices: Vec<u32> = Vec::new();
@@ -59,7 +61,12 @@ impl Case {
         let lengths =
             [tokens * d_model, tokens * top_k, weight, n_experts * d_ff, weight, n_experts * d_model];
         let (values, weights) = (lengths.map(&mut values), values(tokens * d_model));
-        Self { tokens, n_experts, d_model, d_ff, expert_indices, values, weights }
+        let activation = Activation::Relu;
+        Self { tokens, n_experts, d_model, d_ff, activation, expert_indices, values, weights }
+    }
+
+    fn with(self, activation: Activation) -> Self {
+        Self { activation, ..self }
     }
 
     fn top_k(&self) -> usize {
@@ -78,11 +85,12 @@ impl Case {
             b_in: tensor(b_in, [e, f], &device).require_grad(),
             w_out: tensor(w_out, [e, f, d], &device).require_grad(),
             b_out: tensor(b_out, [e, d], &device).require_grad(),
+            activation: self.activation,
         };
         let output = form(x.clone(), &self.expert_indices, expert_weights.clone(), experts.clone());
         let ExpertOutput { y, norms } = output;
         let gradients = (y.clone() * tensor(&self.weights, y.dims(), &device)).sum().backward();
-        let StackedExperts { w_in, b_in, w_out, b_out } = experts;
+        let StackedExperts { w_in, b_in, w_out, b_out, .. } = experts;
         [
             host(y.inner()),
             norms,
@@ -107,7 +115,11 @@ impl Case {
             let (expert, token) = (*expert as usize, pair / top_k);
             let unit = |unit: usize| {
                 let sum: f64 = (0..d).map(|i| x[token * d + i] * w_in[(expert * d + i) * f + unit]).sum();
-                (sum + b_in[expert * f + unit]).max(0.0)
+                let sum = sum + b_in[expert * f + unit];
+                match self.activation {
+                    Activation::Relu => sum.max(0.0),
+                    Activation::Gelu => sum * normal_distribution(sum),
+                }
             };
             let hidden: Vec<f64> = (0..f).map(unit).collect();
             let out = |i: usize| {
@@ -122,6 +134,16 @@ impl Case {
         }
         [y, norms]
     }
+}
+
+/// Φ by a series of positive terms: `½ + φ(x) Σ x²ⁿ⁺¹ / (1 · 3 ⋯ (2n + 1))`.
+fn normal_distribution(x: f64) -> f64 {
+    let (mut term, mut sum) = (x, 0.0);
+    for n in 1..200 {
+        sum += term;
+        term *= x * x / f64::from(2 * n + 1);
+    }
+    0.5 + (-0.5 * x * x).exp() / (2.0 * std::f64::consts::PI).sqrt() * sum
 }
 
 const NAMES: [&str; 8] = ["y", "norms", "x", "expert_weights", "w_in", "b_in", "w_out", "b_out"];
@@ -142,9 +164,10 @@ proptest! {
         (n_experts, top_k) in (1..5usize).prop_flat_map(|n| (Just(n), 1..=n)),
         (d_model, d_ff) in (1..5usize, 1..6usize),
         choice in prop_oneof![Just(Choice::Any), Just(Choice::First), Just(Choice::LastTokenElsewhere)],
+        activation in prop_oneof![Just(Activation::Relu), Just(Activation::Gelu)],
         seed: u64,
     ) {
-        let case = Case::new([tokens, n_experts, top_k, d_model, d_ff], choice, seed);
+        let case = Case::new([tokens, n_experts, top_k, d_model, d_ff], choice, seed).with(activation);
         let [y, norms, gradients @ ..] = case.run(expert_feed_forward);
         let loss = |inputs: &[Vec<f64>; 6]| weighted(&case.outputs(inputs)[0], &case.weights);
         let expected = finite_differences(case.exact_values(), loss);
@@ -167,7 +190,9 @@ fn forms_agree_where_work_is_divided() {
         ([513, 4, 2, 3, 70], Choice::LastTokenElsewhere),
         ([1, 64, 64, 16, 32], Choice::Any),
     ] {
-        assert_agree(&Case::new(sizes, choice, 7));
+        let case = Case::new(sizes, choice, 7);
+        assert_agree(&case);
+        assert_agree(&case.with(Activation::Gelu));
     }
 }
 
@@ -175,15 +200,20 @@ fn forms_agree_where_work_is_divided() {
 fn threads_change_no_bit() {
     let case = Case::new([1500, 4, 2, 40, 150], Choice::LastTokenElsewhere, 3);
     assert_same_bits_on_any_threads(|| case.run(expert_feed_forward));
+    // One expert, whose products are divided.
+    let case = Case::new([600, 1, 1, 140, 300], Choice::First, 3).with(Activation::Gelu);
+    assert_same_bits_on_any_threads(|| case.run(expert_feed_forward));
 }
 
 #[test]
 fn an_expert_without_tokens_has_gradients_of_zero() {
-    let [.., w_in, b_in, w_out, b_out] =
-        Case::new([5, 3, 1, 4, 6], Choice::First, 1).run(expert_feed_forward);
-    for gradient in [w_in, b_in, w_out, b_out] {
-        let (first, others) = gradient.split_at(gradient.len() / 3);
-        assert!(first.iter().any(|value| *value != 0.0) && others.iter().all(|value| *value == 0.0));
+    for activation in [Activation::Relu, Activation::Gelu] {
+        let case = Case::new([5, 3, 1, 4, 6], Choice::First, 1).with(activation);
+        let [.., w_in, b_in, w_out, b_out] = case.run(expert_feed_forward);
+        for gradient in [w_in, b_in, w_out, b_out] {
+            let (first, others) = gradient.split_at(gradient.len() / 3);
+            assert!(first.iter().any(|value| *value != 0.0) && others.iter().all(|value| *value == 0.0));
+        }
     }
 }
 
@@ -200,6 +230,7 @@ fn hand_worked_outputs_and_gradients() {
         w_out: Tensor::from_data([[[2.0, 1.0], [7.0, 7.0]], [[1.0, 1.0], [1.0, 1.0]]], &device)
             .require_grad(),
         b_out: Tensor::from_data([[0.0, 1.0], [5.0, 5.0]], &device).require_grad(),
+        activation: Activation::Relu,
     };
     let x = Tensor::<2>::from_data([[1.0, 2.0]], &device).require_grad();
     let weights = Tensor::<2>::from_data([[2.0, -1.0]], &device).require_grad();
@@ -219,6 +250,27 @@ fn hand_worked_outputs_and_gradients() {
     assert_eq!(host(experts.b_out.grad(&gradients).unwrap()), [2.0, 2.0, -1.0, -1.0]);
 }
 
+/// One expert with one hidden unit and weights of 1 is the activation itself. Slopes are Φ(x) + x φ(x) from tables of the
+/// normal distribution: Φ(1) = 0.8413447, φ(1) = 0.2419707, Φ(3) = 0.9986501, φ(3) = 0.0044318.
+#[test]
+fn hand_worked_gelu() {
+    let device = Device::flex().autodiff();
+    for form in [expert_feed_forward as Form, composed::expert_feed_forward] {
+        let experts = StackedExperts {
+            w_in: Tensor::ones([1, 1, 1], &device),
+            b_in: Tensor::zeros([1, 1], &device),
+            w_out: Tensor::ones([1, 1, 1], &device),
+            b_out: Tensor::zeros([1, 1], &device),
+            activation: Activation::Gelu,
+        };
+        let x = Tensor::<2>::from_data([[1.0], [-1.0], [3.0], [0.0]], &device).require_grad();
+        let y = form(x.clone(), &[0; 4], Tensor::ones([4, 1], &device), experts).y;
+        assert_close("y", &host(y.clone().inner()), &[0.841_344_7, -0.158_655_26, 2.995_950_2, 0.0]);
+        let slopes = [1.083_315_4, -0.083_315_4, 1.011_945_5, 0.5];
+        assert_close("x", &host(x.grad(&y.sum().backward()).unwrap()), &slopes);
+    }
+}
+
 #[test]
 fn no_tokens_give_no_outputs() {
     let device = Device::flex();
@@ -229,6 +281,7 @@ fn no_tokens_give_no_outputs() {
         b_in: tensor(&b_in, [2, 4], &device),
         w_out: tensor(&w_out, [2, 4, 3], &device),
         b_out: tensor(&b_out, [2, 3], &device),
+        activation: Activation::Relu,
     };
     for form in [expert_feed_forward as Form, composed::expert_feed_forward] {
         let (none, weights) = (tensor(&[], [0, 3], &device), tensor(&[], [0, 1], &device));
@@ -237,13 +290,15 @@ fn no_tokens_give_no_outputs() {
     }
 }
 
-/// As through Burn's ReLU: it is the loss that reports it.
+/// As through Burn's activations: it is the loss that reports it.
 #[test]
 fn a_nan_reaches_the_outputs_of_its_token_alone() {
-    let mut case = Case::new([2, 2, 1, 3, 4], Choice::First, 1);
-    case.values[0][0] = f32::NAN;
-    let [y, ..] = case.run(expert_feed_forward);
-    assert!(y[..3].iter().all(|value| value.is_nan()) && y[3..].iter().all(|value| value.is_finite()));
+    for activation in [Activation::Relu, Activation::Gelu] {
+        let mut case = Case::new([2, 2, 1, 3, 4], Choice::First, 1).with(activation);
+        case.values[0][0] = f32::NAN;
+        let [y, ..] = case.run(expert_feed_forward);
+        assert!(y[..3].iter().all(|value| value.is_nan()) && y[3..].iter().all(|value| value.is_finite()));
+    }
 }
 
 #[test]
@@ -256,6 +311,7 @@ fn without_a_graph_the_outputs_are_the_same() {
         b_in: tensor(b_in, [4, 16], &device),
         w_out: tensor(w_out, [4, 16, 8], &device),
         b_out: tensor(b_out, [4, 8], &device),
+        activation: Activation::Relu,
     };
     let (x, weights) = (tensor(x, [300, 8], &device), tensor(expert_weights, [300, 2], &device));
     let ExpertOutput { y, norms } = expert_feed_forward(x, &case.expert_indices, weights, experts);
@@ -279,6 +335,7 @@ fn other_choices_than_weights_are_refused() {
         b_in: Tensor::ones([2, 4], &device),
         w_out: Tensor::ones([2, 4, 3], &device),
         b_out: Tensor::ones([2, 3], &device),
+        activation: Activation::Relu,
     };
     let (x, weights) = (Tensor::ones([2, 3], &device), Tensor::ones([2, 1], &device));
     expert_feed_forward(x, &[0, 1, 0], weights, experts);

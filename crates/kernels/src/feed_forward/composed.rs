@@ -1,6 +1,10 @@
 //! Tokens through their experts by batched products, on any backend.
 
-use burn::tensor::{Tensor, activation::relu};
+use burn::tensor::{
+    Tensor,
+    activation::{gelu, relu},
+};
+use moelt_schema::Activation;
 
 use super::{ExpertOutput, StackedExperts};
 use crate::indices;
@@ -41,7 +45,11 @@ fn outputs(x: Tensor<2>, expert_indices: &[u32], top_k: usize, experts: StackedE
     let grid = Grid::new(expert_indices, n_experts);
     let queues = x.select(0, indices(&grid.tokens(top_k), &device));
     let queues = queues.reshape([n_experts, grid.longest, d_model]);
-    let hidden = relu(queues.matmul(experts.w_in) + experts.b_in.unsqueeze_dim(1));
+    let sums = queues.matmul(experts.w_in) + experts.b_in.unsqueeze_dim(1);
+    let hidden = match experts.activation {
+        Activation::Relu => relu(sums),
+        Activation::Gelu => gelu(sums),
+    };
     let y = hidden.matmul(experts.w_out) + experts.b_out.unsqueeze_dim(1);
     y.reshape([n_experts * grid.longest, d_model]).select(0, indices(&grid.places, &device))
 }

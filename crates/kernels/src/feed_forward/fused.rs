@@ -2,8 +2,8 @@
 //!
 //! Forward, each chunk is a task of its own: it gathers its tokens and multiplies twice. Backward there are two kinds of task. A
 //! chunk goes back through both products, to the gradients of its hidden units and tokens. Then every weight has one sum over
-//! all tokens of its expert, chunk after chunk; it is divided by rows of the weight and not by tokens, so that nothing is
-//! summed across tasks and a single busy expert still occupies all threads.
+//! all tokens of its expert, chunk after chunk. A large product is divided among threads by rows of what it gives and never
+//! within a sum, so that a single busy expert occupies all threads and their number changes no bit.
 
 use std::sync::{Arc, OnceLock};
 
@@ -11,10 +11,12 @@ use burn::{
     backend::{TensorMetadata, flex::FlexTensor},
     tensor::Tensor,
 };
+use moelt_schema::Activation;
 use rayon::prelude::*;
 
 use super::{
     ExpertOutput, StackedExperts,
+    activation::{Slopes, activate},
     chunks::{Chunk, Chunks},
 };
 use crate::{
@@ -26,8 +28,10 @@ use crate::{
 /// Tokens of a task that adds up rows.
 const TOKENS: usize = 64;
 
-/// Rows of a weight whose gradient is one task.
-const WEIGHT_ROWS: usize = 64;
+/// The fewest rows of a part of a product, and values that come out of it. Smaller ones are not worth a task, and gemm
+/// multiplies some of them in another order.
+const PART_ROWS: usize = 128;
+const PART_VALUES: usize = 1 << 14;
 
 /// What [`expert_feed_forward`](crate::expert_feed_forward) gives, by the fused form.
 pub(super) fn expert_feed_forward(
@@ -38,17 +42,18 @@ pub(super) fn expert_feed_forward(
 ) -> ExpertOutput {
     let ([_, top_k], [n_experts, ..]) = (expert_weights.dims(), experts.w_in.dims());
     let chunks = Arc::new(Chunks::new(expert_indices, n_experts, top_k));
-    let StackedExperts { w_in, b_in, w_out, b_out } = experts;
+    let StackedExperts { w_in, b_in, w_out, b_out, activation } = experts;
     let inputs = Inputs::default().with(x).with(expert_weights).with(w_in).with(b_in).with(w_out).with(b_out);
     let norms = Arc::new(OnceLock::new());
-    let y = apply(FeedForward { chunks, norms: norms.clone() }, inputs);
+    let y = apply(FeedForward { chunks, activation, norms: norms.clone() }, inputs);
     ExpertOutput { y, norms: norms.get().cloned().expect("a pass leaves its norms") }
 }
 
-/// Who goes where.
+/// Who goes where, and what experts do.
 #[derive(Debug)]
 struct FeedForward {
     chunks: Arc<Chunks>,
+    activation: Activation,
     /// What the pass leaves beside its output.
     norms: Arc<OnceLock<Vec<f32>>>,
 }
@@ -59,7 +64,7 @@ impl Operation for FeedForward {
     }
 
     fn forward_tracked(&self, inputs: Vec<FlexTensor>) -> (FlexTensor, WayBack) {
-        let pass = Pass::new(exactly(inputs), self.chunks.clone());
+        let pass = Pass::new(exactly(inputs), self.chunks.clone(), self.activation);
         let kept: Vec<Kept> = pass.chunks.all.par_iter().map(|chunk| pass.forward_of(chunk)).collect();
         let (y, norms) = pass.mixed(&kept);
         // The first call is the only one: every pass has a place of its own.
@@ -78,6 +83,7 @@ struct Pass {
     w_out: FlexTensor,
     b_out: FlexTensor,
     chunks: Arc<Chunks>,
+    activation: Activation,
     d_model: usize,
     d_ff: usize,
 }
@@ -89,6 +95,7 @@ struct Kept {
     x: Vec<f32>,
     /// `[pairs, d_ff]`, after the activation.
     hidden: Vec<f32>,
+    slopes: Slopes,
     /// `[pairs, d_model]`, not weighted.
     y: Vec<f32>,
 }
@@ -107,9 +114,13 @@ struct ChunkGradients {
 
 impl Pass {
     /// Of tensors whose shapes fit: `x`, `expert_weights`, `w_in`, `b_in`, `w_out`, `b_out`.
-    fn new([x, expert_weights, w_in, b_in, w_out, b_out]: [FlexTensor; 6], chunks: Arc<Chunks>) -> Self {
+    fn new(
+        [x, expert_weights, w_in, b_in, w_out, b_out]: [FlexTensor; 6],
+        chunks: Arc<Chunks>,
+        activation: Activation,
+    ) -> Self {
         let [_, d_model, d_ff] = dims(&w_in);
-        Self { x, expert_weights, w_in, b_in, w_out, b_out, chunks, d_model, d_ff }
+        Self { x, expert_weights, w_in, b_in, w_out, b_out, chunks, activation, d_model, d_ff }
     }
 
     fn forward_of(&self, chunk: &Chunk) -> Kept {
@@ -118,12 +129,11 @@ impl Pass {
         let x = gathered(values(&self.x), d_model, tokens);
         // Products are added to the biases.
         let mut hidden = expert(&self.b_in, chunk.expert).repeat(n);
-        multiply(&mut hidden, Old::Kept, Matrix::from_rows(&x, d_model), self.w_in(chunk));
-        let units = hidden.iter_mut();
-        widest(|| units.for_each(|unit| *unit = if is_passed_on(*unit) { *unit } else { 0.0 }));
+        multiply_side_by_side(&mut hidden, Old::Kept, Matrix::from_rows(&x, d_model), self.w_in(chunk));
+        let slopes = activate(self.activation, &mut hidden);
         let mut y = expert(&self.b_out, chunk.expert).repeat(n);
-        multiply(&mut y, Old::Kept, Matrix::from_rows(&hidden, d_ff), self.w_out(chunk));
-        Kept { x, hidden, y }
+        multiply_side_by_side(&mut y, Old::Kept, Matrix::from_rows(&hidden, d_ff), self.w_out(chunk));
+        Kept { x, hidden, slopes, y }
     }
 
     /// The weighted sums of the outputs, `[tokens, d_model]`, and the norm of each output.
@@ -172,11 +182,15 @@ impl Pass {
         });
         let mut hidden = vec![0.0; n * d_ff];
         let w_out = self.w_out(chunk).transposed();
-        multiply(&mut hidden, Old::Overwritten, Matrix::from_rows(&y, d_model), w_out);
-        let units = hidden.iter_mut().zip(&kept.hidden);
-        widest(|| units.for_each(|(grad, unit)| *grad = if is_passed_on(*unit) { *grad } else { 0.0 }));
+        multiply_side_by_side(&mut hidden, Old::Overwritten, Matrix::from_rows(&y, d_model), w_out);
+        kept.slopes.go_back(&kept.hidden, &mut hidden);
         let mut x = vec![0.0; n * d_model];
-        multiply(&mut x, Old::Overwritten, Matrix::from_rows(&hidden, d_ff), self.w_in(chunk).transposed());
+        multiply_side_by_side(
+            &mut x,
+            Old::Overwritten,
+            Matrix::from_rows(&hidden, d_ff),
+            self.w_in(chunk).transposed(),
+        );
         ChunkGradients { expert_weights, y, hidden, x }
     }
 
@@ -245,20 +259,23 @@ impl Pass {
 fn add_linear((weight, bias): (&mut [f32], &mut [f32]), chunks: &[(&[f32], &[f32])]) {
     let n_out = bias.len();
     let n_in = weight.len() / n_out;
-    weight.par_chunks_mut(WEIGHT_ROWS * n_out).enumerate().for_each(|(task, rows)| {
-        let (start, n) = (task * WEIGHT_ROWS, rows.len() / n_out);
-        for (x, grad) in chunks {
-            let x = Matrix::from_rows(x, n_in).transposed().narrow_rows(start, n);
-            multiply(rows, Old::Kept, x, Matrix::from_rows(grad, n_out));
-        }
-    });
+    for (x, grad) in chunks {
+        let x = Matrix::from_rows(x, n_in).transposed();
+        multiply_side_by_side(weight, Old::Kept, x, Matrix::from_rows(grad, n_out));
+    }
     widest(|| chunks.iter().for_each(|(_, grad)| grad.chunks_exact(n_out).for_each(|row| add(bias, row))));
 }
 
-/// Whether ReLU passes a value on: a NaN too, as Burn's does.
-#[inline(always)]
-fn is_passed_on(value: f32) -> bool {
-    value.is_nan() || value > 0.0
+/// [`multiply`] with the rows divided among threads. A row's bits do not depend on it; each part costs one more look at all
+/// of `b`, which is why there are no more parts than threads.
+fn multiply_side_by_side(out: &mut [f32], old: Old, a: Matrix<'_>, b: Matrix<'_>) {
+    let n_rows = a.n_rows();
+    let most = (n_rows / PART_ROWS).min(out.len() / PART_VALUES);
+    let rows = n_rows.div_ceil(rayon::current_num_threads().min(most).max(1));
+    let width = out.len() / n_rows;
+    out.par_chunks_mut(rows * width).enumerate().for_each(|(part, out)| {
+        multiply(out, old, a.narrow_rows(part * rows, out.len() / width), b);
+    });
 }
 
 /// An expert's part of a stacked parameter.

@@ -3,7 +3,7 @@
 use burn::tensor::Tensor;
 
 use super::check;
-use crate::indices;
+use crate::{indices, stretches::grid_rows};
 
 /// Below every value that a network has.
 const FLOOR: f32 = -1e30;
@@ -26,24 +26,4 @@ pub fn max_rows(x: Tensor<2>, lengths: &[usize]) -> Tensor<2> {
     let padded = Tensor::cat(vec![x, Tensor::full([1, width], FLOOR, &device)], 0);
     let grid = padded.select(0, indices(&grid_rows(lengths, longest, rows), &device));
     grid.reshape([n, longest, width]).max_dim(1).reshape([n, width])
-}
-
-/// For each place of a grid `[lengths.len(), longest]` its row; `padding` where there is none.
-fn grid_rows(lengths: &[usize], longest: usize, padding: usize) -> Vec<u32> {
-    let (mut rows, mut start) = (Vec::with_capacity(lengths.len() * longest), 0);
-    for length in lengths {
-        rows.extend((0..longest).map(|at| if at < *length { start + at } else { padding } as u32));
-        start += length;
-    }
-    rows
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn hand_worked_grid() {
-        assert_eq!(grid_rows(&[1, 3], 3, 4), [0, 4, 4, 1, 2, 3]);
-    }
 }

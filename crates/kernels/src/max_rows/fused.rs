@@ -5,7 +5,10 @@ use std::sync::Arc;
 use burn::{backend::flex::FlexTensor, tensor::Tensor};
 use rayon::prelude::*;
 
-use crate::extension::{Inputs, Operation, WayBack, apply, dims, exactly, tensor, values};
+use crate::{
+    extension::{Inputs, Operation, WayBack, apply, dims, exactly, tensor, values},
+    stretches::{stretches, stretches_mut},
+};
 
 /// What [`max_rows`](crate::max_rows) gives, by the fused form.
 pub(super) fn max_rows(x: Tensor<2>, lengths: &[usize]) -> Tensor<2> {
@@ -59,26 +62,11 @@ fn largest_of(stretch: &[f32], y: &mut [f32], places: &mut [u32]) {
 fn spread(grad: &FlexTensor, places: &[u32], lengths: &[usize], shape: [usize; 2]) -> FlexTensor {
     let ([rows, width], grad) = (shape, values(grad));
     let mut x = vec![0.0; rows * width];
-    let mut rest = &mut x[..];
-    for ((length, places), grad) in
-        lengths.iter().zip(places.chunks(width.max(1))).zip(grad.chunks(width.max(1)))
-    {
-        let (stretch, after) = std::mem::take(&mut rest).split_at_mut(length * width);
+    let of_stretches = places.chunks(width.max(1)).zip(grad.chunks(width.max(1)));
+    for (stretch, (places, grad)) in stretches_mut(&mut x, lengths, width).into_iter().zip(of_stretches) {
         for (column, (place, grad)) in places.iter().zip(grad).enumerate() {
             stretch[*place as usize * width + column] = *grad;
         }
-        rest = after;
     }
     tensor(x, shape)
-}
-
-/// The rows of each stretch.
-fn stretches<'a>(values: &'a [f32], lengths: &[usize], width: usize) -> Vec<&'a [f32]> {
-    let mut rest = values;
-    let of = |length: &usize| {
-        let (stretch, after) = rest.split_at(length * width);
-        rest = after;
-        stretch
-    };
-    lengths.iter().map(of).collect()
 }
