@@ -39,7 +39,8 @@
 //! # Ok::<(), moelt_eval::EvalError>(())
 //! ```
 //!
-//! `examples/judge_predictions.rs` does this with the CSV files of two tools. Beside it: [`metrics`] judges one set of predictions,
+//! `examples/judge_predictions.rs` does this with the CSV files of two tools, and [`System::against`] with files of any tool, whose
+//! classes are words ([`PredictionFile`]). Beside it: [`metrics`] judges one set of predictions,
 //! [`Report`] gathers the cells of an ablation, [`Report::answer`] says what they come to, [`compare_to_baseline`] whether an
 //! accuracy has really fallen, and [`Signal`] whether labels and features know the measured effect of edits. All that is printed
 //! is a [`render::Document`]; with the feature `html` a report is a page with charts, too. Statistics know nothing of verdicts, verdicts nothing of reports; nothing here sees a model.
@@ -48,6 +49,7 @@
 mod error;
 #[cfg(test)]
 mod fixtures;
+mod prediction_file;
 mod predictions;
 pub mod render;
 mod report;
@@ -55,6 +57,7 @@ mod stats;
 mod verdict;
 
 pub use error::EvalError;
+pub use prediction_file::{Columns, PredictionFile, PredictionRow};
 pub use predictions::{predictions_from_csv, predictions_to_csv};
 pub use render::a_a::AaReport;
 pub use report::{
@@ -73,6 +76,7 @@ pub use report::{
     signal::{CriterionSignal, Direction, FeatureSignal, LabelSource, Signal, SizeSignal, SourceSignal},
     stream::StreamResults,
     sweep::{CLOSE_TO_BEST_PP, Sweep, SweepPoint},
+    systems::{IntervalOver, JudgedClaim, System, SystemScore, SystemsQuestion, SystemsReport},
     training_log::{LogRouting, LogValidation, LogWindow, TrainingLog},
 };
 pub use stats::{

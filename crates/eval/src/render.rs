@@ -15,6 +15,7 @@ mod markdown;
 mod signal;
 mod stream;
 mod sweep;
+mod systems;
 mod terminal;
 mod verdicts;
 

@@ -14,6 +14,7 @@ pub(crate) mod purity;
 pub(crate) mod signal;
 pub(crate) mod stream;
 pub(crate) mod sweep;
+pub(crate) mod systems;
 pub(crate) mod training_log;
 
 use std::collections::{BTreeMap, BTreeSet};

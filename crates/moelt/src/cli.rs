@@ -1,5 +1,6 @@
 //! What can be typed.
 
+mod compare;
 mod config;
 mod control;
 mod edits;
@@ -9,6 +10,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use moelt_schema::BadLines;
 
+pub(crate) use self::compare::{CompareArgs, MetricArg};
 pub(crate) use self::config::{ConfigCommand, ConfigShowArgs};
 pub(crate) use self::control::{ControlCommand, ControlFitArgs, ControlReportArgs, ControlTeachArgs};
 pub(crate) use self::edits::{EditKind, TypedEdit, TypedEdits};
@@ -68,6 +70,16 @@ pub(crate) enum Command {
         its line is `,`, both fields empty. Such rows are listed on standard error. (A line of a table that is \
         blank as a whole is no row.)")]
     Predict(PredictArgs),
+    /// Which of two systems is better, or is it at least not worse? A verdict from their predictions, of any tools.
+    #[command(after_help = "Examples:\n  \
+        moelt compare new.csv old.csv\n  \
+        moelt compare --a new-*.csv --b old-*.csv --claim non-inferiority --margin 0.01\n  \
+        moelt compare runs/first other-tool.csv --prediction-column guess --json\n\n\
+        A file has a header and a row for each example: `id,label,prediction`, classes as words or numbers. All files must be of the \
+        same examples. With one file each the interval knows of other examples only, and the verdict is about these two models; with \
+        a file per seed it is about what training gives. GO, NO-GO, INCONCLUSIVE: docs/verdicts.md. The exit code is 0 whatever the \
+        verdict.")]
+    Compare(CompareArgs),
     /// What a training step takes on this machine, on texts without meaning.
     #[command(after_help = "Examples:\n  \
         moelt bench --threads 1\n  \
@@ -115,7 +127,7 @@ impl Command {
             Self::Predict(args) => Some(&args.device),
             Self::Edit(args) => Some(&args.device),
             Self::Inspect(args) => Some(&args.device),
-            Self::Ablate(_) | Self::Control(_) | Self::Config(_) | Self::Devices => None,
+            Self::Ablate(_) | Self::Compare(_) | Self::Control(_) | Self::Config(_) | Self::Devices => None,
         }
     }
 }

@@ -7,7 +7,8 @@ use super::{
     document::{ArmRow, Column, Document, Gain, Table, Text},
 };
 use crate::{
-    Compared, Cost, Interval, Judgement, POWER, Power, Ratios, Report, SeedTest, Training, go_above,
+    Compared, Cost, Interval, Judgement, POWER, PairedT, Power, Ratios, Report, SeedTest, Training, go_above,
+    report::compared::a_margin_more,
 };
 
 /// A summary shows so many comparisons.
@@ -132,7 +133,7 @@ fn claim(declared: &Comparison) -> String {
 }
 
 /// `+0.30 [+0.16, +0.46] pp`.
-fn gain(judged: &Judgement) -> String {
+pub(super) fn gain(judged: &Judgement) -> String {
     let numbers = difference(judged);
     if judged.interval.is_some() { numbers + judged.declared.metric.unit() } else { numbers }
 }
@@ -156,16 +157,17 @@ pub(super) fn numbers(metric: Metric, difference: Option<f64>, interval: Option<
 fn words(compared: &Compared) -> String {
     let mut parts =
         vec![format!("{} (adjusted {})", compared.judged.reason, p_words(compared.judged.p_adjusted))];
-    parts.extend(compared.power.map(|power| power_words(&power, compared)));
-    parts.extend(beside(compared));
+    parts.extend(compared.power.map(|power| power_words(&power, &compared.judged, compared.seeds.len())));
+    parts.extend(compared.paired_t.map(|t| beside(&t, compared.mcnemar)));
     parts.extend(compared.cost.as_ref().map(|cost| cost_words(cost, compared)));
     parts.join(". ") + "."
 }
 
-fn power_words(power: &Power, compared: &Compared) -> String {
-    let (seeds, declared) = (compared.seeds.len(), &compared.judged.declared);
+/// What so many seeds could have seen.
+pub(super) fn power_words(power: &Power, judged: &Judgement, seeds: usize) -> String {
+    let declared = &judged.declared;
     let shown = |gain| declared.metric.shown(gain);
-    let wanted = shown(go_above(declared) + declared.margin);
+    let wanted = shown(a_margin_more(declared));
     let needed = match power.seeds_needed {
         _ if declared.margin == 0.0 => String::new(),
         Some(needed) => format!("; for one of {wanted} {needed} seeds would do"),
@@ -174,7 +176,7 @@ fn power_words(power: &Power, compared: &Compared) -> String {
     let Some(detectable) = power.detectable else {
         return format!("With {seeds} seeds no gain yields GO{needed}");
     };
-    let unseen = compared.judged.unseen.and_then(|unseen| unseen.to_spare).filter(|spare| *spare > 0.0);
+    let unseen = judged.unseen.and_then(|unseen| unseen.to_spare).filter(|spare| *spare > 0.0);
     let of_it = unseen.map_or(String::new(), |spare| {
         format!(
             " ({} more than by the interval alone, for collapses they do not exclude)",
@@ -188,16 +190,16 @@ fn power_words(power: &Power, compared: &Compared) -> String {
 }
 
 /// What decides nothing.
-fn beside(compared: &Compared) -> Option<String> {
-    let t = compared.paired_t?.p.map_or("the same in every seed".to_owned(), p_words);
-    let mcnemar = compared.mcnemar.map_or(String::new(), |SeedTest { seed, test }| {
+pub(super) fn beside(t: &PairedT, mcnemar: Option<SeedTest>) -> String {
+    let t = t.p.map_or("the same in every seed".to_owned(), p_words);
+    let mcnemar = mcnemar.map_or(String::new(), |SeedTest { seed, test }| {
         let (own, others, p) = (test.first_only, test.second_only, p_words(test.p_exact));
         format!("; McNemar on seed {seed} {own} : {others}, {p}")
     });
-    Some(format!("Beside it: paired t over seeds {t}{mcnemar}"))
+    format!("Beside it: paired t over seeds {t}{mcnemar}")
 }
 
-fn p_words(p: f64) -> String {
+pub(super) fn p_words(p: f64) -> String {
     if p < 0.0005 { "p < 0.001".to_owned() } else { format!("p {p:.3}") }
 }
 

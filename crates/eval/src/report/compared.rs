@@ -240,7 +240,7 @@ impl Compared {
         };
         let level = 1.0 - judged.declared.alpha;
         Self {
-            power: Some(Power::of(&judged, &unjudged, rule)),
+            power: Some(Power::of(&judged, &unjudged.differences, &unjudged.estimate, rule)),
             without_collapsed: None,
             // There is an estimate, so there are two seeds.
             paired_t: PairedT::of(&unjudged.differences.per_seed(), level).ok(),
@@ -255,27 +255,38 @@ impl Compared {
 }
 
 impl Power {
-    fn of(judged: &Judgement, unjudged: &Unjudged, rule: &CollapseRule) -> Self {
-        let go_above = go_above(&judged.declared);
-        let (seeds, examples) = (unjudged.differences.n_seeds(), unjudged.differences.n_examples());
-        let components = unjudged.estimate.components();
-        // The choice of the best and the resolution of the examples widen the interval, and lower the power with it.
-        let components = components.with_error(unjudged.estimate.standard_error(), seeds, examples);
-        let design = Design {
-            components,
-            seeds,
-            examples,
-            alpha: judged.declared.alpha / judged.family_size as f64,
-            go_above,
-        };
-        let a_margin_more = go_above + judged.declared.margin;
+    pub(super) fn of(
+        judged: &Judgement,
+        differences: &Differences,
+        estimate: &Estimate,
+        rule: &CollapseRule,
+    ) -> Self {
+        let design = design(judged, differences, estimate);
         let to_spare = |seeds| to_spare(&judged.declared, rule, seeds);
-        let detectable = design.detectable(POWER) + to_spare(seeds);
+        let detectable = design.detectable(POWER) + to_spare(design.seeds);
         Self {
             detectable: Some(detectable).filter(|gain| gain.is_finite()),
-            seeds_needed: design.seeds_needed_with(a_margin_more, POWER, to_spare),
+            seeds_needed: design.seeds_needed_with(a_margin_more(&judged.declared), POWER, to_spare),
         }
     }
+}
+
+/// What a judged comparison has looked at, and the level of the strictest of its family.
+pub(super) fn design(judged: &Judgement, differences: &Differences, estimate: &Estimate) -> Design {
+    let (seeds, examples) = (differences.n_seeds(), differences.n_examples());
+    Design {
+        // The choice of the best and the resolution of the examples widen the interval, and lower the power with it.
+        components: estimate.components().with_error(estimate.standard_error(), seeds, examples),
+        seeds,
+        examples,
+        alpha: judged.declared.alpha / judged.family_size as f64,
+        go_above: go_above(&judged.declared),
+    }
+}
+
+/// The gain that stated needs are about: one margin more than GO needs.
+pub(crate) fn a_margin_more(declared: &Comparison) -> f64 {
+    go_above(declared) + declared.margin
 }
 
 #[cfg(test)]

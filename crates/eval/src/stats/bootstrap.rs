@@ -51,14 +51,44 @@ impl Bootstrap {
     pub fn difference(&self, differences: &Differences) -> Result<Estimate, EvalError> {
         let components = Components::of(differences)?;
         let (seeds, examples) = (differences.n_seeds(), differences.n_examples());
-        let resample = |mut draw: Draw| {
-            let seeds = draw.counts(seeds);
-            differences.matrix().weighted_mean(&seeds, &draw.counts(examples))
-        };
-        let resampled: Vec<f64> = self.draws().map(resample).collect();
+        let resampled = self.resampled(differences, |draw| draw.counts(seeds));
         let calibration =
             Calibration::of(&components, seeds, examples, &resampled).with_seeds(&differences.per_seed());
         Ok(Estimate::new(differences.mean(), resampled, &calibration, components))
+    }
+
+    /// The same with the seeds as given, of which there may be one: examples alone are drawn, and nothing is said of what other
+    /// seeds would have given. It is about these models, not about how they were trained.
+    ///
+    /// # Errors
+    /// With fewer than two examples.
+    ///
+    /// # Panics
+    /// When no resamples are asked for.
+    ///
+    /// ```
+    /// use moelt_eval::{Bootstrap, Scores};
+    /// let a = Scores::new([(0, vec![1.0, 1.0, 1.0, 0.0])]).unwrap();
+    /// let b = Scores::new([(0, vec![1.0, 0.0, 1.0, 0.0])]).unwrap();
+    /// let differences = a.minus(&b).unwrap();
+    /// assert!(Bootstrap::default().difference(&differences).is_err());
+    /// assert_eq!(Bootstrap::default().of_these_seeds(&differences).unwrap().freedom(), 3.0);
+    /// ```
+    pub fn of_these_seeds(&self, differences: &Differences) -> Result<Estimate, EvalError> {
+        let components = Components::of_these_seeds(differences)?;
+        let (seeds, examples) = (differences.n_seeds(), differences.n_examples());
+        let resampled = self.resampled(differences, |_| vec![1.0; seeds]);
+        let calibration = Calibration::of(&components, seeds, examples, &resampled);
+        Ok(Estimate::new(differences.mean(), resampled, &calibration, components))
+    }
+
+    /// The mean of each resample, in which a seed counts as often as `seeds` says.
+    fn resampled(&self, differences: &Differences, seeds: impl Fn(&mut Draw) -> Vec<f64> + Sync) -> Vec<f64> {
+        let resample = |mut draw: Draw| {
+            let seeds = seeds(&mut draw);
+            differences.matrix().weighted_mean(&seeds, &draw.counts(differences.n_examples()))
+        };
+        self.draws().map(resample).collect()
     }
 
     /// The sources of chance, one per resample. They are worked on side by side, and collected in their order.
@@ -93,7 +123,7 @@ impl Draw {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Scores;
+    use crate::{PairedT, Scores};
 
     fn differences(rows: Vec<Vec<f64>>) -> Differences {
         let zeros = rows.iter().map(|row| vec![0.0; row.len()]).collect();
@@ -131,6 +161,19 @@ mod tests {
         let estimate = bootstrap.difference(&differences(vec![row; 4])).unwrap();
         assert!((estimate.standard_error() - (0.25f64 / 29.0).sqrt()).abs() < 1e-9);
         assert!((estimate.freedom() - 29.0).abs() < 1e-9);
+    }
+
+    /// As the paired t interval over the examples, or wider.
+    #[test]
+    fn one_seed_has_an_interval_over_examples() {
+        let row: Vec<f64> = (0..60).map(|i| f64::from(i % 3) - 0.8).collect();
+        let estimate = Bootstrap::default().of_these_seeds(&differences(vec![row.clone()])).unwrap();
+        let (found, t) = (estimate.interval(0.95), PairedT::of(&row, 0.95).unwrap().interval);
+        assert_eq!((estimate.n_seeds(), estimate.freedom()), (1, 59.0));
+        assert!(found.lower <= t.lower + 1e-9 && found.lower > t.lower - 0.02, "{found:?}, {t:?}");
+        assert!(found.upper >= t.upper - 1e-9 && found.upper < t.upper + 0.02, "{found:?}, {t:?}");
+        let same = Bootstrap::default().of_these_seeds(&differences(vec![vec![0.0; 60]])).unwrap();
+        assert!(same.interval(0.95).upper > 1.0 / 60.0, "agreeing on sixty is not agreeing on all");
     }
 
     #[test]

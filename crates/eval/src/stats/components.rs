@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Differences, EvalError};
+use crate::{Differences, EvalError, Summary};
 
 /// Variance components of the differences `d[s][i] = mean + seed[s] + item[i] + interaction[s][i]` between
 /// two arms (crossed random effects). All in the squared unit of the scores: fraction² for accuracy.
@@ -68,6 +68,20 @@ impl Components {
         })
     }
 
+    /// Those of the seeds as given, one or more: all variance is that of examples, whose differences are means over these seeds.
+    ///
+    /// # Errors
+    /// With fewer than two examples.
+    pub(crate) fn of_these_seeds(differences: &Differences) -> Result<Self, EvalError> {
+        let n = differences.n_examples();
+        if n < 2 {
+            return Err(EvalError::TooFewExamples { n });
+        }
+        let summary = Summary::of(differences.matrix().column_means());
+        let sd = summary.and_then(|summary| summary.sd).unwrap_or(0.0);
+        Ok(Self { seed: 0.0, item: sd * sd, interaction: 0.0 })
+    }
+
     /// Standard error of the mean difference over this many seeds and examples:
     /// `√(σ²_seed/S + σ²_item/I + σ²_interaction/(S·I))`, in the unit of the scores.
     pub fn standard_error(&self, seeds: usize, examples: usize) -> f64 {
@@ -88,11 +102,14 @@ impl Components {
 
     /// Degrees of freedom of that standard error when it is estimated from as many seeds and examples
     /// (Satterthwaite 1946): about S − 1 when seeds are all that varies, and I − 1 when examples are.
-    /// S − 1 with a single column, and when nothing varies at all, where it does not matter.
+    /// I − 1 with a single seed; S − 1 with a single column, and when nothing varies at all, where it does not matter.
     pub fn freedom(&self, seeds: usize, examples: usize) -> f64 {
         let (s, i) = (seeds as f64, examples as f64);
         if examples == 1 {
             return s - 1.0;
+        }
+        if seeds == 1 {
+            return i - 1.0;
         }
         let found = self.mean_squares(s, i);
         let total = found.seed + found.item + found.interaction;

@@ -24,7 +24,7 @@ const ECE_BINS: usize = 15;
 /// assert_eq!(metrics.confusion, [[0, 1], [0, 1]]);
 /// ```
 pub fn metrics(predictions: &[Prediction], n_classes: usize) -> Metrics {
-    let counts = Counts::of(predictions, n_classes);
+    let counts = Counts::of(predictions.iter().map(|prediction| pair(prediction, n_classes)), n_classes);
     let recall = |class: usize| {
         let n = counts.present[class];
         (n > 0).then(|| counts.right[class] as f64 / n as f64)
@@ -41,6 +41,19 @@ pub fn metrics(predictions: &[Prediction], n_classes: usize) -> Metrics {
         per_domain: per_domain(predictions),
         confusion: if with_confusion { confusion(predictions, n_classes) } else { Vec::new() },
     }
+}
+
+/// Macro-F1 of pairs of label and predicted class, of `n_classes`.
+pub(crate) fn macro_f1(pairs: impl IntoIterator<Item = (usize, usize)>, n_classes: usize) -> f64 {
+    Counts::of(pairs, n_classes).macro_f1()
+}
+
+/// Label and predicted class.
+fn pair(prediction: &Prediction, n_classes: usize) -> (usize, usize) {
+    let (label, given) = (prediction.label as usize, prediction.probabilities.len());
+    assert!(label < n_classes, "label {label} of {n_classes} classes");
+    assert_eq!(given, n_classes, "{given} probabilities for {n_classes} classes");
+    (label, prediction.predicted() as usize)
 }
 
 /// `sum / n`, and 0 of nothing.
@@ -65,16 +78,13 @@ struct Counts {
 }
 
 impl Counts {
-    fn of(predictions: &[Prediction], n_classes: usize) -> Self {
+    fn of(pairs: impl IntoIterator<Item = (usize, usize)>, n_classes: usize) -> Self {
         let none = || vec![0; n_classes];
         let mut counts = Self { present: none(), predicted: none(), right: none() };
-        for prediction in predictions {
-            let (label, given) = (prediction.label as usize, prediction.probabilities.len());
-            assert!(label < n_classes, "label {label} of {n_classes} classes");
-            assert_eq!(given, n_classes, "{given} probabilities for {n_classes} classes");
+        for (label, predicted) in pairs {
             counts.present[label] += 1;
-            counts.predicted[prediction.predicted() as usize] += 1;
-            counts.right[label] += usize::from(is_right(prediction));
+            counts.predicted[predicted] += 1;
+            counts.right[label] += usize::from(predicted == label);
         }
         counts
     }

@@ -10,6 +10,9 @@ use crate::{
 /// More seeds than this are not looked for.
 const MOST_SEEDS: usize = 1 << 20;
 
+/// More examples than this are not looked for.
+const MOST_EXAMPLES: usize = 1 << 30;
+
 /// A detectable difference is looked for within this many standard errors.
 const MOST_ERRORS: f64 = 1e4;
 
@@ -25,7 +28,7 @@ const POINTS: u32 = 500;
 pub struct Design {
     /// Where the variance of a difference comes from.
     pub components: Components,
-    /// Seeds, S, at least 2.
+    /// Seeds, S: at least 2, or 1 where nothing is asked about seeds.
     pub seeds: usize,
     /// Examples, I, at least 2.
     pub examples: usize,
@@ -82,16 +85,13 @@ impl Design {
         power: f64,
         to_spare: impl Fn(usize) -> f64,
     ) -> Option<usize> {
-        let enough = |seeds| Self { seeds, ..*self }.power(difference - to_spare(seeds)) >= power;
-        if !enough(MOST_SEEDS) {
-            return None;
-        }
-        let (mut too_few, mut found) = (1, MOST_SEEDS);
-        while found - too_few > 1 {
-            let middle = usize::midpoint(too_few, found);
-            *(if enough(middle) { &mut found } else { &mut too_few }) = middle;
-        }
-        Some(found)
+        fewest(MOST_SEEDS, |seeds| Self { seeds, ..*self }.power(difference - to_spare(seeds)) >= power)
+    }
+
+    /// The fewest examples with which a true `difference` yields GO with probability `power`, over these seeds; `self.examples`
+    /// does not matter. None when the seeds alone forbid it, or a thousand million examples do.
+    pub fn examples_needed(&self, difference: f64, power: f64) -> Option<usize> {
+        fewest(MOST_EXAMPLES, |examples| Self { examples, ..*self }.power(difference) >= power)
     }
 
     /// Probability of GO when the true difference lies this many standard errors above what GO needs.
@@ -116,6 +116,19 @@ impl Design {
     pub fn item_error(&self) -> f64 {
         (self.components.item / self.examples as f64).sqrt()
     }
+}
+
+/// The smallest number from 2 to `most` that is enough, where all larger ones are too.
+fn fewest(most: usize, enough: impl Fn(usize) -> bool) -> Option<usize> {
+    if !enough(most) {
+        return None;
+    }
+    let (mut too_few, mut found) = (1, most);
+    while found - too_few > 1 {
+        let middle = usize::midpoint(too_few, found);
+        *(if enough(middle) { &mut found } else { &mut too_few }) = middle;
+    }
+    Some(found)
 }
 
 #[cfg(test)]
@@ -155,6 +168,16 @@ mod tests {
         assert_eq!(design(items, 5).seeds_needed(0.0150, 0.8), None);
         let needed = design(items, 5).seeds_needed(0.0200, 0.8).unwrap();
         assert!((2..10).contains(&needed), "{needed}");
+    }
+
+    /// ((1.960 + 0.842)·0.16 / 0.01)² = 2,010 examples at an SD of 16 pp; seeds that vary forbid it.
+    #[test]
+    fn examples_needed_are_the_textbooks() {
+        let items = Components { seed: 0.0, item: 0.16 * 0.16, interaction: 0.0 };
+        let needed = design(items, 1).examples_needed(0.01, 0.8).unwrap();
+        assert!((2009..2015).contains(&needed), "{needed}");
+        let seeds = Components { seed: 0.01 * 0.01, ..items };
+        assert_eq!(design(seeds, 3).examples_needed(0.01, 0.8), None);
     }
 
     #[test]

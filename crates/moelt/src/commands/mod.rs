@@ -2,6 +2,7 @@
 
 pub(crate) mod ablate;
 pub(crate) mod bench;
+pub(crate) mod compare;
 pub(crate) mod config;
 pub(crate) mod control;
 pub(crate) mod devices;

@@ -1,0 +1,258 @@
+//! Predictions of any tool: a CSV or TSV file with the true and the predicted class of each example, as words.
+
+use std::{collections::HashMap, path::Path};
+
+use csv::{ReaderBuilder, StringRecord};
+
+use crate::EvalError;
+
+/// The headers of the columns, where they are not the usual ones.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Columns {
+    /// What identifies an example: `id` or `example`. A file without it is read in order.
+    pub id: Option<String>,
+    /// The true class: `label`.
+    pub label: Option<String>,
+    /// The predicted class: `prediction` or `predicted`.
+    pub prediction: Option<String>,
+}
+
+/// What the columns are called where nobody says so: moelt's own names come last.
+const USUAL: [(&str, &[&str]); 3] =
+    [("id", &["id", "example"]), ("label", &["label"]), ("prediction", &["prediction", "predicted"])];
+
+/// The predictions of one seed.
+///
+/// ```
+/// use moelt_eval::{Columns, PredictionFile};
+/// let file = PredictionFile::read("id,label,prediction\n7,spam,ham\n", "a.csv", &Columns::default())?;
+/// assert_eq!((file.rows()[0].label.as_str(), file.rows()[0].prediction.as_str()), ("spam", "ham"));
+/// let error = PredictionFile::read("id,label\n7,spam\n", "a.csv", &Columns::default()).unwrap_err();
+/// assert!(error.to_string().starts_with("a.csv:1: no column `prediction` or `predicted`"));
+/// # Ok::<(), moelt_eval::EvalError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PredictionFile {
+    name: String,
+    rows: Vec<PredictionRow>,
+    has_ids: bool,
+}
+
+/// One example.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PredictionRow {
+    /// Where it stands in the file.
+    pub line: u64,
+    /// What identifies it: of a file without ids its number, from 0.
+    pub id: String,
+    /// The true class.
+    pub label: String,
+    /// The predicted class.
+    pub prediction: String,
+}
+
+impl PredictionFile {
+    /// Reads the text of a file; fields are separated by tabs where `name` ends in `.tsv` or `.tab`, else by commas.
+    ///
+    /// # Errors
+    /// When a column is not there, a field is empty, an id comes twice, or there is no row. The message names file and line.
+    pub fn read(text: &str, name: &str, columns: &Columns) -> Result<Self, EvalError> {
+        let error = |line, message| EvalError::Predictions { name: name.to_owned(), line, message };
+        let mut reader = ReaderBuilder::new().delimiter(delimiter(name)).from_reader(text.as_bytes());
+        let header = reader.headers().map_err(|e| error(1, e.to_string()))?.clone();
+        let places = Places::find(&header, columns).map_err(|message| error(1, message))?;
+        let mut rows: Vec<PredictionRow> = Vec::new();
+        for record in reader.records() {
+            let record =
+                record.map_err(|e| error(e.position().map_or(0, csv::Position::line), e.to_string()))?;
+            let line = record.position().map_or(0, csv::Position::line);
+            rows.push(places.row(&record, line, rows.len()).map_err(|message| error(line, message))?);
+        }
+        if rows.is_empty() {
+            return Err(error(1, "there is no prediction below the header".to_owned()));
+        }
+        let file = Self { name: name.to_owned(), rows, has_ids: places.id.is_some() };
+        file.by_id()?;
+        Ok(file)
+    }
+
+    /// The file's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its examples, as they stand there.
+    pub fn rows(&self) -> &[PredictionRow] {
+        &self.rows
+    }
+
+    /// Whether its examples have ids of their own.
+    pub fn has_ids(&self) -> bool {
+        self.has_ids
+    }
+
+    /// The predictions in the order of `reference`, whose examples this file must have.
+    ///
+    /// # Errors
+    /// At the first example that only one of them has, or that has another label.
+    pub(crate) fn in_order_of(&self, reference: &Self) -> Result<Vec<&str>, EvalError> {
+        self.check_ids(reference)?;
+        let own = self.by_id()?;
+        let expected = reference.by_id()?;
+        for row in &self.rows {
+            let Some(other) = expected.get(row.id.as_str()) else {
+                return Err(self.error(row, format!("{} is not in {}", self.called(row), reference.name)));
+            };
+            if row.label != other.label {
+                let (found, place) = (&other.label, reference.place(other));
+                let message = format!("the label is `{}`, but `{found}` in {place}", row.label);
+                return Err(self.error(row, format!("{message}: both must judge by the same labels")));
+            }
+        }
+        let prediction = |row: &PredictionRow| {
+            let found = own.get(row.id.as_str()).map(|own| own.prediction.as_str());
+            let missing = || format!("{} is not in {}", reference.called(row), self.name);
+            found.ok_or_else(|| reference.error(row, missing()))
+        };
+        reference.rows.iter().map(prediction).collect()
+    }
+
+    /// Both have ids, or neither.
+    fn check_ids(&self, reference: &Self) -> Result<(), EvalError> {
+        if self.has_ids == reference.has_ids {
+            return Ok(());
+        }
+        let (without, with) = if self.has_ids { (reference, self) } else { (self, reference) };
+        let message = format!("no column of ids, but {} has one: give both one, or take it away", with.name);
+        Err(EvalError::Predictions { name: without.name.clone(), line: 1, message })
+    }
+
+    fn by_id(&self) -> Result<HashMap<&str, &PredictionRow>, EvalError> {
+        let mut found: HashMap<&str, &PredictionRow> = HashMap::with_capacity(self.rows.len());
+        for row in &self.rows {
+            if let Some(first) = found.insert(&row.id, row) {
+                let message = format!("id `{}` comes twice, first in line {}", row.id, first.line);
+                return Err(self.error(row, message));
+            }
+        }
+        Ok(found)
+    }
+
+    fn called(&self, row: &PredictionRow) -> String {
+        if self.has_ids { format!("id `{}`", row.id) } else { format!("row {} (from 0)", row.id) }
+    }
+
+    /// `a.csv:7`.
+    fn place(&self, row: &PredictionRow) -> String {
+        format!("{}:{}", self.name, row.line)
+    }
+
+    fn error(&self, row: &PredictionRow, message: String) -> EvalError {
+        EvalError::Predictions { name: self.name.clone(), line: row.line, message }
+    }
+}
+
+fn delimiter(name: &str) -> u8 {
+    let extension = Path::new(name).extension().and_then(|extension| extension.to_str());
+    let is = |tabs: &str| extension.is_some_and(|extension| extension.eq_ignore_ascii_case(tabs));
+    if is("tsv") || is("tab") { b'\t' } else { b',' }
+}
+
+/// Where the columns are.
+struct Places {
+    id: Option<usize>,
+    label: usize,
+    prediction: usize,
+}
+
+impl Places {
+    fn find(header: &StringRecord, columns: &Columns) -> Result<Self, String> {
+        let [id, label, prediction] = [&columns.id, &columns.label, &columns.prediction];
+        let wanted = |at: usize, named: &Option<String>| find(header, USUAL[at], named.as_deref());
+        let no_id = id.is_none();
+        let id = match wanted(0, id) {
+            Err(_) if no_id => None,
+            found => Some(found?),
+        };
+        Ok(Self { id, label: wanted(1, label)?, prediction: wanted(2, prediction)? })
+    }
+
+    /// The row of a record, the `at`-th.
+    fn row(&self, record: &StringRecord, line: u64, at: usize) -> Result<PredictionRow, String> {
+        let field = |what: &str, place: usize| {
+            let field = record.get(place).unwrap_or_default().trim();
+            if field.is_empty() { Err(format!("the {what} is empty")) } else { Ok(field.to_owned()) }
+        };
+        let id = self.id.map_or_else(|| Ok(at.to_string()), |place| field("id", place))?;
+        let (label, prediction) = (field("label", self.label)?, field("prediction", self.prediction)?);
+        Ok(PredictionRow { line, id, label, prediction })
+    }
+}
+
+/// The one column of this name, or else of a usual one.
+fn find(header: &StringRecord, (what, usual): (&str, &[&str]), named: Option<&str>) -> Result<usize, String> {
+    let of = |name: &str| header.iter().position(|found| found.trim().eq_ignore_ascii_case(name));
+    let found = named.map_or_else(|| usual.iter().find_map(|name| of(name)), of);
+    found.ok_or_else(|| {
+        let wanted = named.map_or_else(|| usual.join("` or `"), str::to_owned);
+        let there: Vec<&str> = header.iter().collect();
+        format!("no column `{wanted}` among `{}`; name it with --{what}-column", there.join("`, `"))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(name: &str, text: &str) -> PredictionFile {
+        PredictionFile::read(text, name, &Columns::default()).unwrap()
+    }
+
+    #[test]
+    fn columns_are_found_by_usual_or_given_names() {
+        let moelts = read("test.csv", "example,domain,label,predicted,p_0,p_1\n0,,1,0,0.75,0.25\n");
+        assert!(moelts.has_ids() && moelts.rows()[0].prediction == "0");
+        let tabs = read("b.TSV", "Label\tPrediction\na,b\tc\n");
+        assert_eq!((tabs.has_ids(), tabs.rows()[0].label.as_str()), (false, "a,b"));
+        let columns = Columns { prediction: Some("guess".into()), ..Columns::default() };
+        let named = PredictionFile::read("id,label,prediction,guess\n1,a,b,c\n", "a.csv", &columns).unwrap();
+        assert_eq!(named.rows()[0].prediction, "c");
+    }
+
+    #[test]
+    fn errors_name_file_line_and_column() {
+        let cases = [
+            ("", "a.csv:1: no column `label` among ``; name it with --label-column"),
+            ("id;label;prediction\n", "a.csv:1: no column `label` among `id;label;prediction`"),
+            ("id,label,prediction\n", "a.csv:1: there is no prediction below the header"),
+            ("id,label,prediction\n1,a,b\n1,a,b\n", "a.csv:3: id `1` comes twice, first in line 2"),
+            ("id,label,prediction\n1,a,b\n,a,b\n", "a.csv:3: the id is empty"),
+            ("id,label,prediction\n1,a,\n", "a.csv:2: the prediction is empty"),
+            ("id,label,prediction\n1,a\n", "a.csv:2: CSV error"),
+        ];
+        for (text, expected) in cases {
+            let message = PredictionFile::read(text, "a.csv", &Columns::default()).unwrap_err().to_string();
+            assert!(message.starts_with(expected), "{message}\nis not\n{expected}");
+        }
+    }
+
+    #[test]
+    fn examples_are_paired_by_id_and_must_be_the_same() {
+        let first = read("a.csv", "id,label,prediction\n1,x,x\n2,y,x\n");
+        let second = read("b.csv", "id,label,prediction\n2,y,y\n1,x,z\n");
+        assert_eq!(second.in_order_of(&first).unwrap(), ["z", "y"]);
+        let cases = [
+            ("id,label,prediction\n1,x,x\n3,y,y\n", "b.csv:3: id `3` is not in a.csv"),
+            ("id,label,prediction\n1,x,x\n", "a.csv:3: id `2` is not in b.csv"),
+            ("id,label,prediction\n1,y,x\n2,y,y\n", "b.csv:2: the label is `y`, but `x` in a.csv:2"),
+            ("label,prediction\nx,x\ny,y\n", "b.csv:1: no column of ids, but a.csv has one"),
+        ];
+        for (text, expected) in cases {
+            let message = read("b.csv", text).in_order_of(&first).unwrap_err().to_string();
+            assert!(message.starts_with(expected), "{message}\nis not\n{expected}");
+        }
+        let [three, two] = [3, 2].map(|n| "label,prediction\n".to_owned() + &"x,y\n".repeat(n));
+        let message = read("b.csv", &three).in_order_of(&read("a.csv", &two)).unwrap_err().to_string();
+        assert_eq!(message, "b.csv:4: row 2 (from 0) is not in a.csv");
+    }
+}
