@@ -32,11 +32,23 @@ mod tests {
             assert!(names.iter().any(|name| name.starts_with(kind)), "{names:?}");
         }
         for name in names.iter().filter(|name| !name.starts_with("ablations/")) {
-            let own = (name == "datasets/csv").then(|| "data.csv.train=mine.csv".to_owned());
+            let own = sets_of(name);
             // An arm that is told of arrivals needs a stream.
             let stream = (name == "phases/grow-per-task").then_some("datasets/posstream12");
             let layers: Vec<_> = stream.into_iter().chain([name.as_str()]).map(Into::into).collect();
-            files.load(&layers, own.as_slice()).unwrap();
+            files.load(&layers, &own).unwrap();
+        }
+    }
+
+    /// What a file leaves to its user.
+    fn sets_of(name: &str) -> Vec<String> {
+        let encoder = concat!(env!("CARGO_MANIFEST_DIR"), "/../model/tests/fixtures/tiny-bert");
+        match name {
+            "datasets/csv" => vec!["data.csv.train=mine.csv".to_owned()],
+            _ if name.starts_with("phases/pretrained") || name.starts_with("phases/upcycled") => {
+                vec![format!("model.pretrained={encoder}"), "text.max_tokens=16".to_owned()]
+            }
+            _ => Vec::new(),
         }
     }
 }

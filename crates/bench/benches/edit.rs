@@ -29,7 +29,7 @@ fn run() -> Trainable<Classifier> {
     let model = ModelConfig { d_model: 128, d_ff: 256, routing, top_k: 2, ..ModelConfig::default() };
     let config = ClassifierConfig { model, layout: layout(), n_rows: ROWS, n_classes: 2 };
     let model = config.init(&Streams::new(1), &Device::flex().autodiff());
-    let groups = param_groups(&OptimConfig::default());
+    let groups = param_groups(&OptimConfig::default(), 1);
     let optimizer = Optimizer::new(AdamW::default(), groups).with_clip_norm(1.0);
     Trainable::new(model, optimizer).with_average(0.999, 10)
 }

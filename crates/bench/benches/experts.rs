@@ -9,7 +9,7 @@
 use std::{hint::black_box, time::Instant};
 
 use burn::tensor::{Device, Tensor, TensorData};
-use moelt_kernels::{ExpertOutput, StackedExperts, composed, expert_feed_forward};
+use moelt_kernels::{Activation, ExpertOutput, StackedExperts, composed, expert_feed_forward};
 
 /// That of the binary: with another one a pass waits for pages.
 #[global_allocator]
@@ -48,6 +48,7 @@ impl Inputs {
             b_in: values([n_experts, D_FF], device),
             w_out: values([n_experts, D_FF, D_MODEL], device),
             b_out: values([n_experts, D_MODEL], device),
+            activation: Activation::Relu,
         };
         let choices = |token: usize| match load {
             Load::Even => [token * 7919 % n_experts, (token * 7919 + 1) % n_experts],

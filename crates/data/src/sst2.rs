@@ -101,6 +101,8 @@ struct SentenceSplit {
     shared_phrases: usize,
     /// Rows left out because the cut makes them equal to a held-out sentence.
     cut_alike: usize,
+    /// Phrases left out because sentences alone are wanted.
+    unwanted: usize,
 }
 
 impl SentenceSplit {
@@ -112,6 +114,7 @@ impl SentenceSplit {
         let n_held = (sentences.len() as f64 * config.validation_fraction).round() as usize;
         let (held, kept) = sentences.split_at(n_held.min(sentences.len()));
         let is_held = phrases.mark(held.iter().copied());
+        let is_sentence = phrases.mark(kept.iter().copied());
         let (in_held, in_kept) = (phrases.mark_inside(held), phrases.mark_inside(kept));
         let (texts, sentences, held) = (phrases.len(), sentences.len(), held.len());
         let mut split = Self { texts, sentences, held, ..Self::default() };
@@ -123,14 +126,15 @@ impl SentenceSplit {
                 (_, true, true) => split.shared_phrases += 1,
                 (_, true, false) => split.held_phrases += 1,
                 (_, false, _) if held_keys.contains(key) => split.cut_alike += 1,
-                (_, false, _) => split.train.push(example),
+                (_, false, _) if config.phrases || is_sentence[phrase] => split.train.push(example),
+                (_, false, _) => split.unwanted += 1,
             }
         }
         split
     }
 
     fn notes(&self) -> Vec<String> {
-        let Self { texts, sentences, held, held_phrases, shared_phrases, cut_alike, .. } = self;
+        let Self { texts, sentences, held, held_phrases, shared_phrases, cut_alike, unwanted, .. } = self;
         let mut notes = vec![
             format!(
                 "{sentences} of {texts} distinct training texts are full sentences; {held} of these are held \
@@ -146,6 +150,9 @@ impl SentenceSplit {
             notes.push(format!(
                 "left out of training: {cut_alike} texts that text.max_tokens cuts to the same as a held-out sentence"
             ));
+        }
+        if *unwanted > 0 {
+            notes.push(format!("left out of training: {unwanted} phrases; data.sst2.phrases is false"));
         }
         notes
     }
@@ -191,6 +198,14 @@ mod tests {
         }
         eprintln!("SKIPPED: no {}", dir.display());
         None
+    }
+
+    #[test]
+    fn without_phrases_full_sentences_alone_are_trained_on() {
+        let config = Sst2Config { validation_fraction: 0.0, phrases: false, ..Sst2Config::default() };
+        let split = split(&["a b c", "a b", "f g", "c"], &config, &TextConfig::default());
+        let texts: Vec<&str> = split.train.iter().map(|example| example.text.as_str()).collect();
+        assert_eq!((texts, split.unwanted), (vec!["a b c", "f g"], 2));
     }
 
     #[test]

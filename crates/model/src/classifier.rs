@@ -8,17 +8,22 @@ use burn::{
     tensor::{Device, Tensor},
 };
 use moelt_schema::{
-    Flops, LayerId, LayerLayout, LayerSums, Layout, ModelConfig, Pooling, RouterInput, Streams, Unit, uniform,
+    Flops, LayerId, LayerLayout, LayerSums, Layout, ModelConfig, NormPlacement, Pooling, Positions,
+    RouterInput, Streams, Unit, uniform,
 };
 
 use crate::{
-    AuxLosses, DensePass, LayerContext, LayerNorm, Mode, ModelInput, MoeLayer, MoeLayerConfig, RoutedTokens,
-    Router, TokenConv, TokenEmbedding,
+    AuxLosses, LayerContext, LayerNorm, Mode, ModelInput, MoeLayer, MoeLayerConfig, PositionEmbedding,
+    RoutedTokens, Router, SelfAttention, TokenConv, TokenEmbedding,
     init::{SharedPart, param, shared_rng},
     norm::normalise,
     pool,
     pooling::mean_of_sequence,
 };
+
+mod rerouting;
+
+pub use self::rerouting::Rerouting;
 
 /// Everything that determines the shape of a [`Classifier`].
 #[derive(Clone, Debug)]
@@ -36,9 +41,12 @@ pub struct ClassifierConfig {
 /// A text classifier with expert layers.
 #[derive(Module, Debug)]
 pub struct Classifier {
-    embedding: TokenEmbedding,
-    input_norm: Option<LayerNorm>,
+    pub(crate) embedding: TokenEmbedding,
+    pub(crate) positions: Option<PositionEmbedding>,
+    pub(crate) input_norm: Option<LayerNorm>,
     pub(crate) conv: Option<TokenConv>,
+    /// Before each layer, in a transformer; nowhere else.
+    pub(crate) attention: Vec<SelfAttention>,
     pub(crate) layers: Vec<MoeLayer>,
     output_norm: Option<LayerNorm>,
     pub(crate) head: Linear,
@@ -53,6 +61,7 @@ pub(crate) struct Rates {
     router_input: RouterInput,
     pooling: Pooling,
     input_dropout: f64,
+    block_dropout: f64,
     output_dropout: f64,
     row_dropout: f64,
 }
@@ -77,16 +86,6 @@ pub struct ModelOutput {
     pub flops: Flops,
 }
 
-/// A batch that has come to one layer, and what every expert of it would say of every token: tokens can be sent another way
-/// without computing what comes before, or the experts, anew.
-pub struct Rerouting<'a> {
-    layer: usize,
-    pass: DensePass,
-    input: &'a ModelInput,
-    /// What the pass took.
-    pub flops: Flops,
-}
-
 /// What the expert layers give back beside their tokens, layer by layer.
 #[derive(Default)]
 struct LayerOutputs {
@@ -101,30 +100,60 @@ impl ClassifierConfig {
     /// A network with initial weights.
     pub fn init(&self, streams: &Streams, device: &Device) -> Classifier {
         let model = &self.model;
-        let (width, layer_width) = (model.pooled_width(), model.routed_width());
-        let layer = |(index, layout): (u32, &LayerLayout)| {
-            let config = MoeLayerConfig::new(layer_width, model.expert_width());
-            let config = config.with_layer_norm(model.layer_norm).with_layer(index);
-            config.init_with(layout, streams, device)
+        let layer = |(at, layout): (u32, &LayerLayout)| {
+            self.layer_config(LayerId(at)).init_with(layout, streams, device)
         };
-        let norm = |width| model.layer_norm.then(|| LayerNorm::new(width, device));
+        let transformer = model.encoder.transformer();
+        let attention = |block| {
+            let transformer = transformer?;
+            Some(SelfAttention::new(transformer, model.d_model, model.norm_epsilon, block, streams, device))
+        };
+        let norm = |width| LayerNorm::new(width, model.norm_epsilon, device);
+        let conv = |width| TokenConv::new(width, model.d_model, streams, device);
         Classifier {
             embedding: TokenEmbedding::new(self.n_rows, model.d_model, model.embedding_std, streams, device),
-            input_norm: norm(model.d_model),
-            conv: (model.conv_width > 0)
-                .then(|| TokenConv::new(model.conv_width, model.d_model, streams, device)),
+            positions: self.n_positions().map(|n_positions| {
+                PositionEmbedding::new(n_positions, model.d_model, model.embedding_std, streams, device)
+            }),
+            input_norm: model.layer_norm.then(|| norm(model.d_model)),
+            conv: model.encoder.conv().map(|config| conv(config.width)),
+            attention: (0..model.n_layers as u32).map_while(attention).collect(),
             layers: (0..).zip(self.layout.layers()).map(layer).collect(),
-            output_norm: norm(width),
-            head: linear(width, self.n_classes, streams, device),
+            output_norm: self.has_output_norm().then(|| norm(model.pooled_width())),
+            head: linear(model.pooled_width(), self.n_classes, streams, device),
             rates: Rates {
                 unit: model.unit,
                 router_input: model.router_input,
                 pooling: model.pooling,
                 input_dropout: model.input_dropout,
+                block_dropout: transformer.map_or(0.0, |transformer| transformer.dropout),
                 output_dropout: model.output_dropout,
                 row_dropout: model.row_dropout,
             },
         }
+    }
+
+    fn layer_config(&self, layer: LayerId) -> MoeLayerConfig {
+        let model = &self.model;
+        MoeLayerConfig::new(model.routed_width(), model.expert_width(layer))
+            .with_layer(layer.0)
+            .with_layer_norm(model.layer_norm)
+            .with_norm_placement(model.encoder.norm_placement())
+            .with_norm_epsilon(model.norm_epsilon)
+            .with_activation(model.activation)
+    }
+
+    /// Positions that have a vector of their own, if any has.
+    pub(crate) fn n_positions(&self) -> Option<usize> {
+        match self.model.encoder.transformer()?.positions {
+            Positions::Learned { n_positions } => Some(n_positions),
+            Positions::Rotary {} => None,
+        }
+    }
+
+    /// Whether there is a norm before the classifier: not where the last block has one at its end.
+    pub(crate) fn has_output_norm(&self) -> bool {
+        self.model.layer_norm && self.model.encoder.norm_placement() == NormPlacement::Pre
     }
 }
 
@@ -160,7 +189,7 @@ impl Classifier {
     /// When a token has a row that is not in the embedding table.
     pub fn forward(&self, input: &ModelInput, mut mode: Mode<'_>) -> ModelOutput {
         let x = self.before_layers(input, &mut mode);
-        let (x, layers) = self.expert_layers(x, input, 0..self.layers.len());
+        let (x, layers) = self.expert_layers(x, input, 0..self.layers.len(), &mut mode);
         let totals: Vec<Tensor<1>> = layers.aux_losses.iter().filter_map(AuxLosses::total).collect();
         ModelOutput {
             logits: self.after_layers(x, input, &mut mode),
@@ -198,34 +227,6 @@ impl Classifier {
         &self.layers[layer.0 as usize]
     }
 
-    /// A batch sent through every expert of a layer, and through those before it as ever; none where the layer has no top-k router.
-    ///
-    /// # Panics
-    /// When there is no such layer.
-    pub fn rerouting<'a>(&self, input: &'a ModelInput, layer: LayerId) -> Option<Rerouting<'a>> {
-        let at = layer.0 as usize;
-        let x = self.before_layers(input, &mut Mode::Eval);
-        let (x, before) = self.expert_layers(x, input, 0..at);
-        let router_input = self.router_input(&x, input);
-        let pass = self.layers[at].dense_pass(x, router_input)?;
-        let flops = before.flops + pass.flops() + self.conv_flops(input);
-        Some(Rerouting { layer: at, pass, input, flops })
-    }
-
-    /// What the network says where only some experts of the layer are there, by position, and what that took beside the pass.
-    ///
-    /// # Shapes
-    /// - logits: `[batch, n_classes]`
-    ///
-    /// # Panics
-    /// When `there` is not of all experts, or none is there.
-    pub fn rerouted(&self, rerouting: &Rerouting<'_>, there: &[bool]) -> (Tensor<2>, Flops) {
-        let Rerouting { layer, pass, input, .. } = rerouting;
-        let (x, after) = self.expert_layers(pass.with_experts(there), input, layer + 1..self.layers.len());
-        let flops = after.flops + self.head_flops(input);
-        (self.after_layers(x, input, &mut Mode::Eval), flops)
-    }
-
     /// The gradient of an objective of the logits at a layer's output; of a model with autodiff.
     ///
     /// # Shapes
@@ -241,10 +242,11 @@ impl Classifier {
     ) -> Option<(Tensor<2>, RoutedTokens, Flops)> {
         let after = layer.0 as usize + 1;
         let x = self.before_layers(input, &mut Mode::Eval);
-        let (x, before) = self.expert_layers(x, input, 0..after);
+        let (x, before) = self.expert_layers(x, input, 0..after, &mut Mode::Eval);
         let routed = before.routed.into_iter().find(|(id, _)| *id == layer)?.1;
         let output = x.detach().require_grad();
-        let (x, later) = self.expert_layers(output.clone(), input, after..self.layers.len());
+        let rest = after..self.layers.len();
+        let (x, later) = self.expert_layers(output.clone(), input, rest, &mut Mode::Eval);
         let logits = self.after_layers(x, input, &mut Mode::Eval);
         let gradient = output.grad(&objective(logits).backward())?;
         // Back is twice as far as there.
@@ -278,13 +280,33 @@ impl Classifier {
         }
     }
 
-    /// Tokens in context, `[n_tokens, d_model]`.
+    /// Tokens as the first layer sees them, `[n_tokens, d_model]`.
     fn encode(&self, input: &ModelInput, mode: &mut Mode<'_>) -> Tensor<2> {
         let x = self.embedding.forward(input, self.rates.row_dropout, mode);
+        let x = match &self.positions {
+            Some(positions) => x + positions.forward(input.lengths()),
+            None => x,
+        };
         let x = mode.dropout(normalise(&self.input_norm, x), self.rates.input_dropout);
         match &self.conv {
             Some(conv) => conv.forward(x, input.lengths()),
             None => x,
+        }
+    }
+
+    /// What goes into a layer: tokens that have seen one another, in a transformer; and what that took.
+    fn attended(
+        &self,
+        at: usize,
+        x: Tensor<2>,
+        input: &ModelInput,
+        mode: &mut Mode<'_>,
+    ) -> (Tensor<2>, Flops) {
+        match self.attention.get(at) {
+            Some(attention) => {
+                (attention.forward(x, input.lengths(), mode), attention.flops(input.lengths()))
+            }
+            None => (x, Flops::default()),
         }
     }
 
@@ -294,6 +316,7 @@ impl Classifier {
         mut x: Tensor<2>,
         input: &ModelInput,
         which: Range<usize>,
+        mode: &mut Mode<'_>,
     ) -> (Tensor<2>, LayerOutputs) {
         let mut outputs = LayerOutputs::default();
         let groups = match self.rates.unit {
@@ -302,15 +325,18 @@ impl Classifier {
         };
         for at in which {
             let (id, layer) = (LayerId(at as u32), &self.layers[at]);
+            let attention;
+            (x, attention) = self.attended(at, x, input, mode);
             let learns = layer.router.as_ref().is_some_and(|router| router.weight().is_some());
             let router_input = if learns { self.router_input(&x, input) } else { None };
-            let output = layer.forward_in(x, LayerContext { groups: &groups, router_input });
+            let mask = mode.dropout_mask(self.rates.block_dropout, x.dims(), &x.device());
+            let output = layer.forward_in(x, LayerContext { groups: &groups, router_input, mask });
             x = output.x;
             outputs.aux_losses.push(output.aux_losses);
             outputs.routing.extend(output.routing);
             outputs.router_probs.extend(output.router_probs.map(|probs| (id, probs)));
             outputs.routed.extend(output.routed.map(|routed| (id, routed)));
-            outputs.flops += output.flops;
+            outputs.flops += attention + output.flops;
         }
         (x, outputs)
     }
@@ -324,8 +350,8 @@ impl Classifier {
         self.num_params() - self.layers.iter().map(biases).sum::<usize>()
     }
 
-    /// Trained values that take part in the arithmetic for one token: everything but the embedding table (a
-    /// look-up) and the experts that the token is not sent to. With top-any routing a token may be sent to
+    /// Trained values that take part in the arithmetic for one token: everything but what is looked up (the tables of tokens
+    /// and of positions) and the experts that the token is not sent to. With top-any routing a token may be sent to
     /// every expert.
     pub fn n_active_params(&self, layout: &Layout) -> usize {
         let idle = |(layer, layout): (&MoeLayer, &LayerLayout)| {
@@ -333,6 +359,7 @@ impl Classifier {
             layer.experts.num_params() / n_experts * (n_experts - layout.effective_top_k())
         };
         let idle: usize = self.layers.iter().zip(layout.layers()).map(idle).sum();
-        self.n_params() - self.embedding.num_params() - idle
+        let looked_up = self.embedding.num_params() + self.positions.num_params();
+        self.n_params() - looked_up - idle
     }
 }

@@ -4,6 +4,7 @@
 //! sequences and `r` routed tokens (`t` or `s`, by `model.unit`):
 //!
 //! - convolution of width `w`: `2 t · w d · d`
+//! - attention: `8 t · d · d` for the maps to queries, keys, values and back, and `4 n² · d` for a sequence of `n` tokens
 //! - router: `2 r · d · n_experts`
 //! - experts: `4 d · d_ff` for each token of an expert. With top-k routing those are the (token, expert) pairs of the
 //!   routing, `r · min(top_k, n_experts)`; with assigned experts and in a dense layer `r`. With top-any routing all
@@ -22,7 +23,7 @@ use crate::{
 };
 
 impl Classifier {
-    /// What everything that is no expert layer takes of a forward pass on `input`.
+    /// What comes before and after the layers takes of a forward pass on `input`.
     pub(crate) fn shared_flops(&self, input: &ModelInput) -> Flops {
         self.conv_flops(input) + self.head_flops(input)
     }
@@ -50,14 +51,19 @@ impl Classifier {
             let expert_tokens = ExpertTokens::unpadded(tokens * layer.experts_per_token());
             layer.flops(tokens, expert_tokens).unpadded
         };
-        self.shared_flops(input).unpadded + self.layers.iter().map(of_layer).sum::<u64>()
+        let attention = self.attention.iter().map(|attention| attention.flops(input.lengths()).unpadded);
+        let layers = self.layers.iter().map(of_layer).sum::<u64>();
+        self.shared_flops(input).unpadded + attention.sum::<u64>() + layers
     }
 }
 
 #[cfg(test)]
 mod tests {
     use burn::tensor::Device;
-    use moelt_schema::{LayerKind, Layout, ModelConfig, Pooling, Streams};
+    use moelt_schema::{
+        ConvConfig, EncoderConfig, ExpertBlocks, LayerKind, Layout, ModelConfig, Pooling, RoutingConfig,
+        Streams, TransformerConfig,
+    };
 
     use super::*;
     use crate::{ClassifierConfig, Mode};
@@ -72,7 +78,7 @@ mod tests {
             d_model: 4,
             d_ff: 3,
             top_k: 2,
-            conv_width: 3,
+            encoder: EncoderConfig::Conv(ConvConfig { width: 3 }),
             unit,
             pooling: Pooling::Mean,
             ..ModelConfig::default()
@@ -93,6 +99,29 @@ mod tests {
         assert_eq!(flops(Unit::Token, LayerKind::TopK { k: 9 }), 384 + 32 + 4 * (40 + 5 * 48));
         assert_eq!(flops(Unit::Token, LayerKind::TopAny), 384 + 32 + 4 * (40 + 5 * 48));
         assert_eq!(flops(Unit::Token, LayerKind::Dense), 384 + 32 + 4 * 48);
+    }
+
+    /// Attention of a block 8 · 4 · 16 + 4 · (9 + 1) · 4 = 672, the dense one 4 · 4 · 4 · 6 = 384, experts 4 · (40 + 2 · 48) = 544.
+    #[test]
+    fn hand_counted_operations_of_a_transformer() {
+        let transformer = TransformerConfig {
+            n_heads: 2,
+            experts_in: ExpertBlocks::Listed(vec![1]),
+            ..TransformerConfig::default()
+        };
+        let model = ModelConfig {
+            d_model: 4,
+            d_ff: 3,
+            n_layers: 2,
+            routing: RoutingConfig::TopK { n_experts: 5 },
+            encoder: EncoderConfig::Transformer(transformer),
+            ..ModelConfig::default()
+        };
+        let config = ClassifierConfig { layout: model.initial_layout(), model, n_rows: 9, n_classes: 2 };
+        let classifier = config.init(&Streams::new(1), &Device::flex());
+        let expected = 2 * 672 + 384 + 544 + 32;
+        assert_eq!(classifier.unpadded_forward_flops(&input()), expected);
+        assert_eq!(classifier.forward(&input(), Mode::Eval).flops, Flops::unpadded(expected));
     }
 
     /// A pass counts the pairs of its routing. With top-any routing it computes more: all tokens for five experts.

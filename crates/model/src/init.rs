@@ -35,11 +35,26 @@ pub(crate) enum SharedPart {
     Embedding,
     Conv,
     Head,
+    Positions,
+    /// That of a block, from 0.
+    Attention(u32),
+}
+
+impl SharedPart {
+    fn place(self) -> u64 {
+        match self {
+            Self::Embedding => 0,
+            Self::Conv => 1,
+            Self::Head => 2,
+            Self::Positions => 3,
+            Self::Attention(block) => 4 + u64::from(block),
+        }
+    }
 }
 
 /// The generator for a shared part.
 pub(crate) fn shared_rng(streams: &Streams, part: SharedPart) -> impl Rng + use<> {
-    streams.rng(Stream::InitShared, part as u64)
+    streams.rng(Stream::InitShared, part.place())
 }
 
 /// The parts of an expert that are drawn, each with its own place in [`Stream::InitExpert`].

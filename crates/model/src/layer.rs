@@ -7,10 +7,13 @@ use burn::{
     tensor::{Device, Tensor, assert_shape},
 };
 use moelt_kernels::indices;
-use moelt_schema::{Flops, LayerId, LayerKind, LayerLayout, LayerSums, Layout, Streams};
+use moelt_schema::{
+    Activation, Flops, LayerId, LayerKind, LayerLayout, LayerSums, Layout, NormPlacement, Streams,
+};
 
-use crate::norm::{LayerNorm, normalise};
+use crate::norm::{LayerNorm, after, before};
 
+mod activation;
 mod axes;
 mod combine;
 mod dispatch;
@@ -59,9 +62,18 @@ pub struct MoeLayerConfig {
     /// Dense, top-k, top-any or assigned. Default: top-2
     #[config(default = "LayerKind::TopK { k: 2 }")]
     pub kind: LayerKind,
-    /// Whether tokens are normalised before router and experts. Default: true
+    /// Whether there is a norm. Default: true
     #[config(default = true)]
     pub layer_norm: bool,
+    /// Whether it is tokens that are normalised, or what becomes of them. Default: before router and experts
+    #[config(default = "NormPlacement::Pre")]
+    pub norm_placement: NormPlacement,
+    /// Added to the variance. Default: 1e-5
+    #[config(default = 1e-5)]
+    pub norm_epsilon: f64,
+    /// What hidden units make of their sums. Default: ReLU
+    #[config(default = "Activation::Relu")]
+    pub activation: Activation,
     /// Number of the layer in its network, from 0: layers of one network begin with weights of their own. Default: 0
     #[config(default = 0)]
     pub layer: u32,
@@ -70,20 +82,23 @@ pub struct MoeLayerConfig {
     pub seed: u64,
 }
 
-/// A pre-norm residual expert layer: `x + Σⱼ wⱼ FFNⱼ(LayerNorm(x))` over the chosen experts, or
-/// `x + FFN(LayerNorm(x))` when dense. A dense layer is the same layer without a router; LayerNorm may
-/// be left out. How many experts there are is nowhere written down but in the sizes of the tensors, so that edits may
+/// A residual expert layer: `x + Σⱼ wⱼ FFNⱼ(LayerNorm(x))` over the chosen experts, or
+/// `x + FFN(LayerNorm(x))` when dense. A dense layer is the same layer without a router. LayerNorm may be left out, or come
+/// after the sum ([`NormPlacement`]). How many experts there are is nowhere written down but in the sizes of the tensors, so that edits may
 /// change it.
 ///
 /// Should be created with [`MoeLayerConfig`].
 #[derive(Module, Debug)]
 pub struct MoeLayer {
-    /// Before router and experts.
+    /// Before router and experts, or after the sum.
     pub norm: Option<LayerNorm>,
     /// None: dense.
     pub router: Option<Router>,
     /// The experts.
     pub experts: Experts,
+    /// Where the norm stands.
+    #[module(skip)]
+    pub norm_placement: NormPlacement,
 }
 
 /// What may be known of a layer's tokens beside their vectors.
@@ -94,6 +109,8 @@ pub struct LayerContext<'a> {
     pub groups: &'a [&'a [u32]],
     /// What a learned router sees in place of the tokens, normalised as they are: `[tokens, d_model]`.
     pub router_input: Option<Tensor<2>>,
+    /// What is multiplied with what experts add to tokens, as dropout does: `[tokens, d_model]`.
+    pub mask: Option<Tensor<2>>,
 }
 
 /// What a layer gives back. Nothing of it is kept in the layer.
@@ -147,9 +164,11 @@ impl MoeLayerConfig {
     pub fn init_with(&self, layout: &LayerLayout, streams: &Streams, device: &Device) -> MoeLayer {
         let (layer, d_model) = (LayerId(self.layer), self.d_model);
         MoeLayer {
-            norm: self.layer_norm.then(|| LayerNorm::new(d_model, device)),
+            norm: self.layer_norm.then(|| LayerNorm::new(d_model, self.norm_epsilon, device)),
             router: Router::new(layer, layout, d_model, streams, device),
-            experts: Experts::new(layer, &layout.experts, d_model, self.d_ff, streams, device),
+            experts: Experts::new(layer, &layout.experts, d_model, self.d_ff, streams, device)
+                .with_activation(self.activation),
+            norm_placement: self.norm_placement,
         }
     }
 }
@@ -183,13 +202,20 @@ impl MoeLayer {
         let [_, d_model, _] = self.experts.w_in.dims();
         assert_shape!(x, [.., d_model]);
         let [tokens, _] = x.dims();
-        let y = normalise(&self.norm, x.clone());
+        let y = before(&self.norm, self.norm_placement, x.clone());
+        let added = |y: Tensor<2>, mask: Option<Tensor<2>>| {
+            let y = match mask {
+                Some(mask) => y * mask,
+                None => y,
+            };
+            after(&self.norm, self.norm_placement, x + y)
+        };
         match &self.router {
             Some(router) => {
                 let seen = self.seen_by_router(&y, context.router_input);
                 let combined = combine::combined(router, &self.experts, y, seen, context.groups);
                 MoeOutput {
-                    x: x + combined.y,
+                    x: added(combined.y, context.mask),
                     aux_losses: combined.aux_losses,
                     routing: Some(combined.sums),
                     router_probs: combined.router_probs,
@@ -198,7 +224,7 @@ impl MoeLayer {
                 }
             }
             None => MoeOutput {
-                x: x + self.experts.forward(y.unsqueeze()).reshape([tokens, d_model]),
+                x: added(self.experts.forward_only(y), context.mask),
                 aux_losses: AuxLosses::default(),
                 routing: None,
                 router_probs: None,
@@ -210,7 +236,7 @@ impl MoeLayer {
 
     /// What the router sees: what experts see, or what was given in its place.
     pub(crate) fn seen_by_router(&self, y: &Tensor<2>, router_input: Option<Tensor<2>>) -> Tensor<2> {
-        router_input.map_or_else(|| y.clone(), |seen| normalise(&self.norm, seen))
+        router_input.map_or_else(|| y.clone(), |seen| before(&self.norm, self.norm_placement, seen))
     }
 }
 

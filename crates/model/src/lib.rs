@@ -1,7 +1,7 @@
 //! Text classifier with Mixture-of-Experts layers whose experts lie stacked on one axis.
 //!
 //! Embedding → convolution over tokens (optional) → residual expert layers → pooling → classifier,
-//! or pooling before the expert layers when sequences are routed. Everything up to pooling works on
+//! or pooling before the expert layers when sequences are routed. In a transformer there is self-attention before each layer. Everything up to pooling works on
 //! the real tokens of a batch, laid end to end: padding does not exist where it could be routed,
 //! counted or normalised.
 //!
@@ -34,6 +34,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod attention;
 mod axes;
 mod classifier;
 mod conv;
@@ -46,8 +47,11 @@ mod layer;
 mod mode;
 mod norm;
 mod pooling;
+mod positions;
+mod pretrained;
 mod sizes;
 
+pub use attention::SelfAttention;
 pub use classifier::{Classifier, ClassifierConfig, ModelOutput, Rerouting};
 pub use conv::TokenConv;
 pub use embedding::TokenEmbedding;
@@ -60,3 +64,5 @@ pub use layer::{
 pub use mode::Mode;
 pub use norm::LayerNorm;
 pub use pooling::pool;
+pub use positions::PositionEmbedding;
+pub use pretrained::{PretrainedEncoder, PretrainedError};

@@ -1,6 +1,6 @@
 //! Training or evaluation, and the noise that only training has.
 
-use burn::tensor::{Tensor, TensorData};
+use burn::tensor::{Device, Tensor, TensorData};
 use rand::Rng;
 
 /// How a forward pass runs. Noise comes from the caller's generator, never from a global one, so
@@ -16,11 +16,21 @@ impl Mode<'_> {
     /// Zeroes each value with probability `rate` and scales the rest by `1/(1 − rate)`
     /// (Srivastava et al. 2014); the identity in evaluation.
     pub fn dropout<const D: usize>(&mut self, x: Tensor<D>, rate: f64) -> Tensor<D> {
-        let shape = x.dims();
-        match self.mask(rate, shape.iter().product()) {
-            Some(mask) => x.clone() * Tensor::from_data(TensorData::new(mask, shape), &x.device()),
+        match self.dropout_mask(rate, x.dims(), &x.device()) {
+            Some(mask) => x * mask,
             None => x,
         }
+    }
+
+    /// What [`Self::dropout`] multiplies by; none: nothing is dropped.
+    pub fn dropout_mask<const D: usize>(
+        &mut self,
+        rate: f64,
+        shape: [usize; D],
+        device: &Device,
+    ) -> Option<Tensor<D>> {
+        let mask = self.mask(rate, shape.iter().product())?;
+        Some(Tensor::from_data(TensorData::new(mask, shape), device))
     }
 
     /// Which of `n` things stay, when each is left out with probability `rate`; none: all of them.
@@ -49,7 +59,6 @@ impl Mode<'_> {
 
 #[cfg(test)]
 mod tests {
-    use burn::tensor::Device;
     use moelt_schema::{Stream, Streams};
 
     use super::*;

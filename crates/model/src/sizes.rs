@@ -1,6 +1,6 @@
 //! How large a model is going to be, known before any of it exists.
 
-use moelt_schema::{LayerKind, LayerLayout};
+use moelt_schema::{LayerId, LayerKind, LayerLayout};
 
 use crate::ClassifierConfig;
 
@@ -10,33 +10,45 @@ impl ClassifierConfig {
     pub fn parameters(&self) -> impl Iterator<Item = (String, Vec<usize>)> {
         let model = &self.model;
         let (d_model, pooled) = (model.d_model, model.pooled_width());
-        let named = |path: &str, shape: Vec<usize>| (path.to_owned(), shape);
-        let norm = move |path: &str, width: usize| {
-            let part = |part: &str| (format!("{path}.{part}"), vec![width]);
-            model.layer_norm.then(|| ["gamma", "beta"].map(part)).into_iter().flatten()
-        };
-        let conv = (model.conv_width > 0).then(|| {
-            let fan_in = model.conv_width.saturating_mul(d_model);
-            [named("conv.weight", vec![fan_in, d_model]), named("conv.bias", vec![d_model])]
-        });
         let layers = self.layout.layers().iter().enumerate().flat_map(move |(at, layer)| {
             let (prefix, width) = (format!("layers.{at}"), model.routed_width());
-            norm(&format!("{prefix}.norm"), width).chain(layer_parameters(
-                &prefix,
-                layer,
-                width,
-                model.expert_width(),
-            ))
+            let d_ff = model.expert_width(LayerId(at as u32));
+            norm(&format!("{prefix}.norm"), width, model.layer_norm)
+                .chain(layer_parameters(&prefix, layer, width, d_ff))
         });
+        let positions = self.n_positions().map(|n| named("positions.table", vec![n, d_model]));
         std::iter::once(named("embedding.table", vec![self.n_rows, d_model]))
-            .chain(norm("input_norm", d_model))
-            .chain(conv.into_iter().flatten())
+            .chain(positions)
+            .chain(norm("input_norm", d_model, model.layer_norm))
+            .chain(self.encoder_parameters())
             .chain(layers)
-            .chain(norm("output_norm", pooled))
+            .chain(norm("output_norm", pooled, self.has_output_norm()))
             .chain([
                 named("head.weight", vec![pooled, self.n_classes]),
                 named("head.bias", vec![self.n_classes]),
             ])
+    }
+
+    fn encoder_parameters(&self) -> impl Iterator<Item = (String, Vec<usize>)> + use<> {
+        let d_model = self.model.d_model;
+        let conv = self.model.encoder.conv().map(|conv| {
+            let fan_in = conv.width.saturating_mul(d_model);
+            [named("conv.weight", vec![fan_in, d_model]), named("conv.bias", vec![d_model])]
+        });
+        let blocks = if self.model.encoder.transformer().is_some() { self.model.n_layers } else { 0 };
+        let attention = (0..blocks).flat_map(move |block| {
+            let thrice = d_model.saturating_mul(3);
+            let parts = [
+                ("w_in", vec![d_model, thrice]),
+                ("b_in", vec![thrice]),
+                ("w_out", vec![d_model, d_model]),
+                ("b_out", vec![d_model]),
+            ];
+            let placed =
+                move |(part, shape): (&str, Vec<usize>)| (format!("attention.{block}.{part}"), shape);
+            norm(&format!("attention.{block}.norm"), d_model, true).chain(parts.into_iter().map(placed))
+        });
+        conv.into_iter().flatten().chain(attention)
     }
 
     /// Values that the parameters hold, biases of routers included. It never overflows: what is too large to be
@@ -50,6 +62,16 @@ impl ClassifierConfig {
         let largest = self.parameters().max_by_key(|(_, shape)| volume(shape));
         largest.expect("every model has an embedding table")
     }
+}
+
+fn named(path: &str, shape: Vec<usize>) -> (String, Vec<usize>) {
+    (path.to_owned(), shape)
+}
+
+/// A norm of vectors of this width, if there is one.
+fn norm(path: &str, width: usize, is_there: bool) -> impl Iterator<Item = (String, Vec<usize>)> + use<> {
+    let parts = ["gamma", "beta"].map(|part| (format!("{path}.{part}"), vec![width]));
+    parts.into_iter().filter(move |_| is_there)
 }
 
 /// Router and experts of one layer whose tokens are `width` wide.

@@ -12,8 +12,8 @@ use moelt_model::{
     AuxLosses, Classifier, ClassifierConfig, Mode, ModelInput, MoeLayer, MoeLayerConfig, Router,
 };
 use moelt_schema::{
-    LayerKind, LayerSums, ModelConfig, Pooling, RouterInput, RoutingConfig, RoutingStats, Stream, Streams,
-    Unit,
+    ConvConfig, EncoderConfig, LayerKind, LayerSums, ModelConfig, NormPlacement, Pooling, Positions,
+    RouterInput, RoutingConfig, RoutingStats, Stream, Streams, TransformerConfig, Unit,
 };
 use rand::{Rng, RngExt};
 
@@ -25,15 +25,36 @@ fn config(model: ModelConfig) -> ClassifierConfig {
     ClassifierConfig { layout: model.initial_layout(), model, n_rows: ROWS, n_classes: 3 }
 }
 
-/// Every kind of routing, both units, and whatever a router may see.
+/// Every kind of routing, both units, every encoder, and whatever a router may see.
 fn small_configs() -> Vec<ModelConfig> {
     let of_unit = |unit| {
         let top_any = ModelConfig { routing: TOP_ANY, ..small(unit, 1) };
         [small(unit, 1), small(unit, 2), top_any]
     };
     let seeing = |router_input| of_unit(Unit::Token).map(|config| ModelConfig { router_input, ..config });
+    let encoded = |encoder: EncoderConfig| {
+        of_unit(Unit::Token).map(|config| ModelConfig { encoder: encoder.clone(), ..config })
+    };
     let units = [Unit::Token, Unit::Sequence].into_iter().flat_map(of_unit);
-    units.chain([RouterInput::Sequence, RouterInput::TokenAndSequence].into_iter().flat_map(seeing)).collect()
+    units
+        .chain([RouterInput::Sequence, RouterInput::TokenAndSequence].into_iter().flat_map(seeing))
+        .chain([EncoderConfig::Bag {}, turned_before(), learned_after()].into_iter().flat_map(encoded))
+        .collect()
+}
+
+/// A transformer of today.
+fn turned_before() -> EncoderConfig {
+    EncoderConfig::Transformer(TransformerConfig { n_heads: 2, ..TransformerConfig::default() })
+}
+
+/// A transformer like BERT.
+fn learned_after() -> EncoderConfig {
+    EncoderConfig::Transformer(TransformerConfig {
+        n_heads: 4,
+        positions: Positions::Learned { n_positions: 12 },
+        norm: NormPlacement::Post,
+        ..TransformerConfig::default()
+    })
 }
 
 fn small(unit: Unit, top_k: usize) -> ModelConfig {
@@ -43,7 +64,7 @@ fn small(unit: Unit, top_k: usize) -> ModelConfig {
         routing: TOP_K,
         top_k,
         unit,
-        conv_width: 3,
+        encoder: EncoderConfig::Conv(ConvConfig { width: 3 }),
         pooling: Pooling::SumMax,
         embedding_std: 1.0,
         ..ModelConfig::default()

@@ -48,8 +48,8 @@ fn it_adds_up_to_the_gradients_of_biases() {
             {
                 let token = pair / k;
                 let own = gradient.clone().narrow(0, token, 1) * weights[pair];
-                let hidden = inner.hidden(expert, routed.inputs.clone().inner().narrow(0, token, 1));
-                let back = inner.hidden_gradient(expert, hidden, own.clone());
+                let sums = inner.hidden_sums(expert, routed.inputs.clone().inner().narrow(0, token, 1));
+                let back = inner.hidden_gradient(expert, sums, own.clone());
                 output_bias.iter_mut().zip(host(own)).for_each(|(sum, value)| *sum += value);
                 input_bias.iter_mut().zip(host(back)).for_each(|(sum, value)| *sum += value);
             }

@@ -8,29 +8,38 @@ use std::collections::BTreeMap;
 
 use burn::tensor::Device;
 use moelt_model::ClassifierConfig;
-use moelt_schema::{ModelConfig, Pooling, Streams, Unit};
+use moelt_schema::{
+    ConvConfig, EncoderConfig, ExpertBlocks, ModelConfig, NormPlacement, Pooling, Positions, Streams,
+    TransformerConfig, Unit,
+};
 
 use crate::common::{DENSE, TOP_ANY, TOP_K, params};
 
 /// Every combination of what decides which parameters there are, and how large.
 fn variants() -> impl Iterator<Item = ClassifierConfig> {
     let routings = [DENSE, TOP_K, TOP_ANY].map(|routing| routing.with_experts(3));
-    let units = [Unit::Token, Unit::Sequence];
-    let poolings = [Pooling::Mean, Pooling::SumMax];
-    (0..48).map(move |i: usize| {
-        let model = ModelConfig {
-            d_model: 5,
-            d_ff: 4,
-            top_k: 2,
-            n_layers: 2,
-            routing: routings[i % 3],
-            unit: units[i / 3 % 2],
-            pooling: poolings[i / 6 % 2],
-            conv_width: [0, 3][i / 12 % 2],
-            layer_norm: i / 24 == 0,
-            ..ModelConfig::default()
-        };
-        ClassifierConfig { layout: model.initial_layout(), model, n_rows: 7, n_classes: 3 }
+    let around = (0..16).map(|i: usize| ModelConfig {
+        unit: [Unit::Token, Unit::Sequence][i % 2],
+        pooling: [Pooling::Mean, Pooling::SumMax][i / 2 % 2],
+        encoder: [EncoderConfig::Bag {}, EncoderConfig::Conv(ConvConfig { width: 3 })][i / 4 % 2].clone(),
+        layer_norm: i / 8 == 0,
+        ..ModelConfig::default()
+    });
+    let transformers = (0..4).map(|i: usize| ModelConfig {
+        encoder: EncoderConfig::Transformer(TransformerConfig {
+            n_heads: 2,
+            positions: [Positions::Rotary {}, Positions::Learned { n_positions: 5 }][i % 2].clone(),
+            norm: [NormPlacement::Pre, NormPlacement::Post][i / 2],
+            experts_in: ExpertBlocks::Listed(vec![1]),
+            ..TransformerConfig::default()
+        }),
+        ..ModelConfig::default()
+    });
+    around.chain(transformers).flat_map(move |model| {
+        routings.map(|routing| {
+            let model = ModelConfig { d_model: 8, d_ff: 4, top_k: 2, n_layers: 2, routing, ..model.clone() };
+            ClassifierConfig { layout: model.initial_layout(), model, n_rows: 7, n_classes: 3 }
+        })
     })
 }
 

@@ -29,7 +29,15 @@ fn output_of(command: &mut Command) -> String {
 
 #[test]
 fn examples_run_to_their_end() {
-    for name in ["moe_layer", "train_linear", "edit_own_module", "decide", "judge_predictions", "own_texts"] {
+    for name in [
+        "moe_layer",
+        "train_linear",
+        "edit_own_module",
+        "decide",
+        "judge_predictions",
+        "own_texts",
+        "planted_texts",
+    ] {
         output_of(&mut Command::new(example(name)));
     }
 }

@@ -41,6 +41,7 @@ impl Default for ParamGroup {
 pub struct ParamGroups {
     default: ParamGroup,
     rules: Vec<(String, ParamGroup)>,
+    lr_scales: Vec<(String, f64)>,
     row_axes: BTreeMap<String, usize>,
 }
 
@@ -64,6 +65,14 @@ impl ParamGroups {
         self
     }
 
+    /// The same with learning rates multiplied by this for parameters below a path: `layers.3` is for all of `layers.3.…`. Several
+    /// that fit are multiplied.
+    #[must_use]
+    pub fn scaled(mut self, path: impl Into<String>, lr_scale: f64) -> Self {
+        self.lr_scales.push((path.into(), lr_scale));
+        self
+    }
+
     /// From now on the rows of one parameter along this axis count their own steps; none: as its group says.
     pub fn set_row_axis(&mut self, path: &str, axis: Option<usize>) {
         match axis {
@@ -78,7 +87,12 @@ impl ParamGroups {
             path.strip_suffix(end.as_str()).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
         };
         let group = self.rules.iter().rev().find(fits).map_or(self.default, |(_, group)| *group);
-        ParamGroup { row_axis: self.row_axes.get(path).copied().or(group.row_axis), ..group }
+        let below = |(above, _): &&(String, f64)| {
+            path.strip_prefix(above.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        };
+        let lr_scale: f64 = self.lr_scales.iter().filter(below).map(|(_, scale)| scale).product();
+        let row_axis = self.row_axes.get(path).copied().or(group.row_axis);
+        ParamGroup { row_axis, lr_scale: group.lr_scale * lr_scale, ..group }
     }
 }
 
@@ -96,6 +110,15 @@ mod tests {
         let decays = ["weight", "a.weight", "b.a.weight", "ba.weight", "my_weight", "bias"]
             .map(|path| groups.of(path).weight_decay);
         assert_eq!(decays, [2.0, 3.0, 3.0, 2.0, 1.0, 1.0]);
+    }
+
+    #[test]
+    fn learning_rates_are_scaled_below_a_path() {
+        let groups = ParamGroups::from(ParamGroup { lr_scale: 2.0, ..decay(1.0) })
+            .scaled("a.1", 0.5)
+            .scaled("a", 0.25);
+        let scales = ["a.1.w", "a.10.w", "a", "b.a.1"].map(|path| groups.of(path).lr_scale);
+        assert_eq!(scales, [0.25, 0.5, 0.5, 2.0]);
     }
 
     #[test]

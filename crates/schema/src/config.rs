@@ -34,7 +34,11 @@ pub use self::{
     drift::{Asked, Drift, Stretch, TaskStart},
     fault::ConfigFault,
     file::{ConfigError, config_differences, load_config, resolved_toml},
-    model::{AssignedBy, ModelConfig, Pooling, RouterInput, RoutingConfig, Unit},
+    model::{
+        AssignedBy, ConvConfig, EncoderConfig, ExpertBlockRule, ExpertBlocks, ModelConfig, NormPlacement,
+        Pooling, Positions, PretrainedFiles, RouterInput, RoutingConfig, TransformerConfig, Unit,
+        UpcycleConfig,
+    },
     optim::{EmbeddingUpdate, OptimConfig, ScheduleKind},
     policy::{
         ArrivalConfig, DescentConfig, DropConfig, EarlyHalvingConfig, EffectHeadConfig, EliminationOrder,
@@ -141,10 +145,30 @@ impl RunConfig {
                            \"frozen\"";
             return Err(ConfigFault::new("train.budget.flops_of", message));
         }
+        self.check_positions()?;
         match self.start {
+            // The experts are known when it starts.
+            StartConfig::Scratch {} if self.model.upcycle.is_some() => Ok(()),
             StartConfig::Scratch {} => self.control.check_layout(&self.model.initial_layout()),
             StartConfig::Weights { .. } | StartConfig::Size { .. } => Ok(()),
         }
+    }
+
+    /// Every token of a text needs a position.
+    fn check_positions(&self) -> Result<(), ConfigFault> {
+        let transformer = self.model.encoder.transformer();
+        let Some(Positions::Learned { n_positions }) = transformer.map(|transformer| &transformer.positions)
+        else {
+            return Ok(());
+        };
+        if self.text.max_tokens > *n_positions {
+            let message = format!(
+                "is {}, more than model.encoder.transformer.positions.learned.n_positions = {n_positions}",
+                self.text.max_tokens
+            );
+            return Err(ConfigFault::new("text.max_tokens", message));
+        }
+        Ok(())
     }
 
     /// The runs that it takes something from.
@@ -260,7 +284,10 @@ mod tests {
                 "model.routing.top_k.n_experts",
             ),
             (|c| c.model.top_k = usize::MAX, "model.top_k"),
-            (|c| c.model.conv_width = 100_000_001, "model.conv_width"),
+            (
+                |c| c.model.encoder = EncoderConfig::Conv(ConvConfig { width: 100_000_001 }),
+                "model.encoder.conv.width",
+            ),
             (|c| c.train.batch_size = usize::MAX, "train.batch_size"),
             (|c| c.text.subwords.max_parts = usize::MAX, "text.subwords.max_parts"),
         ];

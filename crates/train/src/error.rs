@@ -4,6 +4,7 @@ use std::{io, path::PathBuf};
 
 use moelt_control::PolicyError;
 use moelt_data::DataError;
+use moelt_model::PretrainedError;
 use moelt_optim::ImportError;
 use moelt_schema::{ConfigFault, Digest, PlanError, ResultError};
 use moelt_surgery::SurgeryError;
@@ -130,6 +131,9 @@ pub enum TrainError {
         /// Why not.
         message: String,
     },
+    /// A pretrained encoder cannot be opened.
+    #[error(transparent)]
+    Pretrained(#[from] PretrainedError),
     /// More than the machine can hold.
     #[error("`{key}`: is {value}: {message}")]
     Memory {

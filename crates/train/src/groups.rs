@@ -12,7 +12,7 @@ pub(crate) const EMBEDDING: &str = "embedding.table";
 /// The group of every parameter of a [`Classifier`](moelt_model::Classifier): the embedding table has its own
 /// learning rate and decay and is not clipped; vectors and router rows do not decay. Which parameters count steps per
 /// expert is not said here: the model's expert axes say it.
-pub fn param_groups(optim: &OptimConfig) -> ParamGroups {
+pub fn param_groups(optim: &OptimConfig, n_layers: usize) -> ParamGroups {
     let matrix = ParamGroup { weight_decay: optim.weight_decay, ..ParamGroup::default() };
     let embedding = ParamGroup {
         lr_scale: optim.embedding_lr_scale,
@@ -23,9 +23,26 @@ pub fn param_groups(optim: &OptimConfig) -> ParamGroups {
             EmbeddingUpdate::Lazy => Some(0),
         },
     };
-    ParamGroups::new(matrix)
+    let groups = ParamGroups::new(matrix)
         .with(VECTORS.into_iter().chain(["router.weight"]), ParamGroup { weight_decay: 0.0, ..matrix })
-        .with([EMBEDDING], embedding)
+        .with([EMBEDDING], embedding);
+    by_depth(groups, optim.layer_lr_decay, n_layers)
+}
+
+/// Learning rates that fall from the classifier down to the embeddings.
+fn by_depth(groups: ParamGroups, decay: f64, n_layers: usize) -> ParamGroups {
+    if decay == 1.0 {
+        return groups;
+    }
+    let below = |paths: Vec<String>, depth: usize| {
+        paths.into_iter().map(move |path| (path, decay.powf(depth as f64)))
+    };
+    let layers = (0..n_layers).flat_map(|layer| {
+        below(vec![format!("layers.{layer}"), format!("attention.{layer}")], n_layers - layer)
+    });
+    let input = ["embedding", "positions", "input_norm", "conv"].map(str::to_owned).to_vec();
+    let scales = layers.chain(below(input, n_layers + 1));
+    scales.fold(groups, |groups, (path, scale)| groups.scaled(path, scale))
 }
 
 #[cfg(test)]
@@ -35,7 +52,7 @@ mod tests {
     use burn::tensor::{Device, Tensor};
     use moelt_model::{Classifier, ClassifierConfig, Mode, ModelInput};
     use moelt_optim::{AdamW, HostTensor, Optimizer, export, import};
-    use moelt_schema::{Layout, ModelConfig, Streams};
+    use moelt_schema::{ConvConfig, EncoderConfig, Layout, ModelConfig, Streams};
     use moelt_surgery::Trainable;
 
     use super::*;
@@ -50,7 +67,7 @@ mod tests {
     }
 
     fn trainable(model: Classifier) -> Trainable<Classifier> {
-        Trainable::new(model, Optimizer::new(AdamW::default(), param_groups(&optim())))
+        Trainable::new(model, Optimizer::new(AdamW::default(), param_groups(&optim(), 2)))
     }
 
     /// A layer of two experts that are both used, and a dense layer.
@@ -60,7 +77,8 @@ mod tests {
             "next_id": 2,
         }))
         .unwrap();
-        let model = ModelConfig { d_model: 4, d_ff: 3, conv_width: 3, ..ModelConfig::default() };
+        let encoder = EncoderConfig::Conv(ConvConfig { width: 3 });
+        let model = ModelConfig { d_model: 4, d_ff: 3, encoder, ..ModelConfig::default() };
         let config = ClassifierConfig { model, layout, n_rows: 9, n_classes: 2 };
         config.init(&Streams::new(3), &Device::flex().autodiff())
     }
@@ -102,6 +120,21 @@ mod tests {
         let groups: Vec<_> =
             export(&trainable.module).into_keys().map(|path| (groups.of(&path), path)).collect();
         assert_eq!(groups, expected.map(|(path, group)| (group, path.to_owned())));
+    }
+
+    #[test]
+    fn learning_rates_fall_by_depth() {
+        let optim = OptimConfig { layer_lr_decay: 0.5, embedding_lr_scale: 2.0, ..OptimConfig::default() };
+        let groups = param_groups(&optim, 2);
+        let paths = [
+            "head.weight",
+            "output_norm.beta",
+            "layers.1.experts.w_in",
+            "attention.0.w_in",
+            "embedding.table",
+        ];
+        assert_eq!(paths.map(|path| groups.of(path).lr_scale), [1.0, 1.0, 0.5, 0.25, 0.25]);
+        assert_eq!(param_groups(&optim, 2).of("input_norm.gamma").lr_scale, 0.125);
     }
 
     /// A row is skipped when *its* gradient is exactly zero, which is not the same as an expert without

@@ -29,6 +29,7 @@ mod offline;
 mod other_runs;
 mod prepared;
 mod ramp_ins;
+mod scratch;
 mod session;
 mod snapshot;
 mod start;

@@ -29,7 +29,7 @@ const MODEL: &[Size] = &[
         RoutingConfig::Assigned { n_experts, .. } => Some(n_experts),
         RoutingConfig::Dense {} | RoutingConfig::TopK { .. } | RoutingConfig::TopAny { .. } => None,
     }),
-    ("model.conv_width", |config| Some(&mut config.model.conv_width)),
+    ("model.encoder.conv.width", |config| Some(&mut config.model.encoder.conv_mut()?.width)),
     ("model.top_k", |config| Some(&mut config.model.top_k)),
 ];
 
@@ -155,9 +155,15 @@ fn gigabytes(bytes: u128) -> String {
 
 #[cfg(test)]
 mod tests {
+    use moelt_schema::{ConvConfig, EncoderConfig};
+
     use super::*;
 
     const GB: u64 = 1_000_000_000;
+
+    fn conv(width: usize) -> EncoderConfig {
+        EncoderConfig::Conv(ConvConfig { width })
+    }
 
     const MANY: RoutingConfig = RoutingConfig::TopK { n_experts: 10_000 };
 
@@ -179,7 +185,10 @@ mod tests {
                 |c| (c.model.routing, c.model.d_ff) = (MANY, 100),
                 "`model.routing.top_k.n_experts`: is 10000: ",
             ),
-            (|c| (c.model.conv_width, c.model.d_model) = (9999, 128), "`model.conv_width`: is 9999: "),
+            (
+                |c| (c.model.encoder, c.model.d_model) = (conv(9999), 128),
+                "`model.encoder.conv.width`: is 9999: ",
+            ),
             (
                 |c| (c.model.routing, c.optim.ema_decay) = (MANY, 0.9),
                 "`model.routing.top_k.n_experts`: is 10000: ",

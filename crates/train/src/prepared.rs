@@ -1,11 +1,12 @@
 //! A data set ready to train on: vocabulary built, texts encoded.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, fs};
 
 use moelt_data::{Batches, DataError, Dataset, Encoded, Example, Splits, Vocabulary};
 use moelt_schema::{
-    Budget, ConfigFault, Digest, Drift, MAX_STEPS, RunConfig, SplitSizes, Streams, TaskStart,
+    Budget, ConfigFault, Digest, Drift, MAX_STEPS, PretrainedFiles, RunConfig, SplitSizes, Streams, TaskStart,
 };
+use rayon::prelude::*;
 
 use crate::{Grouping, Split, TrainError, memory};
 
@@ -65,7 +66,7 @@ impl Prepared {
         let total_steps = total_steps(config, dataset.train.len());
         check_steps(total_steps)?;
         check_times(&dataset, total_steps)?;
-        let vocabulary = Vocabulary::build(dataset.train.iter().map(|e| e.text.as_str()), &config.text);
+        let vocabulary = vocabulary(config, &dataset.train)?;
         let grouping = Grouping::learn(config, &dataset)?;
         let split = |examples: &[Example]| {
             Split::of(examples, |example| {
@@ -76,8 +77,10 @@ impl Prepared {
             let groups = grouping.as_ref().map(|grouping| grouping.of_training(example)).unwrap_or_default();
             vocabulary.encode(&example.text).in_groups(groups)
         };
+        // A pretrained tokenizer takes seconds for what words take an instant.
+        let texts = dataset.train.par_iter().map(train).collect();
         let labels = dataset.train.iter().map(|example| example.label).collect();
-        let (texts, segments) = (dataset.train.iter().map(train).collect(), dataset.segments(total_steps));
+        let segments = dataset.segments(total_steps);
         let (batch_size, streams) = (config.train.batch_size, Streams::new(config.seed));
         Ok(Self {
             train: Batches::drifting(texts, labels, batch_size, streams, segments),
@@ -119,6 +122,20 @@ impl Prepared {
         let times = self.drift.iter().flat_map(|drift| (1..=drift.times()).map(move |time| (drift, time)));
         times.map(|(drift, time)| drift.step_of(time, self.total_steps))
     }
+}
+
+/// That of the pretrained encoder, or one of the training texts.
+fn vocabulary(config: &RunConfig, train: &[Example]) -> Result<Vocabulary, TrainError> {
+    let Some(folder) = &config.model.pretrained else {
+        return Ok(Vocabulary::build(train.iter().map(|example| example.text.as_str()), &config.text));
+    };
+    let path = PretrainedFiles::new(folder).tokenizer();
+    let json = fs::read_to_string(&path).map_err(TrainError::io(&path))?;
+    Vocabulary::pretrained(&json, &config.text).map_err(|error| TrainError::Start {
+        key: "model.pretrained",
+        path,
+        message: error.to_string(),
+    })
 }
 
 /// A text that was not trained on, as tokens, with its groups where experts are assigned by them.

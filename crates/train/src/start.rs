@@ -4,11 +4,13 @@ use std::path::PathBuf;
 
 use burn::{module::Module, tensor::Device};
 use moelt_eval::metrics;
-use moelt_schema::{Inherited, Layout, Manifest, ModelConfig, RampIn, RunConfig, RunRef, StartConfig};
+use moelt_schema::{Inherited, Manifest, ModelConfig, RampIn, RunConfig, RunRef, StartConfig};
 
 use crate::{
-    CheckpointError, LoadedModel, Prepared, TrainError, TrainState, memory, other_runs::folder_of, predict,
-    resolve_checkpoint,
+    CheckpointError, LoadedModel, Prepared, TrainError, TrainState,
+    other_runs::folder_of,
+    predict, resolve_checkpoint,
+    scratch::{check_size, from_scratch},
 };
 
 /// The state before the first step, and what is to be said about it.
@@ -18,10 +20,7 @@ pub(crate) fn start(
     device: &Device,
 ) -> Result<(TrainState, Option<String>), TrainError> {
     let (other, (state, note)) = match &config.start {
-        StartConfig::Scratch {} => {
-            check_size(config, prepared, None)?;
-            return Ok((TrainState::new(config, prepared, device), None));
-        }
+        StartConfig::Scratch {} => return from_scratch(config, prepared, device),
         StartConfig::Weights { run } => {
             let other = Other::of("start.weights.run", run, device)?;
             let begun = with_weights(config, prepared, &other)?;
@@ -39,12 +38,6 @@ pub(crate) fn start(
         .check_layout(&state.layout)
         .map_err(|fault| other.refused(format!("does not fit `{}` here: it {}", fault.key, fault.message)))?;
     Ok((state, Some(note)))
-}
-
-/// Refuses a model that this machine cannot train, with the experts of `layout` or with the config's own.
-fn check_size(config: &RunConfig, prepared: &Prepared, layout: Option<&Layout>) -> Result<(), TrainError> {
-    let (n_rows, n_classes) = (prepared.vocabulary.n_rows(), prepared.classes.len());
-    memory::check_model(config, layout, n_rows, n_classes, memory::of_machine())
 }
 
 /// The checkpoint of another run that this one starts from.
@@ -119,7 +112,14 @@ fn inherited(manifest: &Manifest) -> Inherited {
 /// Weights mean something only with the data, the words and the sizes that they were trained with.
 fn same_ground(config: &RunConfig, prepared: &Prepared, other: &Other) -> Result<(), TrainError> {
     let checkpoint = &other.loaded.checkpoint;
-    let sizes = |model: &ModelConfig| ModelConfig { routing: model.routing.with_experts(0), ..model.clone() };
+    // How weights and experts began does not matter any more.
+    let sizes = |model: &ModelConfig| ModelConfig {
+        routing: model.routing.with_experts(0),
+        pretrained: None,
+        pretrained_digest: None,
+        upcycle: None,
+        ..model.clone()
+    };
     let message = if prepared.vocabulary.digest() != checkpoint.manifest.vocabulary {
         "was trained with another vocabulary"
     } else if prepared.digest != checkpoint.manifest.data {

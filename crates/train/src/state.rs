@@ -269,7 +269,7 @@ fn averaged(trainable: Trainable<Classifier>, optim: &OptimConfig) -> Trainable<
 fn new_optimizer(config: &RunConfig) -> Optimizer {
     let optim = &config.optim;
     let adamw = AdamW { beta1: optim.beta1, beta2: optim.beta2, eps: optim.eps };
-    Optimizer::new(adamw, param_groups(optim)).with_clip_norm(optim.clip_norm)
+    Optimizer::new(adamw, param_groups(optim, config.model.n_layers)).with_clip_norm(optim.clip_norm)
 }
 
 /// A loss as a number; 0 where there is none.

@@ -4,7 +4,9 @@
 
 use burn::tensor::Device;
 use moelt_data::OwnTexts;
-use moelt_schema::{Budget, ModelConfig, Pooling, RouterInput, RoutingConfig, RunConfig, Unit};
+use moelt_schema::{
+    Budget, ConvConfig, EncoderConfig, ModelConfig, Pooling, RouterInput, RoutingConfig, RunConfig, Unit,
+};
 use moelt_train::{Classification, LoadedModel, Trainer};
 use rayon::ThreadPoolBuilder;
 
@@ -39,7 +41,7 @@ fn answers_are_the_same_bits_alone_and_in_company_and_on_any_threads() {
         small.clone(),
         ModelConfig { unit: Unit::Sequence, ..small.clone() },
         ModelConfig {
-            conv_width: 3,
+            encoder: EncoderConfig::Conv(ConvConfig { width: 3 }),
             pooling: Pooling::SumMax,
             router_input: RouterInput::TokenAndSequence,
             ..small

@@ -36,8 +36,9 @@ fn routing(run: &Finished) -> Vec<Vec<RoutingStats>> {
 fn forward(config: &RunConfig, routing: &[RoutingStats], tokens: u64, sequences: u64) -> Flops {
     let model = &config.model;
     let (d, d_ff) = (model.d_model as u64, model.d_ff as u64);
-    // A convolution of the tokens and two classes for each sequence.
-    let shared = 2 * (tokens * model.conv_width as u64 * d * d + sequences * d * 2);
+    // A convolution of the tokens, if there is one, and two classes for each sequence.
+    let conv_width = model.encoder.conv().map_or(0, |conv| conv.width as u64);
+    let shared = 2 * (tokens * conv_width * d * d + sequences * d * 2);
     let layer = |stats: &RoutingStats| {
         let rows = if model.unit == Unit::Token { tokens } else { sequences };
         assert_eq!(stats.tokens, rows as f64);

@@ -2,15 +2,18 @@
 
 use burn::{
     module::{Module, Param},
-    tensor::{Device, Tensor, activation::relu, assert_shape},
+    tensor::{Device, Tensor, assert_shape},
 };
 use moelt_kernels::{ExpertOutput, StackedExperts, expert_feed_forward};
-use moelt_schema::{ExpertId, LayerId, Streams};
+use moelt_schema::{Activation, ExpertId, LayerId, Streams};
 
-use super::Dispatch;
+use super::{
+    Dispatch,
+    activation::{activate, back},
+};
 use crate::init::{ExpertPart, expert_rows, param};
 
-/// `FFNₑ(x) = ReLU(x W_in,ₑ + b_in,ₑ) W_out,ₑ + b_out,ₑ` for each expert e. One contiguous parameter per
+/// `FFNₑ(x) = act(x W_in,ₑ + b_in,ₑ) W_out,ₑ + b_out,ₑ` for each expert e. One contiguous parameter per
 /// kind, experts on the leading axis: what batched matrix products want.
 #[derive(Module, Debug)]
 pub struct Experts {
@@ -22,10 +25,13 @@ pub struct Experts {
     pub w_out: Param<Tensor<3>>,
     /// `[n_experts, d_model]`
     pub b_out: Param<Tensor<2>>,
+    /// What hidden units make of their sums.
+    #[module(skip)]
+    pub activation: Activation,
 }
 
 impl Experts {
-    /// Each expert from its own streams, `U(±1/√fan_in)`.
+    /// Each expert from its own streams, `U(±1/√fan_in)`, with ReLU.
     pub fn new(
         layer: LayerId,
         experts: &[ExpertId],
@@ -41,7 +47,14 @@ impl Experts {
             b_in: param(stack(ExpertPart::BIn, d_model, d_ff), [e, d_ff], device),
             w_out: param(stack(ExpertPart::WOut, d_ff, d_ff * d_model), [e, d_ff, d_model], device),
             b_out: param(stack(ExpertPart::BOut, d_ff, d_model), [e, d_model], device),
+            activation: Activation::Relu,
         }
+    }
+
+    /// The same experts with another activation.
+    #[must_use]
+    pub fn with_activation(self, activation: Activation) -> Self {
+        Self { activation, ..self }
     }
 
     /// Sends every token through every expert.
@@ -53,11 +66,25 @@ impl Experts {
         let w_in = self.w_in.val();
         let [n_experts, d_model, _] = w_in.dims();
         assert_shape!(x, [n_experts, .., d_model]);
-        let hidden = relu(x.matmul(w_in) + self.b_in.val().unsqueeze_dim(1));
+        let hidden = activate(self.activation, x.matmul(w_in) + self.b_in.val().unsqueeze_dim(1));
         hidden.matmul(self.w_out.val()) + self.b_out.val().unsqueeze_dim(1)
     }
 
-    /// Hidden units of one expert, after the activation: 0 where a unit does not fire.
+    /// Sends every token through the one expert there is.
+    ///
+    /// # Shapes
+    /// - x: `[tokens, d_model]`
+    /// - output: the same
+    ///
+    /// # Panics
+    /// When there are no tokens.
+    pub(crate) fn forward_only(&self, x: Tensor<2>) -> Tensor<2> {
+        let ([tokens, _], device) = (x.dims(), x.device());
+        let weights = Tensor::ones([tokens, 1], &device);
+        expert_feed_forward(x, &vec![0; tokens], weights, self.stacked()).y
+    }
+
+    /// What the hidden units of one expert sum up, before the activation.
     ///
     /// # Shapes
     /// - x: `[tokens, d_model]`
@@ -65,30 +92,39 @@ impl Experts {
     ///
     /// # Panics
     /// When there is no expert at `position`.
-    pub fn hidden(&self, position: usize, x: Tensor<2>) -> Tensor<2> {
+    pub fn hidden_sums(&self, position: usize, x: Tensor<2>) -> Tensor<2> {
         let (w_in, b_in) = (self.w_in.val(), self.b_in.val());
         let [_, d_model, d_ff] = w_in.dims();
         assert_shape!(x, [.., d_model]);
         let w_in = w_in.narrow(0, position, 1).reshape([d_model, d_ff]);
-        relu(x.matmul(w_in) + b_in.narrow(0, position, 1))
+        x.matmul(w_in) + b_in.narrow(0, position, 1)
     }
 
-    /// The gradient before the activation of one expert's hidden units, given that at its output.
+    /// What hidden units make of their sums. With ReLU it is 0 where a unit does not fire.
     ///
     /// # Shapes
-    /// - hidden: `[tokens, d_ff]`, what [`Self::hidden`] gives
+    /// - sums: `[tokens, d_ff]`, what [`Self::hidden_sums`] gives
+    /// - output: the same
+    pub fn hidden(&self, sums: Tensor<2>) -> Tensor<2> {
+        activate(self.activation, sums)
+    }
+
+    /// The gradient by the sums of one expert's hidden units, given that at its output.
+    ///
+    /// # Shapes
+    /// - sums: `[tokens, d_ff]`, what [`Self::hidden_sums`] gives
     /// - gradient: `[tokens, d_model]`
     /// - output: `[tokens, d_ff]`
     ///
     /// # Panics
     /// When there is no expert at `position`.
-    pub fn hidden_gradient(&self, position: usize, hidden: Tensor<2>, gradient: Tensor<2>) -> Tensor<2> {
+    pub fn hidden_gradient(&self, position: usize, sums: Tensor<2>, gradient: Tensor<2>) -> Tensor<2> {
         let w_out = self.w_out.val();
         let [_, d_ff, d_model] = w_out.dims();
-        assert_shape!(hidden, [.., d_ff]);
+        assert_shape!(sums, [.., d_ff]);
         assert_shape!(gradient, [.., d_model]);
         let w_out = w_out.narrow(0, position, 1).reshape([d_ff, d_model]);
-        gradient.matmul(w_out.transpose()).mask_fill(hidden.lower_equal_elem(0.0), 0.0)
+        back(self.activation, sums, gradient.matmul(w_out.transpose()))
     }
 
     /// Sends each token to its chosen experts only, so that the cost follows `top_k`, not `n_experts`.
@@ -102,12 +138,16 @@ impl Experts {
         dispatch: &Dispatch,
         expert_weights: Tensor<2>,
     ) -> ExpertOutput {
-        let experts = StackedExperts {
+        expert_feed_forward(x, dispatch.experts(), expert_weights, self.stacked())
+    }
+
+    fn stacked(&self) -> StackedExperts {
+        StackedExperts {
             w_in: self.w_in.val(),
             b_in: self.b_in.val(),
             w_out: self.w_out.val(),
             b_out: self.b_out.val(),
-        };
-        expert_feed_forward(x, dispatch.experts(), expert_weights, experts)
+            activation: self.activation,
+        }
     }
 }

@@ -2,10 +2,14 @@
 
 use burn::tensor::{Tensor, TensorData};
 use moelt_kernels::indices;
-use moelt_schema::Flops;
+use moelt_schema::{Flops, NormPlacement};
 
-use super::{Dispatch, ExpertTokens, MoeLayer, Router, normalise, top_k::chosen_weights};
-use crate::host::to_host;
+use super::{Dispatch, ExpertTokens, MoeLayer, Router, top_k::chosen_weights};
+use crate::{
+    LayerNorm,
+    host::to_host,
+    norm::{after, before},
+};
 
 /// A pass through all experts of a layer with top-k routing.
 #[derive(Debug)]
@@ -18,6 +22,8 @@ pub struct DensePass {
     router_logits: Vec<f32>,
     n_experts: usize,
     top_k: usize,
+    norm: Option<LayerNorm>,
+    norm_placement: NormPlacement,
     flops: Flops,
 }
 
@@ -29,7 +35,7 @@ impl MoeLayer {
     pub(crate) fn dense_pass(&self, x: Tensor<2>, router_input: Option<Tensor<2>>) -> Option<DensePass> {
         let Some(Router::TopK(router)) = &self.router else { return None };
         let ([tokens, d_model], [n_experts, ..]) = (x.dims(), self.experts.w_in.dims());
-        let y = normalise(&self.norm, x.clone());
+        let y = before(&self.norm, self.norm_placement, x.clone());
         let seen = self.seen_by_router(&y, router_input);
         let outputs = self.experts.forward(y.unsqueeze_dim::<3>(0).expand([n_experts, tokens, d_model]));
         Some(DensePass {
@@ -38,6 +44,8 @@ impl MoeLayer {
             router_logits: to_host(router.logits(seen)),
             n_experts,
             top_k: router.top_k,
+            norm: self.norm.clone(),
+            norm_placement: self.norm_placement,
             flops: self.flops(tokens, ExpertTokens::unpadded(n_experts * tokens)),
         })
     }
@@ -77,7 +85,8 @@ impl DensePass {
         let chosen = self.outputs.clone().select(0, indices(&rows, &device)).reshape([tokens, k, d_model]);
         let weights = Tensor::<2>::from_data(TensorData::new(weights, [tokens, k]), &device);
         let weighted = chosen * chosen_weights(weights).reshape([tokens, k, 1]);
-        self.x.clone() + weighted.sum_dim(1).reshape([tokens, d_model])
+        let sum = self.x.clone() + weighted.sum_dim(1).reshape([tokens, d_model]);
+        after(&self.norm, self.norm_placement, sum)
     }
 }
 

@@ -6,6 +6,7 @@
 
 mod altered;
 mod anywhere;
+mod compare;
 mod control;
 mod damage;
 mod edit;
@@ -13,6 +14,7 @@ mod inputs;
 mod loop_rules;
 mod own_texts;
 mod predict;
+mod pretrained;
 mod resume;
 mod support;
 mod surgery;

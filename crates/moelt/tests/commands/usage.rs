@@ -180,7 +180,7 @@ fn results_do_not_depend_on_the_number_of_threads() {
     const WIDE: [&str; 6] = [
         "model.d_model=128",
         "model.d_ff=256",
-        "model.conv_width=3",
+        "model.encoder.conv.width=3",
         "train.batch_size=128",
         "train.budget.epochs=2",
         "data.planted.validation=512",

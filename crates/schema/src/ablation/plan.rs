@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::{CollapseRule, Comparison, Digest, OtherRun, RunConfig, RunRef};
 
 /// Version of `plan.json`.
-pub const PLAN_FORMAT: u32 = 6;
+pub const PLAN_FORMAT: u32 = 7;
 
 /// `plan.json`: written before the first cell runs, never changed afterwards.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -11,7 +11,8 @@ use toml::{Table, Value};
 
 /// The names of these keys, wherever they stand. A file that names another kind than the files below it starts that
 /// key afresh: parameters of the kind that was there do not linger.
-const CHOICES: [&str; 7] = ["data", "start", "routing", "budget", "policy", "new_expert", "labels"];
+const CHOICES: [&str; 9] =
+    ["data", "start", "encoder", "positions", "routing", "budget", "policy", "new_expert", "labels"];
 
 /// Whether a key holds one of several kinds.
 pub(super) fn is_choice(key: &str) -> bool {

@@ -154,11 +154,13 @@ pub struct Sst2Config {
     pub validation_fraction: f64,
     /// Seed of that choice (not of the run).
     pub split_seed: u64,
+    /// Whether the phrases of sentences are trained on, each with its own label; without them full sentences alone are.
+    pub phrases: bool,
 }
 
 impl Default for Sst2Config {
     fn default() -> Self {
-        Self { dir: "datasets/sst2".to_owned(), validation_fraction: 0.15, split_seed: 1 }
+        Self { dir: "datasets/sst2".to_owned(), validation_fraction: 0.15, split_seed: 1, phrases: true }
     }
 }
 

@@ -11,7 +11,7 @@ use std::{
 use serde::Deserialize;
 use toml::{Table, Value, de::DeTable};
 
-use super::{ConfigFiles, ConfigText, RunConfig, choice, renamed::renamed};
+use super::{ConfigFiles, ConfigText, RunConfig, choice, model::pretrained, renamed::renamed};
 
 /// What is wrong with a config.
 #[derive(Debug, thiserror::Error)]
@@ -302,10 +302,26 @@ impl Layers {
             .map_err(|error| self.key_error(&error.path().to_string(), error.inner().message()))
     }
 
-    fn finish(self) -> Result<RunConfig, ConfigError> {
+    fn finish(mut self) -> Result<RunConfig, ConfigError> {
+        self.lay_pretrained()?;
         let config = self.config()?;
         config.check().map_err(|fault| self.key_error(&fault.key, &fault.message))?;
         Ok(config)
+    }
+
+    /// A pretrained encoder brings its sizes.
+    fn lay_pretrained(&mut self) -> Result<(), ConfigError> {
+        const KEY: &str = "model.pretrained";
+        let Some(Value::Table(model)) = self.table.get("model") else { return Ok(()) };
+        let over = pretrained::lay_over(model).map_err(|message| self.key_error(KEY, &message))?;
+        if let Some(section) = over {
+            let place = format!("{}, of the encoder that it names", self.place_of(KEY));
+            let mut keys = BTreeMap::new();
+            flatten(&section, "model.", &mut keys);
+            self.places.extend(keys.into_keys().map(|key| (key, place.clone())));
+            merge(&mut self.table, Table::from_iter([("model".to_owned(), Value::Table(section))]));
+        }
+        Ok(())
     }
 
     /// An error at `key`, or at the unknown field or kind of `key` that `message` quotes.

@@ -2,14 +2,26 @@
 
 use serde::{Deserialize, Serialize};
 
+mod encoder;
+pub(super) mod pretrained;
+mod routing;
+
+pub use self::{
+    encoder::{
+        ConvConfig, EncoderConfig, ExpertBlockRule, ExpertBlocks, NormPlacement, Positions, TransformerConfig,
+    },
+    pretrained::{PretrainedFiles, UpcycleConfig},
+    routing::{AssignedBy, RoutingConfig},
+};
 use super::{
-    ConfigFault,
-    bounds::{MAX_EXPERTS, at_least_zero, at_most, count, fraction},
+    Activation, ConfigFault,
+    bounds::{MAX_EXPERTS, at_least_zero, count, fraction, positive},
     choice::choice,
 };
-use crate::{LayerKind, Layout};
+use crate::{Digest, LayerId, LayerKind, Layout};
 
-/// The network: embedding → convolution → MoE layers → pooling → classifier, or pooling first.
+/// The network: embedding → encoder → MoE layers → pooling → classifier, or pooling before the layers. A transformer has
+/// attention before each layer.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ModelConfig {
@@ -17,25 +29,37 @@ pub struct ModelConfig {
     pub d_model: usize,
     /// Hidden units of one expert. A dense layer has `top_k × d_ff`: the same active parameters.
     pub d_ff: usize,
+    /// What hidden units make of their sums.
+    pub activation: Activation,
+    /// Folder of a pretrained encoder with `config.json`, `model.safetensors` and `tokenizer.json`, as Hugging Face writes them:
+    /// weights begin as those there. Its sizes take the place of whatever this section says, and its tokenizer that of `[text]`.
+    pub pretrained: Option<String>,
+    /// Hash of those files ([`PretrainedFiles::digest`]), noted when a config is loaded.
+    pub pretrained_digest: Option<Digest>,
+    /// Dense layers that become experts before the first step.
+    pub upcycle: Option<UpcycleConfig>,
     /// How tokens (or sequences) get to experts.
     #[serde(deserialize_with = "choice")]
     pub routing: RoutingConfig,
     /// Experts per token under top-k routing. A dense layer is as wide as so many experts together, and so has the
     /// same active parameters; under top-any routing thresholds decide instead.
     pub top_k: usize,
-    /// MoE (or dense) layers.
+    /// MoE (or dense) layers; blocks of a transformer.
     pub n_layers: usize,
     /// What is routed: tokens before pooling, or sequences after it.
     pub unit: Unit,
     /// What a router sees of a token.
     pub router_input: RouterInput,
-    /// Width of the residual convolution over tokens; odd, or 0 for none.
-    pub conv_width: usize,
+    /// How tokens get to know of one another before they are pooled.
+    #[serde(deserialize_with = "choice")]
+    pub encoder: EncoderConfig,
     /// How tokens become one vector.
     pub pooling: Pooling,
     /// LayerNorm on embeddings, before expert layers and before the classifier. Without it the network
     /// around the experts is linear in the pooled vector, so that only experts can tell domains apart.
     pub layer_norm: bool,
+    /// Added to the variance in LayerNorm.
+    pub norm_epsilon: f64,
     /// Standard deviation of initial embeddings.
     pub embedding_std: f64,
     /// Dropout on embeddings.
@@ -51,14 +75,19 @@ impl Default for ModelConfig {
         Self {
             d_model: 64,
             d_ff: 64,
+            activation: Activation::Relu,
+            pretrained: None,
+            pretrained_digest: None,
+            upcycle: None,
             routing: RoutingConfig::default(),
             top_k: 2,
             n_layers: 1,
             unit: Unit::Token,
             router_input: RouterInput::Token,
-            conv_width: 0,
+            encoder: EncoderConfig::Bag {},
             pooling: Pooling::Mean,
             layer_norm: true,
+            norm_epsilon: 1e-5,
             embedding_std: 0.02,
             input_dropout: 0.0,
             output_dropout: 0.0,
@@ -70,16 +99,22 @@ impl Default for ModelConfig {
 impl ModelConfig {
     /// The experts a run starts with.
     pub fn initial_layout(&self) -> Layout {
-        Layout::uniform(self.n_layers, self.layer_kind(), self.routing.n_experts())
+        Layout::of_kinds((0..self.n_layers).map(|layer| self.layer_kind(layer)), self.routing.n_experts())
     }
 
-    /// Hidden units of an expert. Where a token has one expert, in a dense layer and where experts are assigned, that is
-    /// `top_k` times as wide, and stays so when a dense layer is upcycled.
-    pub fn expert_width(&self) -> usize {
-        match self.routing {
+    /// Whether a layout has the experts a run starts with. It may be of any size: nothing is made to compare with.
+    pub(crate) fn starts_with(&self, layout: &Layout) -> bool {
+        layout.layers().len() == self.n_layers
+            && layout.is_of_kinds(|layer| self.layer_kind(layer), self.routing.n_experts())
+    }
+
+    /// Hidden units of an expert of a layer. Where a token has one expert, in a dense layer and where experts are assigned,
+    /// that is `top_k` times as wide, and stays so when a dense layer is upcycled.
+    pub fn expert_width(&self, layer: LayerId) -> usize {
+        match self.layer_kind(layer.0 as usize) {
             // Numbers from a checkpoint may be of any size.
-            RoutingConfig::Dense {} | RoutingConfig::Assigned { .. } => self.d_ff.saturating_mul(self.top_k),
-            RoutingConfig::TopK { .. } | RoutingConfig::TopAny { .. } => self.d_ff,
+            LayerKind::Dense | LayerKind::Assigned => self.d_ff.saturating_mul(self.top_k),
+            LayerKind::TopK { .. } | LayerKind::TopAny => self.d_ff,
         }
     }
 
@@ -96,9 +131,10 @@ impl ModelConfig {
         }
     }
 
-    /// What kind of layer a run starts with.
-    pub(crate) fn layer_kind(&self) -> LayerKind {
+    /// What a layer is when a run starts. In a transformer only some blocks may have experts.
+    fn layer_kind(&self, layer: usize) -> LayerKind {
         match self.routing {
+            _ if !self.encoder.has_experts_in(layer) => LayerKind::Dense,
             RoutingConfig::Dense {} => LayerKind::Dense,
             RoutingConfig::TopK { .. } => LayerKind::TopK { k: self.top_k },
             RoutingConfig::TopAny { .. } => LayerKind::TopAny,
@@ -113,107 +149,46 @@ impl ModelConfig {
         self.routing.check().map_err(|fault| fault.within("routing"))?;
         count("top_k", self.top_k as u64, MAX_EXPERTS)?;
         count("n_layers", self.n_layers as u64, 1_000)?;
-        at_most("conv_width", self.conv_width as u64, 9_999)?;
-        if self.conv_width != 0 && self.conv_width.is_multiple_of(2) {
-            return Err(ConfigFault::new("conv_width", "must be odd, or 0 for no convolution"));
+        self.encoder.check(self).map_err(|fault| fault.within("encoder"))?;
+        if self.encoder.transformer().is_some() {
+            self.check_around_transformer()?;
         }
+        positive("norm_epsilon", self.norm_epsilon)?;
+        self.check_start()?;
         at_least_zero("embedding_std", self.embedding_std)?;
         fraction("input_dropout", self.input_dropout)?;
         fraction("output_dropout", self.output_dropout)?;
         fraction("row_dropout", self.row_dropout)
     }
-}
 
-/// How tokens (or sequences) get to experts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub enum RoutingConfig {
-    /// No router: one feed-forward network, as wide as `model.top_k` experts.
-    Dense {},
-    /// Each goes to the `model.top_k` experts with the highest router probability.
-    TopK {
-        /// Experts per layer, at the start.
-        #[serde(default = "four")]
-        n_experts: usize,
-    },
-    /// Each goes to every expert whose threshold it passes (DynMoE, Guo et al. 2024).
-    TopAny {
-        /// Experts per layer, at the start.
-        #[serde(default = "four")]
-        n_experts: usize,
-    },
-    /// Each goes to the one expert of its text's group; no router learns where. Expert `i` serves group `i`.
-    Assigned {
-        /// What the group of a text is.
-        by: AssignedBy,
-        /// Experts per layer, at the start.
-        #[serde(default = "four")]
-        n_experts: usize,
-    },
-}
-
-/// What the group of a text is, where experts are assigned by groups.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum AssignedBy {
-    /// Its domain; of a text without one, what naive Bayes over n-grams of characters makes of it.
-    Domain,
-    /// Its domain in training; of held-out and new texts what naive Bayes over n-grams of characters makes of them, among the domains that
-    /// have an expert.
-    GuessedDomain,
-    /// The cluster it lies in: as many as there are experts at the start, balanced, of the training texts' n-grams of
-    /// characters (c-BTM, Gururangan et al. 2023). No label and no domain is looked at.
-    Clusters,
-}
-
-/// Experts of a layer where nothing else is said.
-fn four() -> usize {
-    4
-}
-
-impl Default for RoutingConfig {
-    fn default() -> Self {
-        Self::TopK { n_experts: four() }
-    }
-}
-
-impl RoutingConfig {
-    /// What texts are assigned by, where no router learns it.
-    pub fn assigned_by(&self) -> Option<AssignedBy> {
-        match *self {
-            Self::Assigned { by, .. } => Some(by),
-            Self::Dense {} | Self::TopK { .. } | Self::TopAny { .. } => None,
+    /// Weights that are there already are those of dense layers.
+    fn check_start(&self) -> Result<(), ConfigFault> {
+        let key = if self.upcycle.is_some() { "upcycle" } else { "pretrained" };
+        let needs_dense = self.upcycle.is_some() || self.pretrained.is_some();
+        if needs_dense && self.routing != (RoutingConfig::Dense {}) {
+            let message = format!(
+                "is not \"dense\", but model.{key} starts from dense layers; set it to \"dense\", and model.upcycle for experts"
+            );
+            return Err(ConfigFault::new("routing", message));
         }
+        self.upcycle
+            .iter()
+            .try_for_each(|upcycle| upcycle.check(self).map_err(|fault| fault.within("upcycle")))
     }
 
-    /// Experts per layer, at the start: one of a dense layer.
-    pub fn n_experts(&self) -> usize {
-        match *self {
-            Self::Dense {} => 1,
-            Self::TopK { n_experts } | Self::TopAny { n_experts } | Self::Assigned { n_experts, .. } => {
-                n_experts
-            }
+    fn check_around_transformer(&self) -> Result<(), ConfigFault> {
+        if self.unit == Unit::Sequence {
+            let message =
+                "is \"sequence\", but a transformer is made of layers of tokens; set it to \"token\"";
+            return Err(ConfigFault::new("unit", message));
         }
-    }
-
-    /// The same with so many experts; a dense layer has one.
-    #[must_use]
-    pub fn with_experts(self, n_experts: usize) -> Self {
-        match self {
-            Self::Dense {} => self,
-            Self::TopK { .. } => Self::TopK { n_experts },
-            Self::TopAny { .. } => Self::TopAny { n_experts },
-            Self::Assigned { by, .. } => Self::Assigned { by, n_experts },
+        if !self.layer_norm {
+            return Err(ConfigFault::new(
+                "layer_norm",
+                "is false, but no transformer trains without; set it to true",
+            ));
         }
-    }
-
-    fn check(&self) -> Result<(), ConfigFault> {
-        match *self {
-            Self::Dense {} => Ok(()),
-            Self::TopK { n_experts } => count("top_k.n_experts", n_experts as u64, MAX_EXPERTS),
-            Self::TopAny { n_experts } => count("top_any.n_experts", n_experts as u64, MAX_EXPERTS),
-            Self::Assigned { n_experts, .. } => count("assigned.n_experts", n_experts as u64, MAX_EXPERTS),
-        }
+        Ok(())
     }
 }
 
@@ -245,15 +220,19 @@ pub enum RouterInput {
 pub enum Pooling {
     /// Mean over tokens: `d_model` wide.
     Mean,
+    /// Greatest value over tokens: `d_model` wide.
+    Max,
     /// `[sum / √n ; max]`: `2 · d_model` wide.
     SumMax,
+    /// The first token alone, such as BERT's `[CLS]`: `d_model` wide.
+    First,
 }
 
 impl Pooling {
     /// Width of the vector that tokens `d_model` wide become.
     pub fn width(self, d_model: usize) -> usize {
         match self {
-            Self::Mean => d_model,
+            Self::Mean | Self::Max | Self::First => d_model,
             Self::SumMax => d_model.saturating_mul(2),
         }
     }

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     ConfigFault,
-    bounds::{at_least_zero, count, fraction, positive},
+    bounds::{at_least_zero, count, fraction, positive, share},
 };
 
 /// Optimizer, schedule and weight averaging.
@@ -15,6 +15,10 @@ pub struct OptimConfig {
     pub lr: f64,
     /// Learning rate of the embedding table, as a multiple of `lr`.
     pub embedding_lr_scale: f64,
+    /// Learning rate of a layer, with its attention, as a multiple of that of the layer after it; that of the last is so many times
+    /// that of the classifier, and that of embeddings and positions so many times that of the first layer. 1: all the same; 0: the
+    /// classifier alone is trained.
+    pub layer_lr_decay: f64,
     /// Which rows of the embedding table a step updates.
     pub embedding_update: EmbeddingUpdate,
     /// AdamW's first-moment decay.
@@ -44,6 +48,7 @@ impl Default for OptimConfig {
         Self {
             lr: 2e-3,
             embedding_lr_scale: 1.0,
+            layer_lr_decay: 1.0,
             embedding_update: EmbeddingUpdate::Dense,
             beta1: 0.9,
             beta2: 0.999,
@@ -64,6 +69,7 @@ impl OptimConfig {
     pub(super) fn check(&self) -> Result<(), ConfigFault> {
         positive("lr", self.lr)?;
         at_least_zero("embedding_lr_scale", self.embedding_lr_scale)?;
+        share("layer_lr_decay", self.layer_lr_decay)?;
         fraction("beta1", self.beta1)?;
         fraction("beta2", self.beta2)?;
         positive("eps", self.eps)?;

@@ -14,6 +14,7 @@ const RENAMED: &[(&str, &str)] = &[
     ("data.csv.verdict_fraction", "data.csv.test_fraction"),
     ("data.csv.bad_rows", "data.csv.bad_lines"),
     ("model.kind", "model.routing, one of `dense`, `top_k` and `top_any`"),
+    ("model.conv_width", "model.encoder, such as `encoder.conv = { width = 3 }` or `encoder = \"bag\"`"),
     ("model.n_experts", "model.routing.top_k.n_experts (or model.routing.top_any.n_experts)"),
     ("train.epochs", "train.budget.epochs"),
     ("train.flops_of", "train.budget.flops_of"),

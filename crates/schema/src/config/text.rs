@@ -8,6 +8,9 @@ use super::{
 };
 
 /// How texts become tokens, and tokens rows of the embedding table.
+///
+/// A pretrained encoder has a tokenizer and rows of its own: with it `max_tokens` alone counts, the tokens that it puts
+/// around a text included, and whether case matters is the tokenizer's business.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct TextConfig {

@@ -45,6 +45,24 @@ pub struct LayerLayout {
 }
 
 impl LayerLayout {
+    /// A layer of new experts, numbered from 0 and all trained; a dense layer has one.
+    fn first(kind: LayerKind, n_experts: usize) -> Self {
+        let experts = (0..Self::first_n_experts(kind, n_experts) as u64).map(ExpertId).collect();
+        Self { kind, experts, frozen: BTreeSet::new() }
+    }
+
+    /// Whether this is [`Self::first`] of these.
+    fn is_first(&self, kind: LayerKind, n_experts: usize) -> bool {
+        self.kind == kind
+            && self.n_experts() == Self::first_n_experts(kind, n_experts)
+            && self.frozen.is_empty()
+            && self.experts.iter().zip(0..).all(|(expert, id)| expert.0 == id)
+    }
+
+    fn first_n_experts(kind: LayerKind, n_experts: usize) -> usize {
+        if kind == LayerKind::Dense { 1 } else { n_experts.max(1) }
+    }
+
     /// Number of experts.
     pub fn n_experts(&self) -> usize {
         self.experts.len()
@@ -211,23 +229,23 @@ impl Layout {
     /// assert_eq!(layout.layer(LayerId(0)).unwrap().n_experts(), 4);
     /// ```
     pub fn uniform(n_layers: usize, kind: LayerKind, n_experts: usize) -> Self {
-        let n_experts = if kind == LayerKind::Dense { 1 } else { n_experts.max(1) };
-        let experts = (0..n_experts as u64).map(ExpertId).collect();
-        let layer = LayerLayout { kind, experts, frozen: BTreeSet::new() };
-        Self { layers: vec![layer; n_layers], next_id: n_experts as u64, shared_frozen: false }
+        Self::of_kinds(std::iter::repeat_n(kind, n_layers), n_experts)
     }
 
-    /// Whether this is [`Self::uniform`] of these numbers. Nothing is allocated, however large they are.
-    pub(crate) fn is_uniform(&self, n_layers: usize, kind: LayerKind, n_experts: usize) -> bool {
-        let n_experts = if kind == LayerKind::Dense { 1 } else { n_experts.max(1) };
-        let is_like = |layer: &LayerLayout| {
-            layer.kind == kind
-                && layer.n_experts() == n_experts
-                && layer.frozen.is_empty()
-                && layer.experts.iter().zip(0..).all(|(expert, id)| expert.0 == id)
-        };
-        let numbers = (self.layers.len(), self.next_id, self.shared_frozen);
-        numbers == (n_layers, n_experts as u64, false) && self.layers.iter().all(is_like)
+    /// The same with a kind for each layer.
+    pub fn of_kinds(kinds: impl IntoIterator<Item = LayerKind>, n_experts: usize) -> Self {
+        let layers: Vec<LayerLayout> =
+            kinds.into_iter().map(|kind| LayerLayout::first(kind, n_experts)).collect();
+        let next_id = layers.iter().map(|layer| layer.n_experts() as u64).max().unwrap_or(0);
+        Self { layers, next_id, shared_frozen: false }
+    }
+
+    /// Whether this is [`Self::of_kinds`] of these kinds. Nothing is allocated, however large the numbers are.
+    pub(crate) fn is_of_kinds(&self, kind: impl Fn(usize) -> LayerKind, n_experts: usize) -> bool {
+        let first = |(at, layer): (usize, &LayerLayout)| layer.is_first(kind(at), n_experts);
+        let next_id = self.layers.iter().map(|layer| layer.n_experts() as u64).max();
+        (next_id, self.shared_frozen) == (Some(self.next_id), false)
+            && self.layers.iter().enumerate().all(first)
     }
 
     /// The same layers with new experts: as many in each, numbered from 0, all of them trained.
@@ -350,12 +368,15 @@ mod tests {
     }
 
     #[test]
-    fn a_uniform_layout_is_recognised_without_being_built() {
-        let kind = LayerKind::TopK { k: 2 };
-        let layout = Layout::uniform(2, kind, 3);
-        assert!(layout.is_uniform(2, kind, 3));
-        let others = [(1, kind, 3), (2, kind, usize::MAX), (2, LayerKind::TopAny, 3), (usize::MAX, kind, 3)];
-        assert!(others.into_iter().all(|(n_layers, kind, n)| !layout.is_uniform(n_layers, kind, n)));
-        assert!(Layout::uniform(2, LayerKind::Dense, 8).is_uniform(2, LayerKind::Dense, 8));
+    fn a_first_layout_is_recognised_without_being_built() {
+        let top_2 = LayerKind::TopK { k: 2 };
+        let layout = Layout::of_kinds([LayerKind::Dense, top_2], 3);
+        let mixed = |at: usize| if at == 0 { LayerKind::Dense } else { top_2 };
+        assert!(layout.is_of_kinds(mixed, 3));
+        assert!(!layout.is_of_kinds(|_| top_2, 3));
+        assert!(!layout.is_of_kinds(mixed, usize::MAX));
+        assert!(!layout.is_of_kinds(|at| if at == 0 { LayerKind::Dense } else { LayerKind::TopAny }, 3));
+        assert!(Layout::uniform(2, LayerKind::Dense, 8).is_of_kinds(|_| LayerKind::Dense, 8));
+        assert!(!Layout { next_id: 9, ..layout }.is_of_kinds(mixed, 3));
     }
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::{Digest, EditLog, ExpertId, Flops, LayerId, Layout, Metrics, PolicyState, RowMap};
 
 /// Version of the checkpoint format. A reader refuses every other.
-pub const CHECKPOINT_FORMAT: u32 = 9;
+pub const CHECKPOINT_FORMAT: u32 = 10;
 
 /// `manifest.json` of a checkpoint folder. `manifest.blake3` beside it holds its hash.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -71,8 +71,7 @@ impl Manifest {
         ensure(!own_size || n_layers == model.n_layers, || {
             format!("layout: has {n_layers} layers, but model.n_layers is {} in config.toml", model.n_layers)
         })?;
-        let initial =
-            || edits.initial.is_uniform(model.n_layers, model.layer_kind(), model.routing.n_experts());
+        let initial = || model.starts_with(&edits.initial);
         ensure(!matches!(start, StartConfig::Scratch {}) || initial(), || {
             "edits.initial: is another layout than the [model] section of config.toml describes".to_owned()
         })

@@ -195,7 +195,7 @@ fn optimizer(
     shapes: &BTreeMap<String, HostTensor>,
     path: &Path,
 ) -> Result<BTreeMap<String, ParamState>, CheckpointError> {
-    let groups = param_groups(&checkpoint.config.optim);
+    let groups = param_groups(&checkpoint.config.optim, checkpoint.config.model.n_layers);
     let rows = |path: &str, tensor: &HostTensor| {
         let axis = names.axis(path).or(groups.of(path).row_axis);
         axis.map_or(1, |axis| tensor.shape[axis])

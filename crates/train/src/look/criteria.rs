@@ -107,12 +107,12 @@ impl Seen {
             let tokens = rows(&inputs, pairs.iter().map(|pair| pair / k));
             let weights = rows(&weights, pairs.iter().copied());
             let gradient = rows(&gradient, pairs.iter().map(|pair| pair / k)) * weights;
-            let hidden = experts.hidden(position as usize, tokens.clone());
-            let back = experts.hidden_gradient(position as usize, hidden.clone(), gradient.clone());
+            let sums = experts.hidden_sums(position as usize, tokens.clone());
+            let back = experts.hidden_gradient(position as usize, sums.clone(), gradient.clone());
             flops += Flops::unpadded(4 * (pairs.len() * d_model * d_ff) as u64);
             seen.inputs.extend(host(tokens));
             seen.gradients.extend(host(gradient));
-            seen.hidden.extend(host(hidden));
+            seen.hidden.extend(host(experts.hidden(sums)));
             seen.hidden_gradients.extend(host(back));
         }
         self.inputs.extend(host(inputs));

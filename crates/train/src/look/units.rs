@@ -34,7 +34,8 @@ impl Arena<'_> {
                 let routed = output.routed.iter().find(|(id, _)| id == layer);
                 let Some((position, (_, routed))) = position.zip(routed) else { continue };
                 let Some(x) = tokens_of(routed, position) else { continue };
-                let hidden = model.layer(*layer).experts.hidden(position, x.clone());
+                let experts = &model.layer(*layer).experts;
+                let hidden = experts.hidden(experts.hidden_sums(position, x.clone()));
                 let ([tokens, d_model], [_, units]) = (x.dims(), hidden.dims());
                 flops += Flops::unpadded(2 * (tokens * d_model * units) as u64);
                 sums.get_or_insert_with(|| Sums::of(d_model, units)).add(&host(x), &host(hidden));

@@ -3,7 +3,9 @@
 use std::{fs, path::Path};
 
 use moelt_data::Vocabulary;
-use moelt_schema::{LabelHeadConfig, PolicyConfig, RoutingConfig, RunConfig};
+use moelt_schema::{
+    ConvConfig, EncoderConfig, LabelHeadConfig, PolicyConfig, RoutingConfig, RunConfig, TransformerConfig,
+};
 use serde_json::{Value, json};
 
 use super::{Case, case, put, refused};
@@ -47,6 +49,14 @@ fn vocabulary(what: &'static str, change: impl Fn(&mut Value) + 'static, parts: 
 
 const HOLDS: &str = "model.safetensors: holds ";
 
+fn conv(width: usize) -> EncoderConfig {
+    EncoderConfig::Conv(ConvConfig { width })
+}
+
+fn transformer() -> EncoderConfig {
+    EncoderConfig::Transformer(TransformerConfig { n_heads: 2, ..TransformerConfig::default() })
+}
+
 fn huge_head() -> PolicyConfig {
     PolicyConfig::LabelHead(LabelHeadConfig { hidden: usize::MAX >> 1, ..LabelHeadConfig::default() })
 }
@@ -70,11 +80,15 @@ fn configs_beyond_the_weights() {
             &[HOLDS, "`layers.0.experts.w_out` [4, 100000000, 16]"],
         ),
         config(
-            "conv_width 10⁸ + 1",
-            |c| c.model.conv_width = 100_000_001,
-            &["config.toml: `model.conv_width`"],
+            "a convolution of width 10⁸ + 1",
+            |c| c.model.encoder = conv(100_000_001),
+            &["config.toml: `model.encoder.conv.width`"],
         ),
-        config("conv_width 9999", |c| c.model.conv_width = 9999, &[HOLDS, "`conv.weight` [159984, 16]"]),
+        config(
+            "a convolution of width 9999",
+            |c| c.model.encoder = conv(9999),
+            &[HOLDS, "`conv.weight` [159984, 16]"],
+        ),
         config("n_layers 10¹²", |c| c.model.n_layers = 1_000_000_000_000, &["config.toml: `model.n_layers`"]),
         config("n_layers 1000", |c| c.model.n_layers = 1000, &["has 1 layers, but model.n_layers is 1000"]),
         config(
@@ -89,7 +103,8 @@ fn configs_beyond_the_weights() {
         ),
         config("top_k 10¹⁸", |c| c.model.top_k = 1_000_000_000_000_000_000, &["config.toml: `model.top_k`"]),
         config("d_model 0", |c| c.model.d_model = 0, &["config.toml: `model.d_model`: must be at least 1"]),
-        config("an even width", |c| c.model.conv_width = 2, &["`model.conv_width`: must be odd"]),
+        config("an even width", |c| c.model.encoder = conv(2), &["`model.encoder.conv.width`: must be odd"]),
+        config("a transformer", |c| c.model.encoder = transformer(), &["missing", "attention.0.w_in"]),
         config("d_model 8", |c| c.model.d_model = 8, &["misshapen", "embedding.table (needs ["]),
         config("row_dropout 5", |c| c.model.row_dropout = 5.0, &["`model.row_dropout`: is 5"]),
         config("no average", |c| c.optim.ema_decay = 0.0, &["files: names `average.safetensors`"]),
@@ -119,18 +134,24 @@ fn a_config_that_the_manifest_is_not_of() {
 #[test]
 fn vocabularies_beyond_the_weights() {
     let more = |json: &mut Value| {
-        let rows = json["rows"].as_array_mut().unwrap();
+        let rows = json["rows"]["words"].as_array_mut().unwrap();
         rows.extend((0..100_000).map(|word| Value::from(format!("new{word}"))));
     };
-    let fewer = |json: &mut Value| json["rows"].as_array_mut().unwrap().truncate(1);
-    let one_less = |json: &mut Value| drop(json["rows"].as_array_mut().unwrap().pop());
+    let fewer = |json: &mut Value| json["rows"]["words"].as_array_mut().unwrap().truncate(1);
+    let one_less = |json: &mut Value| drop(json["rows"]["words"].as_array_mut().unwrap().pop());
     let parts = |json: &mut Value| json["text"]["subwords"]["max_parts"] = json!(u64::MAX);
+    let no_tokenizer = |json: &mut Value| json["rows"] = json!({ "pretrained": "{}" });
     let other_text = |json: &mut Value| json["text"]["lowercase"] = json!(false);
     refused(&[
         vocabulary("10⁵ rows more", more, &[HOLDS, "`embedding.table` [100"]),
         vocabulary("a single row", fewer, &["probe.inputs: has row "]),
         vocabulary("a row less", one_less, &["embedding.table (needs [116, 16], found [117, 16])"]),
         vocabulary("parts", parts, &["vocabulary.json", "`text.subwords.max_parts`", "must be at most 64"]),
+        vocabulary(
+            "a tokenizer that is none",
+            no_tokenizer,
+            &["vocabulary.json: not a tokenizer that moelt can use: missing field"],
+        ),
         vocabulary(
             "another text",
             other_text,

@@ -1,0 +1,237 @@
+//! Weights of a pretrained encoder, as Hugging Face writes them.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use half::{bf16, f16};
+use safetensors::{Dtype, SafeTensors, tensor::TensorView};
+
+mod bert;
+
+/// The tensors of a `model.safetensors` that belong to an encoder. Heads that it was pretrained with are left aside.
+#[derive(Debug)]
+pub struct PretrainedEncoder {
+    path: PathBuf,
+    tensors: BTreeMap<String, Weights>,
+}
+
+/// A tensor's values, row-major.
+#[derive(Clone, Debug)]
+struct Weights {
+    shape: Vec<usize>,
+    values: Vec<f32>,
+}
+
+/// Why weights cannot be taken.
+#[derive(Debug, thiserror::Error)]
+pub enum PretrainedError {
+    /// The file cannot be read.
+    #[error("{}: {cause}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        cause: std::io::Error,
+    },
+    /// The file is not what it should be.
+    #[error("{}: {message}", path.display())]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, and what was expected.
+        message: String,
+    },
+}
+
+/// Tensors of what is put on top of an encoder, or follows from its sizes.
+const LEFT_ASIDE: [&str; 4] = ["pooler.", "cls.", "classifier.", "embeddings.position_ids"];
+
+impl PretrainedEncoder {
+    /// Reads the file. Numbers of half precision become single precision.
+    ///
+    /// # Errors
+    /// When it cannot be read, is no safetensors file, or has numbers of another kind.
+    pub fn read(path: &Path) -> Result<Self, PretrainedError> {
+        let bytes = fs::read(path).map_err(|cause| PretrainedError::Read { path: path.into(), cause })?;
+        let malformed = |message| PretrainedError::Malformed { path: path.into(), message };
+        let file = SafeTensors::deserialize(&bytes)
+            .map_err(|e| malformed(format!("is not a safetensors file: {e}")))?;
+        let mut tensors = BTreeMap::new();
+        for (name, view) in file.iter() {
+            // A model with a head has its encoder one level down.
+            let name = name.strip_prefix("bert.").unwrap_or(name);
+            if LEFT_ASIDE.iter().any(|prefix| name.starts_with(prefix)) {
+                continue;
+            }
+            let values = numbers(&view).ok_or_else(|| {
+                malformed(format!("tensor `{name}` is {:?}; needs F32, F16 or BF16", view.dtype()))
+            })?;
+            if let Some(value) = values.iter().find(|value| !value.is_finite()) {
+                return Err(malformed(format!("tensor `{name}` has {value}; must be finite")));
+            }
+            tensors.insert(today(name), Weights { shape: view.shape().to_vec(), values });
+        }
+        Ok(Self { path: path.into(), tensors })
+    }
+}
+
+/// What a tensor is called today: norms of early files had the names of the first paper.
+fn today(name: &str) -> String {
+    name.replace("LayerNorm.gamma", "LayerNorm.weight").replace("LayerNorm.beta", "LayerNorm.bias")
+}
+
+fn numbers(view: &TensorView<'_>) -> Option<Vec<f32>> {
+    let data = view.data();
+    Some(match view.dtype() {
+        Dtype::F32 => data.as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect(),
+        Dtype::F16 => data.as_chunks().0.iter().map(|bytes| f16::from_le_bytes(*bytes).to_f32()).collect(),
+        Dtype::BF16 => data.as_chunks().0.iter().map(|bytes| bf16::from_le_bytes(*bytes).to_f32()).collect(),
+        _ => return None,
+    })
+}
+
+/// Tensors that are taken one by one; what is missing, misshapen or left over is found together.
+struct Taking<'a> {
+    path: &'a Path,
+    left: BTreeMap<&'a str, &'a Weights>,
+    wrong: Vec<String>,
+}
+
+impl<'a> Taking<'a> {
+    fn from(encoder: &'a PretrainedEncoder) -> Self {
+        let left = encoder.tensors.iter().map(|(name, weights)| (name.as_str(), weights)).collect();
+        Self { path: &encoder.path, left, wrong: Vec::new() }
+    }
+
+    /// The values of a tensor of this shape; zeros where it is not there like that.
+    fn take(&mut self, name: &str, shape: &[usize]) -> Vec<f32> {
+        match self.left.remove(name) {
+            Some(weights) if weights.shape == shape => return weights.values.clone(),
+            Some(weights) => self.wrong.push(format!("`{name}` is {:?}, needs {shape:?}", weights.shape)),
+            None => self.wrong.push(format!("`{name}` {shape:?} is missing")),
+        }
+        vec![0.0; shape.iter().product()]
+    }
+
+    /// A matrix that PyTorch keeps as `[outputs, inputs]`, as `[inputs, outputs]`.
+    fn take_transposed(&mut self, name: &str, [inputs, outputs]: [usize; 2]) -> Vec<f32> {
+        let values = self.take(name, &[outputs, inputs]);
+        (0..inputs).flat_map(|i| (0..outputs).map(move |o| o * inputs + i)).map(|at| values[at]).collect()
+    }
+
+    /// Refuses the file if anything was not as it should be.
+    fn finish(mut self) -> Result<(), PretrainedError> {
+        self.wrong.extend(self.left.keys().map(|name| format!("`{name}` has no place in this network")));
+        if self.wrong.is_empty() {
+            return Ok(());
+        }
+        const SHOWN: usize = 5;
+        let more = self.wrong.len().saturating_sub(SHOWN);
+        let mut message = self.wrong.iter().take(SHOWN).cloned().collect::<Vec<_>>().join("; ");
+        if more > 0 {
+            message += &format!("; and {more} more");
+        }
+        Err(PretrainedError::Malformed { path: self.path.into(), message })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::{
+        module::Param,
+        tensor::{Device, Tensor},
+    };
+    use moelt_schema::{
+        Activation, EncoderConfig, ModelConfig, NormPlacement, Pooling, Positions, RoutingConfig, Streams,
+        TransformerConfig,
+    };
+    use serde_json::Value;
+
+    use super::*;
+    use crate::{Classifier, ClassifierConfig, Mode, ModelInput, host::to_host};
+
+    fn fixture(name: &str) -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/tiny-bert").join(name)
+    }
+
+    /// A network of the fixture's sizes whose logits are the pooled vector.
+    fn network(pooling: Pooling, d_ff: usize) -> Classifier {
+        let transformer = TransformerConfig {
+            n_heads: 2,
+            norm: NormPlacement::Post,
+            positions: Positions::Learned { n_positions: 16 },
+            ..TransformerConfig::default()
+        };
+        let model = ModelConfig {
+            d_model: 8,
+            d_ff,
+            top_k: 1,
+            n_layers: 2,
+            routing: RoutingConfig::Dense {},
+            activation: Activation::Gelu,
+            norm_epsilon: 1e-12,
+            encoder: EncoderConfig::Transformer(transformer),
+            pooling,
+            ..ModelConfig::default()
+        };
+        let config = ClassifierConfig { layout: model.initial_layout(), model, n_rows: 20, n_classes: 8 };
+        let device = Device::flex();
+        let mut network = config.init(&Streams::new(1), &device);
+        network.head.weight = Param::from_tensor(Tensor::eye(8, &device));
+        network.head.bias = None;
+        network
+    }
+
+    fn filled(pooling: Pooling) -> Classifier {
+        let encoder = PretrainedEncoder::read(&fixture("model.safetensors")).unwrap();
+        network(pooling, 12).with_pretrained(&encoder).unwrap()
+    }
+
+    /// The reference is the BERT of Hugging Face's transformers; the fixture's `make.py` recorded it.
+    #[test]
+    fn it_says_what_the_reference_implementation_says() {
+        let expected: Value = serde_json::from_slice(&fs::read(fixture("expected.json")).unwrap()).unwrap();
+        for (pooling, name) in [(Pooling::First, "first"), (Pooling::Mean, "mean")] {
+            let network = filled(pooling);
+            for text in expected.as_array().unwrap() {
+                let numbers = |key: &str| -> Vec<f64> { serde_json::from_value(text[key].clone()).unwrap() };
+                let rows: Vec<u32> = numbers("rows").into_iter().map(|row| row as u32).collect();
+                let n = rows.len();
+                let input = ModelInput::packed(rows, (0..n as u32).collect(), vec![n]);
+                let found = to_host(network.forward(&input, Mode::Eval).logits);
+                for (found, expected) in found.into_iter().zip(numbers(name)) {
+                    assert!((f64::from(found) - expected).abs() < 1e-5, "{name}: {found} {expected}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_is_named() {
+        let mut encoder = PretrainedEncoder::read(&fixture("model.safetensors")).unwrap();
+        let lost = encoder.tensors.remove("encoder.layer.1.attention.self.key.bias").unwrap();
+        encoder.tensors.insert("encoder.layer.2.attention.self.key.bias".to_owned(), lost);
+        let error = network(Pooling::Mean, 13).with_pretrained(&encoder).unwrap_err().to_string();
+        for part in [
+            "model.safetensors: ",
+            "`encoder.layer.0.intermediate.dense.weight` is [12, 8], needs [13, 8]",
+            "; and 3 more",
+        ] {
+            assert!(error.contains(part), "{part}: {error}");
+        }
+        let error = network(Pooling::Mean, 12).with_pretrained(&encoder).unwrap_err().to_string();
+        assert!(error.contains("`encoder.layer.1.attention.self.key.bias` [8] is missing"), "{error}");
+        assert!(error.contains("`encoder.layer.2.attention.self.key.bias` has no place"), "{error}");
+    }
+
+    #[test]
+    fn a_file_of_another_kind_is_refused() {
+        let error = PretrainedEncoder::read(&fixture("config.json")).unwrap_err().to_string();
+        assert!(error.contains("config.json: is not a safetensors file"), "{error}");
+        let error = PretrainedEncoder::read(&fixture("nothing")).unwrap_err().to_string();
+        assert!(error.contains("nothing: "), "{error}");
+    }
+}

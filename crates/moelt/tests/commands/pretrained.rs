@@ -1,0 +1,160 @@
+//! A pretrained encoder, and what is made of it: a tiny BERT with random weights stands for a real one.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use moelt_schema::{CellResult, LayerId, LayerKind};
+use tempfile::TempDir;
+
+#[cfg(unix)]
+use crate::resume::{Moment, assert_same, go_on, kill_surely};
+use crate::support::{Ended, Run, TINY, checkpoints, copy, json, moelt};
+
+/// Laid over [`TINY`]; the encoder has sixteen positions.
+const ENCODER: &str = "
+[text]
+max_tokens = 16
+";
+
+/// Laid over both: its two blocks become experts, which come and go by rule.
+const UPCYCLED: &str = "
+[model.upcycle]
+layers = 'every'
+n_experts = 4
+[control.edits]
+every = 5
+warmup = 0.05
+until = 0.9
+ramp_in = 12
+[control.policy.rule]
+cooldown = 1
+confirm = 2
+grow_above = 0.5
+grow_load_above = 0.5
+prune_below = 0.95
+";
+
+fn fixture() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../model/tests/fixtures/tiny-bert")
+}
+
+/// A run that starts from the encoder.
+fn encoder(folder: &TempDir, name: &str, config: &[&str]) -> Run {
+    let run = Run::new(folder.path(), name, &[&[TINY, ENCODER], config].concat().concat());
+    run.set(format!("model.pretrained={}", fixture().display())).set("train.budget.epochs=2")
+}
+
+fn result(run: &Run) -> CellResult {
+    serde_json::from_value(json(&run.dir.result())).unwrap()
+}
+
+#[test]
+fn an_encoder_is_trained_and_its_checkpoint_needs_nothing_beside_it() {
+    let folder = TempDir::new().unwrap();
+    let run = encoder(&folder, "dense", &[]);
+    let said = run.train().well().stderr;
+    assert!(said.contains("weights of the pretrained encoder in "), "{said}");
+    let config = fs::read_to_string(run.dir.config()).unwrap();
+    for line in [
+        "d_model = 8",
+        "d_ff = 12",
+        "n_heads = 2",
+        "n_positions = 16",
+        "norm = \"post\"",
+        "activation = \"gelu\"",
+    ] {
+        assert!(config.contains(line), "{line}: {config}");
+    }
+    let elsewhere = TempDir::new().unwrap();
+    copy(run.dir.path(), &elsewhere.path().join("run"));
+    fs::remove_dir_all(run.dir.path()).unwrap();
+    let mut predict = moelt(["predict", "run"]);
+    predict.current_dir(elsewhere.path());
+    let answers = Ended::of(predict, "polar1 polar2\nmark0x1 polar3\n").well().stdout;
+    assert_eq!(answers.lines().count(), 3, "{answers}");
+}
+
+#[test]
+fn layers_that_were_upcycled_are_edited_and_edited_by_hand() {
+    let folder = TempDir::new().unwrap();
+    let run = encoder(&folder, "upcycled", &[UPCYCLED]);
+    let said = run.train().well().stderr;
+    assert!(said.contains("upcycled into 4 experts, 2 per token"), "{said}");
+    let result = result(&run);
+    assert!(result.edits.plans.len() > 2, "{:?}", result.edits);
+    for layer in [0, 1].map(LayerId) {
+        assert_eq!(result.layout.layer(layer).unwrap().kind, LayerKind::TopK { k: 2 });
+    }
+    let edited = folder.path().join("edited");
+    let experts = &result.layout.layer(LayerId(1)).unwrap().experts;
+    let merge = format!("1:{}:{}", experts[1].0, experts[0].0);
+    let mut edit = moelt(["edit", "--merge", &merge, "--grow", "0", "--out"]);
+    edit.arg(&edited).arg(run.dir.path());
+    Ended::of(edit, "").well();
+    Ended::moelt(["eval".as_ref(), edited.as_os_str()]).well();
+}
+
+#[cfg(unix)]
+#[test]
+fn an_upcycled_encoder_that_is_killed_goes_on_bit_for_bit() {
+    let folder = TempDir::new().unwrap();
+    let run =
+        |name| encoder(&folder, name, &[UPCYCLED]).set("train.checkpoint_every=1").set("train.keep_last=100");
+    let (whole, killed) = (run("whole"), run("killed"));
+    whole.train().well();
+    kill_surely(&killed, Moment::Pointed(3));
+    kill_surely(&killed, Moment::Pointed(9));
+    go_on(&killed);
+    assert_same(&whole, &killed, &checkpoints(&whole));
+}
+
+#[test]
+fn encoders_that_cannot_be_opened_are_refused_by_file_and_reason() {
+    let folder = TempDir::new().unwrap();
+    type Change = Box<dyn Fn(&Path)>;
+    let edit = |file: &'static str, from: &'static str, to: &'static str| -> Change {
+        Box::new(move |folder: &Path| {
+            let (path, text) = (folder.join(file), fs::read_to_string(folder.join(file)).unwrap());
+            assert!(text.contains(from), "{from}");
+            fs::write(path, text.replace(from, to)).unwrap();
+        })
+    };
+    let cases: [(&str, Change, &[&str]); 7] = [
+        (
+            "no-folder",
+            Box::new(|folder| fs::remove_dir_all(folder).unwrap()),
+            &["--set model.pretrained=", "config.json: "],
+        ),
+        (
+            "no-weights",
+            Box::new(|folder| fs::remove_file(folder.join("model.safetensors")).unwrap()),
+            &["model.safetensors: "],
+        ),
+        ("gpt", edit("config.json", "\"bert\"", "\"gpt2\""), &["`model_type` is \"gpt2\"; moelt opens"]),
+        ("swish", edit("config.json", "\"gelu\"", "\"swish\""), &["`hidden_act` is \"swish\""]),
+        (
+            "wider",
+            edit("config.json", "\"intermediate_size\": 12", "\"intermediate_size\": 13"),
+            &["needs [13, 8]"],
+        ),
+        ("no-pad", edit("tokenizer.json", "\"[PAD]\": 0,", "\"[PAD]\": 19,"), &["tokenizer.json"]),
+        (
+            "cut",
+            Box::new(|folder| fs::write(folder.join("model.safetensors"), [1, 2, 3]).unwrap()),
+            &["is not a safetensors file"],
+        ),
+    ];
+    for (name, change, parts) in cases {
+        let copied = folder.path().join(name);
+        copy(&fixture(), &copied);
+        change(&copied);
+        let run = Run::new(folder.path(), &format!("of-{name}"), &[TINY, ENCODER].concat());
+        run.set(format!("model.pretrained={}", copied.display())).train().with_error(name, parts);
+    }
+    let routed = encoder(&folder, "routed", &[]).set("model.routing.top_k.n_experts=4");
+    routed.train().with_error("experts without a way to get them", &["`model.routing`", "model.upcycle"]);
+    let long = encoder(&folder, "long", &[]).set("text.max_tokens=17");
+    long.train().with_error("more tokens than positions", &["`text.max_tokens`: is 17", "n_positions = 16"]);
+}

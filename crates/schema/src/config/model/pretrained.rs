@@ -1,0 +1,190 @@
+//! Encoders that somebody has trained, in a folder as Hugging Face writes it, and what is made of them.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize};
+use toml::{Table, Value, toml};
+
+use super::{ExpertBlockRule, ExpertBlocks, ModelConfig};
+use crate::{
+    Digest,
+    config::{
+        Activation, ConfigFault,
+        bounds::{MAX_EXPERTS, count, share},
+    },
+};
+
+/// The files of a pretrained encoder.
+#[derive(Clone, Debug)]
+pub struct PretrainedFiles {
+    folder: PathBuf,
+}
+
+impl PretrainedFiles {
+    /// Those in a folder.
+    pub fn new(folder: impl Into<PathBuf>) -> Self {
+        Self { folder: folder.into() }
+    }
+
+    /// Its sizes.
+    pub fn config(&self) -> PathBuf {
+        self.folder.join("config.json")
+    }
+
+    /// Its weights.
+    pub fn weights(&self) -> PathBuf {
+        self.folder.join("model.safetensors")
+    }
+
+    /// How its texts become tokens.
+    pub fn tokenizer(&self) -> PathBuf {
+        self.folder.join("tokenizer.json")
+    }
+
+    /// Hash of the three files' hashes.
+    ///
+    /// # Errors
+    /// The file that cannot be read, and why.
+    pub fn digest(&self) -> Result<Digest, String> {
+        let digest = |path: PathBuf| Digest::of_file(&path).map_err(|e| format!("{}: {e}", path.display()));
+        let digests = [self.config(), self.weights(), self.tokenizer()].map(digest);
+        let digests: Vec<Digest> = digests.into_iter().collect::<Result<_, _>>()?;
+        Ok(Digest::of_json(&digests))
+    }
+
+    /// What the `[model]` section has to say to fit the weights.
+    pub(crate) fn model_section(&self) -> Result<Table, String> {
+        let path = self.config();
+        let named = |message: String| format!("{}: {message}", path.display());
+        let text = fs::read_to_string(&path).map_err(|e| {
+            named(format!(
+                "{e}; a pretrained encoder is a folder (`cargo xtask data minilm` makes models/minilm)"
+            ))
+        })?;
+        let config: BertConfig = serde_json::from_str(&text).map_err(|e| named(e.to_string()))?;
+        config.model_section().map_err(named)
+    }
+}
+
+/// What becomes experts when a run starts with a dense network (Komatsuzaki et al. 2022): each layer's feed-forward network is
+/// copied, and a new router chooses among the copies.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct UpcycleConfig {
+    /// Which layers.
+    pub layers: ExpertBlocks,
+    /// Experts of each of them.
+    pub n_experts: usize,
+    /// Experts per token. With two or more, copies that are the same compute what the dense network did.
+    pub top_k: usize,
+    /// Fraction of a copy's hidden units that are drawn anew, so that copies differ (Drop-Upcycling, Nakamura et al. 2025); the
+    /// first expert stays as it is.
+    pub reinit: f64,
+}
+
+impl Default for UpcycleConfig {
+    fn default() -> Self {
+        Self { layers: ExpertBlocks::Rule(ExpertBlockRule::EverySecond), n_experts: 4, top_k: 2, reinit: 0.0 }
+    }
+}
+
+impl UpcycleConfig {
+    pub(super) fn check(&self, model: &ModelConfig) -> Result<(), ConfigFault> {
+        self.layers.check("layers", model.n_layers)?;
+        count("n_experts", self.n_experts as u64, MAX_EXPERTS)?;
+        count("top_k", self.top_k as u64, MAX_EXPERTS)?;
+        if self.top_k > self.n_experts {
+            let message = format!("is {}, more than n_experts = {}", self.top_k, self.n_experts);
+            return Err(ConfigFault::new("top_k", message));
+        }
+        share("reinit", self.reinit)
+    }
+}
+
+/// The part of a BERT's `config.json` that decides what is computed; the rest is left aside.
+#[derive(Deserialize)]
+struct BertConfig {
+    model_type: String,
+    hidden_size: usize,
+    intermediate_size: usize,
+    num_hidden_layers: usize,
+    num_attention_heads: usize,
+    max_position_embeddings: usize,
+    hidden_act: String,
+    layer_norm_eps: f64,
+    #[serde(default = "absolute")]
+    position_embedding_type: String,
+}
+
+fn absolute() -> String {
+    "absolute".to_owned()
+}
+
+impl BertConfig {
+    fn model_section(&self) -> Result<Table, String> {
+        let only = |key: &str, found: &str, possible: &str| {
+            Err(format!("`{key}` is \"{found}\"; moelt opens encoders with {possible}"))
+        };
+        if self.model_type != "bert" {
+            return only("model_type", &self.model_type, "\"bert\"");
+        }
+        if self.position_embedding_type != absolute() {
+            return only("position_embedding_type", &self.position_embedding_type, "\"absolute\"");
+        }
+        let activation = match self.hidden_act.as_str() {
+            "gelu" => Activation::Gelu,
+            "relu" => Activation::Relu,
+            other => return only("hidden_act", other, "\"gelu\" or \"relu\""),
+        };
+        let number = |n: usize| i64::try_from(n).map(Value::Integer).map_err(|_| format!("{n} is no size"));
+        let mut section = toml! {
+            routing = "dense"
+            top_k = 1
+            unit = "token"
+            layer_norm = true
+            encoder = { transformer = { norm = "post" } }
+        };
+        let activation = Value::try_from(activation).expect("an activation is a word");
+        section.insert("activation".to_owned(), activation);
+        section.insert("norm_epsilon".to_owned(), Value::Float(self.layer_norm_eps));
+        for (key, size) in [
+            ("d_model", self.hidden_size),
+            ("d_ff", self.intermediate_size),
+            ("n_layers", self.num_hidden_layers),
+        ] {
+            section.insert(key.to_owned(), number(size)?);
+        }
+        let transformer = &mut section["encoder"]["transformer"];
+        let transformer = transformer.as_table_mut().expect("it was made above");
+        transformer.insert("n_heads".to_owned(), number(self.num_attention_heads)?);
+        let learned = Table::from_iter([("n_positions".to_owned(), number(self.max_position_embeddings)?)]);
+        let positions = Table::from_iter([("learned".to_owned(), Value::Table(learned))]);
+        transformer.insert("positions".to_owned(), Value::Table(positions));
+        Ok(section)
+    }
+}
+
+/// Lays the sizes of a pretrained encoder over a `[model]` section that names one, and notes which files they are of.
+pub(crate) fn lay_over(model: &Table) -> Result<Option<Table>, String> {
+    let Some(Value::String(folder)) = model.get("pretrained") else { return Ok(None) };
+    let files = PretrainedFiles::new(Path::new(folder));
+    let mut section = files.model_section()?;
+    if model.contains_key("routing") {
+        // What was chosen stays, to be judged with the rest.
+        section.remove("routing");
+    }
+    let digest = files.digest()?.to_string();
+    match model.get("pretrained_digest") {
+        Some(Value::String(known)) if *known != digest => {
+            return Err(format!(
+                "{folder} holds other files than those of the config: {digest}, not {known}"
+            ));
+        }
+        _ => {}
+    }
+    section.insert("pretrained_digest".to_owned(), Value::String(digest));
+    Ok(Some(section))
+}
