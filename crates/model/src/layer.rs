@@ -29,7 +29,8 @@ pub use dispatch::{Dispatch, TopAnyDispatch};
 pub use experts::Experts;
 pub(crate) use flops::{ExpertTokens, product};
 pub use losses::{
-    AuxLosses, diversity_loss, load_balancing_loss, mean_entropy, routing_entropy, simplicity_loss,
+    AuxLosses, diversity_loss, load_balancing_loss, mean_entropy, router_z_loss, routing_entropy,
+    simplicity_loss,
 };
 pub use rerouting::DensePass;
 pub use router::{AssignedRouter, Router};

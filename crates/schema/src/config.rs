@@ -208,6 +208,13 @@ mod tests {
         let mut config = RunConfig::default();
         config.model.row_dropout = 1.0;
         assert_eq!(config.check().unwrap_err().key, "model.row_dropout");
+        type Change = fn(&mut RunConfig);
+        let changes: [(Change, &str); 1] = [(|c| c.train.router_z_coef = -0.1, "train.router_z_coef")];
+        for (change, key) in changes {
+            let mut config = RunConfig::default();
+            change(&mut config);
+            assert_eq!(config.check().unwrap_err().key, key);
+        }
     }
 
     #[test]

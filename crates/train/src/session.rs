@@ -251,6 +251,7 @@ impl<'a> Session<'a> {
             steps: window.steps,
             loss: mean(window.loss),
             load_balancing_loss: top_k.then(|| mean(window.load_balancing_loss)),
+            router_z_loss: top_k.then(|| mean(window.router_z_loss)),
             diversity_loss: top_any.then(|| mean(window.diversity_loss)),
             simplicity_loss: top_any.then(|| mean(window.simplicity_loss)),
             grad_norm: mean(window.grad_norm),

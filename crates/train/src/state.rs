@@ -210,6 +210,7 @@ impl TrainState {
         window.loss += report.loss;
         window.grad_norm += report.grad_norm;
         window.load_balancing_loss += value(&aux.load_balancing);
+        window.router_z_loss += value(&aux.router_z);
         window.diversity_loss += value(&aux.diversity);
         window.simplicity_loss += value(&aux.simplicity);
         if let Some(joint) = joint {
@@ -236,9 +237,14 @@ impl Objective {
     fn of(output: &ModelOutput, batch: &TokenBatch, config: &RunConfig) -> Self {
         let task = task_loss(output.logits.clone(), &batch.labels);
         let loss = scalar(&task);
+        let train = &config.train;
         let objective = match &output.aux_loss {
-            Some(aux) => task + aux.clone() * config.train.load_balancing_coef,
+            Some(aux) => task + aux.clone() * train.load_balancing_coef,
             None => task,
+        };
+        let objective = match &output.aux_losses.router_z {
+            Some(router_z) if train.router_z_coef > 0.0 => objective + router_z.clone() * train.router_z_coef,
+            _ => objective,
         };
         Self { objective, loss, aux: output.aux_losses.clone() }
     }

@@ -6,7 +6,8 @@ use moelt_schema::{LayerSums, Unrouted};
 
 use super::{
     AuxLosses, Dispatch, ExpertTokens, Experts, RoutedTokens, Router, TopAnyRouter, TopKRouter,
-    diversity_loss, load_balancing_loss, simplicity_loss, top_any::RoutedTopAny, top_k::RoutedTopK,
+    diversity_loss, load_balancing_loss, router_z_loss, simplicity_loss, top_any::RoutedTopAny,
+    top_k::RoutedTopK,
 };
 use crate::host::to_host;
 
@@ -75,7 +76,8 @@ fn top_k(router: &TopKRouter, experts: &Experts, x: Tensor<2>, seen: Tensor<2>) 
     let ExpertOutput { y, norms } = experts.forward_sparse(x.clone(), &routed.dispatch, weights);
     let sums = top_k_sums(&routed, norms);
     let load_balancing = of_open(load_balancing_loss(routed.router_probs.clone(), &routed.dispatch), router);
-    let aux_losses = AuxLosses { load_balancing: Some(load_balancing), ..AuxLosses::default() };
+    let router_z = Some(router_z_loss(routed.router_logits));
+    let aux_losses = AuxLosses { load_balancing: Some(load_balancing), router_z, ..AuxLosses::default() };
     let expert_tokens = ExpertTokens::unpadded(routed.dispatch.n_pairs());
     let expert_weights = routed.expert_weights;
     let tokens = RoutedTokens { inputs: x, seen, dispatch: routed.dispatch, expert_weights };

@@ -10,6 +10,8 @@ use super::{Dispatch, top_any::unit_rows};
 pub struct AuxLosses {
     /// Top-k routing: [`load_balancing_loss`].
     pub load_balancing: Option<Tensor<1>>,
+    /// Top-k routing: [`router_z_loss`].
+    pub router_z: Option<Tensor<1>>,
     /// Top-any routing: [`diversity_loss`].
     pub diversity: Option<Tensor<1>>,
     /// Top-any routing: [`simplicity_loss`].
@@ -17,9 +19,10 @@ pub struct AuxLosses {
 }
 
 impl AuxLosses {
-    /// Their sum, `[1]`: what is trained on, times a coefficient. None in a dense layer.
+    /// The sum of all but the router z-loss, which has a coefficient of its own, `[1]`: what is trained on, times a coefficient.
+    /// None in a dense layer.
     pub fn total(&self) -> Option<Tensor<1>> {
-        let Self { load_balancing, diversity, simplicity } = self.clone();
+        let Self { load_balancing, diversity, simplicity, router_z: _ } = self.clone();
         [load_balancing, diversity, simplicity].into_iter().flatten().reduce(|sum, loss| sum + loss)
     }
 
@@ -31,6 +34,7 @@ impl AuxLosses {
         };
         Self {
             load_balancing: mean(|losses| &losses.load_balancing),
+            router_z: mean(|losses| &losses.router_z),
             diversity: mean(|losses| &losses.diversity),
             simplicity: mean(|losses| &losses.simplicity),
         }
@@ -53,6 +57,19 @@ pub fn load_balancing_loss(router_probs: Tensor<2>, dispatch: &Dispatch) -> Tens
     let fractions =
         Tensor::<2>::from_data(TensorData::new(fractions, [1, n_experts]), &router_probs.device());
     (router_probs.mean_dim(0) * fractions).sum() * n_experts as f32
+}
+
+/// Router z-loss (ST-MoE, Zoph et al. 2022, eq. 5): `(ln Σₑ exp(logitₑ))²`, averaged over tokens. It keeps router logits near 0,
+/// where single precision tells them apart best.
+///
+/// # Shapes
+/// - router_logits: `[tokens, n_experts]`
+/// - output: `[1]`
+pub fn router_z_loss(router_logits: Tensor<2>) -> Tensor<1> {
+    // Taken out and put back, so that nothing overflows; the gradient is the same without it.
+    let largest = router_logits.clone().detach().max_dim(1);
+    let sum = (router_logits - largest.clone()).exp().sum_dim(1);
+    (sum.log() + largest).square().mean()
 }
 
 /// Routing entropy as a part of `ln n_experts`: that of each token's router probabilities, averaged. It carries
@@ -150,6 +167,24 @@ mod tests {
     }
 
     #[test]
+    fn hand_worked_z_loss_and_its_gradient() {
+        let device = Device::flex().autodiff();
+        let logits = [[1f32.ln(), 2f32.ln(), f32::NEG_INFINITY], [400.0, -400.0, 400.0]];
+        let logits = Tensor::<2>::from_data(logits, &device).require_grad();
+        let loss = router_z_loss(logits.clone());
+        // ln 3 and 400 + ln 2, squared.
+        let (first, second) = (3f32.ln(), 400.0 + 2f32.ln());
+        let expected = (first.powi(2) + second.powi(2)) / 2.0;
+        assert!((loss.clone().into_scalar::<f32>() / expected - 1.0).abs() < 1e-6);
+        // 2 · logsumexp · softmax / tokens
+        let gradient = logits.grad(&loss.backward()).unwrap().try_into_vec_as::<f32>().unwrap();
+        let expected = [first / 3.0, first * 2.0 / 3.0, 0.0, second / 2.0, 0.0, second / 2.0];
+        for (found, expected) in gradient.iter().zip(expected) {
+            assert!((found - expected).abs() <= 1e-6 * expected.max(1.0), "{gradient:?}");
+        }
+    }
+
+    #[test]
     fn hand_worked_diversity_and_simplicity() {
         // Directions (1, 0), (0, 1), (−1, 0): two entries of −1 beside the diagonal. Norms 1, 2, 3.
         let weight = Tensor::<2>::from_data([[1.0, 0.0], [0.0, 2.0], [-3.0, 0.0]], &Device::flex());
@@ -161,14 +196,19 @@ mod tests {
     #[test]
     fn losses_are_added_within_a_layer_and_averaged_over_those_that_have_them() {
         let loss = |value: f32| Some(Tensor::<1>::from_data([value], &Device::flex()));
-        let top_k = |value| AuxLosses { load_balancing: loss(value), ..AuxLosses::default() };
+        let top_k = |value| AuxLosses {
+            load_balancing: loss(value),
+            router_z: loss(value + 2.0),
+            ..AuxLosses::default()
+        };
         let top_any = AuxLosses { diversity: loss(2.0), simplicity: loss(0.5), ..AuxLosses::default() };
         let scalar = |loss: Option<Tensor<1>>| loss.map(|loss| loss.into_scalar::<f32>());
         assert_eq!(scalar(top_any.total()), Some(2.5));
         assert_eq!(scalar(AuxLosses::default().total()), None);
+        assert_eq!(scalar(top_k(1.0).total()), Some(1.0), "the z-loss has a coefficient of its own");
         let mean = AuxLosses::mean(&[top_k(1.0), AuxLosses::default(), top_any, top_k(4.0)]);
-        let means = [mean.load_balancing, mean.diversity, mean.simplicity].map(scalar);
-        assert_eq!(means, [Some(2.5), Some(2.0), Some(0.5)]);
+        let means = [mean.load_balancing, mean.router_z, mean.diversity, mean.simplicity].map(scalar);
+        assert_eq!(means, [Some(2.5), Some(4.5), Some(2.0), Some(0.5)]);
     }
 
     #[test]

@@ -35,6 +35,8 @@ pub struct TopKRouter {
 /// What the router decided for a batch.
 #[derive(Debug)]
 pub struct RoutedTopK {
+    /// `[tokens, n_experts]`, with gradient: what the softmax is taken of.
+    pub router_logits: Tensor<2>,
     /// `[tokens, n_experts]`, with gradient.
     pub router_probs: Tensor<2>,
     /// `[tokens, top_k]`, with gradient.
@@ -91,7 +93,8 @@ impl TopKRouter {
         let [n_experts, d_model] = self.weight.dims();
         assert_shape!(x, [.., d_model]);
         let device = x.device();
-        let router_probs = softmax(self.logits(x), 1);
+        let router_logits = self.logits(x);
+        let router_probs = softmax(router_logits.clone(), 1);
         let host = to_host(router_probs.clone());
         let top_k = self.top_k.min(n_experts);
         let dispatch = Dispatch::top_k(&host, n_experts, top_k);
@@ -100,7 +103,7 @@ impl TopKRouter {
         let probs = router_probs.clone().gather(1, Tensor::<2, Int>::from_data(chosen, &device));
         let expert_weights = chosen_weights(probs);
         let (entropy, mass) = (entropy_sum(&host), column_sums(&host, n_experts));
-        RoutedTopK { router_probs, expert_weights, dispatch, entropy, mass }
+        RoutedTopK { router_logits, router_probs, expert_weights, dispatch, entropy, mass }
     }
 }
 

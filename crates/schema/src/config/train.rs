@@ -22,6 +22,8 @@ pub struct TrainConfig {
     pub batch_size: usize,
     /// Weight of the load-balancing loss.
     pub load_balancing_coef: f64,
+    /// Weight of the router z-loss of layers with top-k routing, which keeps router logits small (ST-MoE, Zoph et al. 2022).
+    pub router_z_coef: f64,
     /// Steps between two evaluations on validation; 0: once an epoch.
     pub eval_every: u64,
     /// Steps between two `window` events; 0: only one, at the end.
@@ -41,6 +43,7 @@ impl Default for TrainConfig {
             budget: Budget::Epochs(Budget::DEFAULT_EPOCHS),
             batch_size: 128,
             load_balancing_coef: 0.01,
+            router_z_coef: 0.0,
             eval_every: 0,
             log_every: 50,
             checkpoint_every: 500,
@@ -58,6 +61,7 @@ impl TrainConfig {
         }
         count("batch_size", self.batch_size as u64, 100_000_000)?;
         at_least_zero("load_balancing_coef", self.load_balancing_coef)?;
+        at_least_zero("router_z_coef", self.router_z_coef)?;
         count("keep_last", self.keep_last as u64, u64::MAX)
     }
 }

@@ -66,6 +66,9 @@ pub enum Event {
         /// Mean unweighted load-balancing loss over the layers with top-k routing, if there are some; 1 when balanced.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         load_balancing_loss: Option<f64>,
+        /// Mean unweighted router z-loss over the same layers.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        router_z_loss: Option<f64>,
         /// Mean unweighted diversity loss over the layers with top-any routing, if there are some.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         diversity_loss: Option<f64>,

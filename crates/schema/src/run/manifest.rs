@@ -152,6 +152,9 @@ pub struct WindowState {
     pub loss: f64,
     /// Unweighted load-balancing loss, mean over layers with top-k routing.
     pub load_balancing_loss: f64,
+    /// Unweighted router z-loss, mean over the same layers.
+    #[serde(default)]
+    pub router_z_loss: f64,
     /// Unweighted diversity loss, mean over layers with top-any routing.
     #[serde(default)]
     pub diversity_loss: f64,
@@ -169,9 +172,11 @@ pub struct WindowState {
 
 impl WindowState {
     /// The sums of all that is logged as a mean over steps.
-    pub(crate) fn means(&self) -> [f64; 5] {
-        let Self { loss, load_balancing_loss, diversity_loss, simplicity_loss, grad_norm, .. } = *self;
-        [loss, load_balancing_loss, diversity_loss, simplicity_loss, grad_norm]
+    pub(crate) fn means(&self) -> [f64; 6] {
+        let Self {
+            loss, load_balancing_loss, router_z_loss, diversity_loss, simplicity_loss, grad_norm, ..
+        } = *self;
+        [loss, load_balancing_loss, router_z_loss, diversity_loss, simplicity_loss, grad_norm]
     }
 }
 
