@@ -59,6 +59,7 @@ pub struct Classifier {
 pub(crate) struct Rates {
     pub(crate) unit: Unit,
     router_input: RouterInput,
+    router_jitter: f64,
     pooling: Pooling,
     input_dropout: f64,
     block_dropout: f64,
@@ -124,6 +125,7 @@ impl ClassifierConfig {
             rates: Rates {
                 unit: model.unit,
                 router_input: model.router_input,
+                router_jitter: model.router_jitter,
                 pooling: model.pooling,
                 input_dropout: model.input_dropout,
                 block_dropout: transformer.map_or(0.0, |transformer| transformer.dropout),
@@ -328,9 +330,16 @@ impl Classifier {
             let attention;
             (x, attention) = self.attended(at, x, input, mode);
             let learns = layer.router.as_ref().is_some_and(|router| router.weight().is_some());
-            let router_input = if learns { self.router_input(&x, input) } else { None };
-            let mask = mode.dropout_mask(self.rates.block_dropout, x.dims(), &x.device());
-            let output = layer.forward_in(x, LayerContext { groups: &groups, router_input, mask });
+            let (shape, device) = (x.dims(), x.device());
+            let context = LayerContext {
+                groups: &groups,
+                router_input: learns.then(|| self.router_input(&x, input)).flatten(),
+                mask: mode.dropout_mask(self.rates.block_dropout, shape, &device),
+                router_jitter: learns
+                    .then(|| mode.jitter(self.rates.router_jitter, shape, &device))
+                    .flatten(),
+            };
+            let output = layer.forward_in(x, context);
             x = output.x;
             outputs.aux_losses.push(output.aux_losses);
             outputs.routing.extend(output.routing);

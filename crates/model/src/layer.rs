@@ -110,6 +110,8 @@ pub struct LayerContext<'a> {
     pub groups: &'a [&'a [u32]],
     /// What a learned router sees in place of the tokens, normalised as they are: `[tokens, d_model]`.
     pub router_input: Option<Tensor<2>>,
+    /// What is multiplied with what a learned router sees, normalised: `[tokens, d_model]`.
+    pub router_jitter: Option<Tensor<2>>,
     /// What is multiplied with what experts add to tokens, as dropout does: `[tokens, d_model]`.
     pub mask: Option<Tensor<2>>,
 }
@@ -214,6 +216,10 @@ impl MoeLayer {
         match &self.router {
             Some(router) => {
                 let seen = self.seen_by_router(&y, context.router_input);
+                let seen = match context.router_jitter {
+                    Some(jitter) => seen * jitter,
+                    None => seen,
+                };
                 let combined = combine::combined(router, &self.experts, y, seen, context.groups);
                 MoeOutput {
                     x: added(combined.y, context.mask),

@@ -2,6 +2,7 @@
 
 use burn::tensor::{Device, Tensor, TensorData};
 use rand::Rng;
+use rand_distr::{Distribution, Uniform};
 
 /// How a forward pass runs. Noise comes from the caller's generator, never from a global one, so
 /// that a step can be repeated exactly.
@@ -31,6 +32,20 @@ impl Mode<'_> {
     ) -> Option<Tensor<D>> {
         let mask = self.mask(rate, shape.iter().product())?;
         Some(Tensor::from_data(TensorData::new(mask, shape), device))
+    }
+
+    /// Numbers from `U(1 − by, 1 + by)` to multiply with; none in evaluation or where `by` is 0.
+    pub fn jitter<const D: usize>(
+        &mut self,
+        by: f64,
+        shape: [usize; D],
+        device: &Device,
+    ) -> Option<Tensor<D>> {
+        let Self::Train(rng) = self else { return None };
+        let (least, most) = (1.0 - by as f32, 1.0 + by as f32);
+        let uniform = Uniform::new(least, most).ok()?;
+        let drawn: Vec<f32> = uniform.sample_iter(rng).take(shape.iter().product()).collect();
+        Some(Tensor::from_data(TensorData::new(drawn, shape), device))
     }
 
     /// Which of `n` things stay, when each is left out with probability `rate`; none: all of them.
@@ -79,9 +94,26 @@ mod tests {
     }
 
     #[test]
+    fn jitter_lies_evenly_around_1_and_repeats_from_the_same_generator() {
+        let jitter = |by| {
+            let mut rng = Streams::new(1).rng(Stream::Dropout, 0);
+            let drawn = Mode::Train(&mut rng).jitter(by, [100, 100], &Device::flex());
+            drawn.map(|drawn| drawn.try_into_vec_as::<f32>().unwrap())
+        };
+        let values = jitter(0.25).unwrap();
+        let mean = values.iter().sum::<f32>() / 1e4;
+        // The standard error is 0.25 / √3 / 100.
+        assert!((mean - 1.0).abs() < 0.006, "{mean}");
+        assert!(values.iter().all(|v| (0.75..1.25).contains(v)) && values.iter().any(|v| *v < 0.76));
+        assert_eq!(jitter(0.25).unwrap(), values);
+        assert!(jitter(0.0).is_none());
+    }
+
+    #[test]
     fn evaluation_has_no_noise() {
         let x = Tensor::<2>::ones([3, 4], &Device::flex());
         assert_eq!(Mode::Eval.dropout(x, 0.5).sum().into_scalar::<f32>(), 12.0);
         assert!(Mode::Eval.keep(3, 0.5).is_none());
+        assert!(Mode::Eval.jitter(0.5, [3], &Device::flex()).is_none());
     }
 }

@@ -50,6 +50,9 @@ pub struct ModelConfig {
     pub unit: Unit,
     /// What a router sees of a token.
     pub router_input: RouterInput,
+    /// In training every number that a router sees is multiplied by another one from `U(1 − router_jitter, 1 + router_jitter)` (Switch
+    /// Transformers, Fedus et al. 2021).
+    pub router_jitter: f64,
     /// How tokens get to know of one another before they are pooled.
     #[serde(deserialize_with = "choice")]
     pub encoder: EncoderConfig,
@@ -84,6 +87,7 @@ impl Default for ModelConfig {
             n_layers: 1,
             unit: Unit::Token,
             router_input: RouterInput::Token,
+            router_jitter: 0.0,
             encoder: EncoderConfig::Bag {},
             pooling: Pooling::Mean,
             layer_norm: true,
@@ -148,6 +152,7 @@ impl ModelConfig {
         count("d_ff", self.d_ff as u64, 100_000_000)?;
         self.routing.check().map_err(|fault| fault.within("routing"))?;
         count("top_k", self.top_k as u64, MAX_EXPERTS)?;
+        fraction("router_jitter", self.router_jitter)?;
         count("n_layers", self.n_layers as u64, 1_000)?;
         self.encoder.check(self).map_err(|fault| fault.within("encoder"))?;
         if self.encoder.transformer().is_some() {
