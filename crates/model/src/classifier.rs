@@ -139,6 +139,7 @@ impl ClassifierConfig {
         let model = &self.model;
         MoeLayerConfig::new(model.routed_width(), model.expert_width(layer))
             .with_layer(layer.0)
+            .with_shared_d_ff(model.shared_width(layer))
             .with_layer_norm(model.layer_norm)
             .with_norm_placement(model.encoder.norm_placement())
             .with_norm_epsilon(model.norm_epsilon)

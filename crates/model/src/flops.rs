@@ -6,6 +6,7 @@
 //! - convolution of width `w`: `2 t · w d · d`
 //! - attention: `8 t · d · d` for the maps to queries, keys, values and back, and `4 n² · d` for a sequence of `n` tokens
 //! - router: `2 r · d · n_experts`
+//! - shared expert: `4 r · d · shared_d_ff`
 //! - experts: `4 d · d_ff` for each token of an expert. With top-k routing those are the (token, expert) pairs of the
 //!   routing, `r · min(top_k, n_experts)`; with assigned experts and in a dense layer `r`. With top-any routing all
 //!   `n_experts · r` are *computed*, and those above their thresholds are *unpadded*.
@@ -74,10 +75,15 @@ mod tests {
     }
 
     fn classifier(unit: Unit, kind: LayerKind) -> Classifier {
+        with_shared(unit, kind, 0)
+    }
+
+    fn with_shared(unit: Unit, kind: LayerKind, shared_d_ff: usize) -> Classifier {
         let model = ModelConfig {
             d_model: 4,
             d_ff: 3,
             top_k: 2,
+            shared_d_ff,
             encoder: EncoderConfig::Conv(ConvConfig { width: 3 }),
             unit,
             pooling: Pooling::Mean,
@@ -122,6 +128,18 @@ mod tests {
         let expected = 2 * 672 + 384 + 544 + 32;
         assert_eq!(classifier.unpadded_forward_flops(&input()), expected);
         assert_eq!(classifier.forward(&input(), Mode::Eval).flops, Flops::unpadded(expected));
+    }
+
+    /// 4 · 4 · 6 = 96 for each token, whatever its experts.
+    #[test]
+    fn every_token_goes_through_a_shared_expert() {
+        for kind in [LayerKind::TopK { k: 2 }, LayerKind::TopAny] {
+            let [with, without] = [6, 0].map(|units| with_shared(Unit::Token, kind, units));
+            let more = with.unpadded_forward_flops(&input()) - without.unpadded_forward_flops(&input());
+            assert_eq!(more, 4 * 96);
+            let flops = |model: &Classifier| model.forward(&input(), Mode::Eval).flops.computed;
+            assert_eq!(flops(&with) - flops(&without), 4 * 96);
+        }
     }
 
     /// A pass counts the pairs of its routing. With top-any routing it computes more: all tokens for five experts.

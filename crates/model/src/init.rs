@@ -38,6 +38,8 @@ pub(crate) enum SharedPart {
     Positions,
     /// That of a block, from 0.
     Attention(u32),
+    /// That of a layer, from 0.
+    SharedExpert(u32),
 }
 
 impl SharedPart {
@@ -48,6 +50,8 @@ impl SharedPart {
             Self::Head => 2,
             Self::Positions => 3,
             Self::Attention(block) => 4 + u64::from(block),
+            // Beyond every block.
+            Self::SharedExpert(layer) => (1 << 33) + u64::from(layer),
         }
     }
 }

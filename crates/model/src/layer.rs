@@ -72,6 +72,9 @@ pub struct MoeLayerConfig {
     /// Added to the variance. Default: 1e-5
     #[config(default = 1e-5)]
     pub norm_epsilon: f64,
+    /// Hidden units of a feed-forward network that every token goes through beside the routed experts; 0: there is none. Default: 0
+    #[config(default = 0)]
+    pub shared_d_ff: usize,
     /// What hidden units make of their sums. Default: ReLU
     #[config(default = "Activation::Relu")]
     pub activation: Activation,
@@ -84,7 +87,8 @@ pub struct MoeLayerConfig {
 }
 
 /// A residual expert layer: `x + Σⱼ wⱼ FFNⱼ(LayerNorm(x))` over the chosen experts, or
-/// `x + FFN(LayerNorm(x))` when dense. A dense layer is the same layer without a router. LayerNorm may be left out, or come
+/// `x + FFN(LayerNorm(x))` when dense. A dense layer is the same layer without a router. A shared expert adds its part to every
+/// token (DeepSeekMoE, Dai et al. 2024); no layout has it and no edit touches it. LayerNorm may be left out, or come
 /// after the sum ([`NormPlacement`]). How many experts there are is nowhere written down but in the sizes of the tensors, so that edits may
 /// change it.
 ///
@@ -97,6 +101,8 @@ pub struct MoeLayer {
     pub router: Option<Router>,
     /// The experts.
     pub experts: Experts,
+    /// One that every token goes through, beside those.
+    pub shared: Option<Experts>,
     /// Where the norm stands.
     #[module(skip)]
     pub norm_placement: NormPlacement,
@@ -171,6 +177,10 @@ impl MoeLayerConfig {
             router: Router::new(layer, layout, d_model, streams, device),
             experts: Experts::new(layer, &layout.experts, d_model, self.d_ff, streams, device)
                 .with_activation(self.activation),
+            shared: (self.shared_d_ff > 0).then(|| {
+                let shared = Experts::shared(layer, d_model, self.shared_d_ff, streams, device);
+                shared.with_activation(self.activation)
+            }),
             norm_placement: self.norm_placement,
         }
     }
@@ -206,7 +216,12 @@ impl MoeLayer {
         assert_shape!(x, [.., d_model]);
         let [tokens, _] = x.dims();
         let y = before(&self.norm, self.norm_placement, x.clone());
+        let shared = self.shared.as_ref().map(|shared| shared.forward_only(y.clone()));
         let added = |y: Tensor<2>, mask: Option<Tensor<2>>| {
+            let y = match shared {
+                Some(shared) => y + shared,
+                None => y,
+            };
             let y = match mask {
                 Some(mask) => y * mask,
                 None => y,

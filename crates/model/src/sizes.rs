@@ -12,9 +12,13 @@ impl ClassifierConfig {
         let (d_model, pooled) = (model.d_model, model.pooled_width());
         let layers = self.layout.layers().iter().enumerate().flat_map(move |(at, layer)| {
             let (prefix, width) = (format!("layers.{at}"), model.routed_width());
-            let d_ff = model.expert_width(LayerId(at as u32));
+            let layer_id = LayerId(at as u32);
+            let (d_ff, shared) = (model.expert_width(layer_id), model.shared_width(layer_id));
+            let shared = (shared > 0).then(|| feed_forward(&format!("{prefix}.shared"), 1, width, shared));
             norm(&format!("{prefix}.norm"), width, model.layer_norm)
-                .chain(layer_parameters(&prefix, layer, width, d_ff))
+                .chain(router_parameters(&prefix, layer, width))
+                .chain(feed_forward(&format!("{prefix}.experts"), layer.n_experts(), width, d_ff))
+                .chain(shared.into_iter().flatten())
         });
         let positions = self.n_positions().map(|n| named("positions.table", vec![n, d_model]));
         std::iter::once(named("embedding.table", vec![self.n_rows, d_model]))
@@ -74,27 +78,39 @@ fn norm(path: &str, width: usize, is_there: bool) -> impl Iterator<Item = (Strin
     parts.into_iter().filter(move |_| is_there)
 }
 
-/// Router and experts of one layer whose tokens are `width` wide.
-fn layer_parameters(
+/// The router of one layer whose tokens are `width` wide.
+fn router_parameters(
     prefix: &str,
     layer: &LayerLayout,
     width: usize,
-    d_ff: usize,
 ) -> impl Iterator<Item = (String, Vec<usize>)> + use<> {
     let n = layer.n_experts();
-    let router = match layer.kind {
-        LayerKind::Dense | LayerKind::Assigned => None,
-        LayerKind::TopK { .. } => Some([("router.weight", vec![n, width]), ("router.bias", vec![n])]),
-        LayerKind::TopAny => Some([("router.weight", vec![n, width]), ("router.threshold", vec![n])]),
+    let vectors: &[&str] = match layer.kind {
+        LayerKind::Dense | LayerKind::Assigned => &[],
+        LayerKind::TopK { .. } => &["bias"],
+        LayerKind::TopAny => &["threshold"],
     };
-    let experts = [
-        ("experts.w_in", vec![n, width, d_ff]),
-        ("experts.b_in", vec![n, d_ff]),
-        ("experts.w_out", vec![n, d_ff, width]),
-        ("experts.b_out", vec![n, width]),
-    ];
+    let weight = (!vectors.is_empty()).then(|| ("weight", vec![n, width]));
+    let parts = weight.into_iter().chain(vectors.iter().map(move |vector| (*vector, vec![n])));
     let prefix = prefix.to_owned();
-    router.into_iter().flatten().chain(experts).map(move |(name, shape)| (format!("{prefix}.{name}"), shape))
+    parts.map(move |(part, shape)| (format!("{prefix}.router.{part}"), shape))
+}
+
+/// `n` feed-forward networks of tokens that are `width` wide.
+fn feed_forward(
+    path: &str,
+    n: usize,
+    width: usize,
+    d_ff: usize,
+) -> impl Iterator<Item = (String, Vec<usize>)> + use<> {
+    let parts = [
+        ("w_in", vec![n, width, d_ff]),
+        ("b_in", vec![n, d_ff]),
+        ("w_out", vec![n, d_ff, width]),
+        ("b_out", vec![n, width]),
+    ];
+    let path = path.to_owned();
+    parts.into_iter().map(move |(part, shape)| (format!("{path}.{part}"), shape))
 }
 
 fn volume(shape: &[usize]) -> u128 {

@@ -301,15 +301,19 @@ fn layers_of_different_size_share_what_they_have_in_common() {
 #[test]
 fn dense_and_moe_have_the_same_active_parameters_but_for_the_router() {
     let device = Device::flex();
-    let active = |routing| {
-        let config = config(ModelConfig { routing, ..small(Unit::Token, 2) });
+    let active_with = |routing, shared_d_ff| {
+        let config = config(ModelConfig { routing, shared_d_ff, ..small(Unit::Token, 2) });
         config.init(&Streams::new(1), &device).n_active_params(&config.layout)
     };
+    let active = |routing| active_with(routing, 0);
     let (dense, moe) = (active(RoutingConfig::Dense {}), active(TOP_K));
     // Router 4 × 8, and one output bias more, since two experts are active. Offsets are not counted.
     assert_eq!(moe - dense, 4 * 8 + 8);
     // Top-any: two experts more (8 × 6 weights each way and both biases), and 4 thresholds.
     assert_eq!(active(TOP_ANY) - moe, 2 * (2 * 8 * 6 + 6 + 8) + 4);
+    // A shared expert of 5 units works on every token; a dense layer has none.
+    assert_eq!(active_with(TOP_K, 5) - moe, 2 * 8 * 5 + 5 + 8);
+    assert_eq!(active_with(RoutingConfig::Dense {}, 5), dense);
 }
 
 #[test]

@@ -1,13 +1,16 @@
-//! What a router may be told beside the number of experts per token: jitter.
+//! What a router may be told beside the number of experts per token: jitter, a shared expert.
 
 #![allow(clippy::unwrap_used)] // a test that cannot go on should stop
 
 mod common;
 
-use burn::tensor::{Device, Tensor};
-use common::{TOP_K, input};
+use burn::{
+    module::Param,
+    tensor::{Device, Tensor},
+};
+use common::{TOP_K, input, params};
 use moelt_model::{Classifier, ClassifierConfig, LayerContext, Mode, MoeLayerConfig};
-use moelt_schema::{ModelConfig, Stream, Streams};
+use moelt_schema::{LayerKind, ModelConfig, Stream, Streams};
 
 fn model(change: impl Fn(&mut ModelConfig)) -> Classifier {
     let mut model =
@@ -48,4 +51,35 @@ fn jitter_is_seen_by_the_router_alone() {
     let routed = layer.forward_in(x.clone(), context).routed.unwrap();
     assert_eq!(values(routed.seen), [1.25, -1.5, 0.5, 6.0]);
     assert_eq!(values(routed.inputs), values(x));
+}
+
+/// Routed experts that add nothing: `(1, 1)` has `relu(1 · 1 + 2 · 1 + ½) = 3½`, and `3½ · (3, −1) + (¼, 0)` is added to it.
+#[test]
+fn a_shared_expert_adds_its_part_to_every_token() {
+    let device = Device::flex();
+    for kind in [LayerKind::TopK { k: 1 }, LayerKind::TopAny] {
+        let config = MoeLayerConfig::new(2, 1).with_n_experts(2).with_kind(kind).with_layer_norm(false);
+        let mut layer = config.with_shared_d_ff(1).init(&device);
+        layer.experts.w_out = Param::from_tensor(Tensor::zeros([2, 1, 2], &device));
+        layer.experts.b_out = Param::from_tensor(Tensor::zeros([2, 2], &device));
+        let shared = layer.shared.as_mut().unwrap();
+        shared.w_in = Param::from_data([[[1.0], [2.0]]], &device);
+        shared.b_in = Param::from_data([[0.5]], &device);
+        shared.w_out = Param::from_data([[[3.0, -1.0]]], &device);
+        shared.b_out = Param::from_data([[0.25, 0.0]], &device);
+        let x = Tensor::<2>::from_data([[1.0, 1.0], [-1.0, 0.0]], &device);
+        assert_eq!(values(layer.forward(x).x), [11.75, -2.5, -0.75, 0.0]);
+    }
+}
+
+#[test]
+fn a_shared_expert_begins_with_weights_of_its_own_and_changes_no_others() {
+    let (without, with) = (params(&model(|_| {}), None), params(&model(|model| model.shared_d_ff = 4), None));
+    let more: Vec<&str> =
+        with.keys().filter(|path| !without.contains_key(*path)).map(String::as_str).collect();
+    let parts = ["b_in", "b_out", "w_in", "w_out"];
+    assert_eq!(more, [0, 1].map(|layer| parts.map(|part| format!("layers.{layer}.shared.{part}"))).concat());
+    assert!(without.iter().all(|(path, seen)| with[path] == *seen));
+    assert_eq!(with["layers.0.shared.w_in"].shape, [1, 5, 4]);
+    assert_ne!(with["layers.0.shared.w_in"].values, with["layers.1.shared.w_in"].values);
 }

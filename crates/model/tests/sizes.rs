@@ -38,6 +38,7 @@ fn variants() -> impl Iterator<Item = ClassifierConfig> {
     around.chain(transformers).flat_map(move |model| {
         routings.map(|routing| {
             let model = ModelConfig { d_model: 8, d_ff: 4, top_k: 2, n_layers: 2, routing, ..model.clone() };
+            let model = ModelConfig { shared_d_ff: if model.layer_norm { 3 } else { 0 }, ..model };
             ClassifierConfig { layout: model.initial_layout(), model, n_rows: 7, n_classes: 3 }
         })
     })

@@ -284,10 +284,11 @@ mod tests {
             assert_eq!(fault.key, key);
             assert!(fault.message.contains("must be at most"), "{fault}");
         };
-        let cases: [(Change, &str); 9] = [
+        let cases: [(Change, &str); 10] = [
             (|c| c.seed = u64::MAX, "seed"),
             (|c| c.model.d_model = 1_000_000_000, "model.d_model"),
             (|c| c.model.d_ff = usize::MAX, "model.d_ff"),
+            (|c| c.model.shared_d_ff = usize::MAX, "model.shared_d_ff"),
             (|c| c.model.n_layers = 1_000_000_000_000, "model.n_layers"),
             (
                 |c| c.model.routing = RoutingConfig::TopK { n_experts: 1_000_000_000_000 },

@@ -78,7 +78,7 @@ mod tests {
         }))
         .unwrap();
         let encoder = EncoderConfig::Conv(ConvConfig { width: 3 });
-        let model = ModelConfig { d_model: 4, d_ff: 3, encoder, ..ModelConfig::default() };
+        let model = ModelConfig { d_model: 4, d_ff: 3, shared_d_ff: 5, encoder, ..ModelConfig::default() };
         let config = ClassifierConfig { model, layout, n_rows: 9, n_classes: 2 };
         config.init(&Streams::new(3), &Device::flex().autodiff())
     }
@@ -106,12 +106,20 @@ mod tests {
             ("layers.0.norm.gamma", vector),
             ("layers.0.router.bias", expert_vector),
             ("layers.0.router.weight", expert_vector),
+            ("layers.0.shared.b_in", vector),
+            ("layers.0.shared.b_out", vector),
+            ("layers.0.shared.w_in", matrix),
+            ("layers.0.shared.w_out", matrix),
             ("layers.1.experts.b_in", expert_vector),
             ("layers.1.experts.b_out", expert_vector),
             ("layers.1.experts.w_in", expert_matrix),
             ("layers.1.experts.w_out", expert_matrix),
             ("layers.1.norm.beta", vector),
             ("layers.1.norm.gamma", vector),
+            ("layers.1.shared.b_in", vector),
+            ("layers.1.shared.b_out", vector),
+            ("layers.1.shared.w_in", matrix),
+            ("layers.1.shared.w_out", matrix),
             ("output_norm.beta", vector),
             ("output_norm.gamma", vector),
         ];

@@ -16,6 +16,7 @@ type Size = (&'static str, fn(&mut RunConfig) -> Option<&mut usize>);
 const MODEL: &[Size] = &[
     ("model.d_model", |config| Some(&mut config.model.d_model)),
     ("model.d_ff", |config| Some(&mut config.model.d_ff)),
+    ("model.shared_d_ff", |config| Some(&mut config.model.shared_d_ff)),
     ("model.n_layers", |config| Some(&mut config.model.n_layers)),
     ("model.routing.top_k.n_experts", |config| match &mut config.model.routing {
         RoutingConfig::TopK { n_experts } => Some(n_experts),
@@ -177,9 +178,10 @@ mod tests {
     fn a_model_beyond_the_memory_is_refused_by_the_key_that_makes_it_so() {
         assert_eq!(model(|_| {}, GB), Ok(()));
         type Change = fn(&mut RunConfig);
-        let cases: [(Change, &str); 6] = [
+        let cases: [(Change, &str); 7] = [
             (|c| c.model.d_model = 1_000_000, "`model.d_model`: is 1000000: weights, gradients"),
             (|c| c.model.d_ff = 100_000_000, "`model.d_ff`: is 100000000: "),
+            (|c| c.model.shared_d_ff = 100_000_000, "`model.shared_d_ff`: is 100000000: "),
             (|c| (c.model.n_layers, c.model.d_ff) = (1000, 1000), "`model.n_layers`: is 1000: "),
             (
                 |c| (c.model.routing, c.model.d_ff) = (MANY, 100),

@@ -5,13 +5,13 @@ use burn::{
     tensor::{Device, Tensor, assert_shape},
 };
 use moelt_kernels::{ExpertOutput, StackedExperts, expert_feed_forward};
-use moelt_schema::{Activation, ExpertId, LayerId, Streams};
+use moelt_schema::{Activation, ExpertId, LayerId, Streams, uniform};
 
 use super::{
     Dispatch,
     activation::{activate, back},
 };
-use crate::init::{ExpertPart, expert_rows, param};
+use crate::init::{ExpertPart, SharedPart, expert_rows, param, shared_rng};
 
 /// `FFNₑ(x) = act(x W_in,ₑ + b_in,ₑ) W_out,ₑ + b_out,ₑ` for each expert e. One contiguous parameter per
 /// kind, experts on the leading axis: what batched matrix products want.
@@ -47,6 +47,25 @@ impl Experts {
             b_in: param(stack(ExpertPart::BIn, d_model, d_ff), [e, d_ff], device),
             w_out: param(stack(ExpertPart::WOut, d_ff, d_ff * d_model), [e, d_ff, d_model], device),
             b_out: param(stack(ExpertPart::BOut, d_ff, d_model), [e, d_model], device),
+            activation: Activation::Relu,
+        }
+    }
+
+    /// One expert that belongs to no layout, `U(±1/√fan_in)`, with ReLU.
+    pub(super) fn shared(
+        layer: LayerId,
+        d_model: usize,
+        d_ff: usize,
+        streams: &Streams,
+        device: &Device,
+    ) -> Self {
+        let mut rng = shared_rng(streams, SharedPart::SharedExpert(layer.0));
+        let mut draw = |fan_in, n| uniform(fan_in, n, &mut rng);
+        Self {
+            w_in: param(draw(d_model, d_model * d_ff), [1, d_model, d_ff], device),
+            b_in: param(draw(d_model, d_ff), [1, d_ff], device),
+            w_out: param(draw(d_ff, d_ff * d_model), [1, d_ff, d_model], device),
+            b_out: param(draw(d_ff, d_model), [1, d_model], device),
             activation: Activation::Relu,
         }
     }

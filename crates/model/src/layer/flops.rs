@@ -28,7 +28,8 @@ impl MoeLayer {
             computed: one * expert_tokens.computed as u64,
             unpadded: one * expert_tokens.routed as u64,
         };
-        experts + Flops::unpadded(2 * tokens as u64 * self.router_products())
+        let shared = self.shared.as_ref().map_or(0, Experts::row_products);
+        experts + Flops::unpadded(2 * tokens as u64 * (self.router_products() + shared))
     }
 
     /// Multiplications of the router for one token; none where there is nothing to learn about the way.

@@ -14,7 +14,7 @@ use crate::{
 /// A pass through all experts of a layer with top-k routing.
 #[derive(Debug)]
 pub struct DensePass {
-    /// `[tokens, d_model]`: what came in.
+    /// `[tokens, d_model]`: what came in, with what a shared expert adds.
     x: Tensor<2>,
     /// `[n_experts · tokens, d_model]`: what each expert says of each token.
     outputs: Tensor<2>,
@@ -37,9 +37,10 @@ impl MoeLayer {
         let ([tokens, d_model], [n_experts, ..]) = (x.dims(), self.experts.w_in.dims());
         let y = before(&self.norm, self.norm_placement, x.clone());
         let seen = self.seen_by_router(&y, router_input);
+        let shared = self.shared.as_ref().map(|shared| shared.forward_only(y.clone()));
         let outputs = self.experts.forward(y.unsqueeze_dim::<3>(0).expand([n_experts, tokens, d_model]));
         Some(DensePass {
-            x,
+            x: shared.map_or(x.clone(), |shared| x + shared),
             outputs: outputs.reshape([n_experts * tokens, d_model]),
             router_logits: to_host(router.logits(seen)),
             n_experts,
@@ -112,7 +113,8 @@ mod tests {
     use crate::MoeLayerConfig;
 
     fn layer(k: usize) -> MoeLayer {
-        MoeLayerConfig::new(4, 3).with_n_experts(5).with_kind(LayerKind::TopK { k }).init(&Device::flex())
+        let config = MoeLayerConfig::new(4, 3).with_n_experts(5).with_kind(LayerKind::TopK { k });
+        config.with_shared_d_ff(2).init(&Device::flex())
     }
 
     fn tokens() -> Tensor<2> {

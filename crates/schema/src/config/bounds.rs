@@ -11,6 +11,9 @@ type Checked = Result<(), ConfigFault>;
 /// Largest number of experts of a layer.
 pub(super) const MAX_EXPERTS: u64 = 10_000;
 
+/// Largest number of hidden units.
+pub(super) const MAX_UNITS: u64 = 100_000_000;
+
 /// 0 to `most`.
 pub(super) fn at_most(key: &str, n: u64, most: u64) -> Checked {
     if n > most {

@@ -15,7 +15,7 @@ pub use self::{
 };
 use super::{
     Activation, ConfigFault,
-    bounds::{MAX_EXPERTS, at_least_zero, count, fraction, positive},
+    bounds::{MAX_EXPERTS, MAX_UNITS, at_least_zero, at_most, count, fraction, positive},
     choice::choice,
 };
 use crate::{Digest, LayerId, LayerKind, Layout};
@@ -44,6 +44,9 @@ pub struct ModelConfig {
     /// Experts per token under top-k routing. A dense layer is as wide as so many experts together, and so has the
     /// same active parameters; under top-any routing thresholds decide instead.
     pub top_k: usize,
+    /// Hidden units of the shared expert of a layer, a feed-forward network that every token goes through beside its routed
+    /// experts (DeepSeekMoE, Dai et al. 2024). 0: none. Where `routing` makes layers dense they have none, nor when they are upcycled.
+    pub shared_d_ff: usize,
     /// MoE (or dense) layers; blocks of a transformer.
     pub n_layers: usize,
     /// What is routed: tokens before pooling, or sequences after it.
@@ -84,6 +87,7 @@ impl Default for ModelConfig {
             upcycle: None,
             routing: RoutingConfig::default(),
             top_k: 2,
+            shared_d_ff: 0,
             n_layers: 1,
             unit: Unit::Token,
             router_input: RouterInput::Token,
@@ -122,6 +126,11 @@ impl ModelConfig {
         }
     }
 
+    /// Hidden units of the shared expert of a layer; 0: it has none.
+    pub fn shared_width(&self, layer: LayerId) -> usize {
+        if self.layer_kind(layer.0 as usize) == LayerKind::Dense { 0 } else { self.shared_d_ff }
+    }
+
     /// Width of the vector that is classified.
     pub fn pooled_width(&self) -> usize {
         self.pooling.width(self.d_model)
@@ -149,9 +158,10 @@ impl ModelConfig {
     /// Refuses values that no network can have.
     pub(super) fn check(&self) -> Result<(), ConfigFault> {
         count("d_model", self.d_model as u64, 1_000_000)?;
-        count("d_ff", self.d_ff as u64, 100_000_000)?;
+        count("d_ff", self.d_ff as u64, MAX_UNITS)?;
         self.routing.check().map_err(|fault| fault.within("routing"))?;
         count("top_k", self.top_k as u64, MAX_EXPERTS)?;
+        at_most("shared_d_ff", self.shared_d_ff as u64, MAX_UNITS)?;
         fraction("router_jitter", self.router_jitter)?;
         count("n_layers", self.n_layers as u64, 1_000)?;
         self.encoder.check(self).map_err(|fault| fault.within("encoder"))?;

@@ -80,6 +80,12 @@ fn configs_beyond_the_weights() {
             &[HOLDS, "`layers.0.experts.w_out` [4, 100000000, 16]"],
         ),
         config(
+            "a shared expert of 10⁸ units",
+            |c| c.model.shared_d_ff = 100_000_000,
+            &[HOLDS, "`layers.0.shared.w_out` [1, 100000000, 16]"],
+        ),
+        config("a shared expert", |c| c.model.shared_d_ff = 3, &["missing", "layers.0.shared.w_in"]),
+        config(
             "a convolution of width 10⁸ + 1",
             |c| c.model.encoder = conv(100_000_001),
             &["config.toml: `model.encoder.conv.width`"],
