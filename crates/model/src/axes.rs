@@ -36,6 +36,35 @@ impl Classifier {
         }
     }
 
+    /// What is added to the router logits of a layer where its experts are chosen, and not trained, in router order; empty without a
+    /// top-k router.
+    ///
+    /// # Panics
+    /// When there is no such layer.
+    pub fn balance_biases(&self, layer: LayerId) -> Vec<f32> {
+        match &self.layers[layer.0 as usize].router {
+            Some(Router::TopK(router)) => router.balance_biases(),
+            Some(Router::TopAny(_) | Router::Assigned(_)) | None => Vec::new(),
+        }
+    }
+
+    /// The classifier with these balance biases in a layer.
+    ///
+    /// # Shapes
+    /// - biases: `[n_experts]`
+    ///
+    /// # Panics
+    /// When there is no such layer, it has no top-k router, or the length is another.
+    pub fn with_balance_biases(mut self, layer: LayerId, biases: &[f32]) -> Self {
+        let Some(Router::TopK(router)) = &mut self.layers[layer.0 as usize].router else {
+            panic!("layer {} has no top-k router to be balanced", layer.0);
+        };
+        let [n_experts] = router.balance_bias.dims();
+        assert_eq!(biases.len(), n_experts, "balance biases of layer {} must be [{n_experts}]", layer.0);
+        router.balance_bias = router.balance_bias.clone().map(|old| Tensor::from_data(biases, &old.device()));
+        self
+    }
+
     /// The classifier with these biases in a layer.
     ///
     /// # Shapes

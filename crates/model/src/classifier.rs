@@ -351,10 +351,10 @@ impl Classifier {
         (x, outputs)
     }
 
-    /// Values that are trained: every parameter but the router biases.
+    /// Values that are trained: every parameter but the biases of routers.
     pub fn n_params(&self) -> usize {
         let biases = |layer: &MoeLayer| match &layer.router {
-            Some(Router::TopK(router)) => router.bias.num_params(),
+            Some(Router::TopK(router)) => router.bias.num_params() + router.balance_bias.num_params(),
             Some(Router::TopAny(_) | Router::Assigned(_)) | None => 0,
         };
         self.num_params() - self.layers.iter().map(biases).sum::<usize>()

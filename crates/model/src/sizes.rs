@@ -87,7 +87,7 @@ fn router_parameters(
     let n = layer.n_experts();
     let vectors: &[&str] = match layer.kind {
         LayerKind::Dense | LayerKind::Assigned => &[],
-        LayerKind::TopK { .. } => &["bias"],
+        LayerKind::TopK { .. } => &["bias", "balance_bias"],
         LayerKind::TopAny => &["threshold"],
     };
     let weight = (!vectors.is_empty()).then(|| ("weight", vec![n, width]));
@@ -133,8 +133,8 @@ mod tests {
         assert_eq!(config(model).n_values(), u128::MAX);
         let model = ModelConfig { d_model: 1_000_000_000, ..ModelConfig::default() };
         let config = config(model);
-        // Per expert 2 · 10⁹ · 64 + 64 + 10⁹, four of them, and 4 · (10⁹ + 1) for the router.
-        let experts = 4 * (128_000_000_000 + 64 + 1_000_000_000) + 4 * 1_000_000_001;
+        // Per expert 2 · 10⁹ · 64 + 64 + 10⁹, four of them, and 4 · (10⁹ + 2) for the router.
+        let experts = 4 * (128_000_000_000 + 64 + 1_000_000_000) + 4 * 1_000_000_002;
         // 7 rows, 6 vectors of norms, 3 classes.
         assert_eq!(config.n_values(), experts + 7_000_000_000 + 6_000_000_000 + 3_000_000_003);
         assert_eq!(config.largest_parameter().0, "layers.0.experts.w_out");

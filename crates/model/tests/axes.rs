@@ -40,9 +40,10 @@ fn the_axes_of_a_layer() {
         ("experts.b_in", Some(1), ExpertRole::Input, uniform(5, 1)),
         ("experts.w_out", Some(1), ExpertRole::Output, uniform(3, 2)),
         ("experts.b_out", None, ExpertRole::Output, uniform(3, 3)),
+        ("router.balance_bias", None, ExpertRole::BalanceBias, RowInit::Zeros),
     ];
     assert_first_axes(&axes, &expected);
-    assert!(axes[6..].iter().all(|axis| axis.layer == LayerId(1) && axis.param.starts_with("layers.1.")));
+    assert!(axes[7..].iter().all(|axis| axis.layer == LayerId(1) && axis.param.starts_with("layers.1.")));
     let top_any = [
         ("router.weight", None, ExpertRole::Router, uniform(5, 4)),
         ("router.threshold", None, ExpertRole::Other, RowInit::Zeros),

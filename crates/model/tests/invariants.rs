@@ -219,7 +219,7 @@ fn layer(kind: LayerKind, n_experts: usize, device: &Device) -> MoeLayer {
 fn uneven(mut layer: MoeLayer, device: &Device) -> MoeLayer {
     let values = || Param::from_data([0.3, -0.2, 0.1, 0.2], device);
     match layer.router.as_mut().unwrap() {
-        Router::TopK(router) => router.bias = values(),
+        Router::TopK(router) => (router.bias, router.balance_bias) = (values(), values()),
         Router::TopAny(router) => router.threshold = values(),
         Router::Assigned(_) => panic!("it has no parameters"),
     }
@@ -235,6 +235,7 @@ fn permute(mut layer: MoeLayer, order: &[i64], device: &Device) -> MoeLayer {
         Router::TopK(router) => {
             select(&mut router.weight, &order);
             select(&mut router.bias, &order);
+            select(&mut router.balance_bias, &order);
         }
         Router::TopAny(router) => {
             select(&mut router.weight, &order);

@@ -9,7 +9,12 @@ use common::{DENSE, TOP_K, input, model, params, resized};
 use moelt_model::{Classifier, Mode};
 use moelt_schema::{ExpertAxes, LayerId, LayerKind, Layout};
 
-const OFFSETS: [&str; 2] = ["layers.0.router.bias", "layers.1.router.bias"];
+const OFFSETS: [&str; 4] = [
+    "layers.0.router.balance_bias",
+    "layers.0.router.bias",
+    "layers.1.router.balance_bias",
+    "layers.1.router.bias",
+];
 
 /// Whether the biases of both layers, and nothing else, are left alone by training.
 fn only_biases_are_untrained(model: &Classifier) -> bool {
@@ -23,13 +28,17 @@ fn biases_are_never_trained() {
     let device = Device::flex().autodiff();
     let moe = model(TOP_K, &device);
     let set = moe.clone().with_biases(LayerId(1), &[0.0, 0.5, -0.5, 1.0]);
+    let set = set.with_balance_biases(LayerId(0), &[0.25, 0.0, 0.5, -0.75]);
     let mapped = resized(set.clone(), 4);
     let layout = Layout::uniform(2, LayerKind::TopK { k: 2 }, 4);
     let upcycled = model(DENSE, &device).with_parts_of(&layout);
     for model in [moe, set.valid().train(), set.clone(), mapped.valid().train(), mapped, upcycled] {
         assert!(only_biases_are_untrained(&model));
     }
-    assert_eq!(set.valid().train().biases(LayerId(1)), [0.0, 0.5, -0.5, 1.0]);
+    let again = set.valid().train();
+    assert_eq!(again.biases(LayerId(1)), [0.0, 0.5, -0.5, 1.0]);
+    assert_eq!(again.balance_biases(LayerId(0)), [0.25, 0.0, 0.5, -0.75]);
+    assert_eq!(again.balance_biases(LayerId(1)), [0.0; 4]);
     let plain = model(TOP_K, &Device::flex());
     assert!(only_biases_are_untrained(&plain.train()), "made on a device without gradients");
 }
@@ -53,8 +62,8 @@ fn biases_move_the_routing_and_get_no_gradient() {
 fn biases_are_not_counted_as_parameters() {
     let [dense, moe] = [DENSE, TOP_K].map(|routing| model(routing, &Device::flex()));
     assert_eq!(dense.n_params(), dense.num_params());
-    assert_eq!(moe.n_params(), moe.num_params() - 8);
-    assert!(dense.biases(LayerId(0)).is_empty());
+    assert_eq!(moe.n_params(), moe.num_params() - 16);
+    assert!(dense.biases(LayerId(0)).is_empty() && dense.balance_biases(LayerId(0)).is_empty());
 }
 
 #[test]

@@ -10,7 +10,7 @@ use burn::{
 };
 use common::{TOP_K, input, params};
 use moelt_model::{Classifier, ClassifierConfig, LayerContext, Mode, MoeLayerConfig};
-use moelt_schema::{LayerKind, ModelConfig, Stream, Streams};
+use moelt_schema::{LayerId, LayerKind, ModelConfig, Stream, Streams};
 
 fn model(change: impl Fn(&mut ModelConfig)) -> Classifier {
     let mut model =
@@ -82,4 +82,14 @@ fn a_shared_expert_begins_with_weights_of_its_own_and_changes_no_others() {
     assert!(without.iter().all(|(path, seen)| with[path] == *seen));
     assert_eq!(with["layers.0.shared.w_in"].shape, [1, 5, 4]);
     assert_ne!(with["layers.0.shared.w_in"].values, with["layers.1.shared.w_in"].values);
+}
+
+#[test]
+fn balance_biases_send_tokens_elsewhere_and_leave_the_probabilities() {
+    let plain = model(|model| model.n_layers = 1);
+    let balanced = plain.clone().with_balance_biases(LayerId(0), &[9.0, 9.0, -9.0, -9.0]);
+    let [plain, balanced] = [plain, balanced].map(|model| model.forward(&input(), Mode::Eval));
+    assert_eq!(balanced.routing[0].tokens_per_expert, [5.0, 5.0, 0.0, 0.0]);
+    assert_eq!(balanced.routing[0].mass, plain.routing[0].mass);
+    assert_eq!(balanced.routing[0].entropy, plain.routing[0].entropy);
 }

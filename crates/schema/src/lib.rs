@@ -41,9 +41,9 @@ pub use self::{
         DomainAccuracy, DomainRouting, EditEffect, EffectRecord, Event, EventRecord, EventsPosition, Flops,
         ForecastErrors, GateState, GatesState, HeadState, Inherited, LastCheckpoint, LayerMemory, LayerSums,
         LoopState, Manifest, Metrics, NetworkState, PolicyState, Prediction, Probe, RESULT_FORMAT, RampIn,
-        ResultError, RoutingStats, RunDir, SplitAndDropState, SplitSizes, Stage, StopReason, TAUGHT_FORMAT,
-        TaughtError, TaughtFile, TaughtHead, Teaching, TeachingRanges, TimeAccuracy, Unrouted, Wall,
-        WindowState, create_folders, sync_folder, write_atomically,
+        ResultError, RoutingStats, RoutingWarning, RunDir, SplitAndDropState, SplitSizes, Stage, StopReason,
+        TAUGHT_FORMAT, TaughtError, TaughtFile, TaughtHead, Teaching, TeachingRanges, TimeAccuracy, Unrouted,
+        Wall, WindowState, create_folders, sync_folder, write_atomically,
     },
     stream::{Stream, Streams, uniform},
 };

@@ -8,6 +8,7 @@ mod metrics;
 mod policy_state;
 mod result;
 mod routing;
+mod routing_warning;
 mod run_dir;
 mod taught_head;
 
@@ -27,6 +28,7 @@ pub use self::{
         CellResult, DomainRouting, LastCheckpoint, RESULT_FORMAT, ResultError, SplitSizes, TimeAccuracy,
     },
     routing::RoutingStats,
+    routing_warning::RoutingWarning,
     run_dir::{AtomicFile, RunDir, create_folders, sync_folder, write_atomically},
     taught_head::{
         ForecastErrors, TAUGHT_FORMAT, TaughtError, TaughtFile, TaughtHead, Teaching, TeachingRanges,

@@ -48,7 +48,7 @@ impl OldParam<'_> {
         let layer = self.axis.layer;
         let fresh = || fresh_row(self.axis, self.part, &self.tensor.shape, expert, streams);
         let rng = || streams.expert(Stream::Surgery, layer, expert, self.part);
-        let offset = self.axis.role == ExpertRole::RouterBias;
+        let offset = matches!(self.axis.role, ExpertRole::RouterBias | ExpertRole::BalanceBias);
         Ok(match start {
             RowStart::Fresh => fresh(),
             RowStart::Aimed(direction) if self.axis.role == ExpertRole::Router => {
@@ -61,7 +61,7 @@ impl OldParam<'_> {
             RowStart::Half(parent) => self.halved(*parent),
             RowStart::Shifted(parent, by) => self.shifted(*parent, by)?,
             RowStart::Upcycled { parent, reinit } => match self.axis.role {
-                ExpertRole::Router | ExpertRole::RouterBias => fresh(),
+                ExpertRole::Router | ExpertRole::RouterBias | ExpertRole::BalanceBias => fresh(),
                 // Which units are drawn anew is one choice an expert, the same in all of its parameters.
                 _ => {
                     let choice = streams.expert(Stream::Surgery, layer, expert, u8::MAX);
@@ -89,7 +89,7 @@ impl OldParam<'_> {
                 row.iter_mut().zip(&by.direction).for_each(|(value, by)| *value += by);
             }
             ExpertRole::RouterBias => row.iter_mut().for_each(|bias| *bias += by.constant as f32),
-            ExpertRole::Input | ExpertRole::Output | ExpertRole::Other => {}
+            ExpertRole::Input | ExpertRole::Output | ExpertRole::BalanceBias | ExpertRole::Other => {}
         }
         Ok(row)
     }
@@ -237,6 +237,18 @@ mod tests {
         let half = start(ExpertRole::RouterBias, None, &RowStart::Half(0)).unwrap();
         assert!((half[1] - (10.0 - 2f32.ln())).abs() < 1e-5);
         assert_eq!(start(ExpertRole::Input, None, &RowStart::Half(0)).unwrap()[1], 10.0);
+    }
+
+    #[test]
+    fn a_balance_bias_begins_at_0_or_at_the_parents() {
+        let parents = [100.0, 110.0, 120.0, 101.0, 111.0, 121.0];
+        let begun = |begin: RowStart| start(ExpertRole::BalanceBias, None, &begin).unwrap();
+        assert_eq!(begun(RowStart::Copy { parent: 1, noise: 0.5 }), parents, "without noise");
+        assert_eq!(begun(RowStart::Half(1)), parents);
+        let by = RouterShift { direction: vec![1.0; 6], constant: 1.0 };
+        assert_eq!(begun(RowStart::Shifted(1, by)), parents);
+        let zeros = ExpertAxis { init: RowInit::Zeros, ..axis(ExpertRole::BalanceBias, None) };
+        assert_eq!(fresh_row(&zeros, 0, &[2, 6], ExpertId(5), &Streams::new(1)), [0.0; 6]);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use moelt_optim::{ParamGroup, ParamGroups};
 use moelt_schema::{EmbeddingUpdate, OptimConfig};
 
 /// Biases, norms, thresholds and biases: one vector or number per expert, layer or model.
-const VECTORS: [&str; 7] = ["bias", "b_in", "b_out", "gamma", "beta", "threshold", "bias"];
+const VECTORS: [&str; 7] = ["bias", "b_in", "b_out", "gamma", "beta", "threshold", "balance_bias"];
 
 /// The path of the embedding table.
 pub(crate) const EMBEDDING: &str = "embedding.table";
@@ -104,6 +104,7 @@ mod tests {
             ("layers.0.experts.w_out", expert_matrix),
             ("layers.0.norm.beta", vector),
             ("layers.0.norm.gamma", vector),
+            ("layers.0.router.balance_bias", expert_vector),
             ("layers.0.router.bias", expert_vector),
             ("layers.0.router.weight", expert_vector),
             ("layers.0.shared.b_in", vector),

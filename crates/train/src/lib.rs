@@ -7,6 +7,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod balance;
 mod budget;
 mod checkpoint;
 mod classify;

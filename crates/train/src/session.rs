@@ -260,7 +260,12 @@ impl<'a> Session<'a> {
             control: window.control.map(|sums| sums.mean(window.steps)),
         })?;
         self.state.progress.last_window = window.layers;
-        Ok(())
+        let routing = self.state.routing_warnings();
+        if routing.is_empty() {
+            return Ok(());
+        }
+        routing.iter().for_each(|warning| tracing::warn!("step {}: {warning}", self.state.step));
+        self.log(Event::Warning { routing })
     }
 
     fn not_finite(&self, step: u64, what: &'static str, value: f64) -> Result<TrainError, TrainError> {

@@ -194,6 +194,7 @@ impl TrainState {
         let lr = schedule(config, total).at(self.step + 1);
         self.step += 1;
         self.trainable = self.trainable.step(&gradients, lr, self.step);
+        self.balance(config.train.balance_bias_rate, &report.routing, added);
         self.add_to_window(&report, &aux, joint);
         (self, report)
     }

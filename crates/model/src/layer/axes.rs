@@ -22,10 +22,15 @@ impl MoeLayer {
             ExpertAxis::output("experts.w_out").with_init(WOut.init(d_ff)),
             ExpertAxis::output_bias("experts.b_out").with_init(BOut.init(d_ff)),
         ];
+        // The last, as the noise of copies is drawn by place.
+        let balance = match &self.router {
+            Some(Router::TopK(_)) => Some(ExpertAxis::balance_bias("router.balance_bias")),
+            Some(Router::TopAny(_) | Router::Assigned(_)) | None => None,
+        };
         let placed = |axis: ExpertAxis| {
             let param = if path.is_empty() { axis.param } else { format!("{path}.{}", axis.param) };
             ExpertAxis { param, layer, ..axis }
         };
-        router.into_iter().chain(experts).map(placed).collect()
+        router.into_iter().chain(experts).chain(balance).map(placed).collect()
     }
 }

@@ -20,6 +20,7 @@ pub struct DensePass {
     outputs: Tensor<2>,
     /// `[tokens, n_experts]`, row-major.
     router_logits: Vec<f32>,
+    balance_biases: Vec<f32>,
     n_experts: usize,
     top_k: usize,
     norm: Option<LayerNorm>,
@@ -43,6 +44,7 @@ impl MoeLayer {
             x: shared.map_or(x.clone(), |shared| x + shared),
             outputs: outputs.reshape([n_experts * tokens, d_model]),
             router_logits: to_host(router.logits(seen)),
+            balance_biases: router.balance_biases(),
             n_experts,
             top_k: router.top_k,
             norm: self.norm.clone(),
@@ -70,12 +72,9 @@ impl DensePass {
         let left = there.iter().filter(|there| **there).count();
         assert!(left > 0, "an expert must be there");
         let [tokens, d_model] = self.x.dims();
-        let probs: Vec<f32> = self
-            .router_logits
-            .chunks_exact(self.n_experts)
-            .flat_map(|logits| softmax_of(logits, there))
-            .collect();
-        let dispatch = Dispatch::top_k(&probs, self.n_experts, self.top_k.min(left));
+        let probs = self.probs(&vec![0.0; self.n_experts], there);
+        let scores = self.probs(&self.balance_biases, there);
+        let dispatch = Dispatch::top_k(&scores, self.n_experts, self.top_k.min(left));
         let k = dispatch.k();
         let pairs =
             || dispatch.experts().iter().enumerate().map(|(pair, expert)| (pair / k, *expert as usize));
@@ -89,19 +88,31 @@ impl DensePass {
         let sum = self.x.clone() + weighted.sum_dim(1).reshape([tokens, d_model]);
         after(&self.norm, self.norm_placement, sum)
     }
+
+    /// Router probabilities of the experts that are there, with something added to their logits; 0 for the others.
+    ///
+    /// # Shapes
+    /// - output: `[tokens, n_experts]`, row-major
+    fn probs(&self, added: &[f32], there: &[bool]) -> Vec<f32> {
+        let of_token = |logits: &[f32]| {
+            let logits: Vec<f32> = logits.iter().zip(added).map(|(logit, added)| logit + added).collect();
+            softmax_of(&logits, there)
+        };
+        self.router_logits.chunks_exact(self.n_experts).flat_map(of_token).collect()
+    }
 }
 
 /// Softmax over the experts that are there; 0 for the others. Experts that are there always have a larger probability, so that none
 /// of the others is chosen.
-fn softmax_of<'a>(logits: &'a [f32], there: &'a [bool]) -> impl Iterator<Item = f32> + 'a {
+fn softmax_of(logits: &[f32], there: &[bool]) -> Vec<f32> {
     let is_there = || logits.iter().zip(there).filter(|(_, there)| **there);
     let largest = is_there().fold(f32::NEG_INFINITY, |largest, (logit, _)| largest.max(*logit));
     let sum: f32 = is_there().map(|(logit, _)| (logit - largest).exp()).sum();
-    let prob = move |(logit, there): (&f32, &bool)| match there {
+    let prob = |(logit, there): (&f32, &bool)| match there {
         true => ((logit - largest).exp() / sum).max(f32::MIN_POSITIVE),
         false => 0.0,
     };
-    logits.iter().zip(there).map(prob)
+    logits.iter().zip(there).map(prob).collect()
 }
 
 #[cfg(test)]
@@ -114,7 +125,11 @@ mod tests {
 
     fn layer(k: usize) -> MoeLayer {
         let config = MoeLayerConfig::new(4, 3).with_n_experts(5).with_kind(LayerKind::TopK { k });
-        config.with_shared_d_ff(2).init(&Device::flex())
+        let mut layer = config.with_shared_d_ff(2).init(&Device::flex());
+        let Some(Router::TopK(router)) = &mut layer.router else { panic!() };
+        let biases = [0.3, -0.2, 0.1, 0.2, -0.4];
+        router.balance_bias = router.balance_bias.clone().map(|old| Tensor::from_data(biases, &old.device()));
+        layer
     }
 
     fn tokens() -> Tensor<2> {
@@ -144,6 +159,7 @@ mod tests {
             let Some(Router::TopK(router)) = &mut small.router else { panic!() };
             router.weight = router.weight.clone().map(|w| w.select(0, kept.clone()));
             router.bias = router.bias.clone().map(|b| b.select(0, kept.clone()));
+            router.balance_bias = router.balance_bias.clone().map(|b| b.select(0, kept.clone()));
             let experts = &mut small.experts;
             experts.w_in = experts.w_in.clone().map(|w| w.select(0, kept.clone()));
             experts.b_in = experts.b_in.clone().map(|b| b.select(0, kept.clone()));

@@ -12,7 +12,8 @@ use crate::{
     init::{ExpertPart, expert_rows, fixed_zeros, param},
 };
 
-/// Softmax top-k router (Shazeer et al. 2017, without noise): `router_probs = softmax(x Wᵀ + bias)`.
+/// Softmax top-k router (Shazeer et al. 2017, without noise): `router_probs = softmax(x Wᵀ + bias)`. The chosen experts are the best
+/// by `x Wᵀ + bias + balance_bias` (Wang et al. 2024).
 ///
 /// Expert weights are the probabilities of the chosen experts, renormalised to sum to 1 for two or
 /// more. A single chosen expert keeps its full-softmax probability: renormalised it would be 1 and
@@ -24,6 +25,9 @@ pub struct TopKRouter {
     /// `[n_experts]`, 0 at first, never trained. It is how a new expert ramps in gradually and how the
     /// halves of a split expert share its probability; the model does not know who sets it.
     pub bias: Param<Tensor<1>>,
+    /// `[n_experts]`, 0 at first, never trained. It counts where experts are chosen, and in no probability or weight: whoever
+    /// sets it evens out loads without a gradient that says so.
+    pub balance_bias: Param<Tensor<1>>,
     /// Experts asked for per token. There may be fewer, now or later.
     #[module(skip)]
     pub top_k: usize,
@@ -68,8 +72,14 @@ impl TopKRouter {
     /// # Shapes
     /// - rows: `[n_experts, d_model]`, row-major, as `shape` says
     pub(crate) fn from_rows(rows: Vec<f32>, shape: [usize; 2], top_k: usize, device: &Device) -> Self {
-        let (weight, bias) = (param(rows, shape, device), fixed_zeros(shape[0], device));
-        Self { weight, bias, top_k, n_closed: 0 }
+        let biases = || fixed_zeros(shape[0], device);
+        Self {
+            weight: param(rows, shape, device),
+            bias: biases(),
+            balance_bias: biases(),
+            top_k,
+            n_closed: 0,
+        }
     }
 
     /// What the softmax is taken of, biases included.
@@ -97,13 +107,35 @@ impl TopKRouter {
         let router_probs = softmax(router_logits.clone(), 1);
         let host = to_host(router_probs.clone());
         let top_k = self.top_k.min(n_experts);
-        let dispatch = Dispatch::top_k(&host, n_experts, top_k);
+        let dispatch = Dispatch::top_k(&self.choice_scores(&host), n_experts, top_k);
         let chosen: Vec<i64> = dispatch.experts().iter().map(|e| i64::from(*e)).collect();
         let chosen = TensorData::new(chosen, [host.len() / n_experts, top_k]);
         let probs = router_probs.clone().gather(1, Tensor::<2, Int>::from_data(chosen, &device));
         let expert_weights = chosen_weights(probs);
         let (entropy, mass) = (entropy_sum(&host), column_sums(&host, n_experts));
         RoutedTopK { router_logits, router_probs, expert_weights, dispatch, entropy, mass }
+    }
+
+    /// The balance biases, in router order.
+    pub(crate) fn balance_biases(&self) -> Vec<f32> {
+        let balance_bias = self.balance_bias.val();
+        let [n_experts, _] = self.weight.dims();
+        assert_shape!(balance_bias, [n_experts]);
+        to_host(balance_bias)
+    }
+
+    /// What experts are chosen by, `probability · exp(balance bias)`: they are in the order of the logits with their balance biases.
+    ///
+    /// # Shapes
+    /// - probs: `[tokens, n_experts]`, row-major
+    /// - output: the same
+    fn choice_scores(&self, probs: &[f32]) -> Vec<f32> {
+        let biases = self.balance_biases();
+        // Only differences matter, and no factor beyond 1 overflows.
+        let largest = biases.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let factors: Vec<f32> = biases.into_iter().map(|bias| (bias - largest).exp()).collect();
+        let of_token = |probs: &[f32]| probs.iter().zip(&factors).map(|(p, by)| p * by).collect::<Vec<f32>>();
+        probs.chunks_exact(factors.len()).flat_map(of_token).collect()
     }
 }
 
@@ -177,6 +209,27 @@ mod tests {
     }
 
     #[test]
+    fn balance_biases_move_the_choice_and_no_weight() {
+        // Probabilities 1/8, 2/8, 5/8, and scores 1/8 · 8, 2/8, 5/8 · 1/2.
+        let rows = [[0.0, 0.0], [2f32.ln(), 0.0], [5f32.ln(), 0.0]];
+        let balanced = |top_k| {
+            let mut router = router(rows, top_k);
+            let bias = [8f32.ln(), 0.0, -2f32.ln()];
+            router.balance_bias = router.balance_bias.map(|old| Tensor::from_data(bias, &old.device()));
+            router.forward(x())
+        };
+        let two = balanced(2);
+        assert_eq!(two.dispatch.experts(), [0, 2]);
+        let weights = to_host(two.expert_weights);
+        assert!((weights[0] - 1.0 / 6.0).abs() < 1e-6 && (weights[1] - 5.0 / 6.0).abs() < 1e-6);
+        let unbalanced = router(rows, 2).forward(x());
+        assert_eq!((two.entropy, two.mass), (unbalanced.entropy, unbalanced.mass));
+        let one = balanced(1);
+        assert_eq!(one.dispatch.experts(), [0]);
+        assert!((one.expert_weights.into_scalar::<f32>() - 1.0 / 8.0).abs() < 1e-6);
+    }
+
+    #[test]
     fn biases_of_zero_change_no_bit() {
         let device = Device::flex();
         let values: Vec<f32> = (0..60).map(|i| (i as f32 * 0.7).sin()).collect();
@@ -184,6 +237,8 @@ mod tests {
         let router = TopKRouter::from_rows(rows(0, 4), [4, 6], 2, &device);
         let x = Tensor::<2>::from_data(TensorData::new(rows(24, 6), [6, 6]), &device);
         let plain = softmax(x.clone().matmul(router.weight.val().transpose()), 1);
-        assert_eq!(to_host(router.forward(x).router_probs), to_host(plain));
+        let (routed, plain) = (router.forward(x), to_host(plain));
+        assert_eq!(router.choice_scores(&plain), plain);
+        assert_eq!(to_host(routed.router_probs), plain);
     }
 }

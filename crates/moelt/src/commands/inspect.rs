@@ -6,7 +6,7 @@ use std::io::Write;
 
 use moelt_eval::render::{Column, Document, Table};
 use moelt_optim::{HostTensor, export};
-use moelt_schema::{LayerId, LayerKind, LayerLayout, Manifest};
+use moelt_schema::{LayerId, LayerKind, LayerLayout, Manifest, RoutingWarning};
 use moelt_train::LoadedModel;
 use serde::Serialize;
 
@@ -19,6 +19,7 @@ use crate::cli::InspectArgs;
 struct Facts<'a> {
     manifest: &'a Manifest,
     experts: &'a [ExpertFacts],
+    warnings: &'a [RoutingWarning],
 }
 
 pub(crate) fn run(args: &InspectArgs) -> anyhow::Result<()> {
@@ -26,8 +27,8 @@ pub(crate) fn run(args: &InspectArgs) -> anyhow::Result<()> {
     let loaded = load(&args.checkpoint, &device)?;
     let experts = experts(&loaded);
     let text = if args.json {
-        serde_json::to_string_pretty(&Facts { manifest: &loaded.checkpoint.manifest, experts: &experts })?
-            + "\n"
+        let (manifest, warnings) = (&loaded.checkpoint.manifest, warnings(&loaded));
+        serde_json::to_string_pretty(&Facts { manifest, experts: &experts, warnings: &warnings })? + "\n"
     } else {
         describe(&loaded, &experts)
     };
@@ -42,6 +43,9 @@ fn describe(loaded: &LoadedModel, experts: &[ExpertFacts]) -> String {
     });
     for (id, layer) in (0..).map(LayerId).zip(manifest.layout.layers()) {
         describe_layer(&mut document, id, layer, manifest, experts);
+    }
+    for warning in warnings(loaded) {
+        document.paragraph(format!("warning     {warning}"));
     }
     edit_log(manifest).into_iter().for_each(|line| {
         document.paragraph(line);
@@ -88,6 +92,13 @@ fn describe_layer(
         None => "; no statistics: a window had just ended".to_owned(),
     };
     document.paragraph(line + &counted).table(table(experts, id));
+}
+
+/// What the routers did before the checkpoint that somebody should look at.
+fn warnings(loaded: &LoadedModel) -> Vec<RoutingWarning> {
+    let manifest = &loaded.checkpoint.manifest;
+    let biases = |layer| loaded.trained.balance_biases(layer);
+    RoutingWarning::all(&manifest.layout, &routing(manifest), &manifest.state.ramp_ins, biases)
 }
 
 /// One line per plan.

@@ -16,6 +16,7 @@ mod own_texts;
 mod predict;
 mod pretrained;
 mod resume;
+mod routing;
 mod support;
 mod surgery;
 mod usage;

@@ -24,6 +24,10 @@ pub struct TrainConfig {
     pub load_balancing_coef: f64,
     /// Weight of the router z-loss of layers with top-k routing, which keeps router logits small (ST-MoE, Zoph et al. 2022).
     pub router_z_coef: f64,
+    /// By how much the balance bias of an expert behind a top-k router moves after each step: up where it got fewer tokens than
+    /// the mean, down where it got more (Wang et al. 2024). It adds to router logits where experts are chosen, and to no weight.
+    /// 0: it stays.
+    pub balance_bias_rate: f64,
     /// Steps between two evaluations on validation; 0: once an epoch.
     pub eval_every: u64,
     /// Steps between two `window` events; 0: only one, at the end.
@@ -44,6 +48,7 @@ impl Default for TrainConfig {
             batch_size: 128,
             load_balancing_coef: 0.01,
             router_z_coef: 0.0,
+            balance_bias_rate: 0.0,
             eval_every: 0,
             log_every: 50,
             checkpoint_every: 500,
@@ -62,6 +67,7 @@ impl TrainConfig {
         count("batch_size", self.batch_size as u64, 100_000_000)?;
         at_least_zero("load_balancing_coef", self.load_balancing_coef)?;
         at_least_zero("router_z_coef", self.router_z_coef)?;
+        at_least_zero("balance_bias_rate", self.balance_bias_rate)?;
         count("keep_last", self.keep_last as u64, u64::MAX)
     }
 }

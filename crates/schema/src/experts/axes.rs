@@ -14,7 +14,10 @@ pub enum ExpertRole {
     /// One number an expert that is added to its router logit and not trained: 0, lowered by ln 2 when the
     /// expert is split, and low while a new expert ramps in.
     RouterBias,
-    /// Anything else that the expert has of its own, such as a threshold or a balance bias.
+    /// One number an expert that is added to its router logit where experts are chosen and nowhere else, and not trained: it moves
+    /// against the expert's load.
+    BalanceBias,
+    /// Anything else that the expert has of its own, such as a threshold.
     Other,
 }
 
@@ -91,6 +94,11 @@ impl ExpertAxis {
     /// What is added to the router's logits and not trained, `[n_experts]`.
     pub fn router_bias(param: impl Into<String>) -> Self {
         Self::new(param, None, ExpertRole::RouterBias, RowInit::Zeros)
+    }
+
+    /// What is added to the router's logits where experts are chosen, and not trained, `[n_experts]`.
+    pub fn balance_bias(param: impl Into<String>) -> Self {
+        Self::new(param, None, ExpertRole::BalanceBias, RowInit::Zeros)
     }
 
     /// Anything else with a slice per expert; 0 in a fresh expert.

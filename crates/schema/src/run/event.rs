@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ControlGradients, Digest, Evidence, Flops, Layout, Plan, RoutingStats};
+use crate::{ControlGradients, Digest, Evidence, Flops, Layout, Plan, RoutingStats, RoutingWarning};
 
 /// One line of `events.jsonl`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -84,6 +84,11 @@ pub enum Event {
         /// Means for a head that is not isolated.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         control: Option<ControlGradients>,
+    },
+    /// What a window shows that somebody should look at. There is no such line without any.
+    Warning {
+        /// All of it.
+        routing: Vec<RoutingWarning>,
     },
     /// A policy decided to edit the experts, or to keep them.
     Decision {

@@ -23,6 +23,8 @@ pub(super) struct ExpertFacts {
     norm: f64,
     /// On its router logit; none without a top-k router.
     bias: Option<f32>,
+    /// On the same where experts are chosen; none without a top-k router.
+    balance_bias: Option<f32>,
     /// What its router did over the window that the checkpoint has counted; none without one.
     routed: Option<Routed>,
 }
@@ -44,7 +46,7 @@ pub(super) fn experts(loaded: &LoadedModel) -> Vec<ExpertFacts> {
         routing(manifest).into_iter().map(|(layer, sums)| (layer, RoutingStats::from_sums(sums))).collect();
     let of_layer = |(layer, layout): (LayerId, &moelt_schema::LayerLayout)| {
         let axes: Vec<&ExpertAxis> = axes.iter().filter(|axis| is_body(axis, layer)).collect();
-        let biases = loaded.trained.biases(layer);
+        let (biases, balance_biases) = (loaded.trained.biases(layer), loaded.trained.balance_biases(layer));
         let states: Vec<_> = axes.iter().filter_map(|axis| loaded.optimizer.get(&axis.param)).collect();
         let fact = |(position, expert): (usize, &ExpertId)| ExpertFacts {
             layer,
@@ -53,6 +55,7 @@ pub(super) fn experts(loaded: &LoadedModel) -> Vec<ExpertFacts> {
             steps: states.iter().filter_map(|state| state.steps.get(position).copied()).max(),
             norm: norm(&axes, &tensors, position),
             bias: biases.get(position).copied(),
+            balance_bias: balance_biases.get(position).copied(),
             routed: stats.get(&layer).map(|stats| Routed::of(stats, position)),
         };
         layout.experts.iter().enumerate().map(fact).collect::<Vec<_>>()
@@ -99,16 +102,26 @@ impl ExpertFacts {
             routed(|routed| routed.weighted_norm),
             routed(|routed| routed.router_mass),
             number(self.bias.map(f64::from)),
+            number(self.balance_bias.map(f64::from)),
         ]
     }
 }
 
 /// The experts of one layer, for people.
 pub(super) fn table(experts: &[ExpertFacts], layer: LayerId) -> Table {
-    let numbers = ["steps", "norm", "utilization", "mean weight", "weighted norm", "router mass", "bias"]
-        .map(Column::right);
+    let numbers = [
+        "steps",
+        "norm",
+        "utilization",
+        "mean weight",
+        "weighted norm",
+        "router mass",
+        "bias",
+        "balance bias",
+    ];
+    let columns = [Column::left("expert"), Column::left("lineage")].into_iter();
     Table {
-        columns: [Column::left("expert"), Column::left("lineage")].into_iter().chain(numbers).collect(),
+        columns: columns.chain(numbers.map(Column::right)).collect(),
         rows: experts.iter().filter(|facts| facts.layer == layer).map(ExpertFacts::row).collect(),
     }
 }
