@@ -38,7 +38,16 @@ impl<R: Rng> Dice<R> {
         let entropy = tokens * (n as f64).ln() * self.unit().sqrt();
         let unrouted = Unrouted { tokens: (3.0 * self.unit()).floor(), sum: self.units(4) };
         let [expert_weight, weighted_norm, mass] = [self.units(n), self.units(n), self.units(n)];
-        LayerSums { tokens, tokens_per_expert, entropy, expert_weight, weighted_norm, mass, unrouted }
+        LayerSums {
+            tokens,
+            tokens_per_expert,
+            entropy,
+            expert_weight,
+            weighted_norm,
+            mass,
+            dropped: 0.0,
+            unrouted,
+        }
     }
 
     /// A window of every layer with a router.

@@ -60,6 +60,7 @@ pub(crate) struct Rates {
     pub(crate) unit: Unit,
     router_input: RouterInput,
     router_jitter: f64,
+    capacity_factor: Option<f64>,
     pooling: Pooling,
     input_dropout: f64,
     block_dropout: f64,
@@ -126,6 +127,7 @@ impl ClassifierConfig {
                 unit: model.unit,
                 router_input: model.router_input,
                 router_jitter: model.router_jitter,
+                capacity_factor: model.capacity_factor,
                 pooling: model.pooling,
                 input_dropout: model.input_dropout,
                 block_dropout: transformer.map_or(0.0, |transformer| transformer.dropout),
@@ -339,6 +341,7 @@ impl Classifier {
                 router_jitter: learns
                     .then(|| mode.jitter(self.rates.router_jitter, shape, &device))
                     .flatten(),
+                capacity_factor: mode.is_training().then_some(self.rates.capacity_factor).flatten(),
             };
             let output = layer.forward_in(x, context);
             x = output.x;

@@ -118,6 +118,9 @@ pub struct LayerContext<'a> {
     pub router_input: Option<Tensor<2>>,
     /// What is multiplied with what a learned router sees, normalised: `[tokens, d_model]`.
     pub router_jitter: Option<Tensor<2>>,
+    /// How many tokens an expert behind a top-k router takes, as a multiple of the even load ([`Dispatch::within_capacity`]); none:
+    /// all that come.
+    pub capacity_factor: Option<f64>,
     /// What is multiplied with what experts add to tokens, as dropout does: `[tokens, d_model]`.
     pub mask: Option<Tensor<2>>,
 }
@@ -230,12 +233,12 @@ impl MoeLayer {
         };
         match &self.router {
             Some(router) => {
-                let seen = self.seen_by_router(&y, context.router_input);
-                let seen = match context.router_jitter {
-                    Some(jitter) => seen * jitter,
+                let seen = self.seen_by_router(&y, context.router_input.clone());
+                let seen = match &context.router_jitter {
+                    Some(jitter) => seen * jitter.clone(),
                     None => seen,
                 };
-                let combined = combine::combined(router, &self.experts, y, seen, context.groups);
+                let combined = combine::combined(router, &self.experts, y, seen, &context);
                 MoeOutput {
                     x: added(combined.y, context.mask),
                     aux_losses: combined.aux_losses,

@@ -14,6 +14,11 @@ pub enum Mode<'a> {
 }
 
 impl Mode<'_> {
+    /// Whether there is noise.
+    pub(crate) fn is_training(&self) -> bool {
+        matches!(self, Self::Train(_))
+    }
+
     /// Zeroes each value with probability `rate` and scales the rest by `1/(1 − rate)`
     /// (Srivastava et al. 2014); the identity in evaluation.
     pub fn dropout<const D: usize>(&mut self, x: Tensor<D>, rate: f64) -> Tensor<D> {

@@ -1,4 +1,4 @@
-//! What a router may be told beside the number of experts per token: jitter, a shared expert.
+//! What a router may be told beside the number of experts per token: jitter, a shared expert, capacity.
 
 #![allow(clippy::unwrap_used)] // a test that cannot go on should stop
 
@@ -92,4 +92,18 @@ fn balance_biases_send_tokens_elsewhere_and_leave_the_probabilities() {
     assert_eq!(balanced.routing[0].tokens_per_expert, [5.0, 5.0, 0.0, 0.0]);
     assert_eq!(balanced.routing[0].mass, plain.routing[0].mass);
     assert_eq!(balanced.routing[0].entropy, plain.routing[0].entropy);
+}
+
+#[test]
+fn capacity_is_of_training_alone() {
+    let (plain, narrow) = (model(|_| {}), model(|model| model.capacity_factor = Some(0.5)));
+    assert_eq!(
+        values(plain.forward(&input(), Mode::Eval).logits),
+        values(narrow.forward(&input(), Mode::Eval).logits)
+    );
+    let mut rng = Streams::new(1).rng(Stream::Dropout, 1);
+    let output = narrow.forward(&input(), Mode::Train(&mut rng));
+    // ⌈0.5 · 5 · 2 / 4⌉ = 2 places of each of four experts, for ten pairs.
+    assert!(output.routing.iter().all(|sums| sums.dropped >= 2.0));
+    assert!(plain.forward(&input(), Mode::Eval).routing.iter().all(|sums| sums.dropped == 0.0));
 }

@@ -1,11 +1,11 @@
 //! What the chosen experts make of a layer's tokens together, with the routing sums.
 
-use burn::tensor::Tensor;
+use burn::tensor::{Tensor, TensorData};
 use moelt_kernels::{ExpertOutput, indices};
 use moelt_schema::{LayerSums, Unrouted};
 
 use super::{
-    AuxLosses, Dispatch, ExpertTokens, Experts, RoutedTokens, Router, TopAnyRouter, TopKRouter,
+    AuxLosses, Dispatch, ExpertTokens, Experts, LayerContext, RoutedTokens, Router, TopAnyRouter, TopKRouter,
     diversity_loss, load_balancing_loss, router_z_loss, simplicity_loss, top_any::RoutedTopAny,
     top_k::RoutedTopK,
 };
@@ -30,18 +30,18 @@ pub(super) struct Combined {
 /// # Shapes
 /// - x: `[tokens, d_model]`, what experts see
 /// - seen: `[tokens, d_model]`, what a learned router sees
-/// - groups: one list per token where experts are assigned by them
+/// - `context.groups`: one list per token where experts are assigned by them
 pub(super) fn combined(
     router: &Router,
     experts: &Experts,
     x: Tensor<2>,
     seen: Tensor<2>,
-    groups: &[&[u32]],
+    context: &LayerContext<'_>,
 ) -> Combined {
     match router {
-        Router::TopK(router) => top_k(router, experts, x, seen),
+        Router::TopK(router) => top_k(router, experts, x, seen, context.capacity_factor),
         Router::TopAny(router) => top_any(router, experts, x, seen),
-        Router::Assigned(_) => assigned(experts, x, groups),
+        Router::Assigned(_) => assigned(experts, x, context.groups),
     }
 }
 
@@ -66,15 +66,24 @@ fn assigned(experts: &Experts, x: Tensor<2>, groups: &[&[u32]]) -> Combined {
     Combined { y, aux_losses: AuxLosses::default(), sums, router_probs: None, routed: None, expert_tokens }
 }
 
-/// Each token through its `top_k` experts only.
+/// Each token through its `top_k` experts only, and through none that has no place for it.
 ///
 /// # Shapes
 /// - x, seen: `[tokens, d_model]`
-fn top_k(router: &TopKRouter, experts: &Experts, x: Tensor<2>, seen: Tensor<2>) -> Combined {
-    let routed = router.forward(seen.clone());
+fn top_k(
+    router: &TopKRouter,
+    experts: &Experts,
+    x: Tensor<2>,
+    seen: Tensor<2>,
+    capacity_factor: Option<f64>,
+) -> Combined {
+    let (routed, dropped) = match capacity_factor {
+        Some(factor) => within_capacity(router.forward(seen.clone()), factor),
+        None => (router.forward(seen.clone()), 0.0),
+    };
     let weights = routed.expert_weights.clone();
     let ExpertOutput { y, norms } = experts.forward_sparse(x.clone(), &routed.dispatch, weights);
-    let sums = top_k_sums(&routed, norms);
+    let sums = LayerSums { dropped, ..top_k_sums(&routed, norms) };
     let load_balancing = of_open(load_balancing_loss(routed.router_probs.clone(), &routed.dispatch), router);
     let router_z = Some(router_z_loss(routed.router_logits));
     let aux_losses = AuxLosses { load_balancing: Some(load_balancing), router_z, ..AuxLosses::default() };
@@ -83,6 +92,16 @@ fn top_k(router: &TopKRouter, experts: &Experts, x: Tensor<2>, seen: Tensor<2>) 
     let tokens = RoutedTokens { inputs: x, seen, dispatch: routed.dispatch, expert_weights };
     let router_probs = Some(routed.router_probs);
     Combined { y, aux_losses, sums, router_probs, routed: Some(tokens), expert_tokens }
+}
+
+/// The same routing with a weight of 0 for every pair that its expert has no place for, and how many these are.
+fn within_capacity(routed: RoutedTopK, factor: f64) -> (RoutedTopK, f64) {
+    let kept = routed.dispatch.within_capacity(factor);
+    let dropped = kept.iter().filter(|kept| !**kept).count() as f64;
+    let mask: Vec<f32> = kept.into_iter().map(|kept| f32::from(u8::from(kept))).collect();
+    let weights = routed.expert_weights;
+    let mask = Tensor::<2>::from_data(TensorData::new(mask, weights.dims()), &weights.device());
+    (RoutedTopK { expert_weights: weights * mask, ..routed }, dropped)
 }
 
 /// The load-balancing loss of a layer that has none of its closed experts: its factor is the number of those that can be chosen.
@@ -160,9 +179,31 @@ fn unrouted(tokens: &[u32], seen: Tensor<2>) -> Unrouted {
 
 #[cfg(test)]
 mod tests {
-    use burn::tensor::{Device, Tensor};
+    use burn::tensor::Device;
+    use moelt_schema::LayerKind;
 
     use super::*;
+    use crate::MoeLayerConfig;
+
+    /// Three tokens that are alike all go to the same expert of two, which has places for two.
+    #[test]
+    fn what_an_expert_has_no_place_for_it_does_not_touch() {
+        let config = MoeLayerConfig::new(4, 3).with_n_experts(2).with_kind(LayerKind::TopK { k: 1 });
+        let layer = config.init(&Device::flex());
+        let x = Tensor::<2>::from_data([[1.0, 2.0, 3.0, -1.0]; 3], &Device::flex());
+        let pass = |capacity_factor| {
+            let context = LayerContext { capacity_factor, ..LayerContext::default() };
+            let output = layer.forward_in(x.clone(), context);
+            (to_host(output.x), output.routing.unwrap())
+        };
+        let (all, unbounded) = pass(None);
+        let (y, sums) = pass(Some(1.2));
+        assert_eq!(y[..8], all[..8]);
+        assert_eq!(y[8..], [1.0, 2.0, 3.0, -1.0], "the token goes on as it came");
+        assert_eq!((sums.dropped, unbounded.dropped), (1.0, 0.0));
+        assert_eq!(sums.tokens_per_expert, unbounded.tokens_per_expert);
+        assert_eq!(pass(Some(2.0)).0, all);
+    }
 
     /// Logits 0, 0 and −∞: all tokens go to expert 0, f = (1, 0, 0), P = (½, ½, 0), and two experts are open: 2 · ½.
     #[test]

@@ -46,6 +46,19 @@ impl Dispatch {
         Self::new(groups.iter().map(expert).collect(), n_experts, 1)
     }
 
+    /// Which pairs their experts have a place for when each takes at most `⌈factor · pairs / n_experts⌉`: tokens come in their
+    /// order, and the choices of a token in theirs. The others are dropped.
+    pub fn within_capacity(&self, factor: f64) -> Vec<bool> {
+        let capacity = (factor * self.n_pairs() as f64 / self.loads.len() as f64).ceil();
+        let mut taken = vec![0; self.loads.len()];
+        let has_place = |expert: &u32| {
+            let taken: &mut u32 = &mut taken[*expert as usize];
+            *taken += 1;
+            f64::from(*taken) <= capacity
+        };
+        self.experts.iter().map(has_place).collect()
+    }
+
     fn new(experts: Vec<u32>, n_experts: usize, top_k: usize) -> Self {
         let mut loads = vec![0; n_experts];
         experts.iter().for_each(|expert| loads[*expert as usize] += 1);
@@ -174,6 +187,18 @@ mod tests {
             (dispatch.experts(), dispatch.loads(), dispatch.k()),
             (&[1, 0, 2, 2][..], &[1, 1, 2][..], 1)
         );
+    }
+
+    #[test]
+    fn hand_worked_capacity() {
+        // Pairs (0, 1), (0, 2), (0, 1) of 3 experts: two places each; one with half of that; the last choice of 0 is its third.
+        let scores = [0.6, 0.3, 0.1, 0.6, 0.1, 0.3, 0.6, 0.3, 0.1];
+        let dispatch = Dispatch::top_k(&scores, 3, 2);
+        assert_eq!(dispatch.experts(), [0, 1, 0, 2, 0, 1]);
+        assert_eq!(dispatch.within_capacity(1.0), [true, true, true, true, false, true]);
+        assert_eq!(dispatch.within_capacity(0.5), [true, true, false, true, false, false]);
+        // 1.01 · 2 is no whole number of places: there are three.
+        assert_eq!(dispatch.within_capacity(1.01), [true; 6]);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What a router can be told: losses, noise, a shared expert and balance, under edits and through a stop.
+//! What a router can be told: losses, noise, a shared expert, balance and capacity, under edits and through a stop.
 
 use std::{collections::BTreeSet, fs};
 
@@ -26,11 +26,12 @@ prune_below = 0.9
 ";
 
 /// Everything at once.
-const ALL: [&str; 7] = [
+const ALL: [&str; 8] = [
     "model.n_layers=2",
     "model.top_k=1",
     "model.shared_d_ff=6",
     "model.router_jitter=0.1",
+    "model.capacity_factor=1.25",
     "train.router_z_coef=0.01",
     "train.balance_bias_rate=0.02",
     "train.budget.epochs=2",
@@ -66,6 +67,7 @@ fn all_of_it_is_trained_edited_and_edited_by_hand() {
     assert!(text.contains("\"grow\"") && text.contains("\"prune\""), "{text}");
     let windows = of_kind(&run, "window");
     assert!(windows.iter().all(|window| window["router_z_loss"].as_f64().unwrap() > 0.0));
+    assert!(windows.iter().any(|window| window["routing"][0]["dropped"].as_f64().is_some()));
     let layout = &edits.last().unwrap()["layout"]["layers"];
     for layer in [0, 1] {
         let ids = |list: &Value| -> BTreeSet<u64> {

@@ -47,6 +47,9 @@ pub struct ModelConfig {
     /// Hidden units of the shared expert of a layer, a feed-forward network that every token goes through beside its routed
     /// experts (DeepSeekMoE, Dai et al. 2024). 0: none. Where `routing` makes layers dense they have none, nor when they are upcycled.
     pub shared_d_ff: usize,
+    /// Of training alone: an expert behind a top-k router takes at most `⌈capacity_factor · tokens · top_k / n_experts⌉` tokens of a
+    /// batch, in their order; for it those beyond have weight 0 (Switch Transformers, Fedus et al. 2021). None: any number.
+    pub capacity_factor: Option<f64>,
     /// MoE (or dense) layers; blocks of a transformer.
     pub n_layers: usize,
     /// What is routed: tokens before pooling, or sequences after it.
@@ -88,6 +91,7 @@ impl Default for ModelConfig {
             routing: RoutingConfig::default(),
             top_k: 2,
             shared_d_ff: 0,
+            capacity_factor: None,
             n_layers: 1,
             unit: Unit::Token,
             router_input: RouterInput::Token,
@@ -162,6 +166,7 @@ impl ModelConfig {
         self.routing.check().map_err(|fault| fault.within("routing"))?;
         count("top_k", self.top_k as u64, MAX_EXPERTS)?;
         at_most("shared_d_ff", self.shared_d_ff as u64, MAX_UNITS)?;
+        self.capacity_factor.iter().try_for_each(|factor| positive("capacity_factor", *factor))?;
         fraction("router_jitter", self.router_jitter)?;
         count("n_layers", self.n_layers as u64, 1_000)?;
         self.encoder.check(self).map_err(|fault| fault.within("encoder"))?;

@@ -263,6 +263,9 @@ pub struct LayerSums {
     pub weighted_norm: Vec<f64>,
     /// Router probabilities per expert, over all tokens.
     pub mass: Vec<f64>,
+    /// (token, choice) pairs of these that came when their expert was full; only with `model.capacity_factor`.
+    #[serde(default)]
+    pub dropped: f64,
     /// Tokens that passed no threshold, and the sum of them; top-any routing only.
     pub unrouted: Unrouted,
 }
@@ -310,16 +313,18 @@ impl LayerSums {
             expert_weight: zeros(),
             weighted_norm: zeros(),
             mass: zeros(),
+            dropped: 0.0,
             unrouted: Unrouted::default(),
         }
     }
 
     /// All sums.
     fn values(&self) -> impl Iterator<Item = f64> {
-        let Self { tokens, tokens_per_expert, entropy, expert_weight, weighted_norm, mass, unrouted } = self;
+        let Self { tokens, tokens_per_expert, entropy, .. } = self;
+        let Self { expert_weight, weighted_norm, mass, dropped, unrouted, .. } = self;
         let per_expert =
             [tokens_per_expert, expert_weight, weighted_norm, mass, &unrouted.sum].into_iter().flatten();
-        [*tokens, *entropy, unrouted.tokens].into_iter().chain(per_expert.copied())
+        [*tokens, *entropy, *dropped, unrouted.tokens].into_iter().chain(per_expert.copied())
     }
 
     /// Adds another batch's sums.
@@ -334,6 +339,7 @@ impl LayerSums {
         );
         self.tokens += other.tokens;
         self.entropy += other.entropy;
+        self.dropped += other.dropped;
         self.unrouted.add(&other.unrouted);
         let pairs = [
             (&mut self.tokens_per_expert, &other.tokens_per_expert),

@@ -148,8 +148,8 @@ impl Windows<'_> {
     }
 
     fn check_layer(&self, key: &str, sums: &LayerSums, n_experts: usize) -> Checked {
-        let LayerSums { tokens, tokens_per_expert, entropy, expert_weight, weighted_norm, mass, unrouted } =
-            sums;
+        let LayerSums { tokens, tokens_per_expert, entropy, dropped, .. } = sums;
+        let LayerSums { expert_weight, weighted_norm, mass, unrouted, .. } = sums;
         let lists = [
             ("tokens_per_expert", tokens_per_expert),
             ("expert_weight", expert_weight),
@@ -168,7 +168,7 @@ impl Windows<'_> {
         finite(key, &unrouted.sum)?;
         finite(key, &[*entropy])?;
         not_negative(key, tokens_per_expert)?;
-        not_negative(key, &[*tokens, unrouted.tokens])
+        not_negative(key, &[*tokens, *dropped, unrouted.tokens])
     }
 }
 

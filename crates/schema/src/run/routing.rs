@@ -32,6 +32,9 @@ pub struct RoutingStats {
     /// Mean router probability of each expert over all tokens: router mass. Sums to 1 (with top-any routing
     /// it is the mean of the score instead).
     pub router_mass: Vec<f64>,
+    /// Fraction of the (token, choice) pairs that came when their expert was full; 0 without `model.capacity_factor`.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub dropped: f64,
     /// Fraction of the tokens that passed no threshold; 0 unless routing is top-any.
     pub unrouted: f64,
 }
@@ -57,11 +60,16 @@ impl RoutingStats {
             mean_expert_weight: per_token(&sums.expert_weight),
             weighted_norm: per_token(&sums.weighted_norm),
             router_mass: sums.mass.iter().map(|sum| ratio(*sum, tokens)).collect(),
+            dropped: ratio(sums.dropped, total),
             unrouted: ratio(sums.unrouted.tokens, tokens),
             tokens_per_expert,
             utilization,
         }
     }
+}
+
+fn is_zero(value: &f64) -> bool {
+    *value == 0.0
 }
 
 fn ratio(part: f64, whole: f64) -> f64 {
@@ -88,10 +96,11 @@ mod tests {
             expert_weight: vec![2.4, 0.5, 0.0],
             weighted_norm: vec![6.0, 0.25, 0.0],
             mass: vec![2.0, 1.0, 1.0],
+            dropped: 1.0,
             unrouted: Unrouted { tokens: 1.0, sum: vec![0.5] },
         });
         assert_eq!(stats.router_mass, [0.5, 0.25, 0.25]);
-        assert_eq!(stats.unrouted, 0.25);
+        assert_eq!((stats.dropped, stats.unrouted), (0.25, 0.25));
         assert_eq!(stats.utilization, [0.75, 0.25, 0.0]);
         assert_eq!(stats.routing_entropy, 0.5);
         // -(0.75 ln 0.75 + 0.25 ln 0.25) = 0.5623
