@@ -134,8 +134,11 @@ impl TopKRouter {
         // Only differences matter, and no factor beyond 1 overflows.
         let largest = biases.iter().copied().fold(f32::NEG_INFINITY, f32::max);
         let factors: Vec<f32> = biases.into_iter().map(|bias| (bias - largest).exp()).collect();
-        let of_token = |probs: &[f32]| probs.iter().zip(&factors).map(|(p, by)| p * by).collect::<Vec<f32>>();
-        probs.chunks_exact(factors.len()).flat_map(of_token).collect()
+        let mut scores = probs.to_vec();
+        for token in scores.chunks_exact_mut(factors.len()) {
+            token.iter_mut().zip(&factors).for_each(|(score, factor)| *score *= factor);
+        }
+        scores
     }
 }
 
