@@ -100,6 +100,19 @@ pub(crate) enum Command {
         are before the edits. New experts get the next free ids, in the order typed. DIR can be given wherever \
         a checkpoint can: to inspect, eval, predict and edit, and to train by --set start.weights.run=DIR.")]
     Edit(EditArgs),
+    /// Write a model in a form that other programs read: JSON and safetensors.
+    #[command(after_help = "Examples:\n  \
+        moelt export runs/first --out exported\n  \
+        python examples/python/load_moelt.py exported < texts.txt      the same classes, by PyTorch\n\n\
+        Writes the weights that are evaluated (averaged ones when averaging is on), the vocabulary, and a config.json with \
+        classes, experts and sizes: docs/checkpoints.md.")]
+    Export(ExportArgs),
+    /// Take weights that were exported, and changed elsewhere, into a copy of the checkpoint that they came from.
+    #[command(after_help = "Example:\n  \
+        moelt import runs/first exported --out edited/first\n\n\
+        The file must have every tensor with its name and shape, and no other. DIR can be given wherever a checkpoint can: to \
+        inspect, eval, predict and edit, and to train by --set start.weights.run=DIR; average and optimizer begin anew.")]
+    Import(ImportArgs),
     /// Show what is in a checkpoint: experts, edits, sizes, metrics, tensors.
     #[command(after_help = "Examples:\n  \
         moelt inspect runs/first\n  \
@@ -126,6 +139,8 @@ impl Command {
             Self::Eval(args) => Some(&args.device),
             Self::Predict(args) => Some(&args.device),
             Self::Edit(args) => Some(&args.device),
+            Self::Export(args) => Some(&args.device),
+            Self::Import(args) => Some(&args.device),
             Self::Inspect(args) => Some(&args.device),
             Self::Ablate(_) | Self::Compare(_) | Self::Control(_) | Self::Config(_) | Self::Devices => None,
         }
@@ -300,6 +315,9 @@ pub(crate) struct PredictArgs {
     /// Write here instead of to standard output.
     #[arg(long, value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,
+    /// The logits of all classes too, a column for each, under its name.
+    #[arg(long)]
+    pub(crate) logits: bool,
     #[command(flatten)]
     pub(crate) device: DeviceArgs,
 }
@@ -325,6 +343,31 @@ pub(crate) struct EditArgs {
     /// Machine-readable output.
     #[arg(long)]
     pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) device: DeviceArgs,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ExportArgs {
+    /// Run folder (its best checkpoint), checkpoint folder, or pointer file.
+    pub(crate) checkpoint: PathBuf,
+    /// Folder to write to; must not exist.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: PathBuf,
+    #[command(flatten)]
+    pub(crate) device: DeviceArgs,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ImportArgs {
+    /// Run folder (its best checkpoint), checkpoint folder, or pointer file: that whose weights were exported.
+    pub(crate) checkpoint: PathBuf,
+    /// The exported folder, or a model.safetensors.
+    #[arg(value_name = "WEIGHTS")]
+    pub(crate) weights: PathBuf,
+    /// Folder to write the new checkpoint to; must not exist.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: PathBuf,
     #[command(flatten)]
     pub(crate) device: DeviceArgs,
 }

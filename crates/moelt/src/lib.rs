@@ -87,6 +87,8 @@ fn execute(
         Command::Eval(args) => commands::eval::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Predict(args) => commands::predict::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Compare(args) => commands::compare::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::Export(args) => commands::export::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::Import(args) => commands::import::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Edit(args) => commands::edit::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Control(command) => commands::control::run(&files, &command),
         Command::Config(command) => commands::config::run(&files, &command).map(|()| ExitCode::SUCCESS),

@@ -47,6 +47,8 @@ pub struct Classification {
     pub probability: f32,
     /// The probability of every class, in the order of the model's classes.
     pub probabilities: Vec<f32>,
+    /// What they are the softmax of.
+    pub logits: Vec<f32>,
 }
 
 impl LoadedModel {
@@ -119,9 +121,11 @@ impl LoadedModel {
         let fillers = self.fillers(&batch);
         let batch = [batch, vec![(usize::MAX, &filler, 0); fillers]].concat();
         let logits = self.evaluated.forward(&model_input(&TokenBatch::new(&batch)), Mode::Eval).logits;
-        let probabilities = host(softmax(logits, 1));
-        let rows = probabilities.chunks_exact(self.classes().len());
-        places.iter().zip(rows).map(|(place, row)| (*place, self.classification(row.to_vec()))).collect()
+        let (probabilities, logits) = (host(softmax(logits.clone(), 1)), host(logits));
+        let n_classes = self.classes().len();
+        let rows = probabilities.chunks_exact(n_classes).zip(logits.chunks_exact(n_classes));
+        let answers = rows.map(|(p, logits)| self.classification(p.to_vec(), logits.to_vec()));
+        places.iter().copied().zip(answers).collect()
     }
 
     /// Empty texts that a batch needs so that its texts are computed as in any other.
@@ -136,13 +140,14 @@ impl LoadedModel {
         ROUTED.saturating_sub(routed).max(pooled.saturating_sub(batch.len()))
     }
 
-    fn classification(&self, probabilities: Vec<f32>) -> Classification {
+    fn classification(&self, probabilities: Vec<f32>, logits: Vec<f32>) -> Classification {
         let prediction = Prediction { label: 0, domain: None, probabilities };
         let class = prediction.predicted() as usize;
         Classification {
             class: self.classes()[class].clone(),
             probability: prediction.probabilities[class],
             probabilities: prediction.probabilities,
+            logits,
         }
     }
 }

@@ -41,7 +41,8 @@ mod trainer;
 mod trial;
 
 pub use checkpoint::{
-    Checkpoint, CheckpointError, CheckpointStore, ExpertNames, KeyMismatch, LoadedModel, resolve_checkpoint,
+    Checkpoint, CheckpointError, CheckpointStore, ExpertNames, ExportedModel, KeyMismatch, LoadedModel,
+    resolve_checkpoint,
 };
 pub use classify::Classification;
 pub use error::TrainError;

@@ -4,13 +4,13 @@ mod plan;
 
 use std::io::Write;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use moelt_schema::{LayerId, Layout, Plan};
 use moelt_train::EditedCheckpoint;
 use serde::Serialize;
 
 use self::plan::{Planned, plan};
-use super::{load, words};
+use super::{load, must_be_new, words};
 use crate::cli::EditArgs;
 
 /// For machines.
@@ -25,9 +25,7 @@ struct Facts<'a> {
 }
 
 pub(crate) fn run(args: &EditArgs) -> anyhow::Result<()> {
-    if args.out.symlink_metadata().is_ok() {
-        bail!("--out {}: is there already; name a folder that is not", args.out.display());
-    }
+    must_be_new(&args.out)?;
     let device = args.device.open()?;
     let loaded = load(&args.checkpoint, &device)?;
     let planned = plan(args, &loaded.checkpoint.manifest)?;
@@ -58,10 +56,6 @@ fn describe(planned: &Planned, edited: &EditedCheckpoint) -> String {
             format!("layer {index}     {before}, as before")
         });
     }
-    let weights = if edited.checkpoint.manifest.probe.ema_logits.is_some() { "averaged" } else { "trained" };
-    lines.push(format!(
-        "deviation   {:.3e} = ‖after − before‖ / ‖before‖ of the {weights} weights' logits on {} texts",
-        edited.deviation, edited.texts
-    ));
+    lines.push(words::deviation(edited));
     lines.join("\n") + "\n"
 }

@@ -8,6 +8,8 @@ pub(crate) mod control;
 pub(crate) mod devices;
 pub(crate) mod edit;
 pub(crate) mod eval;
+pub(crate) mod export;
+pub(crate) mod import;
 pub(crate) mod inspect;
 pub(crate) mod predict;
 mod read_ahead;
@@ -18,8 +20,17 @@ mod words;
 
 use std::path::Path;
 
+use anyhow::bail;
 use burn::tensor::Device;
 use moelt_train::{LoadedModel, resolve_checkpoint};
+
+/// Refuses a place for a new folder where there is something already, before anything is loaded.
+fn must_be_new(out: &Path) -> anyhow::Result<()> {
+    if out.symlink_metadata().is_ok() {
+        bail!("--out {}: is there already; name a folder that is not", out.display());
+    }
+    Ok(())
+}
 
 /// Notes about data, on standard error.
 fn say(notes: &[String]) {

@@ -27,11 +27,11 @@ pub(crate) fn run(args: &PredictArgs) -> anyhow::Result<()> {
         Some(path) => {
             let shown = || path.display().to_string();
             let mut file = AtomicFile::create(path).with_context(shown)?;
-            let notes = answer(&loaded, &name, rows, &mut file)?;
+            let notes = answer(args, &loaded, &name, rows, &mut file)?;
             file.commit().with_context(shown)?;
             notes
         }
-        None => answer(&loaded, &name, rows, stdout().lock())?,
+        None => answer(args, &loaded, &name, rows, stdout().lock())?,
     };
     super::say(&notes);
     Ok(())
@@ -61,6 +61,7 @@ fn open(args: &PredictArgs, data: &DataConfig) -> anyhow::Result<(String, TextRe
 
 /// Writes the answers to all rows as they come, and gives the notes that can be made only then.
 fn answer(
+    args: &PredictArgs,
     loaded: &LoadedModel,
     name: &str,
     mut rows: ReadAhead,
@@ -68,12 +69,15 @@ fn answer(
 ) -> anyhow::Result<Vec<String>> {
     let config = &loaded.checkpoint.config.text;
     let mut cut = CutTexts::default();
-    out.write_all(&to_csv([["label", "probability"]])?)?;
+    let classes = if args.logits { loaded.classes() } else { &[] };
+    let header = ["label", "probability"].into_iter().chain(classes.iter().map(String::as_str));
+    out.write_all(&to_csv([header.map(str::to_owned).collect()])?)?;
     while let Some(rows) = rows.next_rows()? {
         let texts: Vec<&str> = rows.iter().flatten().map(String::as_str).collect();
         cut = [cut, cut_of(&texts, config)].into_iter().sum();
         let mut answers = loaded.classify(&texts).into_iter();
-        let answers = rows.iter().map(|text| fields(text.as_ref().and_then(|_| answers.next())));
+        let answers =
+            rows.iter().map(|text| fields(text.as_ref().and_then(|_| answers.next()), classes.len()));
         out.write_all(&to_csv(answers)?)?;
         out.flush()?;
     }
@@ -85,13 +89,15 @@ fn cut_of(texts: &[&str], config: &TextConfig) -> CutTexts {
     texts.par_iter().map(|text| CutTexts::of(text, config)).sum()
 }
 
-/// `label,probability`: the name of the most probable class and its probability; both empty where there was
-/// nothing to classify.
-fn fields(answer: Option<Classification>) -> [String; 2] {
-    answer.map_or_else(Default::default, |answer| [answer.class, format!("{:.6}", answer.probability)])
+/// The name of the most probable class, its probability, and the logits of as many classes as are asked for; all empty where
+/// there was nothing to classify.
+fn fields(answer: Option<Classification>, n_logits: usize) -> Vec<String> {
+    let Some(answer) = answer else { return vec![String::new(); 2 + n_logits] };
+    let logits = answer.logits.iter().take(n_logits).map(f32::to_string);
+    [answer.class, format!("{:.6}", answer.probability)].into_iter().chain(logits).collect()
 }
 
-fn to_csv<T: AsRef<[u8]>>(records: impl IntoIterator<Item = [T; 2]>) -> anyhow::Result<Vec<u8>> {
+fn to_csv(records: impl IntoIterator<Item = Vec<String>>) -> anyhow::Result<Vec<u8>> {
     let mut writer = csv::Writer::from_writer(Vec::new());
     records.into_iter().try_for_each(|record| writer.write_record(record))?;
     Ok(writer.into_inner()?)

@@ -1,6 +1,7 @@
-//! Layers and edits in a few words.
+//! Layers, edits and what they did in a few words.
 
 use moelt_schema::{Edit, ExpertId, ExpertInit, LayerKind, LayerLayout, Plan};
+use moelt_train::EditedCheckpoint;
 
 /// `4 experts, top-2: 0 1 2 3`
 pub(super) fn layer(layer: &LayerLayout) -> String {
@@ -11,6 +12,15 @@ pub(super) fn layer(layer: &LayerLayout) -> String {
         LayerKind::Assigned => format!("{n} experts, assigned: {ids}"),
         LayerKind::TopK { k: top_k } => format!("{n} experts, top-{top_k}: {ids}"),
     }
+}
+
+/// How far an edit moved the logits.
+pub(super) fn deviation(edited: &EditedCheckpoint) -> String {
+    let weights = if edited.checkpoint.manifest.probe.ema_logits.is_some() { "averaged" } else { "trained" };
+    format!(
+        "deviation   {:.3e} = ‖after − before‖ / ‖before‖ of the {weights} weights' logits on {} texts",
+        edited.deviation, edited.texts
+    )
 }
 
 /// `layer 0: +4 copy of 1, -3; layer 1: 2 into 0`

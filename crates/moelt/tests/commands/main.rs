@@ -10,6 +10,7 @@ mod compare;
 mod control;
 mod damage;
 mod edit;
+mod export;
 mod inputs;
 mod loop_rules;
 mod own_texts;

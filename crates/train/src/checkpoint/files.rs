@@ -1,17 +1,13 @@
 //! The files of one checkpoint folder, written once and read strictly.
 
-use std::{
-    collections::BTreeMap,
-    fs::{self, File},
-    io::Write,
-    path::Path,
-};
+use std::{collections::BTreeMap, fs, path::Path};
 
 use moelt_schema::{CHECKPOINT_FORMAT, Digest, Manifest, RunConfig, resolved_toml};
 
 use super::{
     CheckpointError,
     tensors::{Stored, StoredTensors, check_values, from_bytes, to_bytes},
+    whole::write_file,
 };
 
 pub(crate) const MANIFEST: &str = "manifest.json";
@@ -58,12 +54,7 @@ impl Checkpoint {
         let digest = Digest::of_bytes(&manifest);
         files.push((MANIFEST, manifest));
         files.push((MANIFEST_HASH, hash_line(&digest).into_bytes()));
-        for (name, bytes) in files {
-            let path = folder.join(name);
-            File::create(&path)
-                .and_then(|mut file| file.write_all(&bytes).and_then(|()| file.sync_all()))
-                .map_err(CheckpointError::io(&path))?;
-        }
+        files.iter().try_for_each(|(name, bytes)| write_file(&folder.join(name), bytes))?;
         Ok(digest)
     }
 

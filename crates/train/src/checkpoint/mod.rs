@@ -5,6 +5,7 @@
 //! checkpoint with the hash of its manifest. So no byte of it can change unnoticed.
 
 mod error;
+mod exported;
 mod files;
 mod model;
 mod names;
@@ -14,6 +15,7 @@ mod tensors;
 mod whole;
 
 pub use error::{CheckpointError, KeyMismatch};
+pub use exported::ExportedModel;
 pub use files::Checkpoint;
 pub use model::{LoadedModel, resolve_checkpoint};
 pub use names::ExpertNames;

@@ -34,6 +34,14 @@ impl Stored {
         }
     }
 
+    /// Weights or moments.
+    pub(crate) fn into_f32(self) -> Option<HostTensor> {
+        match self {
+            Self::F32(tensor) => Some(tensor),
+            Self::U64(_) => None,
+        }
+    }
+
     fn to_bytes(&self) -> Vec<u8> {
         match self {
             Self::F32(tensor) => tensor.data.iter().flat_map(|v| v.to_le_bytes()).collect(),

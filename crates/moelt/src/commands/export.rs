@@ -1,0 +1,24 @@
+//! `moelt export`
+
+use std::io::Write;
+
+use anyhow::Context;
+use moelt_train::ExportedModel;
+
+use super::{load, must_be_new};
+use crate::cli::ExportArgs;
+
+pub(crate) fn run(args: &ExportArgs) -> anyhow::Result<()> {
+    must_be_new(&args.out)?;
+    let loaded = load(&args.checkpoint, &args.device.open()?)?;
+    let exported = ExportedModel::of(&loaded);
+    let files = exported.save_as(&args.out).with_context(|| format!("--out {}", args.out.display()))?;
+    let (tensors, values) = exported.size();
+    let text = format!(
+        "checkpoint  {}\nmodel       {tensors} tensors, {values} values\nwritten to  {}: {}\n",
+        loaded.path.display(),
+        args.out.display(),
+        files.join(", ")
+    );
+    Ok(std::io::stdout().write_all(text.as_bytes())?)
+}
