@@ -5,7 +5,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use burn::tensor::Device;
@@ -13,11 +13,11 @@ use moelt_eval::{Decided, metrics, predictions_to_csv};
 use moelt_model::Classifier;
 use moelt_schema::{
     Asked, CellResult, Digest, DomainRouting, Flops, LastCheckpoint, Metrics, PolicyState, Prediction,
-    RESULT_FORMAT, RunConfig, RunDir, TimeAccuracy, write_atomically,
+    RESULT_FORMAT, RunConfig, RunDir, TimeAccuracy, resolved_toml, write_atomically,
 };
 
 use crate::{
-    CheckpointStore, LoadedModel, Prepared, Split, TrainError, TrainState,
+    CheckpointError, CheckpointStore, LoadedModel, Prepared, Split, TrainError, TrainState,
     evaluate::{pass, predict_unless},
     interrupt::Interrupt,
     other_runs::read_decisions,
@@ -100,6 +100,7 @@ pub(crate) fn finish(
         files,
         decisions: Decided::digest(&read_decisions(run)?),
     };
+    put_back(config, run, store, state)?;
     write(run, &result)?;
     Ok(result)
 }
@@ -138,11 +139,33 @@ fn judged(
     device: &Device,
 ) -> Result<Vec<Judged>, TrainError> {
     let Some(drift) = &prepared.drift else {
-        let path = store.pointed("best")?.unwrap_or_else(|| store.path(state.step));
-        return Ok(vec![Judged::load(None, &path, device)?]);
+        return Ok(vec![Judged::load(None, &best(store, state)?, device)?]);
     };
     let times = (1..).zip(prepared.judged_after());
     times.map(|(time, step)| Judged::load(Some(drift.asked_at(time)), &store.pinned(step)?, device)).collect()
+}
+
+/// The checkpoint that the run remembers as its best, or the last one where none counts. A pointer that somebody has removed
+/// does not make another one the best.
+fn best(store: &CheckpointStore, state: &TrainState) -> Result<PathBuf, CheckpointError> {
+    state.progress.best.map_or_else(|| Ok(store.path(state.step)), |best| store.pinned(best.step))
+}
+
+/// Puts back what somebody has removed under the run and the run still knows: its config, and which checkpoint is the best.
+fn put_back(
+    config: &RunConfig,
+    run: &RunDir,
+    store: &CheckpointStore,
+    state: &TrainState,
+) -> Result<(), TrainError> {
+    let file = run.config();
+    if !file.exists() {
+        write_atomically(&file, resolved_toml(config).as_bytes()).map_err(TrainError::io(file))?;
+    }
+    match state.progress.best {
+        Some(best) if store.pointed("best")?.is_none() => Ok(store.mark_best(best.step)?),
+        _ => Ok(()),
+    }
 }
 
 impl Judged {

@@ -11,6 +11,7 @@ mod control;
 mod damage;
 mod edit;
 mod export;
+mod faults;
 mod inputs;
 mod loop_rules;
 mod own_texts;

@@ -154,7 +154,7 @@ impl Run {
 }
 
 /// Everything that a finished run must have in common with its repetition: events, result, predictions and
-/// the checkpoints named, without wall-clock facts and what follows from their digits (the length of the
+/// the checkpoints named, but not the lock, without wall-clock facts and what follows from their digits (the length of the
 /// event log in bytes, hashes of manifests).
 pub(crate) fn reproducible(run: &Run, checkpoints: &[String]) -> BTreeMap<String, Value> {
     let mut facts: BTreeMap<String, Value> = ["latest", "best"]
@@ -169,7 +169,8 @@ pub(crate) fn reproducible(run: &Run, checkpoints: &[String]) -> BTreeMap<String
     }
     let in_checkpoint = |path: &str| path.starts_with("checkpoints/");
     let named = |path: &str| checkpoints.iter().any(|name| path.starts_with(&format!("checkpoints/{name}/")));
-    let told = |path: &str| ["events.jsonl", "result.json"].contains(&path) || path.contains("/manifest.");
+    let told =
+        |path: &str| ["events.jsonl", "result.json", "lock"].contains(&path) || path.contains("/manifest.");
     let files = files(run.dir.path()).into_iter();
     let kept = files.filter(|(path, _)| !told(path) && (!in_checkpoint(path) || named(path)));
     facts.extend(kept.map(|(path, digest)| (path, Value::from(digest.to_string()))));
