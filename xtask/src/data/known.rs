@@ -3,7 +3,7 @@
 use std::{fs, io, path::Path};
 
 use anyhow::{Context, Result, ensure};
-use moelt_schema::{Digest, create_folders, sync_folder};
+use moelt_schema::{Digest, sync_folder};
 use sha2::{Digest as _, Sha256};
 
 use super::unpack;
@@ -48,8 +48,7 @@ impl KnownFiles {
     pub(super) fn install(&self, source: &Path, workspace: &Workspace) -> Result<()> {
         let target = workspace.root().join(self.folder);
         let shown = || target.display().to_string();
-        create_folders(&target).with_context(shown)?;
-        let staging = tempfile::tempdir_in(&target).with_context(shown)?;
+        let staging = unpack::staging(&target).with_context(shown)?;
         let names: Vec<&str> = self.files.iter().map(|file| file.source).collect();
         unpack::unpack(source, self.inner, &names, staging.path())?;
         for file in self.files {

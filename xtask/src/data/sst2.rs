@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context, Result};
 use clap::Args;
 use moelt_data::{GlueCounts, verify_glue};
-use moelt_schema::{create_folders, sync_folder};
+use moelt_schema::sync_folder;
 
 use super::{download::download, unpack};
 use crate::workspace::Workspace;
@@ -69,8 +69,7 @@ pub(crate) fn run(workspace: &Workspace, args: Sst2Args) -> Result<ExitCode> {
 /// Unpacks `source` beside `target`, verifies it there and only then moves it in.
 fn install(source: &Path, target: &Path) -> Result<GlueCounts> {
     let shown = || target.display().to_string();
-    create_folders(target).with_context(shown)?;
-    let staging = tempfile::tempdir_in(target).with_context(shown)?;
+    let staging = unpack::staging(target).with_context(shown)?;
     unpack::unpack(source, INNER, &FILES, staging.path())?;
     let counts =
         verify_glue(staging.path()).with_context(|| format!("{} is not GLUE SST-2", source.display()))?;

@@ -1,14 +1,37 @@
 //! Files out of a folder or a zip, wherever in it they lie; those packed by gzip are unpacked.
 
 use std::{
-    fs::File,
-    io,
+    fs::{self, File},
+    io::{self, Read},
     path::{Path, PathBuf},
 };
 
 use anyhow::{Context, Result, anyhow};
 use flate2::read::GzDecoder;
+use moelt_schema::create_folders;
+use tempfile::TempDir;
 use zip::ZipArchive;
+
+/// No file of a data set or an encoder is larger: beyond it an archive is a bomb.
+const LARGEST: u64 = 1 << 30;
+
+/// What folders are called in which a data set is unpacked and verified before it is moved in.
+const STAGING: &str = ".staging-";
+
+/// An empty folder beside the files of a data set, gone when it is dropped. What a killed installation has left is removed.
+///
+/// # Errors
+/// When the folder of the data set cannot be made, read or written.
+pub(super) fn staging(target: &Path) -> io::Result<TempDir> {
+    create_folders(target)?;
+    for entry in fs::read_dir(target)? {
+        let entry = entry?;
+        if entry.file_name().to_string_lossy().starts_with(STAGING) {
+            fs::remove_dir_all(entry.path())?;
+        }
+    }
+    tempfile::Builder::new().prefix(STAGING).tempdir_in(target)
+}
 
 /// Copies `files` from `source`, a folder or a zip, into the folder `target`; `NAME.gz` becomes NAME ([`stored`]). They
 /// lie at the top of `source` or in the folder `inner` there.
@@ -45,12 +68,22 @@ pub(super) fn stored(file: &str, target: &Path) -> PathBuf {
 }
 
 /// Content without permissions: a read-only source makes no read-only copy.
-fn store(mut content: impl io::Read, file: &str, target: &Path) -> io::Result<()> {
-    let mut to = File::create(stored(file, target))?;
+fn store(content: impl io::Read, file: &str, target: &Path) -> io::Result<()> {
+    let path = stored(file, target);
     match file.strip_suffix(".gz") {
-        Some(_) => io::copy(&mut GzDecoder::new(content), &mut to)?,
-        None => io::copy(&mut content, &mut to)?,
-    };
+        Some(_) => write_at_most(LARGEST, GzDecoder::new(content), &path),
+        None => write_at_most(LARGEST, content, &path),
+    }
+}
+
+fn write_at_most(largest: u64, content: impl io::Read, path: &Path) -> io::Result<()> {
+    let mut to = File::create(path)?;
+    if io::copy(&mut content.take(largest + 1), &mut to)? > largest {
+        let name = path.file_name().unwrap_or_default().display();
+        return Err(io::Error::other(format!(
+            "{name} has more than {largest} bytes: no file of it has so many"
+        )));
+    }
     to.sync_all()
 }
 
@@ -60,7 +93,7 @@ fn missing(file: &str, inner: &str) -> anyhow::Error {
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, io::Write};
+    use std::io::Write;
 
     use zip::{ZipWriter, write::SimpleFileOptions};
 
@@ -97,6 +130,28 @@ mod tests {
         assert_eq!(fs::read_to_string(target.path().join("a.csv")).unwrap(), "text");
         fs::write(source.path().join("a.csv.gz"), "text").unwrap();
         assert!(unpack(source.path(), "", &["a.csv.gz"], target.path()).is_err());
+    }
+
+    #[test]
+    fn a_bomb_is_refused_before_it_fills_the_disk() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.csv");
+        let message = write_at_most(9, io::repeat(0), &path).unwrap_err().to_string();
+        assert_eq!(message, "a.csv has more than 9 bytes: no file of it has so many");
+        assert_eq!(fs::metadata(&path).unwrap().len(), 10);
+        write_at_most(9, &[0; 9][..], &path).unwrap();
+    }
+
+    #[test]
+    fn what_a_killed_installation_has_left_is_removed() {
+        let target = tempfile::tempdir().unwrap();
+        let left = staging(target.path()).unwrap().keep();
+        fs::write(left.join("half"), "").unwrap();
+        fs::write(target.path().join("README.md"), "").unwrap();
+        let next = staging(target.path()).unwrap();
+        assert!(!left.exists() && next.path().exists());
+        drop(next);
+        assert_eq!(fs::read_dir(target.path()).unwrap().count(), 1);
     }
 
     #[test]
