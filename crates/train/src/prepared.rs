@@ -134,7 +134,7 @@ fn vocabulary(config: &RunConfig, train: &[Example]) -> Result<Vocabulary, Train
     Vocabulary::pretrained(&json, &config.text).map_err(|error| TrainError::Start {
         key: "model.pretrained",
         path,
-        message: error.to_string(),
+        message: format!("is {error}"),
     })
 }
 

@@ -12,6 +12,7 @@ mod damage;
 mod edit;
 mod export;
 mod faults;
+mod hostile;
 mod inputs;
 mod loop_rules;
 mod own_texts;

@@ -27,11 +27,13 @@ pub enum ConfigError {
         cause: std::io::Error,
     },
     /// A file is not TOML.
-    #[error("{}: {message}", path.display())]
+    #[error("{}:{line}: {message}", path.display())]
     Syntax {
         /// The file.
         path: PathBuf,
-        /// Line, column and what is wrong there.
+        /// The line, from 1.
+        line: usize,
+        /// What is wrong there.
         message: String,
     },
     /// A key or value that no config has.
@@ -180,7 +182,7 @@ impl Layers {
         if self.seen.contains(identity) {
             return Ok(());
         }
-        let syntax = |e: toml::de::Error| ConfigError::Syntax { path: shown.clone(), message: e.to_string() };
+        let syntax = |error| not_toml(shown, text, &error);
         let mut table: Table = toml::from_str(text).map_err(syntax)?;
         if let Some(parent) = table.remove("parent") {
             let Value::String(parent) = parent else {
@@ -333,13 +335,30 @@ impl Layers {
             Some(field) if key != field && !key.ends_with(&format!(".{field}")) => format!("{key}.{field}"),
             _ => key.to_owned(),
         };
-        ConfigError::Key { place: self.place_of(&key), key, message: message.to_owned() }
+        ConfigError::Key { place: self.place_of(&key), key: shortened(&key), message: shortened(message) }
     }
 
     /// Where `key`, or the innermost table around it that was set as a whole, was set.
     fn place_of(&self, key: &str) -> String {
         let outer = std::iter::successors(Some(key), |key| key.rsplit_once('.').map(|(outer, _)| outer));
         outer.filter_map(|key| self.places.get(key)).next().map_or("defaults", String::as_str).to_owned()
+    }
+}
+
+fn not_toml(path: &Path, text: &str, error: &toml::de::Error) -> ConfigError {
+    let before = error.span().map_or("", |span| text.get(..span.start).unwrap_or_default());
+    let line = 1 + before.matches('\n').count();
+    // Of the parser's messages the first line says what, and the others what would do.
+    let message = shortened(&error.message().lines().collect::<Vec<_>>().join("; "));
+    ConfigError::Syntax { path: path.into(), line, message }
+}
+
+/// What somebody has written, at a length that can be shown.
+fn shortened(text: &str) -> String {
+    const SHOWN: usize = 2000;
+    match text.char_indices().nth(SHOWN) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
     }
 }
 
