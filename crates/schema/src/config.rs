@@ -10,6 +10,7 @@ mod choice;
 mod control;
 mod data;
 mod drift;
+mod error;
 mod fault;
 mod file;
 mod model;
@@ -32,8 +33,9 @@ pub use self::{
     control::{ControlConfig, EditsConfig},
     data::{BadLines, CsvConfig, DataConfig, PlantedConfig, Sst2Config, StreamKind},
     drift::{Asked, Drift, Stretch, TaskStart},
+    error::ConfigError,
     fault::ConfigFault,
-    file::{ConfigError, config_differences, load_config, resolved_toml},
+    file::{config_differences, load_config, resolved_toml},
     model::{
         AssignedBy, ConvConfig, EncoderConfig, ExpertBlockRule, ExpertBlocks, ModelConfig, NormPlacement,
         Pooling, Positions, PretrainedFiles, RouterInput, RoutingConfig, TransformerConfig, Unit,

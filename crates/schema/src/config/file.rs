@@ -11,52 +11,10 @@ use std::{
 use serde::Deserialize;
 use toml::{Table, Value, de::DeTable};
 
-use super::{ConfigFiles, ConfigText, RunConfig, choice, model::pretrained, renamed::renamed};
-
-/// What is wrong with a config.
-#[derive(Debug, thiserror::Error)]
-pub enum ConfigError {
-    /// A file cannot be read.
-    #[error("{}: {cause}{}", path.display(), named_by(parent_of))]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// The file that names it as its parent.
-        parent_of: Option<PathBuf>,
-        /// Why.
-        cause: std::io::Error,
-    },
-    /// A file is not TOML.
-    #[error("{}:{line}: {message}", path.display())]
-    Syntax {
-        /// The file.
-        path: PathBuf,
-        /// The line, from 1.
-        line: usize,
-        /// What is wrong there.
-        message: String,
-    },
-    /// A key or value that no config has.
-    #[error("{place}: `{key}`: {message}")]
-    Key {
-        /// Where it was set: file and line, or `--set`.
-        place: String,
-        /// The key.
-        key: String,
-        /// What is wrong, and what is possible.
-        message: String,
-    },
-    /// A `--set` that is not `key=value`.
-    #[error("--set {0}: expected key=value, such as --set optim.lr=0.001")]
-    Set(String),
-    /// Files that name one another as parents.
-    #[error("{}: is its own parent", .0.display())]
-    Cycle(PathBuf),
-}
-
-fn named_by(parent_of: &Option<PathBuf>) -> String {
-    parent_of.as_ref().map_or(String::new(), |child| format!(" (the parent of {})", child.display()))
-}
+use super::{
+    ConfigError, ConfigFiles, ConfigText, RunConfig, choice, error::shortened, model::pretrained,
+    renamed::renamed,
+};
 
 /// Loads `files` from disk, each over its parent and over the files before it, then `sets` (`key=value`), and
 /// checks the result.
@@ -182,7 +140,7 @@ impl Layers {
         if self.seen.contains(identity) {
             return Ok(());
         }
-        let syntax = |error| not_toml(shown, text, &error);
+        let syntax = |error| ConfigError::not_toml(shown, text, &error);
         let mut table: Table = toml::from_str(text).map_err(syntax)?;
         if let Some(parent) = table.remove("parent") {
             let Value::String(parent) = parent else {
@@ -345,23 +303,6 @@ impl Layers {
     }
 }
 
-fn not_toml(path: &Path, text: &str, error: &toml::de::Error) -> ConfigError {
-    let before = error.span().map_or("", |span| text.get(..span.start).unwrap_or_default());
-    let line = 1 + before.matches('\n').count();
-    // Of the parser's messages the first line says what, and the others what would do.
-    let message = shortened(&error.message().lines().collect::<Vec<_>>().join("; "));
-    ConfigError::Syntax { path: path.into(), line, message }
-}
-
-/// What somebody has written, at a length that can be shown.
-fn shortened(text: &str) -> String {
-    const SHOWN: usize = 2000;
-    match text.char_indices().nth(SHOWN) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text.to_owned(),
-    }
-}
-
 /// Lays `over` over `base`: tables are merged, everything else replaced. Of a key that holds one of several kinds
 /// only the same kind is merged.
 fn merge(base: &mut Table, over: Table) {
@@ -455,7 +396,7 @@ mod tests {
         let text = message(&[range], &[]);
         assert!(text.contains("c.toml:3: `model.row_dropout`: is 1.5"), "{text}");
         let syntax = write(folder.path(), "d.toml", "seed = = 1\n");
-        assert!(message(&[syntax], &[]).contains("line 1"));
+        assert!(message(&[syntax], &[]).contains("syntax.toml:1: "));
     }
 
     #[test]
