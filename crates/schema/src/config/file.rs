@@ -396,7 +396,7 @@ mod tests {
         let text = message(&[range], &[]);
         assert!(text.contains("c.toml:3: `model.row_dropout`: is 1.5"), "{text}");
         let syntax = write(folder.path(), "d.toml", "seed = = 1\n");
-        assert!(message(&[syntax], &[]).contains("syntax.toml:1: "));
+        assert!(message(&[syntax], &[]).contains("d.toml:1: "));
     }
 
     #[test]
