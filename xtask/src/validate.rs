@@ -78,11 +78,14 @@ pub(crate) fn run(workspace: &Workspace, _: ValidateArgs) -> Result<ExitCode> {
     for (index, step) in STEPS.iter().enumerate() {
         eprintln!("[{}/{}] {}", index + 1, STEPS.len(), step.name());
         match step.skipped(workspace) {
-            Some(why) => skipped.push(format!("SKIPPED: {why}")),
+            Some(why) => {
+                skipped.push(format!("SKIPPED: {why}"));
+                eprintln!("SKIPPED: {why}");
+            }
             None => step.run(workspace).with_context(|| format!("validate stopped at `{}`", step.name()))?,
         }
     }
-    // At the end, where they are seen.
+    // Once more where they are seen.
     skipped.iter().for_each(|line| eprintln!("{line}"));
     eprintln!("validate: {} steps passed, {} skipped", STEPS.len() - skipped.len(), skipped.len());
     Ok(ExitCode::SUCCESS)
