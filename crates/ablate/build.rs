@@ -9,7 +9,11 @@ use std::{
 };
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let configs = Path::new(&env::var("CARGO_MANIFEST_DIR")?).join("../../configs");
+    let package = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?);
+    // A package has a copy. In a clone it is a symbolic link, which Git may have left out (Windows).
+    let folders = ["configs", "../../configs"].map(|folder| package.join(folder));
+    let configs = folders.iter().find(|folder| folder.is_dir()).ok_or("there is no folder `configs`")?;
+    let configs = configs.canonicalize()?;
     let mut files = Vec::new();
     add_files(&configs, "", &mut files).map_err(|cause| format!("{}: {cause}", configs.display()))?;
     files.sort();

@@ -10,7 +10,11 @@ use anyhow::{Context, Result, ensure};
 use moelt_ablate::{AblateArgs, Program, Site};
 use moelt_schema::{ConfigFiles, Digest};
 
-use crate::{code, metadata::Metadata, validate::succeed, workspace::Workspace};
+use crate::{
+    code,
+    metadata::Metadata,
+    workspace::{Workspace, succeed},
+};
 
 /// What a user types.
 pub(crate) const COMMAND: &str = "cargo xtask ablate";

@@ -1,4 +1,4 @@
-//! moelt's chores: `ablate`, `bench`, `data`, `regress`, `validate`, `tidy`. Starts the moelt binary as a
+//! moelt's chores: `ablate`, `bench`, `data`, `docs`, `regress`, `validate`, `tidy`. Starts the moelt binary as a
 //! process; knows no Burn, so that it builds in seconds.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
@@ -6,6 +6,7 @@ mod ablate;
 mod bench;
 mod code;
 mod data;
+mod docs;
 mod metadata;
 mod regress;
 mod tidy;
@@ -34,6 +35,7 @@ enum Command {
     Ablate(Box<moelt_ablate::AblateArgs>),
     Bench(bench::BenchArgs),
     Data(data::DataArgs),
+    Docs(docs::DocsArgs),
     Regress(regress::RegressArgs),
     Validate(validate::ValidateArgs),
     Tidy(tidy::TidyArgs),
@@ -55,6 +57,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Ablate(args) => ablate::run(&workspace, *args),
         Command::Bench(args) => bench::run(&workspace, &args),
         Command::Data(args) => data::run(&workspace, args),
+        Command::Docs(args) => docs::run(&workspace, &args),
         Command::Regress(args) => regress::run(&workspace, args),
         Command::Validate(args) => validate::run(&workspace, args),
         Command::Tidy(args) => tidy::run(&workspace, args),

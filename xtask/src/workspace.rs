@@ -87,6 +87,13 @@ fn is_root(path: &Path) -> bool {
     ["configs", "xtask"].iter().all(|folder| path.join(folder).is_dir())
 }
 
+/// Runs a command that shares this terminal.
+pub(crate) fn succeed(command: &mut Command) -> Result<()> {
+    let status = command.status().with_context(|| format!("starting {command:?}"))?;
+    ensure!(status.success(), "{status}");
+    Ok(())
+}
+
 /// What a command printed, when it succeeded.
 pub(crate) fn output(command: &mut Command) -> Result<String> {
     let shown = format!("{command:?}");

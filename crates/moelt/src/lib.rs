@@ -104,3 +104,8 @@ fn is_closed_pipe(error: &anyhow::Error) -> bool {
         .filter_map(|cause| cause.downcast_ref::<std::io::Error>())
         .any(|cause| cause.kind() == std::io::ErrorKind::BrokenPipe)
 }
+
+/// The guide's program is run like an example of the docs.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/guides/engineer.md")]
+struct EngineerGuide;

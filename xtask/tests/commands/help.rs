@@ -5,7 +5,7 @@ use crate::support::TestWorkspace;
 #[test]
 fn every_command_has_help_with_an_example() {
     let workspace = TestWorkspace::new();
-    let commands: [&[&str]; 11] = [
+    let commands: [&[&str]; 12] = [
         &["ablate"],
         &["ablate", "plan"],
         &["ablate", "run"],
@@ -14,6 +14,7 @@ fn every_command_has_help_with_an_example() {
         &["data"],
         &["data", "sst2"],
         &["data", "minilm"],
+        &["docs"],
         &["regress"],
         &["validate"],
         &["tidy"],

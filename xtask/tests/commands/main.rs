@@ -3,6 +3,7 @@
 
 mod ablate;
 mod data;
+mod docs;
 mod help;
 mod inputs;
 mod names;
