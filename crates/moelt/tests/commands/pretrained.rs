@@ -9,8 +9,8 @@ use moelt_schema::{CellResult, LayerId, LayerKind};
 use tempfile::TempDir;
 
 #[cfg(unix)]
-use crate::resume::{Moment, assert_same, go_on, kill_surely};
-use crate::support::{Ended, Run, TINY, checkpoints, copy, json, moelt};
+use crate::resume::goes_on_after_kills;
+use crate::support::{EDITED, Ended, Run, TINY, copy, json, moelt};
 
 /// Laid over [`TINY`]; the encoder has sixteen positions.
 const ENCODER: &str = "
@@ -18,22 +18,11 @@ const ENCODER: &str = "
 max_tokens = 16
 ";
 
-/// Laid over both: its two blocks become experts, which come and go by rule.
+/// Laid over both: its two blocks become experts.
 const UPCYCLED: &str = "
 [model.upcycle]
 layers = 'every'
 n_experts = 4
-[control.edits]
-every = 5
-warmup = 0.05
-until = 0.9
-ramp_in = 12
-[control.policy.rule]
-cooldown = 1
-confirm = 2
-grow_above = 0.5
-grow_load_above = 0.5
-prune_below = 0.95
 ";
 
 fn fixture() -> PathBuf {
@@ -79,7 +68,7 @@ fn an_encoder_is_trained_and_its_checkpoint_needs_nothing_beside_it() {
 #[test]
 fn layers_that_were_upcycled_are_edited_and_edited_by_hand() {
     let folder = TempDir::new().unwrap();
-    let run = encoder(&folder, "upcycled", &[UPCYCLED]);
+    let run = encoder(&folder, "upcycled", &[UPCYCLED, EDITED]);
     let said = run.train().well().stderr;
     assert!(said.contains("upcycled into 4 experts, 2 per token"), "{said}");
     let result = result(&run);
@@ -100,14 +89,7 @@ fn layers_that_were_upcycled_are_edited_and_edited_by_hand() {
 #[test]
 fn an_upcycled_encoder_that_is_killed_goes_on_bit_for_bit() {
     let folder = TempDir::new().unwrap();
-    let run =
-        |name| encoder(&folder, name, &[UPCYCLED]).set("train.checkpoint_every=1").set("train.keep_last=100");
-    let (whole, killed) = (run("whole"), run("killed"));
-    whole.train().well();
-    kill_surely(&killed, Moment::Pointed(3));
-    kill_surely(&killed, Moment::Pointed(9));
-    go_on(&killed);
-    assert_same(&whole, &killed, &checkpoints(&whole));
+    goes_on_after_kills(|name| encoder(&folder, name, &[UPCYCLED, EDITED]));
 }
 
 #[test]

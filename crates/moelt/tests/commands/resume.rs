@@ -178,6 +178,18 @@ pub(crate) fn assert_same(run: &Run, other: &Run, names: &[String]) {
     assert!(differing.is_empty(), "differ in {differing:?}");
 }
 
+/// Two of the same run, of which one is killed twice: all their checkpoints are the same.
+#[track_caller]
+pub(crate) fn goes_on_after_kills(run: impl Fn(&str) -> Run) {
+    let [whole, killed] =
+        ["whole", "killed"].map(|name| run(name).set("train.checkpoint_every=1").set("train.keep_last=100"));
+    whole.train().well();
+    kill_surely(&killed, Moment::Pointed(3));
+    kill_surely(&killed, Moment::Pointed(9));
+    go_on(&killed);
+    assert_same(&whole, &killed, &checkpoints(&whole));
+}
+
 /// The weights under training and the averaged ones at the end, as hashes.
 fn weights(run: &Run) -> [serde_json::Value; 2] {
     let latest = run.pointed("latest").unwrap();

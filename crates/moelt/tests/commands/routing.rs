@@ -7,23 +7,8 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 #[cfg(unix)]
-use crate::resume::{Moment, assert_same, go_on, kill_surely};
-use crate::support::{Ended, Run, TINY, checkpoints, json, moelt};
-
-/// Laid over [`TINY`]: experts come and go by rule.
-const EDITED: &str = "
-[control.edits]
-every = 5
-warmup = 0.05
-until = 0.9
-ramp_in = 12
-[control.policy.rule]
-cooldown = 1
-confirm = 2
-grow_above = 0.5
-grow_load_above = 0.5
-prune_below = 0.9
-";
+use crate::resume::goes_on_after_kills;
+use crate::support::{EDITED, Ended, Run, TINY, json, moelt};
 
 /// Everything at once.
 const ALL: [&str; 8] = [
@@ -94,13 +79,7 @@ fn all_of_it_is_trained_edited_and_edited_by_hand() {
 #[test]
 fn all_of_it_goes_on_bit_for_bit_after_a_kill() {
     let folder = TempDir::new().unwrap();
-    let run = |name| all(&folder, name).set("train.checkpoint_every=1").set("train.keep_last=100");
-    let (whole, killed) = (run("whole"), run("killed"));
-    whole.train().well();
-    kill_surely(&killed, Moment::Pointed(3));
-    kill_surely(&killed, Moment::Pointed(9));
-    go_on(&killed);
-    assert_same(&whole, &killed, &checkpoints(&whole));
+    goes_on_after_kills(|name| all(&folder, name));
 }
 
 #[test]

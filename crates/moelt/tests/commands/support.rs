@@ -31,6 +31,21 @@ eval_every = 10
 log_every = 5
 ";
 
+/// Laid over [`TINY`]: 15 decisions in 80 steps, and thresholds at which some experts go and some come.
+pub(crate) const EDITED: &str = "
+[control.edits]
+every = 5
+warmup = 0.05
+until = 0.9
+ramp_in = 12
+[control.policy.rule]
+cooldown = 1
+confirm = 2
+grow_above = 0.5
+grow_load_above = 0.5
+prune_below = 0.95
+";
+
 /// `moelt` with arguments.
 pub(crate) fn moelt<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_moelt"));

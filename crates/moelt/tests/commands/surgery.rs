@@ -12,22 +12,7 @@ use moelt_schema::{
 };
 use tempfile::TempDir;
 
-use crate::support::{Run, TINY, checkpoints};
-
-/// Laid over [`TINY`]: 15 decisions in 80 steps, and thresholds at which some experts go and some come.
-const CONTROL: &str = "
-[control.edits]
-every = 5
-warmup = 0.05
-until = 0.9
-ramp_in = 12
-[control.policy.rule]
-cooldown = 1
-confirm = 2
-grow_above = 0.5
-grow_load_above = 0.5
-prune_below = 0.95
-";
+use crate::support::{EDITED, Run, TINY, checkpoints};
 
 /// The runs that the tests look at, by name: each edits its experts.
 const POLICIES: [&str; 5] = ["rule", "loss", "dynmoe", "placebo_time", "placebo_surgery"];
@@ -35,7 +20,7 @@ const POLICIES: [&str; 5] = ["rule", "loss", "dynmoe", "placebo_time", "placebo_
 /// A run of a policy, with a checkpoint after every step; placebos follow the rule's run in the same folder.
 fn configured(folder: &Path, name: &str) -> Run {
     let common = ["train.budget.epochs=4", "train.checkpoint_every=1", "train.keep_last=100"];
-    let run = common.into_iter().fold(Run::new(folder, name, &[TINY, CONTROL].concat()), Run::set);
+    let run = common.into_iter().fold(Run::new(folder, name, &[TINY, EDITED].concat()), Run::set);
     match name {
         "rule" => run,
         "loss" => run.set("control.policy.rule.saliency=loss").set("control.policy.rule.prune_below=0.001"),

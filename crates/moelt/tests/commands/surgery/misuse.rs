@@ -4,11 +4,11 @@ use std::fs;
 
 use tempfile::TempDir;
 
-use super::{CONTROL, finished};
-use crate::support::{Run, TINY, copy, json};
+use super::finished;
+use crate::support::{EDITED, Run, TINY, copy, json};
 
 fn rule(folder: &TempDir) -> Run {
-    Run::new(folder.path(), "run", &[TINY, CONTROL].concat())
+    Run::new(folder.path(), "run", &[TINY, EDITED].concat())
 }
 
 #[test]

@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use super::{finished, manifest, records, result};
 use crate::{
     damage::{edit_manifest, rehash},
-    support::{Run, TINY, copy, files},
+    support::{EDITED, Run, TINY, copy, files},
 };
 
 /// A frozen run that starts from `first`.
@@ -165,7 +165,7 @@ fn a_placebo_goes_on_with_the_edits_it_has_followed_so_far_or_not_at_all() {
 #[test]
 fn a_script_that_the_run_is_too_short_for_is_refused() {
     let folder = TempDir::new().unwrap();
-    let short = Run::new(folder.path(), "short", &[TINY, super::CONTROL].concat())
+    let short = Run::new(folder.path(), "short", &[TINY, EDITED].concat())
         .set("train.budget.epochs=2")
         .set("control.policy=placebo_surgery")
         .set(format!("control.policy.placebo_surgery.edits_of={}", finished("rule").dir.path().display()));
