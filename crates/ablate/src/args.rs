@@ -2,7 +2,8 @@
 
 use std::num::NonZeroUsize;
 
-use clap::{Args, Command, Subcommand};
+use anyhow::{Result, bail};
+use clap::{Args, Command, Subcommand, ValueEnum};
 
 /// What help texts call the program, unless [`help_for`] replaces it.
 const PROGRAM: &str = "moelt ablate";
@@ -14,6 +15,7 @@ Examples:
   moelt ablate --dataset sst2 --phases dense,moe --seeds 5
   moelt ablate --phases moe,rule,rule-continued
   moelt ablate --phases moe --set optim.lr=0.001 --name slower
+  moelt ablate --engine slurm --partition cpu --time 02:00:00 --throttle 64
   moelt ablate collect --name planted-standard
 
 Finished cells are never run twice: after an interruption or a failure, give the same command again.";
@@ -25,7 +27,7 @@ pub struct AblateArgs {
     #[command(flatten)]
     pub(crate) plan: PlanArgs,
     #[command(flatten)]
-    pub(crate) jobs: JobsArgs,
+    pub(crate) engine: EngineArgs,
     #[command(subcommand)]
     pub(crate) step: Option<Step>,
 }
@@ -36,14 +38,19 @@ pub(crate) enum Step {
     #[command(after_help = "Example:\n  moelt ablate plan --preset full --name night")]
     Plan(PlanArgs),
     /// Run the cells of a plan that are not finished.
-    #[command(after_help = "Example:\n  moelt ablate run --name night --jobs 2")]
+    #[command(after_help = "Examples:\n  moelt ablate run --name night --jobs 2\n  \
+                            moelt ablate run --name night --cell 0")]
     Run {
         /// Only these cells (ids as in plan.json).
         cells: Vec<String>,
         #[command(flatten)]
         name: NameArgs,
+        /// One cell, by its id or its place in plan.json (the first is 0), and no report: for schedulers that start
+        /// cells by themselves. Exit code 0 when it is finished, 130 after an interruption: the same command goes on.
+        #[arg(long, value_name = "ID", conflicts_with_all = ["cells", "engine", "jobs"])]
+        cell: Option<String>,
         #[command(flatten)]
-        jobs: JobsArgs,
+        engine: EngineArgs,
     },
     /// Report from whatever is finished: table, report.md, report.html, report.json.
     #[command(after_help = "Example:\n  moelt ablate collect --name night")]
@@ -106,9 +113,107 @@ pub(crate) struct AaArgs {
 /// How many at a time.
 #[derive(Args)]
 pub struct JobsArgs {
-    /// Cells that run at the same time, one thread each.
-    #[arg(long, default_value = "2", value_name = "N")]
-    pub(crate) jobs: NonZeroUsize,
+    /// Cells that run at the same time, one thread each [default: 2].
+    #[arg(long, value_name = "N")]
+    jobs: Option<NonZeroUsize>,
+}
+
+impl JobsArgs {
+    const DEFAULT: NonZeroUsize = NonZeroUsize::new(2).expect("two are more than none");
+
+    /// What was asked for, or the default.
+    pub(crate) fn count(&self) -> NonZeroUsize {
+        self.jobs.unwrap_or(Self::DEFAULT)
+    }
+}
+
+/// What runs the cells.
+#[derive(Args)]
+pub(crate) struct EngineArgs {
+    /// What runs the cells.
+    #[arg(long, value_enum, default_value_t)]
+    engine: EngineName,
+    #[command(flatten)]
+    jobs: JobsArgs,
+    #[command(flatten)]
+    slurm: SlurmArgs,
+}
+
+#[derive(Clone, Copy, Default, ValueEnum)]
+enum EngineName {
+    /// This machine.
+    #[default]
+    Local,
+    /// Array jobs on a Slurm cluster, whose nodes see this folder.
+    Slurm,
+}
+
+/// An engine with its options.
+pub(crate) enum ChosenEngine<'a> {
+    Local(NonZeroUsize),
+    Slurm(&'a SlurmArgs),
+}
+
+impl EngineArgs {
+    /// # Errors
+    /// When an option belongs to another engine.
+    pub(crate) fn chosen(&self) -> Result<ChosenEngine<'_>> {
+        match self.engine {
+            EngineName::Local => match self.slurm.first_given() {
+                Some(option) => bail!("{option} belongs to --engine slurm"),
+                None => Ok(ChosenEngine::Local(self.jobs.count())),
+            },
+            EngineName::Slurm if self.jobs.jobs.is_some() => {
+                bail!(
+                    "--jobs belongs to --engine local; --throttle limits what runs at the same time on a cluster"
+                )
+            }
+            EngineName::Slurm => Ok(ChosenEngine::Slurm(&self.slurm)),
+        }
+    }
+}
+
+/// How cells are submitted. What is not given is as the cluster has it.
+#[derive(Args)]
+#[command(next_help_heading = "With --engine slurm")]
+pub(crate) struct SlurmArgs {
+    /// Partition.
+    #[arg(long, value_name = "P", value_parser = sbatch_word)]
+    pub(crate) partition: Option<String>,
+    /// Time limit of a cell, such as 02:00:00. 90 seconds before it, the cell writes a checkpoint and is queued again.
+    #[arg(long, value_name = "TIME", value_parser = sbatch_word)]
+    pub(crate) time: Option<String>,
+    /// Cells that run at the same time.
+    #[arg(long, value_name = "N")]
+    pub(crate) throttle: Option<NonZeroUsize>,
+    /// Account to charge.
+    #[arg(long, value_name = "A", value_parser = sbatch_word)]
+    pub(crate) account: Option<String>,
+    /// Write the scripts and print the commands that submit them; submit nothing.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
+impl SlurmArgs {
+    fn first_given(&self) -> Option<&'static str> {
+        let given = [
+            (self.partition.is_some(), "--partition"),
+            (self.time.is_some(), "--time"),
+            (self.throttle.is_some(), "--throttle"),
+            (self.account.is_some(), "--account"),
+            (self.dry_run, "--dry-run"),
+        ];
+        given.into_iter().find_map(|(given, option)| given.then_some(option))
+    }
+}
+
+/// A value for a line of `#SBATCH`, where blanks, quotes and line breaks would mean something.
+fn sbatch_word(text: &str) -> Result<String, String> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.,:+@/".contains(c);
+    if text.is_empty() || !text.chars().all(plain) {
+        return Err("use letters, digits and `-_.,:+@/`".to_owned());
+    }
+    Ok(text.to_owned())
 }
 
 /// The command line with another name of the program in its examples.

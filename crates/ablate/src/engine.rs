@@ -1,21 +1,15 @@
 //! The local engine: cells as processes, a few at a time.
 
 use std::{
-    collections::BTreeSet,
-    fs,
-    num::NonZeroUsize,
-    path::{Path, PathBuf},
-    process::Command,
-    sync::mpsc,
-    thread,
+    collections::BTreeSet, fs, num::NonZeroUsize, path::PathBuf, process::Command, sync::mpsc, thread,
     time::Instant,
 };
 
-use anyhow::{Context, Result, ensure};
-use moelt_schema::{AblationPlan, Cell, CellResult, Digest, sync_folder};
+use anyhow::Result;
+use moelt_schema::{AblationPlan, Cell, CellResult, Digest};
 
 use super::{
-    AblationFolder,
+    AblationFolder, binary,
     cell::{self, Ended},
     folder::CellFiles,
     progress::Progress,
@@ -42,8 +36,7 @@ pub(crate) struct Tally {
 }
 
 impl<'a> Engine<'a> {
-    /// Has the moelt binary built, once for all cells. They run a copy of it, so that a build that comes later
-    /// does not change what they run.
+    /// An engine with the ablation's own binary, which is built and copied first.
     ///
     /// # Errors
     /// When it does not build, is not of the planned code or cannot be copied.
@@ -53,15 +46,8 @@ impl<'a> Engine<'a> {
         plan: &AblationPlan,
         interrupt: Interrupt,
     ) -> Result<Self> {
-        let binary = site.binary()?;
-        ensure!(
-            site.code()? == plan.code,
-            "the code of moelt has changed meanwhile: that is not what was planned; plan again with another --name"
-        );
-        let own = folder.binary();
-        copy_binary(&binary, &own)
-            .with_context(|| format!("copying {} to {}", binary.display(), own.display()))?;
-        Ok(Self { site, binary: own, interrupt, until: None })
+        binary::install(site, folder, plan)?;
+        Ok(Self { site, binary: folder.binary(), interrupt, until: None })
     }
 
     /// The same engine, which starts no cell after this time.
@@ -181,15 +167,6 @@ impl<'a> Engine<'a> {
     }
 }
 
-/// A file that runs cannot be written to, but its name can be given to another one.
-fn copy_binary(from: &Path, to: &Path) -> std::io::Result<()> {
-    let new = to.with_extension("new");
-    fs::copy(from, &new)?;
-    fs::File::open(&new)?.sync_all()?;
-    fs::rename(&new, to)?;
-    to.parent().map_or(Ok(()), sync_folder)
-}
-
 /// Lets a cell fail for want of the result of another one.
 fn refuse_cell(folder: &AblationFolder, cell: &Cell, needed: &str, progress: &Progress) -> Ended {
     progress.cell(&cell.id).end();
@@ -215,7 +192,7 @@ fn finished_needs<'c>(
 
 /// Whether a cell still has to run. A result that does not count is put aside, so that the cell goes on
 /// from its last checkpoint.
-fn is_pending(folder: &AblationFolder, cell: &Cell) -> bool {
+pub(crate) fn is_pending(folder: &AblationFolder, cell: &Cell) -> bool {
     let files = folder.cell(&cell.id);
     match files.result(cell) {
         Ok(result) => result.is_none() || files.failed.exists(),

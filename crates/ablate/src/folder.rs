@@ -2,12 +2,13 @@
 //!
 //! ```text
 //! runs/<name>/plan.json            written before the first cell, never changed
-//!             moelt                the binary that its cells run
+//!             moelt                the binary that its cells run; moelt.blake3 its hash
 //!             cells/<id>.toml      the cell's config
 //!             cells/<id>.plan      hash of the plan it belongs to
 //!             cells/<id>/          its run folder
 //!             cells/<id>.log       what it printed
 //!             cells/<id>.failed    how it failed; gone when it runs again
+//!             slurm/               array scripts, jobs.json: what was submitted, logs of the tasks
 //!             report.json, report.md, report.html
 //! ```
 
@@ -43,6 +44,11 @@ impl AblationFolder {
         Ok(Self(site.runs(name)))
     }
 
+    /// The ablation's name.
+    pub(crate) fn name(&self) -> String {
+        self.0.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+    }
+
     pub(crate) fn plan(&self) -> PathBuf {
         self.0.join("plan.json")
     }
@@ -54,6 +60,16 @@ impl AblationFolder {
     /// The moelt binary that its cells run.
     pub(crate) fn binary(&self) -> PathBuf {
         self.0.join("moelt")
+    }
+
+    /// The hash that the binary had when it was copied.
+    pub(crate) fn binary_hash(&self) -> PathBuf {
+        self.0.join("moelt.blake3")
+    }
+
+    /// A file for or of Slurm.
+    pub(crate) fn slurm(&self, file: &str) -> PathBuf {
+        self.0.join("slurm").join(file)
     }
 
     /// The files of a cell.
@@ -107,6 +123,18 @@ pub(crate) fn select<'a>(plan: &'a AblationPlan, ids: &[String]) -> Result<Vec<&
         bail!("{} has no cell `{unknown}`; there are: {}", plan.name, known.join(", "));
     }
     Ok(plan.cells.iter().filter(|cell| ids.is_empty() || ids.contains(&cell.id)).collect())
+}
+
+/// The cell of `plan` with this id or, as schedulers count, at this place: the first is 0.
+///
+/// # Errors
+/// When there is none.
+pub(crate) fn find<'a>(plan: &'a AblationPlan, called: &str) -> Result<&'a Cell> {
+    let Ok(place) = called.parse::<usize>() else {
+        return Ok(select(plan, &[called.to_owned()])?[0]);
+    };
+    let last = plan.cells.len().saturating_sub(1);
+    plan.cells.get(place).with_context(|| format!("{} has no cell {place}: they are 0 to {last}", plan.name))
 }
 
 /// Where one cell's files lie.

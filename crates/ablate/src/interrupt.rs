@@ -6,6 +6,7 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result};
@@ -14,6 +15,25 @@ use super::process::interrupt;
 
 /// Exit code after an interruption, as shells have it (128 + SIGINT).
 pub const INTERRUPTED: u8 = 130;
+
+/// Signals that come within this time are one request: a scheduler tells every process of a job, and each passes it
+/// on to its children. A run must not take the second of them for a user who no longer wants to wait.
+const ONE_REQUEST: Duration = Duration::from_secs(1);
+
+/// Calls `stop` whenever Ctrl-C, SIGTERM or SIGHUP asks to stop.
+///
+/// # Errors
+/// When the process already handles them.
+pub fn on_stop(mut stop: impl FnMut() + Send + 'static) -> Result<()> {
+    let mut asked: Option<Instant> = None;
+    ctrlc::set_handler(move || {
+        if asked.is_none_or(|at| at.elapsed() >= ONE_REQUEST) {
+            asked = Some(Instant::now());
+            stop();
+        }
+    })
+    .context("Ctrl-C cannot be caught")
+}
 
 /// How often the user has asked to stop.
 #[derive(Clone, Default)]
@@ -27,11 +47,10 @@ impl Interrupt {
     pub(crate) fn on_ctrl_c() -> Result<Self> {
         let interrupt = Self::default();
         let raised = interrupt.clone();
-        ctrlc::set_handler(move || {
+        on_stop(move || {
             raised.0.fetch_add(1, Ordering::Relaxed);
             eprintln!("\nstopping; cells that are running write a checkpoint first");
-        })
-        .context("handling Ctrl-C")?;
+        })?;
         Ok(interrupt)
     }
 

@@ -8,6 +8,7 @@
 mod aa;
 mod args;
 mod arm;
+mod binary;
 mod built_in;
 mod cell;
 mod collect;
@@ -22,6 +23,7 @@ mod process;
 mod progress;
 mod schedule;
 mod site;
+mod slurm;
 mod spec;
 mod tail;
 mod teaching;
@@ -38,14 +40,14 @@ use moelt_eval::Report;
 use moelt_schema::{AblationPlan, Cell};
 
 pub use args::{AblateArgs, JobsArgs, help_for};
-use args::{PlanArgs, Step};
+use args::{ChosenEngine, PlanArgs, Step};
 pub use built_in::{BUILT_IN, config_files};
 use collect::collect;
 pub use design::{Design, Settings};
 use engine::{Engine, Tally};
 use folder::AblationFolder;
-pub use interrupt::INTERRUPTED;
 use interrupt::Interrupt;
+pub use interrupt::{INTERRUPTED, on_stop};
 pub use site::{Program, Site};
 pub use teaching::{TeachingRuns, TeachingTasks, run_teaching};
 
@@ -57,8 +59,9 @@ pub use teaching::{TeachingRuns, TeachingTasks, run_teaching};
 pub fn run(site: &Site, args: AblateArgs) -> Result<ExitCode> {
     match args.step {
         None => {
+            let engine = args.engine.chosen()?;
             let (folder, plan) = plan(site, &args.plan)?;
-            run_and_collect(site, &folder, &plan, &[], &args.jobs)
+            run_with(site, &folder, &plan, &[], &engine)
         }
         Some(Step::Plan(args)) => {
             let (folder, plan) = plan(site, &args)?;
@@ -75,11 +78,15 @@ pub fn run(site: &Site, args: AblateArgs) -> Result<ExitCode> {
             );
             Ok(ExitCode::SUCCESS)
         }
-        Some(Step::Run { cells, name, jobs }) => {
+        Some(Step::Run { cells, name, cell, engine }) => {
+            let engine = engine.chosen()?;
             let folder = AblationFolder::named(site, &name.name)?;
             let plan = plan_file::read(site, &folder)?;
             plan_file::check_unchanged(site, &folder, &plan)?;
-            run_and_collect(site, &folder, &plan, &cells, &jobs)
+            match cell {
+                Some(cell) => run_alone(site, &folder, &plan, &cell),
+                None => run_with(site, &folder, &plan, &cells, &engine),
+            }
         }
         Some(Step::Collect(name)) => {
             let folder = AblationFolder::named(site, &name.name)?;
@@ -100,20 +107,43 @@ fn plan(site: &Site, args: &PlanArgs) -> Result<(AblationFolder, AblationPlan)> 
     Ok((folder, plan))
 }
 
-fn run_and_collect(
+/// Runs cells here and reports, or hands them to a cluster.
+fn run_with(
     site: &Site,
     folder: &AblationFolder,
     plan: &AblationPlan,
     only: &[String],
-    jobs: &JobsArgs,
+    engine: &ChosenEngine,
 ) -> Result<ExitCode> {
     let cells = folder::select(plan, only)?;
-    let Some(tally) = run_cells(site, folder, plan, &cells, jobs.jobs, None)? else {
+    match engine {
+        ChosenEngine::Local(jobs) => run_and_collect(site, folder, plan, &cells, *jobs),
+        ChosenEngine::Slurm(args) => {
+            slurm::submit(site, folder, plan, &cells, args).map(|()| ExitCode::SUCCESS)
+        }
+    }
+}
+
+fn run_and_collect(
+    site: &Site,
+    folder: &AblationFolder,
+    plan: &AblationPlan,
+    cells: &[&Cell],
+    jobs: NonZeroUsize,
+) -> Result<ExitCode> {
+    let Some(tally) = run_cells(site, folder, plan, cells, jobs, None)? else {
         return Ok(interrupted(site, &plan.name));
     };
     let report = collect(site, folder, plan)?;
     let failed = tally.failed > 0 || report.failed().count() > 0;
     Ok(ExitCode::from(u8::from(failed)))
+}
+
+/// Runs one cell and reports nothing: others run beside it.
+fn run_alone(site: &Site, folder: &AblationFolder, plan: &AblationPlan, called: &str) -> Result<ExitCode> {
+    let cell = folder::find(plan, called)?;
+    let tally = run_cells(site, folder, plan, &[cell], NonZeroUsize::MIN, None)?;
+    Ok(tally.map_or(ExitCode::from(INTERRUPTED), |tally| ExitCode::from(u8::from(tally.failed > 0))))
 }
 
 /// Says how to go on after Ctrl-C.
@@ -135,7 +165,7 @@ pub fn run_afresh(site: &Site, plan: &AblationPlan, jobs: &JobsArgs) -> Result<O
     let folder = AblationFolder::named(site, &plan.name)?;
     folder.remove()?;
     plan_file::settle(site, &folder, plan)?;
-    let tally = run_cells(site, &folder, plan, &folder::select(plan, &[])?, jobs.jobs, None)?;
+    let tally = run_cells(site, &folder, plan, &folder::select(plan, &[])?, jobs.count(), None)?;
     tally.map(|_| collect(site, &folder, plan)).transpose()
 }
 

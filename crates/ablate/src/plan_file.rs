@@ -6,7 +6,7 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 use moelt_schema::{AblationPlan, Cell, CollapseRule, Comparison, PLAN_FORMAT, write_atomically};
 use serde_json::Value;
 
-use super::{AblationFolder, inputs};
+use super::{AblationFolder, binary, inputs};
 use crate::Site;
 
 /// Reads the plan of a folder.
@@ -36,7 +36,11 @@ pub(super) fn read(site: &Site, folder: &AblationFolder) -> Result<AblationPlan>
 /// # Errors
 /// When the code or a file that cells read has changed since, or is gone.
 pub(super) fn check_unchanged(site: &Site, folder: &AblationFolder, plan: &AblationPlan) -> Result<()> {
-    let now = AblationPlan { code: site.code()?, data: inputs::digests(site, &plan.cells)?, ..plan.clone() };
+    let now = AblationPlan {
+        code: binary::code(site, folder, plan)?,
+        data: inputs::digests(site, &plan.cells)?,
+        ..plan.clone()
+    };
     settle(site, folder, &now)
 }
 

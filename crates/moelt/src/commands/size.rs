@@ -11,12 +11,13 @@ use std::{
 
 use anyhow::ensure;
 use burn::tensor::Device;
+use moelt_ablate::INTERRUPTED;
 use moelt_control::OwnPolicies;
 use moelt_eval::render::{Column, Document, Table};
 use moelt_schema::{Budget, ConfigFiles, Event, EventRecord, LayerEvidence, LayerId, RunConfig};
 use moelt_train::{Prepared, TrainState};
 
-use super::train::{INTERRUPTED, finish, layered, summary};
+use super::train::{finish, layered, summary};
 use crate::cli::SizeArgs;
 
 /// The recipe that finds the size.

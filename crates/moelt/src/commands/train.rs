@@ -10,8 +10,9 @@ use std::{
     },
 };
 
-use anyhow::{Context, ensure};
+use anyhow::ensure;
 use burn::tensor::Device;
+use moelt_ablate::{INTERRUPTED, on_stop};
 use moelt_control::OwnPolicies;
 use moelt_schema::{Cell, CellResult, ConfigFiles, RunConfig, RunDir};
 use moelt_train::{Observer, Outcome, Trainer};
@@ -20,9 +21,6 @@ use crate::{
     cli::{ColumnArgs, RunArgs, TrainArgs},
     progress::Bar,
 };
-
-/// Exit code of a run that was interrupted and can go on: 128 + SIGINT.
-pub(super) const INTERRUPTED: u8 = 130;
 
 pub(crate) fn run(files: &ConfigFiles, policies: &OwnPolicies, args: &TrainArgs) -> anyhow::Result<ExitCode> {
     let config = config(files, args)?;
@@ -105,16 +103,15 @@ fn own_folder(config: &RunConfig) -> PathBuf {
     PathBuf::from("runs").join(Cell::new(config.clone()).id)
 }
 
-/// A flag that Ctrl-C and SIGTERM set. A second Ctrl-C ends the program at once.
+/// A flag that Ctrl-C and SIGTERM set. Asked a second time, the program ends at once.
 fn on_interrupt() -> anyhow::Result<Arc<AtomicBool>> {
     let flag = Arc::new(AtomicBool::new(false));
     let seen = Arc::clone(&flag);
-    ctrlc::set_handler(move || {
+    on_stop(move || {
         if seen.swap(true, Ordering::Relaxed) {
             std::process::exit(i32::from(INTERRUPTED));
         }
-    })
-    .context("Ctrl-C cannot be caught")?;
+    })?;
     Ok(flag)
 }
 

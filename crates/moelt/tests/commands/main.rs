@@ -20,6 +20,8 @@ mod predict;
 mod pretrained;
 mod resume;
 mod routing;
+#[cfg(unix)]
+mod slurm;
 mod support;
 mod surgery;
 mod usage;

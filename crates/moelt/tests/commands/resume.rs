@@ -156,9 +156,13 @@ fn signal(run: &Run, moment: Moment, name: &str) -> Ended {
 }
 
 fn stop(child: Child, name: &str) -> Ended {
+    send(&child, name);
+    Ended::from(child.wait_with_output().unwrap())
+}
+
+fn send(child: &Child, name: &str) {
     let sent = Command::new("kill").args([&format!("-{name}"), &child.id().to_string()]).status().unwrap();
     assert!(sent.success());
-    Ended::from(child.wait_with_output().unwrap())
 }
 
 /// Goes on to the end, really from the checkpoint: starting anew would give the same bits, later.
@@ -246,6 +250,21 @@ fn a_run_that_is_interrupted_writes_a_checkpoint_and_goes_on_bit_identically() {
     // Checkpoints of interrupts count among the last ones that are kept, so that others may be there.
     let named = ["latest", "best"].map(|pointer| whole.pointed(pointer).unwrap());
     assert_same(&whole, &interrupted, &named);
+}
+
+/// A scheduler tells every process of a job, and the ablation that started the run tells it once more.
+#[test]
+fn signals_that_come_together_are_one_request() {
+    let folder = TempDir::new().unwrap();
+    let run = Run::new(folder.path(), "run", LARGE);
+    let child = start_until(&run, Moment::Between);
+    for name in ["TERM", "INT"] {
+        send(&child, name);
+        thread::sleep(Duration::from_millis(2));
+    }
+    let ended = stop(child, "TERM");
+    assert_eq!(ended.code, Some(130), "{}", ended.stderr);
+    assert!(ended.stderr.contains("interrupted after step "), "{}", ended.stderr);
 }
 
 /// Two trials of 2,400 steps on forks each; without them the run takes a moment.
