@@ -248,7 +248,7 @@ fn what_was_accepted_before_a_refusal_is_noted() {
 #[test]
 fn what_cannot_be_submitted_is_said() {
     let cluster = Cluster::new();
-    let mut alone = moelt(&[&TINY[..], &["--engine", "slurm"]].concat());
+    let mut alone = moelt([&TINY[..], &["--engine", "slurm"]].concat());
     alone.current_dir(cluster.folder.path()).env("PATH", cluster.folder.path());
     Ended::of(alone, "").with_error("no Slurm", &["there is no `sbatch` on PATH", "docs/cluster.md"]);
     let other = |args: &[&str]| cluster.moelt(&[&["ablate", "run", "--name", "tiny"], args].concat());
