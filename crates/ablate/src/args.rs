@@ -183,7 +183,7 @@ pub(crate) struct SlurmArgs {
     /// Time limit of a cell, such as 02:00:00. 90 seconds before it, the cell writes a checkpoint and is queued again.
     #[arg(long, value_name = "TIME", value_parser = sbatch_word)]
     pub(crate) time: Option<String>,
-    /// Cells that run at the same time.
+    /// Cells of an array that run at the same time.
     #[arg(long, value_name = "N")]
     pub(crate) throttle: Option<NonZeroUsize>,
     /// Account to charge.

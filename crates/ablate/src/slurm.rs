@@ -121,8 +121,11 @@ fn say_next(site: &Site, name: &str, job_of: &BTreeMap<String, String>) -> Resul
     Ok(())
 }
 
-/// The jobs, each once.
+/// The jobs, each once, as they were submitted.
 fn distinct(job_of: &BTreeMap<String, String>) -> Vec<&str> {
     let jobs: BTreeSet<&String> = job_of.values().collect();
-    jobs.into_iter().map(String::as_str).collect()
+    let mut jobs: Vec<&str> = jobs.into_iter().map(String::as_str).collect();
+    // 2 before 15.
+    jobs.sort_by_key(|job| job.len());
+    jobs
 }
