@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 use moelt_schema::{AblationPlan, Digest};
 use tempfile::TempDir;
 
-use crate::support::{Ended, moelt};
+use crate::support::{Ended, TINY_ABLATION, moelt};
 
 /// `moelt` started in this folder.
 fn here(folder: &TempDir, args: &[&str]) -> Ended {
@@ -26,25 +26,6 @@ fn reviews() -> String {
         |i: usize| format!("{i},a {} film number {i},{}\n", ["bad", "good"][i % 2], ["neg", "pos"][i % 2]);
     "id,Review,sentiment\n".to_owned() + &(0..60).map(row).collect::<String>()
 }
-
-/// A small ablation, in a second.
-const TINY: [&str; 15] = [
-    "ablate",
-    "--name",
-    "tiny",
-    "--phases",
-    "dense,rule,rule-continued",
-    "--seeds",
-    "1",
-    "--set",
-    "data.planted.train=640",
-    "--set",
-    "data.planted.test=64",
-    "--set",
-    "data.planted.validation=64",
-    "--set",
-    "train.budget.epochs=1",
-];
 
 #[test]
 fn configs_are_listed_shown_and_resolved() {
@@ -117,7 +98,7 @@ fn own_texts_are_sized_and_the_model_is_left_to_predict_with() {
 #[test]
 fn an_ablation_runs_in_an_empty_folder_and_its_cells_run_this_very_binary() {
     let folder = TempDir::new().unwrap();
-    let first = here(&folder, &TINY).well();
+    let first = here(&folder, &TINY_ABLATION).well();
     assert!(
         first.stdout.contains("runs/tiny/report.md; for programs: runs/tiny/report.json"),
         "{}",
@@ -133,7 +114,7 @@ fn an_ablation_runs_in_an_empty_folder_and_its_cells_run_this_very_binary() {
     let binary = Digest::of_file(Path::new(env!("CARGO_BIN_EXE_moelt"))).unwrap();
     assert_eq!(plan.code, binary);
     assert_eq!(Digest::of_file(&run.join("moelt")).unwrap(), binary);
-    let again = here(&folder, &TINY).well();
+    let again = here(&folder, &TINY_ABLATION).well();
     assert!(again.stderr.contains("3 of 3 cells are finished already"), "{}", again.stderr);
     assert_eq!(again.stdout, first.stdout);
     here(&folder, &["ablate", "collect", "--name", "none"])

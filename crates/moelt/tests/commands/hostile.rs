@@ -15,7 +15,7 @@ use std::{
 
 use tempfile::TempDir;
 
-use crate::support::{Ended, files, moelt};
+use crate::support::{Ended, files, moelt, under};
 
 /// A file of the corpus: its name and what is in it.
 type File = (&'static str, Vec<u8>);
@@ -66,10 +66,8 @@ fn files_below(folder: &Path) -> Vec<String> {
 
 /// `moelt` in a folder, with little memory and little time.
 fn limited(words: &[&str], folder: &Path) -> Command {
-    let command = moelt(words);
-    let mut limited = Command::new("sh");
-    limited.args(["-c", r#"ulimit -v 512000; ulimit -t 2; ulimit -c 0; exec "$0" "$@""#]).current_dir(folder);
-    limited.arg(command.get_program()).args(command.get_args());
+    let mut limited = under("ulimit -v 512000; ulimit -t 2; ulimit -c 0", &moelt(words));
+    limited.current_dir(folder);
     limited
 }
 

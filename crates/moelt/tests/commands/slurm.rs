@@ -13,7 +13,7 @@ use moelt_schema::{AblationPlan, Cell};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::support::{Ended, json, moelt};
+use crate::support::{Ended, TINY_ABLATION, json, moelt};
 
 /// Notes the call, keeps a copy of the script as Slurm does, and prints an id; refuses the job that `refused` names.
 const SBATCH: &str = r#"#!/bin/sh
@@ -41,25 +41,6 @@ exit 1
 const SCONTROL: &str = r#"#!/bin/sh
 echo "$*" >> "$SLURM_STAND_IN/requeued"
 "#;
-
-/// Two levels: rule-continued needs rule.
-const TINY: [&str; 15] = [
-    "ablate",
-    "--name",
-    "tiny",
-    "--phases",
-    "dense,rule,rule-continued",
-    "--seeds",
-    "1",
-    "--set",
-    "data.planted.train=640",
-    "--set",
-    "data.planted.test=64",
-    "--set",
-    "data.planted.validation=64",
-    "--set",
-    "train.budget.epochs=1",
-];
 
 /// A folder with ablations, and Slurm.
 struct Cluster {
@@ -96,7 +77,7 @@ impl Cluster {
     }
 
     fn submit(&self, args: &[&str]) -> Ended {
-        self.moelt(&[&TINY[..], &["--engine", "slurm"], args].concat())
+        self.moelt(&[&TINY_ABLATION[..], &["--engine", "slurm"], args].concat())
     }
 
     /// Says what Slurm has in its queue.
@@ -160,7 +141,7 @@ fn send(signal: &str, child: &Child) {
 #[test]
 fn arrays_follow_the_graph_and_end_in_the_report_of_the_local_engine() {
     let (local, cluster) = (Cluster::new(), Cluster::new());
-    local.moelt(&TINY).well();
+    local.moelt(&TINY_ABLATION).well();
     let submitted = cluster.submit(&["--throttle", "2", "--partition", "cpu"]).well();
     let calls = ["runs/tiny/slurm/array-1.sh", "--dependency=afterany:1 runs/tiny/slurm/array-2.sh"];
     assert_eq!(cluster.noted("calls"), calls.map(|call| format!("--parsable {call}")));
@@ -248,7 +229,7 @@ fn what_was_accepted_before_a_refusal_is_noted() {
 #[test]
 fn what_cannot_be_submitted_is_said() {
     let cluster = Cluster::new();
-    let mut alone = moelt([&TINY[..], &["--engine", "slurm"]].concat());
+    let mut alone = moelt([&TINY_ABLATION[..], &["--engine", "slurm"]].concat());
     alone.current_dir(cluster.folder.path()).env("PATH", cluster.folder.path());
     Ended::of(alone, "").with_error("no Slurm", &["there is no `sbatch` on PATH", "docs/cluster.md"]);
     let other = |args: &[&str]| cluster.moelt(&[&["ablate", "run", "--name", "tiny"], args].concat());

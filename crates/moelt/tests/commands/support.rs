@@ -46,11 +46,38 @@ grow_load_above = 0.5
 prune_below = 0.95
 ";
 
+/// A small ablation, in a second. Two levels: rule-continued needs rule.
+pub(crate) const TINY_ABLATION: [&str; 15] = [
+    "ablate",
+    "--name",
+    "tiny",
+    "--phases",
+    "dense,rule,rule-continued",
+    "--seeds",
+    "1",
+    "--set",
+    "data.planted.train=640",
+    "--set",
+    "data.planted.test=64",
+    "--set",
+    "data.planted.validation=64",
+    "--set",
+    "train.budget.epochs=1",
+];
+
 /// `moelt` with arguments.
 pub(crate) fn moelt<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_moelt"));
     command.args(args);
     command
+}
+
+/// A command after `limit`, words of a shell that bind what comes after them.
+pub(crate) fn under(limit: &str, command: &Command) -> Command {
+    let mut limited = Command::new("bash");
+    limited.args(["-c", &format!("{limit}; exec \"$0\" \"$@\"")]);
+    limited.arg(command.get_program()).args(command.get_args());
+    limited
 }
 
 /// How a command ended.

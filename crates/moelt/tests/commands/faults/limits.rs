@@ -5,24 +5,17 @@ use std::process::Command;
 use tempfile::TempDir;
 
 use super::{LONG, ends_like, failed_cleanly};
-use crate::support::{Ended, Run, TINY, moelt};
+use crate::support::{Ended, Run, TINY, moelt, under};
 
 /// A command that may write no file beyond so many kilobytes. What goes beyond is refused (EFBIG) as by a full disk, at the very
 /// byte; the signal that says so is ignored, as it is not sent for full disks.
 fn with_small_files(command: &Command, kilobytes: u64) -> Command {
-    under(command, &format!("trap '' XFSZ; ulimit -f {kilobytes}"))
+    under(&format!("trap '' XFSZ; ulimit -f {kilobytes}"), command)
 }
 
 /// A command that has so many kilobytes of addresses.
 fn with_little_memory(command: &Command, kilobytes: u64) -> Command {
-    under(command, &format!("ulimit -c 0; ulimit -v {kilobytes}"))
-}
-
-fn under(command: &Command, limit: &str) -> Command {
-    let mut limited = Command::new("bash");
-    limited.args(["-c", &format!("{limit}; exec \"$0\" \"$@\"")]);
-    limited.arg(command.get_program()).args(command.get_args());
-    limited
+    under(&format!("ulimit -c 0; ulimit -v {kilobytes}"), command)
 }
 
 #[test]
