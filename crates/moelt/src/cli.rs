@@ -152,10 +152,13 @@ pub(crate) struct TrainArgs {
     /// Config files or names of built-in ones, each laid over the ones before it.
     #[arg(value_name = "CONFIG")]
     pub(crate) layers: Vec<PathBuf>,
-    /// Train on this CSV or TSV file of texts and labels, with the recipe datasets/csv beneath every CONFIG: short for
-    /// --set data.csv.train=…
+    /// Train on this CSV or TSV file of texts and labels, with the recipe datasets/csv, and one of rows/… by the number of its
+    /// training texts, beneath every CONFIG: short for --set data.csv.train=…
     #[arg(long, value_name = "FILE")]
     pub(crate) data: Option<String>,
+    /// Train for about so many minutes, or for as long as the recipe does where that is less. The speed is measured first.
+    #[arg(long, value_name = "M")]
+    pub(crate) minutes: Option<f64>,
     #[command(flatten)]
     pub(crate) columns: ColumnArgs,
     #[command(flatten)]
