@@ -35,6 +35,7 @@ pub(crate) enum Command {
     /// Train on your own texts or from config files, or go on with the run in --out.
     #[command(after_help = "Examples:\n  \
         moelt train --data reviews.csv\n  \
+        moelt train --data reviews.csv --minutes 5\n  \
         moelt train datasets/planted phases/moe --out runs/first\n  \
         moelt train datasets/sst2 my.toml --set seed=3 --set train.budget.epochs=2 --out runs/sst2\n\n\
         A CONFIG is a file, or the name of one that is built in (`moelt config list`).\n\n\
