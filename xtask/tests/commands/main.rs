@@ -6,6 +6,7 @@ mod data;
 mod docs;
 mod help;
 mod inputs;
+mod many_cells;
 mod names;
 mod needs;
 mod regress;
