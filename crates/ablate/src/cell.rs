@@ -41,7 +41,7 @@ pub(super) fn run(
     command: &mut Command,
     files: &CellFiles,
     cell: &Cell,
-    bar: &mut CellBar,
+    bar: &mut CellBar<'_>,
     interrupt: &Interrupt,
 ) -> Result<Ended> {
     let log = locked_log(&files.log)?;
@@ -105,7 +105,7 @@ fn train<'a>(command: &'a mut Command, files: &CellFiles, log: &File) -> &'a mut
 fn watch(
     mut child: Child,
     mut tail: EventTail,
-    bar: &mut CellBar,
+    bar: &mut CellBar<'_>,
     interrupt: &Interrupt,
 ) -> Result<ExitStatus> {
     let (mut told, begun) = (0, Instant::now());

@@ -10,6 +10,8 @@ mod many_cells;
 mod names;
 mod needs;
 mod regress;
+mod retention;
 mod signal;
 mod support;
+mod watch;
 mod workspace;
