@@ -233,6 +233,9 @@ pub(crate) struct RunArgs {
     /// Set one config value, such as optim.lr=0.001. Repeatable.
     #[arg(long, value_name = "KEY=VALUE")]
     pub(crate) set: Vec<String>,
+    /// Folder in which runs on the same data share their encoded texts: the first of them leaves them there.
+    #[arg(long, value_name = "DIR", hide_short_help = true)]
+    pub(crate) texts: Option<PathBuf>,
     /// No progress bar, no notes and no summary.
     #[arg(long, short)]
     pub(crate) quiet: bool,

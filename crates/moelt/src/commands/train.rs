@@ -53,7 +53,7 @@ pub(super) fn finish(
         &mut bar
     };
     let trainer = Trainer::new(config).policies(policies).interrupt(&interrupt).observer(observer);
-    match trainer.run(run.path(), device)? {
+    match trainer.share_texts(args.texts.as_deref()).run(run.path(), device)? {
         Outcome::Finished(result) => Ok(Some((*result, run))),
         Outcome::Interrupted { step } => {
             eprintln!("interrupted after step {step}; checkpoint written; the same command goes on from it");
