@@ -5,6 +5,8 @@ use std::num::NonZeroUsize;
 use anyhow::{Result, bail};
 use clap::{Args, Command, Subcommand, ValueEnum};
 
+use super::{engine::How, retention::Keep};
+
 /// What help texts call the program, unless [`help_for`] replaces it.
 const PROGRAM: &str = "moelt ablate";
 
@@ -17,6 +19,7 @@ Examples:
   moelt ablate --phases moe --set optim.lr=0.001 --name slower
   moelt ablate --engine slurm --partition cpu --time 02:00:00 --throttle 64
   moelt ablate collect --name planted-standard
+  moelt ablate collect --name planted-standard --watch
 
 Finished cells are never run twice: after an interruption or a failure, give the same command again.";
 
@@ -53,8 +56,9 @@ pub(crate) enum Step {
         engine: EngineArgs,
     },
     /// Report from whatever is finished: table, report.md, report.html, report.json.
-    #[command(after_help = "Example:\n  moelt ablate collect --name night")]
-    Collect(NameArgs),
+    #[command(after_help = "Examples:\n  moelt ablate collect --name night\n  \
+                            moelt ablate collect --name night --watch")]
+    Collect(CollectArgs),
     /// Compare each arm with itself, seeds against other seeds: verdicts where nothing differs.
     #[command(after_help = "Example:\n  moelt ablate --phases moe --seeds 100 --name same\n  \
                             moelt ablate aa --name same")]
@@ -97,6 +101,21 @@ pub(crate) struct NameArgs {
     pub(crate) name: String,
 }
 
+/// What to report, and when.
+#[derive(Args)]
+pub(crate) struct CollectArgs {
+    #[command(flatten)]
+    pub(crate) name: NameArgs,
+    /// Stay until every cell has ended, wherever the cells run: show how far they are, and write the reports anew as cells
+    /// finish. Ctrl-C ends the watching and nothing else.
+    #[arg(long)]
+    pub(crate) watch: bool,
+    /// With --watch: seconds between two looks.
+    #[arg(long, value_name = "SECONDS", default_value_t = 2, requires = "watch",
+          value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub(crate) every: u64,
+}
+
 /// How an arm is compared with itself.
 #[derive(Args)]
 pub(crate) struct AaArgs {
@@ -135,6 +154,9 @@ pub(crate) struct EngineArgs {
     engine: EngineName,
     #[command(flatten)]
     jobs: JobsArgs,
+    /// Which checkpoints a finished cell keeps once every cell that builds on it has a result. Reports read none.
+    #[arg(long, value_enum, default_value_t)]
+    keep: Keep,
     #[command(flatten)]
     slurm: SlurmArgs,
 }
@@ -150,25 +172,29 @@ enum EngineName {
 
 /// An engine with its options.
 pub(crate) enum ChosenEngine<'a> {
-    Local(NonZeroUsize),
-    Slurm(&'a SlurmArgs),
+    Local(How),
+    Slurm(&'a SlurmArgs, Keep),
 }
 
 impl EngineArgs {
+    pub(crate) fn keep(&self) -> Keep {
+        self.keep
+    }
+
     /// # Errors
     /// When an option belongs to another engine.
     pub(crate) fn chosen(&self) -> Result<ChosenEngine<'_>> {
         match self.engine {
             EngineName::Local => match self.slurm.first_given() {
                 Some(option) => bail!("{option} belongs to --engine slurm"),
-                None => Ok(ChosenEngine::Local(self.jobs.count())),
+                None => Ok(ChosenEngine::Local(How { keep: self.keep, ..How::new(self.jobs.count()) })),
             },
             EngineName::Slurm if self.jobs.jobs.is_some() => {
                 bail!(
                     "--jobs belongs to --engine local; --throttle limits what runs at the same time on a cluster"
                 )
             }
-            EngineName::Slurm => Ok(ChosenEngine::Slurm(&self.slurm)),
+            EngineName::Slurm => Ok(ChosenEngine::Slurm(&self.slurm, self.keep)),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::{
     path::Path,
     process::{Child, Command, ExitStatus, Stdio},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, anyhow};
@@ -19,8 +19,9 @@ use super::{
 };
 use crate::interrupt::{INTERRUPTED, Interrupt};
 
-/// How often a running cell is looked at.
-const POLL: Duration = Duration::from_millis(100);
+/// A running cell is looked at after pauses of a twentieth of its time so far, within these bounds: a cell that takes a fraction of a
+/// second must not wait as long again for somebody to see that it has ended.
+const PAUSES: [Duration; 2] = [Duration::from_millis(5), Duration::from_millis(100)];
 
 /// How a cell ended.
 pub(super) enum Ended {
@@ -40,7 +41,7 @@ pub(super) fn run(
     command: &mut Command,
     files: &CellFiles,
     cell: &Cell,
-    bar: &mut CellBar,
+    bar: &mut CellBar<'_>,
     interrupt: &Interrupt,
 ) -> Result<Ended> {
     let log = locked_log(&files.log)?;
@@ -93,7 +94,8 @@ fn train<'a>(command: &'a mut Command, files: &CellFiles, log: &File) -> &'a mut
         .arg(&files.config)
         .arg("--out")
         .arg(files.run.path())
-        .args(["--threads", "1", "--quiet"])
+        .args(["--threads", "1", "--quiet", "--texts"])
+        .arg(&files.texts)
         .stdin(Stdio::null())
         .stdout(into_log())
         .stderr(into_log())
@@ -103,17 +105,17 @@ fn train<'a>(command: &'a mut Command, files: &CellFiles, log: &File) -> &'a mut
 fn watch(
     mut child: Child,
     mut tail: EventTail,
-    bar: &mut CellBar,
+    bar: &mut CellBar<'_>,
     interrupt: &Interrupt,
 ) -> Result<ExitStatus> {
-    let mut told = 0;
+    let (mut told, begun) = (0, Instant::now());
     loop {
         if let Some(status) = child.try_wait().context("waiting for a cell")? {
             return Ok(status);
         }
         interrupt.pass_on(&child, &mut told);
         bar.show(tail.poll());
-        thread::sleep(POLL);
+        thread::sleep((begun.elapsed() / 20).clamp(PAUSES[0], PAUSES[1]));
     }
 }
 

@@ -24,26 +24,13 @@ use crate::Site;
 /// When a cell belongs to another plan, cells saw different data, a comparison cannot be judged, or a report cannot be written.
 pub(crate) fn collect(site: &Site, folder: &AblationFolder, plan: &AblationPlan) -> Result<Report> {
     folder.check_cells(plan)?;
-    let outcomes: BTreeMap<String, Outcome> =
-        plan.cells.iter().map(|cell| (cell.id.clone(), folder.cell(&cell.id).outcome(cell))).collect();
-    let read = Readers {
-        predictions: &|cell: &Cell, split: &str| predictions(site, folder, cell, split),
-        decisions: &|cell: &Cell| decisions(site, folder, cell),
-    };
+    let outcomes = plan.cells.iter().map(|cell| (cell.id.clone(), folder.cell(&cell.id).outcome(cell)));
+    let outcomes = outcomes.collect();
     if !plan.comparisons.is_empty() {
-        // Large test splits take a second a comparison.
+        // With many seeds and examples that takes seconds.
         eprintln!("judging {} comparisons, {} resamples each", plan.comparisons.len(), plan.resamples);
     }
-    let report = Report::new(plan, &outcomes, &read, site.code()?)?;
-    write(&folder.report("json"), &(serde_json::to_string_pretty(&report)? + "\n"))?;
-    write(&folder.report("md"), &report.to_markdown())?;
-    let source = CellSource {
-        plan,
-        outcomes: &outcomes,
-        log: &|cell| training(site, folder, cell),
-        command: &|cell| command(site, folder, cell),
-    };
-    write(&folder.report("html"), &report.to_html(&source))?;
+    let report = write_report(site, folder, plan, &outcomes)?;
     let mut out = stdout();
     write!(out, "{}", report.to_terminal())?;
     let [markdown, html, json] = ["md", "html", "json"].map(|kind| site.shown(&folder.report(kind)));
@@ -51,6 +38,33 @@ pub(crate) fn collect(site: &Site, folder: &AblationFolder, plan: &AblationPlan)
         out,
         "All arms, each verdict in sentences, sweep, experts over time: {markdown}; for programs: {json}; with charts, for a browser: {html}"
     )?;
+    Ok(report)
+}
+
+/// Writes `report.json`, `report.md` and `report.html` of these outcomes, by cell id.
+///
+/// # Errors
+/// When cells saw different data, a comparison cannot be judged, or a report cannot be written.
+pub(crate) fn write_report(
+    site: &Site,
+    folder: &AblationFolder,
+    plan: &AblationPlan,
+    outcomes: &BTreeMap<String, Outcome>,
+) -> Result<Report> {
+    let read = Readers {
+        predictions: &|cell: &Cell, split: &str| predictions(site, folder, cell, split),
+        decisions: &|cell: &Cell| decisions(site, folder, cell),
+    };
+    let report = Report::new(plan, outcomes, &read, site.code()?)?;
+    write(&folder.report("json"), &(serde_json::to_string_pretty(&report)? + "\n"))?;
+    write(&folder.report("md"), &report.to_markdown())?;
+    let source = CellSource {
+        plan,
+        outcomes,
+        log: &|cell| training(site, folder, cell),
+        command: &|cell| command(site, folder, cell),
+    };
+    write(&folder.report("html"), &report.to_html(&source))?;
     Ok(report)
 }
 

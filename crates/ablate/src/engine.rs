@@ -1,8 +1,14 @@
 //! The local engine: cells as processes, a few at a time.
 
 use std::{
-    collections::BTreeSet, fs, num::NonZeroUsize, path::PathBuf, process::Command, sync::mpsc, thread,
-    time::Instant,
+    collections::BTreeSet,
+    fs,
+    num::NonZeroUsize,
+    path::PathBuf,
+    process::Command,
+    sync::mpsc,
+    thread,
+    time::{Duration, Instant},
 };
 
 use anyhow::Result;
@@ -11,9 +17,11 @@ use moelt_schema::{AblationPlan, Cell, CellResult, Digest};
 use super::{
     AblationFolder, binary,
     cell::{self, Ended},
-    folder::CellFiles,
-    progress::Progress,
+    progress::{End, Progress},
+    retention::{self, Keep},
     schedule::{Next, Schedule},
+    standing::Standing,
+    told,
 };
 use crate::{Site, interrupt::Interrupt};
 
@@ -22,15 +30,29 @@ pub(crate) struct Engine<'a> {
     site: &'a Site<'a>,
     binary: PathBuf,
     interrupt: Interrupt,
+}
+
+/// How cells are run.
+#[derive(Clone, Copy)]
+pub(crate) struct How {
+    /// So many at a time.
+    pub(crate) jobs: NonZeroUsize,
     /// No cell is started later.
-    until: Option<Instant>,
+    pub(crate) until: Option<Instant>,
+    /// Which checkpoints stay.
+    pub(crate) keep: Keep,
+}
+
+impl How {
+    /// `jobs` at a time, without an end, and everything is kept.
+    pub(crate) fn new(jobs: NonZeroUsize) -> Self {
+        Self { jobs, until: None, keep: Keep::All }
+    }
 }
 
 /// How a run of cells went.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Tally {
-    /// Cells that ended, well or not.
-    ended: usize,
     /// Cells that failed.
     pub(crate) failed: usize,
 }
@@ -47,15 +69,10 @@ impl<'a> Engine<'a> {
         interrupt: Interrupt,
     ) -> Result<Self> {
         binary::install(site, folder, plan)?;
-        Ok(Self { site, binary: folder.binary(), interrupt, until: None })
+        Ok(Self { site, binary: folder.binary(), interrupt })
     }
 
-    /// The same engine, which starts no cell after this time.
-    pub(crate) fn until(self, until: Option<Instant>) -> Self {
-        Self { until, ..self }
-    }
-
-    /// Runs those of `cells` (all of `plan`, or some) that are not finished, `jobs` at a time, each when the
+    /// Runs those of `cells` (all of `plan`, or some) that are not finished, a few at a time, each when the
     /// cells it needs are finished. A cell that fails is shown, and only those that need it fail with it;
     /// after Ctrl-C no cell is started.
     pub(crate) fn run(
@@ -63,16 +80,27 @@ impl<'a> Engine<'a> {
         folder: &AblationFolder,
         plan: &AblationPlan,
         cells: &[&Cell],
-        jobs: NonZeroUsize,
+        how: &How,
     ) -> Tally {
-        let pending: Vec<&Cell> = cells.iter().copied().filter(|cell| is_pending(folder, cell)).collect();
-        if pending.len() < cells.len() {
-            eprintln!("{} of {} cells are finished already", cells.len() - pending.len(), cells.len());
+        let mut standing = Standing::new(&plan.cells);
+        let (mut done, mut pending) = (Vec::new(), Vec::new());
+        for cell in cells.iter().copied() {
+            match finished(folder, cell) {
+                Some(result) => {
+                    standing.finished(cell, result.validation.accuracy, result.seconds);
+                    done.push(cell);
+                }
+                None => pending.push(cell),
+            }
         }
-        let progress = Progress::new(pending.len());
+        if !done.is_empty() {
+            eprintln!("{} of {} cells are finished already", done.len(), cells.len());
+        }
+        let progress = Progress::new(standing, pending.iter().copied(), how.jobs.get());
+        done.into_iter().for_each(|cell| tidy(folder, plan, cell, how, &progress));
         let finished = finished_needs(folder, plan, &pending);
-        let schedule = Schedule::new(pending, finished, jobs.get());
-        let tally = self.work(folder, plan.digest(), schedule, &progress);
+        let schedule = Schedule::new(pending, finished, how.jobs.get());
+        let tally = self.work(folder, plan, how, schedule, &progress);
         progress.clear();
         tally
     }
@@ -81,24 +109,30 @@ impl<'a> Engine<'a> {
     fn work<'c>(
         &self,
         folder: &AblationFolder,
-        owner: Digest,
+        plan: &AblationPlan,
+        how: &How,
         mut schedule: Schedule<'c>,
         progress: &Progress,
     ) -> Tally {
-        let mut tally = Tally::default();
-        let (report, reports) = mpsc::channel::<(&'c Cell, Ended)>();
+        let (mut tally, owner) = (Tally::default(), plan.digest());
+        let (report, reports) = mpsc::channel::<(&'c Cell, Ended, Duration)>();
         thread::scope(|scope| {
             loop {
-                let next = if self.starts_no_more() { schedule.drain() } else { schedule.next() };
-                let (cell, ended) = match next {
+                let next = if self.starts_no_more(how.until) { schedule.drain() } else { schedule.next() };
+                let (cell, ended, took) = match next {
                     Next::Start(cell) => {
                         let report = report.clone();
-                        // It is read until every cell that was started has reported.
-                        scope
-                            .spawn(move || report.send((cell, self.run_cell(folder, owner, cell, progress))));
+                        scope.spawn(move || {
+                            let begun = Instant::now();
+                            let ended = self.run_cell(folder, owner, cell, progress);
+                            // It is read until every cell that was started has reported.
+                            report.send((cell, ended, begun.elapsed()))
+                        });
                         continue;
                     }
-                    Next::Refuse(cell, needed) => (cell, refuse_cell(folder, cell, needed, progress)),
+                    Next::Refuse(cell, needed) => {
+                        (cell, refuse_cell(folder, cell, needed, progress), Duration::ZERO)
+                    }
                     Next::Wait => match reports.recv() {
                         Ok(report) => report,
                         Err(_) => break,
@@ -106,14 +140,15 @@ impl<'a> Engine<'a> {
                     Next::Done => break,
                 };
                 schedule.ended(cell, matches!(ended, Ended::Finished(_)));
-                self.note(&mut tally, folder, cell, &ended, progress);
+                self.note(&mut tally, folder, cell, &ended, took, progress);
+                tidy(folder, plan, cell, how, progress);
             }
         });
         tally
     }
 
-    fn starts_no_more(&self) -> bool {
-        self.interrupt.is_raised() || self.until.is_some_and(|until| Instant::now() >= until)
+    fn starts_no_more(&self, until: Option<Instant>) -> bool {
+        self.interrupt.is_raised() || until.is_some_and(|until| Instant::now() >= until)
     }
 
     fn run_cell(&self, folder: &AblationFolder, owner: Digest, cell: &Cell, progress: &Progress) -> Ended {
@@ -141,29 +176,27 @@ impl<'a> Engine<'a> {
         folder: &AblationFolder,
         cell: &Cell,
         ended: &Ended,
+        took: Duration,
         progress: &Progress,
     ) {
-        if matches!(ended, Ended::Interrupted) {
-            return;
-        }
-        tally.ended += 1;
-        tally.failed += usize::from(matches!(ended, Ended::Failed(_)));
-        progress.ended(tally.ended, &self.message(cell, &folder.cell(&cell.id), ended));
-    }
-
-    /// One line about a cell that has ended; of a failed one also what it printed last.
-    fn message(&self, cell: &Cell, files: &CellFiles, ended: &Ended) -> String {
-        match ended {
-            Ended::Finished(result) => format!("{} finished: {}", cell.id, numbers(result)),
-            Ended::Interrupted => format!("{} interrupted", cell.id),
-            Ended::Failed(reason) => {
-                let mut log: String = files.log_tail().iter().map(|line| format!("\n    {line}")).collect();
-                if !log.is_empty() {
-                    log += &format!("\n    ({})", self.site.shown(&files.log));
-                }
-                format!("{} FAILED: {reason}{log}", cell.id)
+        let (end, message) = match ended {
+            Ended::Interrupted => return,
+            Ended::Finished(result) => {
+                (End::Finished(result.validation.accuracy, took.as_secs_f64()), told::finished(cell, result))
             }
-        }
+            Ended::Failed(reason) => {
+                (End::Failed, told::failed(self.site, cell, &folder.cell(&cell.id), reason))
+            }
+        };
+        tally.failed += usize::from(matches!(end, End::Failed));
+        progress.ended(cell, end, &message);
+    }
+}
+
+/// Removes checkpoints that are no longer to be kept. That some cannot be is no reason to stop.
+fn tidy(folder: &AblationFolder, plan: &AblationPlan, ended: &Cell, how: &How, progress: &Progress) {
+    if let Err(error) = retention::tidy(folder, plan, ended, how.keep) {
+        progress.say(&format!("checkpoints of {} are kept: {error:#}", ended.id));
     }
 }
 
@@ -190,22 +223,17 @@ fn finished_needs<'c>(
     finished.map(|cell| cell.id.as_str()).collect()
 }
 
-/// Whether a cell still has to run. A result that does not count is put aside, so that the cell goes on
-/// from its last checkpoint.
-pub(crate) fn is_pending(folder: &AblationFolder, cell: &Cell) -> bool {
+/// The result of a cell that does not have to run any more. One that does not count is put aside, so that the cell goes
+/// on from its last checkpoint.
+pub(crate) fn finished(folder: &AblationFolder, cell: &Cell) -> Option<CellResult> {
     let files = folder.cell(&cell.id);
     match files.result(cell) {
-        Ok(result) => result.is_none() || files.failed.exists(),
+        Ok(result) => result.filter(|_| !files.failed.exists()),
         Err(error) => {
             eprintln!("{}: {error:#}; the cell runs again", cell.id);
             // If it cannot be put aside, moelt will say so.
             let _ = fs::rename(files.run.result(), files.run.path().join("result.refused.json"));
-            true
+            None
         }
     }
-}
-
-fn numbers(result: &CellResult) -> String {
-    let accuracy = 100.0 * result.validation.accuracy;
-    format!("{accuracy:.2} % on validation after {:.1} s", result.seconds)
 }

@@ -8,6 +8,7 @@
 //!             cells/<id>/          its run folder
 //!             cells/<id>.log       what it printed
 //!             cells/<id>.failed    how it failed; gone when it runs again
+//!             texts/               encoded texts, which cells on the same data share
 //!             slurm/               array scripts, jobs.json: what was submitted, logs of the tasks
 //!             report.json, report.md, report.html
 //! ```
@@ -81,6 +82,7 @@ impl AblationFolder {
             log: cells.join(format!("{id}.log")),
             failed: cells.join(format!("{id}.failed")),
             owner: cells.join(format!("{id}.plan")),
+            texts: self.0.join("texts"),
         }
     }
 
@@ -143,6 +145,8 @@ pub(crate) struct CellFiles {
     pub(crate) config: PathBuf,
     pub(crate) log: PathBuf,
     pub(crate) failed: PathBuf,
+    /// Where cells on the same data share what they encode.
+    pub(crate) texts: PathBuf,
     /// Hash of the plan that the cell belongs to. It is there before the run folder.
     owner: PathBuf,
 }

@@ -7,6 +7,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail, ensure};
+use moelt_data::files_of;
 use moelt_schema::{Cell, DataConfig, Digest, EffectHeadConfig, OtherRun, RunDir, Takes};
 
 use crate::Site;
@@ -91,31 +92,15 @@ fn shown(path: &Path) -> String {
 
 /// The files that a data set is read from, which must be there; paths from the site's root.
 fn data_files(site: &Site, data: &DataConfig) -> Result<Vec<String>> {
-    let there = |file: &String| site.root().join(file).is_file();
+    let files: Vec<String> = files_of(data).iter().map(|path| shown(path)).collect();
+    let Some(file) = files.iter().find(|file| !site.root().join(file).is_file()) else { return Ok(files) };
+    let paths_count = site.paths_count();
     match data {
-        DataConfig::Planted(_) | DataConfig::Own {} => Ok(Vec::new()),
-        DataConfig::Sst2(sst2) => {
-            let dir = Path::new(&sst2.dir);
-            let files = ["train.tsv", "dev.tsv"].map(|name| dir.join(name).display().to_string());
-            ensure!(
-                files.iter().all(there),
-                "{} has no train.tsv and dev.tsv; get them with: cargo xtask data sst2, or name \
-                 their folder with --set data.sst2.dir=DIR{}",
-                dir.display(),
-                site.paths_count()
-            );
-            Ok(files.to_vec())
-        }
-        DataConfig::Csv(csv) => {
-            let files = [Some(&csv.train), csv.validation.as_ref(), csv.test.as_ref()];
-            let files: Vec<String> = files.into_iter().flatten().cloned().collect();
-            if let Some(file) = files.iter().find(|file| !there(file)) {
-                bail!(
-                    "data.csv: no file `{file}`{}; give one with --set data.csv.train=FILE",
-                    site.paths_count()
-                );
-            }
-            Ok(files)
-        }
+        DataConfig::Sst2(sst2) => bail!(
+            "{} has no train.tsv and dev.tsv; get them with: cargo xtask data sst2, or name \
+             their folder with --set data.sst2.dir=DIR{paths_count}",
+            sst2.dir
+        ),
+        _ => bail!("data.csv: no file `{file}`{paths_count}; give one with --set data.csv.train=FILE"),
     }
 }

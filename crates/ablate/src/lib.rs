@@ -21,18 +21,22 @@ mod needs;
 mod plan_file;
 mod process;
 mod progress;
+mod retention;
 mod schedule;
 mod site;
 mod slurm;
 mod spec;
+mod standing;
 mod tail;
 mod teaching;
+mod told;
+mod watch;
 
 use std::{
     io::{Write, stdout},
     num::NonZeroUsize,
     process::ExitCode,
-    time::Instant,
+    time::Duration,
 };
 
 use anyhow::Result;
@@ -44,10 +48,11 @@ use args::{ChosenEngine, PlanArgs, Step};
 pub use built_in::{BUILT_IN, config_files};
 use collect::collect;
 pub use design::{Design, Settings};
-use engine::{Engine, Tally};
+use engine::{Engine, How, Tally};
 use folder::AblationFolder;
 use interrupt::Interrupt;
 pub use interrupt::{INTERRUPTED, on_stop};
+use retention::Keep;
 pub use site::{Program, Site};
 pub use teaching::{TeachingRuns, TeachingTasks, run_teaching};
 
@@ -79,18 +84,22 @@ pub fn run(site: &Site, args: AblateArgs) -> Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Some(Step::Run { cells, name, cell, engine }) => {
-            let engine = engine.chosen()?;
+            let (keep, engine) = (engine.keep(), engine.chosen()?);
             let folder = AblationFolder::named(site, &name.name)?;
             let plan = plan_file::read(site, &folder)?;
             plan_file::check_unchanged(site, &folder, &plan)?;
             match cell {
-                Some(cell) => run_alone(site, &folder, &plan, &cell),
+                Some(cell) => run_alone(site, &folder, &plan, &cell, keep),
                 None => run_with(site, &folder, &plan, &cells, &engine),
             }
         }
-        Some(Step::Collect(name)) => {
-            let folder = AblationFolder::named(site, &name.name)?;
-            let report = collect(site, &folder, &plan_file::read(site, &folder)?)?;
+        Some(Step::Collect(args)) => {
+            let folder = AblationFolder::named(site, &args.name.name)?;
+            let plan = plan_file::read(site, &folder)?;
+            if args.watch {
+                watch::until_all_have_ended(site, &folder, &plan, Duration::from_secs(args.every))?;
+            }
+            let report = collect(site, &folder, &plan)?;
             Ok(ExitCode::from(u8::from(report.failed().count() > 0)))
         }
         Some(Step::Aa(args)) => {
@@ -117,9 +126,9 @@ fn run_with(
 ) -> Result<ExitCode> {
     let cells = folder::select(plan, only)?;
     match engine {
-        ChosenEngine::Local(jobs) => run_and_collect(site, folder, plan, &cells, *jobs),
-        ChosenEngine::Slurm(args) => {
-            slurm::submit(site, folder, plan, &cells, args).map(|()| ExitCode::SUCCESS)
+        ChosenEngine::Local(how) => run_and_collect(site, folder, plan, &cells, how),
+        ChosenEngine::Slurm(args, keep) => {
+            slurm::submit(site, folder, plan, &cells, args, *keep).map(|()| ExitCode::SUCCESS)
         }
     }
 }
@@ -129,9 +138,9 @@ fn run_and_collect(
     folder: &AblationFolder,
     plan: &AblationPlan,
     cells: &[&Cell],
-    jobs: NonZeroUsize,
+    how: &How,
 ) -> Result<ExitCode> {
-    let Some(tally) = run_cells(site, folder, plan, cells, jobs, None)? else {
+    let Some(tally) = run_cells(site, folder, plan, cells, how)? else {
         return Ok(interrupted(site, &plan.name));
     };
     let report = collect(site, folder, plan)?;
@@ -140,9 +149,15 @@ fn run_and_collect(
 }
 
 /// Runs one cell and reports nothing: others run beside it.
-fn run_alone(site: &Site, folder: &AblationFolder, plan: &AblationPlan, called: &str) -> Result<ExitCode> {
+fn run_alone(
+    site: &Site,
+    folder: &AblationFolder,
+    plan: &AblationPlan,
+    called: &str,
+    keep: Keep,
+) -> Result<ExitCode> {
     let cell = folder::find(plan, called)?;
-    let tally = run_cells(site, folder, plan, &[cell], NonZeroUsize::MIN, None)?;
+    let tally = run_cells(site, folder, plan, &[cell], &How { keep, ..How::new(NonZeroUsize::MIN) })?;
     Ok(tally.map_or(ExitCode::from(INTERRUPTED), |tally| ExitCode::from(u8::from(tally.failed > 0))))
 }
 
@@ -165,11 +180,11 @@ pub fn run_afresh(site: &Site, plan: &AblationPlan, jobs: &JobsArgs) -> Result<O
     let folder = AblationFolder::named(site, &plan.name)?;
     folder.remove()?;
     plan_file::settle(site, &folder, plan)?;
-    let tally = run_cells(site, &folder, plan, &folder::select(plan, &[])?, jobs.count(), None)?;
+    let tally = run_cells(site, &folder, plan, &folder::select(plan, &[])?, &How::new(jobs.count()))?;
     tally.map(|_| collect(site, &folder, plan)).transpose()
 }
 
-/// Builds the binary and runs the cells, of which none starts after `until`. None after Ctrl-C.
+/// Builds the binary and runs the cells. None after Ctrl-C.
 ///
 /// # Errors
 /// When cells of another plan are there, or the binary cannot be built.
@@ -178,8 +193,7 @@ fn run_cells(
     folder: &AblationFolder,
     plan: &AblationPlan,
     cells: &[&Cell],
-    jobs: NonZeroUsize,
-    until: Option<Instant>,
+    how: &How,
 ) -> Result<Option<Tally>> {
     folder.check_cells(plan)?;
     let interrupt = Interrupt::on_ctrl_c()?;
@@ -187,6 +201,6 @@ fn run_cells(
         Err(_) if interrupt.is_raised() => return Ok(None),
         engine => engine?,
     };
-    let tally = engine.until(until).run(folder, plan, cells, jobs);
+    let tally = engine.run(folder, plan, cells, how);
     Ok((!interrupt.is_raised()).then_some(tally))
 }

@@ -17,7 +17,7 @@ use anyhow::{Context, Result};
 use moelt_schema::{AblationPlan, Cell, write_atomically};
 
 use self::jobs::Jobs;
-use super::{AblationFolder, args::SlurmArgs, binary, engine::is_pending};
+use super::{AblationFolder, args::SlurmArgs, binary, engine::finished, retention::Keep};
 use crate::Site;
 
 /// Submits those of `cells` that are neither finished nor in the queue already.
@@ -31,19 +31,20 @@ pub(super) fn submit(
     plan: &AblationPlan,
     cells: &[&Cell],
     args: &SlurmArgs,
+    keep: Keep,
 ) -> Result<()> {
     folder.check_cells(plan)?;
     binary::install(site, folder, plan)?;
     let jobs = Jobs::read(folder.slurm("jobs.json"))?;
     let queued = jobs.queued(plan.cells.iter().filter(|cell| !has_result(folder, cell)))?;
-    let is_open = |cell: &&&Cell| queued.contains_key(&cell.id) || is_pending(folder, cell);
+    let is_open = |cell: &&&Cell| queued.contains_key(&cell.id) || finished(folder, cell).is_none();
     let open: Vec<&Cell> = cells.iter().filter(is_open).copied().collect();
     say_what_stays(cells.len() - open.len(), &queued);
     let arrays = levels::arrays(&open, |cell| queued.contains_key(&cell.id));
     if arrays.is_empty() {
         return say_next(site, &plan.name, &queued);
     }
-    let mut submission = Submission { site, folder, args, jobs, job_of: queued };
+    let mut submission = Submission { site, folder, args, keep, jobs, job_of: queued };
     for (number, array) in arrays.iter().enumerate() {
         submission.array(number + 1, array).with_context(|| submission.what_is_left(&arrays[number..]))?;
     }
@@ -59,6 +60,7 @@ struct Submission<'a> {
     site: &'a Site<'a>,
     folder: &'a AblationFolder,
     args: &'a SlurmArgs,
+    keep: Keep,
     jobs: Jobs,
     /// The job in which each cell waits or runs; in a dry run the shell's variable for it.
     job_of: BTreeMap<String, String>,
@@ -69,7 +71,7 @@ impl Submission<'_> {
     fn array(&mut self, number: usize, array: &levels::Array<'_>) -> Result<()> {
         let path = self.folder.slurm(&format!("array-{number}.sh"));
         let shown = self.site.shown(&path);
-        let text = script::text(&self.folder.name(), &array.cells, self.args);
+        let text = script::text(&self.folder.name(), &array.cells, self.args, self.keep);
         write_atomically(&path, text.as_bytes()).with_context(|| shown.clone())?;
         let waits_for = array.waits_for.iter().filter_map(|id| self.job_of.get(*id).map(String::as_str));
         let after: BTreeSet<&str> = waits_for.collect();

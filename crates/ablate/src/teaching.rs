@@ -16,7 +16,7 @@ use moelt_schema::{
 };
 use rand::RngExt;
 
-use crate::{AblationFolder, Site, plan_file, run_cells};
+use crate::{AblationFolder, Site, engine::How, plan_file, run_cells};
 
 /// What tasks are made of, before what is drawn.
 const LAYERS: [&str; 2] = ["datasets/planted", "phases/teach"];
@@ -72,7 +72,7 @@ pub fn run_teaching(
     let folder = AblationFolder::named(site, &asked.name)?;
     plan_file::settle(site, &folder, &plan)?;
     let cells: Vec<&Cell> = plan.cells[places].iter().collect();
-    if run_cells(site, &folder, &plan, &cells, asked.jobs, until)?.is_none() {
+    if run_cells(site, &folder, &plan, &cells, &How { until, ..How::new(asked.jobs) })?.is_none() {
         return Ok(None);
     }
     Ok(Some(ended(&folder, &cells)))

@@ -97,6 +97,11 @@ impl Batches {
         Self { streams: self.streams.rehearsal(order), current: None, ..self }
     }
 
+    /// The texts with their labels, in the order of the training split.
+    pub fn examples(&self) -> (&[Encoded], &[u32]) {
+        (&self.texts, &self.labels)
+    }
+
     /// Batches in a pass over all texts.
     pub fn per_epoch(&self) -> u64 {
         self.in_pass(self.texts.len())

@@ -1,5 +1,7 @@
 //! What can be trained on: a data set that a config names, splits in memory, or a data set of your own.
 
+use std::path::{Path, PathBuf};
+
 use moelt_schema::{ConfigFault, DataConfig, TextConfig};
 
 use crate::{DataError, Splits, csv, planted, sst2};
@@ -36,6 +38,18 @@ pub trait Dataset {
 impl Dataset for Splits {
     fn splits(&self, _: &TextConfig) -> Result<Splits, DataError> {
         Ok(self.clone())
+    }
+}
+
+/// The files that the data set of a config is read from.
+pub fn files_of(data: &DataConfig) -> Vec<PathBuf> {
+    match data {
+        DataConfig::Planted(_) | DataConfig::Own {} => Vec::new(),
+        DataConfig::Sst2(sst2) => ["train.tsv", "dev.tsv"].map(|name| Path::new(&sst2.dir).join(name)).into(),
+        DataConfig::Csv(csv) => {
+            let files = [Some(&csv.train), csv.validation.as_ref(), csv.test.as_ref()];
+            files.into_iter().flatten().map(PathBuf::from).collect()
+        }
     }
 }
 

@@ -39,7 +39,7 @@ mod vocabulary;
 
 pub use batch::TokenBatch;
 pub use batches::{Batches, Segment, in_order};
-pub use dataset::Dataset;
+pub use dataset::{Dataset, files_of};
 pub use encoded::Encoded;
 pub use error::DataError;
 pub use example::Example;

@@ -3,6 +3,7 @@
 pub(crate) mod best_of;
 pub(crate) mod bootstrap;
 pub(crate) mod components;
+pub(crate) mod contest;
 pub(crate) mod estimate;
 pub(crate) mod matrix;
 pub(crate) mod mcnemar;
@@ -12,5 +13,6 @@ pub(crate) mod power;
 pub(crate) mod rank_correlation;
 pub(crate) mod scores;
 pub(crate) mod skew;
+pub(crate) mod sparse_matrix;
 pub(crate) mod student;
 pub(crate) mod summary;

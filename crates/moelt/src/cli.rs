@@ -35,6 +35,7 @@ pub(crate) enum Command {
     /// Train on your own texts or from config files, or go on with the run in --out.
     #[command(after_help = "Examples:\n  \
         moelt train --data reviews.csv\n  \
+        moelt train --data reviews.csv --minutes 5\n  \
         moelt train datasets/planted phases/moe --out runs/first\n  \
         moelt train datasets/sst2 my.toml --set seed=3 --set train.budget.epochs=2 --out runs/sst2\n\n\
         A CONFIG is a file, or the name of one that is built in (`moelt config list`).\n\n\
@@ -152,10 +153,13 @@ pub(crate) struct TrainArgs {
     /// Config files or names of built-in ones, each laid over the ones before it.
     #[arg(value_name = "CONFIG")]
     pub(crate) layers: Vec<PathBuf>,
-    /// Train on this CSV or TSV file of texts and labels, with the recipe datasets/csv beneath every CONFIG: short for
-    /// --set data.csv.train=…
+    /// Train on this CSV or TSV file of texts and labels, with the recipe datasets/csv, and one of rows/… by the number of its
+    /// training texts, beneath every CONFIG: short for --set data.csv.train=…
     #[arg(long, value_name = "FILE")]
     pub(crate) data: Option<String>,
+    /// Train for about so many minutes, or for as long as the recipe does where that is less. The speed is measured first.
+    #[arg(long, value_name = "M")]
+    pub(crate) minutes: Option<f64>,
     #[command(flatten)]
     pub(crate) columns: ColumnArgs,
     #[command(flatten)]
@@ -229,6 +233,9 @@ pub(crate) struct RunArgs {
     /// Set one config value, such as optim.lr=0.001. Repeatable.
     #[arg(long, value_name = "KEY=VALUE")]
     pub(crate) set: Vec<String>,
+    /// Folder in which runs on the same data share their encoded texts: the first of them leaves them there.
+    #[arg(long, value_name = "DIR", hide_short_help = true)]
+    pub(crate) texts: Option<PathBuf>,
     /// No progress bar, no notes and no summary.
     #[arg(long, short)]
     pub(crate) quiet: bool,

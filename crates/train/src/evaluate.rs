@@ -6,11 +6,13 @@ use burn::tensor::{Tensor, activation::softmax};
 use moelt_data::{Encoded, Example, TokenBatch, in_order};
 use moelt_model::{Classifier, Mode, ModelInput};
 use moelt_schema::{Asked, Flops, LayerSums, Prediction};
+use serde::{Deserialize, Serialize};
 
 use crate::interrupt::{Interrupt, Interrupted};
 
 /// Encoded texts with what is known about them.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Split {
     /// The texts.
     pub texts: Vec<Encoded>,

@@ -32,6 +32,7 @@ mod prepared;
 mod ramp_ins;
 mod scratch;
 mod session;
+mod shared_texts;
 mod snapshot;
 mod start;
 mod state;

@@ -150,14 +150,14 @@ pub(crate) fn encode(
 }
 
 /// Epochs × batches in a pass over the training split.
-fn total_steps(config: &RunConfig, train: usize) -> u64 {
+pub(crate) fn total_steps(config: &RunConfig, train: usize) -> u64 {
     let per_epoch = train.div_ceil(config.train.batch_size);
     let epochs = config.train.budget.epochs().unwrap_or(Budget::DEFAULT_EPOCHS);
     ((per_epoch as f64 * epochs).round() as u64).max(1)
 }
 
 /// Steps are counted, added and multiplied: there is an end to them.
-fn check_steps(total_steps: u64) -> Result<(), DataError> {
+pub(crate) fn check_steps(total_steps: u64) -> Result<(), DataError> {
     if total_steps <= MAX_STEPS {
         return Ok(());
     }

@@ -18,6 +18,7 @@ use crate::{
     CheckpointStore, Observer, Prepared, TrainError, finish,
     interrupt::Interrupt,
     session::{End, Session},
+    shared_texts,
 };
 
 /// How a run ended.
@@ -61,12 +62,14 @@ pub struct Trainer<'a> {
     own: Option<OwnPolicies>,
     observer: Option<&'a mut dyn Observer>,
     interrupt: Option<&'a AtomicBool>,
+    texts: Option<&'a Path>,
 }
 
 impl<'a> Trainer<'a> {
     /// Trains on the data set and with the policy that the config names.
     pub fn new(config: RunConfig) -> Self {
-        Self { config, dataset: None, policies: None, own: None, observer: None, interrupt: None }
+        let (dataset, policies, own, observer, interrupt, texts) = (None, None, None, None, None, None);
+        Self { config, dataset, policies, own, observer, interrupt, texts }
     }
 
     /// Trains on this data set, and not on one that moelt reads: `data` is `own` in the run's config.
@@ -108,13 +111,20 @@ impl<'a> Trainer<'a> {
         Self { interrupt: Some(interrupt), ..self }
     }
 
+    /// Shares the encoded texts with other runs on the data set that the config names: the first of them leaves them in this
+    /// folder.
+    #[must_use]
+    pub fn share_texts(self, folder: Option<&'a Path>) -> Self {
+        Self { texts: folder, ..self }
+    }
+
     /// Trains in `folder` until the run ends or is interrupted. A finished run is returned as it is.
     ///
     /// # Errors
     /// When the config cannot work; when data, folder or checkpoints cannot be read, written or trusted; when the
     /// folder holds another run; when the loss stops being a number.
     pub fn run(self, folder: impl AsRef<Path>, device: &Device) -> Result<Outcome, TrainError> {
-        let Self { config, dataset, policies, own, observer, interrupt } = self;
+        let Self { config, dataset, policies, own, observer, interrupt, texts } = self;
         let (run, none, mut silent) = (RunDir::new(folder.as_ref()), OwnPolicies::default(), ());
         let interrupt = interrupt.map_or_else(Interrupt::never, Interrupt::new);
         config.check()?;
@@ -124,7 +134,10 @@ impl<'a> Trainer<'a> {
             check_data(&run, &result, dataset.splits(&config.text)?.digest())?;
             return Ok(Outcome::Finished(Box::new(result)));
         }
-        let prepared = Prepared::of(&config, dataset)?;
+        let prepared = match texts {
+            Some(folder) => shared_texts::prepared(&config, dataset, folder)?,
+            None => Prepared::of(&config, dataset)?,
+        };
         let _lock = lock(&run)?;
         let store = CheckpointStore::open(run.checkpoints(), config.train.keep_last)?;
         let store = store.pin(prepared.judged_after());

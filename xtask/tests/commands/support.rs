@@ -14,13 +14,13 @@ use moelt_schema::{
 };
 use tempfile::TempDir;
 
-/// Called as `moelt train CONFIG --out FOLDER --threads 1 --quiet`: notes the call and copies what the
+/// Called as `moelt train CONFIG --out FOLDER --threads 1 --quiet --texts FOLDER`: notes the call and copies what the
 /// test has prepared for the cell. A cell that is not prepared fails, and so does one whose config names
 /// a run that is not finished; one with a file `wait` in it runs until Ctrl-C.
 const STAND_IN: &str = r#"#!/bin/sh
 id=$(basename "$4")
 echo "$id" >> "$0.calls"
-[ "$*" = "train $2 --out $4 --threads 1 --quiet" ] && grep -q '^seed = ' "$2" || exit 9
+[ "$*" = "train $2 --out $4 --threads 1 --quiet --texts $9" ] && grep -q '^seed = ' "$2" || exit 9
 for run in $(sed -nE 's/^(run|edits_of) = "(.+)"$/\2/p' "$2"); do
     [ -f "$run/result.json" ] || exit 8
 done
@@ -88,18 +88,15 @@ impl TestWorkspace {
 
     /// Makes the stand-in finish this cell, with `right` of 100 examples right on validation and test.
     pub(crate) fn prepare(&self, cell: &Cell, right: usize) {
-        let run = RunDir::new(self.prepared(cell));
-        let predictions = predictions(right);
-        let csv = predictions_to_csv(&predictions);
-        fs::create_dir_all(run.path().join("predictions")).unwrap();
-        let files = ["validation", "test"].map(RunDir::predictions_name).map(|name| {
-            fs::write(run.path().join(&name), &csv).unwrap();
-            (name, Digest::of_bytes(csv.as_bytes()))
-        });
-        fs::write(run.events(), "{\"step\":0,\"event\":\"start\",\"total_steps\":9}\n{\"step\":9}\n")
-            .unwrap();
-        let result = result(cell, &predictions, files.into());
-        fs::write(run.result(), serde_json::to_vec(&result).unwrap()).unwrap();
+        let events = "{\"step\":0,\"event\":\"start\",\"total_steps\":9}\n{\"step\":9}\n";
+        write_run(&RunDir::new(self.prepared(cell)), cell, &predictions(right), events);
+    }
+
+    /// Leaves a finished cell of `plan`, as if it had been run.
+    pub(crate) fn finish(&self, plan: &AblationPlan, cell: &Cell, predictions: &[Prediction], events: &str) {
+        let cells = self.path(&format!("runs/{}/cells", plan.name));
+        write_run(&RunDir::new(cells.join(&cell.id)), cell, predictions, events);
+        fs::write(cells.join(format!("{}.plan", cell.id)), plan.digest().to_string()).unwrap();
     }
 
     /// Makes the stand-in run this cell until Ctrl-C.
@@ -108,7 +105,8 @@ impl TestWorkspace {
         fs::write(self.prepared(cell).join("wait"), "").unwrap();
     }
 
-    fn prepared(&self, cell: &Cell) -> PathBuf {
+    /// What the stand-in leaves of a cell.
+    pub(crate) fn prepared(&self, cell: &Cell) -> PathBuf {
         self.path("moelt.cells").join(&cell.id)
     }
 
@@ -124,6 +122,20 @@ impl TestWorkspace {
         calls.sort();
         calls
     }
+}
+
+/// A finished run, with the first of its predictions on test, at most 2,000, on validation too.
+fn write_run(run: &RunDir, cell: &Cell, predictions: &[Prediction], events: &str) {
+    let validation = &predictions[..predictions.len().min(2_000)];
+    fs::create_dir_all(run.path().join("predictions")).unwrap();
+    let files = [("validation", validation), ("test", predictions)].map(|(split, predictions)| {
+        let (name, csv) = (RunDir::predictions_name(split), predictions_to_csv(predictions));
+        fs::write(run.path().join(&name), &csv).unwrap();
+        (name, Digest::of_bytes(csv.as_bytes()))
+    });
+    fs::write(run.events(), events).unwrap();
+    let result = result(cell, predictions, files.into());
+    fs::write(run.result(), serde_json::to_vec(&result).unwrap()).unwrap();
 }
 
 /// A hundred predictions of which `right` are right.
@@ -150,7 +162,7 @@ fn result(cell: &Cell, predictions: &[Prediction], files: BTreeMap<String, Diges
         n_active_params: 100,
         steps: 9,
         best_step: 9,
-        splits: SplitSizes { train: 1_000, validation: 100, test: 100 },
+        splits: SplitSizes { train: 1_000, validation: predictions.len(), test: predictions.len() },
         notes: Vec::new(),
         validation: metrics(predictions, 2),
         test: metrics(predictions, 2),

@@ -2,7 +2,7 @@
 
 use moelt_schema::Cell;
 
-use crate::args::SlurmArgs;
+use crate::{args::SlurmArgs, retention::Keep};
 
 /// What every task does with its cell, which runs in the background.
 const TASK: &str = r#"running=$!
@@ -24,7 +24,7 @@ exit "$status"
 
 /// The script for these cells of the ablation `name`, which is submitted in the folder that paths count from. It holds
 /// all it needs: Slurm keeps a copy, and the file may be written again for other cells.
-pub(super) fn text(name: &str, cells: &[&Cell], args: &SlurmArgs) -> String {
+pub(super) fn text(name: &str, cells: &[&Cell], args: &SlurmArgs, keep: Keep) -> String {
     let folder = format!("runs/{name}");
     let throttle = args.throttle.map_or(String::new(), |at_a_time| format!("%{at_a_time}"));
     let mut options = vec![
@@ -41,7 +41,13 @@ pub(super) fn text(name: &str, cells: &[&Cell], args: &SlurmArgs) -> String {
     options.extend(given.iter().filter_map(|(key, value)| Some(format!("{key}={}", value.as_ref()?))));
     let options: String = options.iter().map(|option| format!("#SBATCH --{option}\n")).collect();
     let cells: String = cells.iter().map(|cell| format!("    {}\n", quoted(&cell.id))).collect();
-    let run = format!("{folder}/moelt ablate run --name {name} --cell \"${{cells[SLURM_ARRAY_TASK_ID]}}\" &");
+    let keep = match keep {
+        Keep::All => "",
+        Keep::Best => " --keep best",
+        Keep::None => " --keep none",
+    };
+    let run =
+        format!("{folder}/moelt ablate run --name {name} --cell \"${{cells[SLURM_ARRAY_TASK_ID]}}\"{keep} &");
     format!("#!/bin/bash\n{options}\ncells=(\n{cells})\n\n{run}\n{TASK}")
 }
 
@@ -74,13 +80,14 @@ mod tests {
     #[test]
     fn a_script_says_everything() {
         let cells = [cell("rule-s600-12345678"), cell("it's $(odd)-s1-12345678")];
-        insta::assert_snapshot!(text("night", &cells.iter().collect::<Vec<_>>(), &args(true)));
+        insta::assert_snapshot!(text("night", &cells.iter().collect::<Vec<_>>(), &args(true), Keep::All));
     }
 
     #[test]
     fn what_is_not_given_is_left_to_the_cluster() {
-        let text = text("night", &[&cell("moe-s0-12345678")], &args(false));
+        let text = text("night", &[&cell("moe-s0-12345678")], &args(false), Keep::Best);
         let options: Vec<&str> = text.lines().filter(|line| line.starts_with("#SBATCH")).collect();
         assert_eq!((options.len(), options[1]), (8, "#SBATCH --array=0-0"));
+        assert!(text.contains("--cell \"${cells[SLURM_ARRAY_TASK_ID]}\" --keep best &\n"), "{text}");
     }
 }

@@ -7,13 +7,13 @@ use moelt_schema::{AblationPlan, CollapseRule, Comparison, Metric};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ArmReport, Bootstrap, Candidate, Choice, Cost, Design, Differences, Estimate, EvalError, Finding,
+    ArmReport, BestOf, Bootstrap, Candidate, Choice, Cost, Design, Differences, Estimate, EvalError, Finding,
     Judgement, McNemar, PairedT, Scores, Sweep, Training, WithoutCollapsed, go_above, judge,
     report::{
         collapsed::collapsed_in,
         plan_scores::{PlanScores, TEST, VALIDATION},
     },
-    stats::bootstrap::BOOTSTRAP_SEED,
+    stats::{bootstrap::BOOTSTRAP_SEED, contest::Contest},
     verdict::unseen::to_spare,
 };
 
@@ -106,8 +106,7 @@ pub(crate) fn compare(
     sweep: Option<&Sweep>,
 ) -> Result<Vec<Compared>, EvalError> {
     let bootstrap = bootstrap(plan);
-    let measured = |declared| Measured::of(declared, scores, arms, &bootstrap);
-    let all: Vec<Measured> = plan.comparisons.iter().map(measured).collect();
+    let all = Measured::all(&plan.comparisons, scores, arms, &bootstrap);
     let cases = |finding: fn(&Measured) -> Finding| -> Vec<(Comparison, Finding)> {
         plan.comparisons.iter().cloned().zip(all.iter().map(finding)).collect()
     };
@@ -136,18 +135,42 @@ struct Measured {
 }
 
 impl Measured {
-    fn of(declared: &Comparison, scores: &PlanScores, arms: &[ArmReport], bootstrap: &Bootstrap) -> Self {
-        let (mut missing, seeds) = (scores.missing(declared), scores.common_seeds(declared));
-        let unjudged = measure(declared, scores, &seeds, bootstrap);
-        if let (Err(error), true) = (&unjudged, missing.is_empty()) {
+    fn all(
+        comparisons: &[Comparison],
+        scores: &PlanScores,
+        arms: &[ArmReport],
+        bootstrap: &Bootstrap,
+    ) -> Vec<Self> {
+        let over_common = |declared| (declared, scores.common_seeds(declared));
+        let cases: Vec<(&Comparison, BTreeSet<u64>)> = comparisons.iter().map(over_common).collect();
+        let found = measure(&cases, scores, bootstrap).into_iter().zip(&cases);
+        let mut all: Vec<Self> =
+            found.map(|(found, (declared, seeds))| Self::of(declared, seeds, found, scores, arms)).collect();
+        let affected: Vec<usize> = (0..all.len()).filter(|at| !all[*at].collapsed.is_empty()).collect();
+        let rest: Vec<(&Comparison, BTreeSet<u64>)> =
+            affected.iter().map(|at| (cases[*at].0, &cases[*at].1 - &all[*at].collapsed)).collect();
+        for (at, found) in affected.into_iter().zip(measure(&rest, scores, bootstrap)) {
+            all[at].without = found.ok().map(|unjudged| unjudged.estimate);
+        }
+        all
+    }
+
+    /// But for what it would be without the seeds that collapsed.
+    fn of(
+        declared: &Comparison,
+        seeds: &BTreeSet<u64>,
+        found: Result<Unjudged, EvalError>,
+        scores: &PlanScores,
+        arms: &[ArmReport],
+    ) -> Self {
+        let mut missing = scores.missing(declared);
+        if let (Err(error), true) = (&found, missing.is_empty()) {
             missing.push(error.to_string());
         }
-        let unjudged = unjudged.ok();
+        let unjudged = found.ok();
         let chosen = unjudged.as_ref().and_then(|unjudged| unjudged.chosen.as_ref());
-        let collapsed = &collapsed_in(arms, &declared.arm, &declared.against, chosen) & &seeds;
-        let others = || measure(declared, scores, &(&seeds - &collapsed), bootstrap).ok();
-        let without = if collapsed.is_empty() { None } else { others().map(|unjudged| unjudged.estimate) };
-        Self { missing, unjudged, collapsed, without }
+        let collapsed = &collapsed_in(arms, &declared.arm, &declared.against, chosen) & seeds;
+        Self { missing, unjudged, collapsed, without: None }
     }
 
     fn with_all(&self) -> Finding {
@@ -166,58 +189,69 @@ impl Measured {
     }
 }
 
-/// The difference over these seeds, which all arms have.
+/// The differences over these seeds, which all arms of a comparison have. They are resampled together.
 fn measure(
-    declared: &Comparison,
+    cases: &[(&Comparison, BTreeSet<u64>)],
     scores: &PlanScores,
-    seeds: &BTreeSet<u64>,
     bootstrap: &Bootstrap,
-) -> Result<Unjudged, EvalError> {
-    let of = |arm: &str, split| scores.of(declared.metric, arm, split, seeds);
-    let arm = of(&declared.arm, TEST)?;
-    if let [opponent] = declared.against.as_slice() {
-        let opponent = of(opponent, TEST)?;
-        let differences = arm.minus(&opponent)?;
-        let estimate = bootstrap.difference(&differences)?;
-        return Ok(Unjudged::new(estimate, differences, &arm, &opponent, None));
+) -> Vec<Result<Unjudged, EvalError>> {
+    let prepared: Vec<Result<Prepared, EvalError>> =
+        cases.iter().map(|(declared, seeds)| Prepared::of(declared, scores, seeds)).collect();
+    let contests: Vec<&Contest> = prepared.iter().flatten().map(|prepared| &prepared.contest).collect();
+    let mut results = bootstrap.all(&contests).into_iter();
+    let mut measured = |prepared: Prepared| Some(prepared.measured(results.next()?));
+    prepared
+        .into_iter()
+        .map(|prepared| Ok(measured(prepared?).expect("there is a result of every contest")))
+        .collect()
+}
+
+/// A comparison, ready to be resampled.
+struct Prepared {
+    contest: Contest,
+    /// Whether there are several opponents.
+    is_choice: bool,
+    mcnemar: Option<SeedTest>,
+    seeds: Vec<u64>,
+}
+
+impl Prepared {
+    fn of(declared: &Comparison, scores: &PlanScores, seeds: &BTreeSet<u64>) -> Result<Self, EvalError> {
+        let of = |arm: &str, split| scores.of(declared.metric, arm, split, seeds);
+        let arm = of(&declared.arm, TEST)?;
+        if let [opponent] = declared.against.as_slice() {
+            let opponent = of(opponent, TEST)?;
+            let contest = Contest::with_one(arm.minus(&opponent)?)?;
+            return Ok(Self::new(contest, false, &arm, &opponent));
+        }
+        let candidates = declared.against.iter().map(|name| {
+            let message = format!("`{name}` is no frozen-N to choose among");
+            let wrong = EvalError::Declared { name: declared.name.clone(), message };
+            let n_experts = scores.sweep_size(name).ok_or(wrong)?;
+            Ok((n_experts, of(name, VALIDATION)?, of(name, TEST)?))
+        });
+        let candidates: Vec<(usize, Scores, Scores)> = candidates.collect::<Result<_, EvalError>>()?;
+        let borrowed: Vec<Candidate> = candidates
+            .iter()
+            .map(|(n_experts, validation, test)| Candidate { n_experts: *n_experts, validation, test })
+            .collect();
+        let contest = Contest::with_best(&arm, &borrowed)?;
+        let is_chosen = |candidate: &&Candidate| candidate.n_experts == contest.chosen_size();
+        let opponent = borrowed.iter().find(is_chosen).map_or(&arm, |candidate| candidate.test);
+        Ok(Self::new(contest, true, &arm, opponent))
     }
-    let candidates = declared.against.iter().map(|name| {
-        let message = format!("`{name}` is no frozen-N to choose among");
-        let wrong = EvalError::Declared { name: declared.name.clone(), message };
-        let n_experts = scores.sweep_size(name).ok_or(wrong)?;
-        Ok((n_experts, of(name, VALIDATION)?, of(name, TEST)?))
-    });
-    let candidates: Vec<(usize, Scores, Scores)> = candidates.collect::<Result<_, EvalError>>()?;
-    against_best(&arm, &candidates, bootstrap)
-}
 
-fn against_best(
-    arm: &Scores,
-    candidates: &[(usize, Scores, Scores)],
-    bootstrap: &Bootstrap,
-) -> Result<Unjudged, EvalError> {
-    let borrowed: Vec<Candidate> = candidates
-        .iter()
-        .map(|(n_experts, validation, test)| Candidate { n_experts: *n_experts, validation, test })
-        .collect();
-    let best = bootstrap.against_best(arm, &borrowed)?;
-    let is_chosen = |candidate: &&Candidate| candidate.n_experts == best.chosen;
-    let opponent = borrowed.iter().find(is_chosen).map_or(arm, |candidate| candidate.test);
-    let chosen = Chosen { n_experts: best.chosen, choices: best.choices };
-    Ok(Unjudged::new(best.estimate, arm.minus(opponent)?, arm, opponent, Some(chosen)))
-}
-
-impl Unjudged {
-    fn new(
-        estimate: Estimate,
-        differences: Differences,
-        arm: &Scores,
-        opponent: &Scores,
-        chosen: Option<Chosen>,
-    ) -> Self {
+    fn new(contest: Contest, is_choice: bool, arm: &Scores, opponent: &Scores) -> Self {
         let first = arm.rows().zip(opponent.rows()).next().zip(arm.seeds().first());
         let mcnemar = first.map(|((a, b), &seed)| SeedTest { seed, test: McNemar::of(a, b) });
-        Self { estimate, differences, mcnemar, seeds: arm.seeds().to_vec(), chosen }
+        Self { contest, is_choice, mcnemar, seeds: arm.seeds().to_vec() }
+    }
+
+    fn measured(self, result: BestOf) -> Unjudged {
+        let Self { contest, is_choice, mcnemar, seeds } = self;
+        let BestOf { chosen, estimate, choices } = result;
+        let chosen = is_choice.then_some(Chosen { n_experts: chosen, choices });
+        Unjudged { estimate, differences: contest.differences, mcnemar, seeds, chosen }
     }
 }
 

@@ -1,12 +1,8 @@
 //! An arm against the best of several candidates, the choice among them being part of what is resampled.
 
-use rayon::iter::ParallelIterator;
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    Bootstrap, Components, Differences, Estimate, EvalError, Scores,
-    stats::{bootstrap::Draw, estimate::Calibration},
-};
+use crate::{Bootstrap, Estimate, EvalError, Scores, stats::contest::Contest};
 
 /// One of the opponents that are chosen among: a frozen size.
 #[derive(Clone, Copy, Debug)]
@@ -56,79 +52,8 @@ impl Bootstrap {
     /// # Panics
     /// When no resamples are asked for.
     pub fn against_best(&self, arm: &Scores, candidates: &[Candidate]) -> Result<BestOf, EvalError> {
-        let field = Field::new(arm, candidates)?;
-        let all = |n| vec![1.0; n];
-        let chosen = field.best(&all(field.n_seeds), &all(field.n_validation));
-        let fixed = &field.differences[chosen];
-        let components = Components::of(fixed)?;
-        let resampled: Vec<Resample> = self.draws().map(|draw| field.resample(draw, chosen)).collect();
-        let with_choice: Vec<f64> = resampled.iter().map(|resample| resample.best).collect();
-        let without: Vec<f64> = resampled.iter().map(|resample| resample.fixed).collect();
-        let calibration = Calibration::of(&components, field.n_seeds, fixed.n_examples(), &without)
-            .with_seeds(&fixed.per_seed());
-        let fraction = |at| {
-            resampled.iter().filter(|resample| resample.chosen == at).count() as f64 / self.resamples as f64
-        };
-        let sizes = field.candidates.iter().map(|candidate| candidate.n_experts).enumerate();
-        Ok(BestOf {
-            chosen: field.candidates[chosen].n_experts,
-            estimate: Estimate::new(fixed.mean(), with_choice, &calibration, components),
-            choices: sizes.map(|(at, n_experts)| Choice { n_experts, fraction: fraction(at) }).collect(),
-        })
-    }
-}
-
-/// The candidates by size, and the arm's difference to each on test.
-struct Field<'a> {
-    candidates: Vec<Candidate<'a>>,
-    differences: Vec<Differences>,
-    n_seeds: usize,
-    n_validation: usize,
-}
-
-/// One resample's choice and differences.
-struct Resample {
-    chosen: usize,
-    /// To the candidate chosen here.
-    best: f64,
-    /// To the one chosen on the data themselves.
-    fixed: f64,
-}
-
-impl<'a> Field<'a> {
-    fn new(arm: &Scores, candidates: &[Candidate<'a>]) -> Result<Self, EvalError> {
-        let mut candidates = candidates.to_vec();
-        candidates.sort_by_key(|candidate| candidate.n_experts);
-        let unpaired = |message| Err(EvalError::Unpaired { message });
-        let Some(first) = candidates.first() else {
-            return unpaired("there is no candidate to choose".to_owned());
-        };
-        let n_validation = first.validation.n_examples();
-        for candidate in &candidates {
-            arm.check_seeds(candidate.validation)?;
-            let found = candidate.validation.n_examples();
-            if found != n_validation {
-                return unpaired(format!("{n_validation} and {found} examples of validation"));
-            }
-        }
-        let differences =
-            candidates.iter().map(|candidate| arm.minus(candidate.test)).collect::<Result<_, _>>()?;
-        Ok(Self { candidates, differences, n_seeds: arm.seeds().len(), n_validation })
-    }
-
-    /// The candidate with the best mean on validation, the first one on a tie.
-    fn best(&self, seeds: &[f64], validation: &[f64]) -> usize {
-        let mean = |c: &Candidate| c.validation.matrix().weighted_mean(seeds, validation);
-        let means = self.candidates.iter().map(mean).enumerate();
-        means.reduce(|best, next| if next.1 > best.1 { next } else { best }).map_or(0, |(at, _)| at)
-    }
-
-    fn resample(&self, mut draw: Draw, fixed: usize) -> Resample {
-        let seeds = draw.counts(self.n_seeds);
-        let verdict = draw.counts(self.differences[fixed].n_examples());
-        let chosen = self.best(&seeds, &draw.counts(self.n_validation));
-        let difference = |at: usize| self.differences[at].matrix().weighted_mean(&seeds, &verdict);
-        Resample { chosen, best: difference(chosen), fixed: difference(fixed) }
+        let contest = Contest::with_best(arm, candidates)?;
+        Ok(self.all(&[&contest]).remove(0))
     }
 }
 

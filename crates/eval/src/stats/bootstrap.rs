@@ -2,10 +2,13 @@
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use rayon::iter::{IntoParallelIterator, ParallelIterator};
+use rayon::iter::{IndexedParallelIterator, IntoParallelIterator, ParallelIterator};
 use serde::{Deserialize, Serialize};
 
-use crate::{Components, Differences, Estimate, EvalError, stats::estimate::Calibration};
+use crate::{
+    Components, Differences, Estimate, EvalError,
+    stats::{contest::Contest, estimate::Calibration, sparse_matrix::SparseMatrix},
+};
 
 /// Seed of every bootstrap: fixed, so that a report depends on its cells alone.
 pub(crate) const BOOTSTRAP_SEED: u64 = 0;
@@ -49,12 +52,8 @@ impl Bootstrap {
     /// assert!(estimate.interval(0.95).lower < 0.0);
     /// ```
     pub fn difference(&self, differences: &Differences) -> Result<Estimate, EvalError> {
-        let components = Components::of(differences)?;
-        let (seeds, examples) = (differences.n_seeds(), differences.n_examples());
-        let resampled = self.resampled(differences, |draw| draw.counts(seeds));
-        let calibration =
-            Calibration::of(&components, seeds, examples, &resampled).with_seeds(&differences.per_seed());
-        Ok(Estimate::new(differences.mean(), resampled, &calibration, components))
+        let contest = Contest::with_one(differences.clone())?;
+        Ok(self.all(&[&contest]).remove(0).estimate)
     }
 
     /// The same with the seeds as given, of which there may be one: examples alone are drawn, and nothing is said of what other
@@ -77,24 +76,17 @@ impl Bootstrap {
     pub fn of_these_seeds(&self, differences: &Differences) -> Result<Estimate, EvalError> {
         let components = Components::of_these_seeds(differences)?;
         let (seeds, examples) = (differences.n_seeds(), differences.n_examples());
-        let resampled = self.resampled(differences, |_| vec![1.0; seeds]);
+        let (table, all_seeds) = (SparseMatrix::of(differences.matrix()), vec![1.0; seeds]);
+        let resample = |mut draw: Draw| table.weighted_mean(&all_seeds, &draw.counts(examples));
+        let resampled: Vec<f64> = self.draws().map(resample).collect();
         let calibration = Calibration::of(&components, seeds, examples, &resampled);
         Ok(Estimate::new(differences.mean(), resampled, &calibration, components))
     }
 
-    /// The mean of each resample, in which a seed counts as often as `seeds` says.
-    fn resampled(&self, differences: &Differences, seeds: impl Fn(&mut Draw) -> Vec<f64> + Sync) -> Vec<f64> {
-        let resample = |mut draw: Draw| {
-            let seeds = seeds(&mut draw);
-            differences.matrix().weighted_mean(&seeds, &draw.counts(differences.n_examples()))
-        };
-        self.draws().map(resample).collect()
-    }
-
     /// The sources of chance, one per resample. They are worked on side by side, and collected in their order.
-    pub(crate) fn draws(&self) -> impl ParallelIterator<Item = Draw> {
+    pub(crate) fn draws(&self) -> impl IndexedParallelIterator<Item = Draw> {
         assert!(self.resamples > 0, "a bootstrap needs resamples");
-        (0..self.resamples as u64).into_par_iter().map(|index| Draw::of(self.seed, index))
+        (0..self.resamples).into_par_iter().map(|index| Draw::of(self.seed, index as u64))
     }
 }
 

@@ -6,25 +6,22 @@ use std::{
     io::{Write, stdout},
     path::PathBuf,
     process::ExitCode,
-    time::Instant,
 };
 
-use anyhow::ensure;
-use burn::tensor::Device;
 use moelt_ablate::INTERRUPTED;
 use moelt_control::OwnPolicies;
 use moelt_eval::render::{Column, Document, Table};
-use moelt_schema::{Budget, ConfigFiles, Event, EventRecord, LayerEvidence, LayerId, RunConfig};
-use moelt_train::{Prepared, TrainState};
+use moelt_schema::{ConfigFiles, Event, EventRecord, LayerEvidence, LayerId};
 
-use super::train::{finish, layered, summary};
+use super::{
+    minutes::shorten,
+    recipe::layered,
+    train::{finish, summary},
+};
 use crate::cli::SizeArgs;
 
 /// The recipe that finds the size.
 const PHASE: &str = "phases/split-and-drop";
-
-/// Steps that are taken to see how long one takes; the first half of them warms up.
-const PROBE: u64 = 40;
 
 /// What a step of the recipe takes, looks and races included, in plain steps.
 const OVERHEAD: f64 = 1.6;
@@ -34,8 +31,7 @@ pub(crate) fn run(files: &ConfigFiles, policies: &OwnPolicies, args: &SizeArgs) 
     let mut config = layered(files, &layers, Some(&args.data), &args.columns, &args.run)?;
     let device = args.run.device.open()?;
     if let Some(minutes) = args.minutes {
-        ensure!(minutes.is_finite() && minutes > 0.0, "--minutes must be above 0, not {minutes}");
-        shorten(&mut config, minutes, &device)?;
+        shorten(&mut config, minutes, OVERHEAD, &device)?;
     }
     let Some((result, run)) = finish(config, policies, &args.run, &device)? else {
         return Ok(ExitCode::from(INTERRUPTED));
@@ -52,36 +48,6 @@ pub(crate) fn run(files: &ConfigFiles, policies: &OwnPolicies, args: &SizeArgs) 
     }
     stdout().write_all(text.as_bytes())?;
     Ok(ExitCode::SUCCESS)
-}
-
-/// Fewer epochs, where the recipe's would take longer than `minutes`.
-fn shorten(config: &mut RunConfig, minutes: f64, device: &Device) -> anyhow::Result<()> {
-    let Budget::Epochs(whole) = config.train.budget else { return Ok(()) };
-    let (seconds, per_epoch) = speed(config, device)?;
-    let epochs = minutes * 60.0 / (seconds * OVERHEAD * per_epoch);
-    if epochs < whole {
-        let epochs = (epochs * 100.0).floor().max(1.0) / 100.0;
-        config.train.budget = Budget::Epochs(epochs);
-        eprintln!(
-            "note: {epochs} of {whole} epochs fit; --set train.budget.epochs={epochs} makes the same run again"
-        );
-    }
-    Ok(())
-}
-
-/// Seconds of a step, and steps of an epoch: some steps are taken that nothing is kept of.
-fn speed(config: &RunConfig, device: &Device) -> anyhow::Result<(f64, f64)> {
-    let mut prepared = Prepared::new(config)?;
-    let mut state = TrainState::new(config, &prepared, device);
-    let mut since = Instant::now();
-    for step in 0..PROBE {
-        if step == PROBE / 2 {
-            since = Instant::now();
-        }
-        state = state.train_step(&prepared.train.at(step), config, PROBE).0;
-    }
-    let seconds = since.elapsed().as_secs_f64() / (PROBE - PROBE / 2) as f64;
-    Ok((seconds, prepared.train.per_epoch() as f64))
 }
 
 /// What a run found out about other sizes of a layer.

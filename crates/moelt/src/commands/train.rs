@@ -17,14 +17,15 @@ use moelt_control::OwnPolicies;
 use moelt_schema::{Cell, CellResult, ConfigFiles, RunConfig, RunDir};
 use moelt_train::{Observer, Outcome, Trainer};
 
+use super::{minutes::shorten, recipe::layered};
 use crate::{
-    cli::{ColumnArgs, RunArgs, TrainArgs},
+    cli::{RunArgs, TrainArgs},
     progress::Bar,
 };
 
 pub(crate) fn run(files: &ConfigFiles, policies: &OwnPolicies, args: &TrainArgs) -> anyhow::Result<ExitCode> {
-    let config = config(files, args)?;
     let device = args.run.device.open()?;
+    let config = config(files, args, &device)?;
     let Some((result, run)) = finish(config, policies, &args.run, &device)? else {
         return Ok(ExitCode::from(INTERRUPTED));
     };
@@ -52,7 +53,7 @@ pub(super) fn finish(
         &mut bar
     };
     let trainer = Trainer::new(config).policies(policies).interrupt(&interrupt).observer(observer);
-    match trainer.run(run.path(), device)? {
+    match trainer.share_texts(args.texts.as_deref()).run(run.path(), device)? {
         Outcome::Finished(result) => Ok(Some((*result, run))),
         Outcome::Interrupted { step } => {
             eprintln!("interrupted after step {step}; checkpoint written; the same command goes on from it");
@@ -61,41 +62,16 @@ pub(super) fn finish(
     }
 }
 
-/// The recipe that --data has beneath every other config.
-const RECIPE: &str = "datasets/csv";
-
-fn config(files: &ConfigFiles, args: &TrainArgs) -> anyhow::Result<RunConfig> {
+fn config(files: &ConfigFiles, args: &TrainArgs, device: &Device) -> anyhow::Result<RunConfig> {
     ensure!(
         args.data.is_some() || !args.layers.is_empty(),
         "nothing to train on: give --data FILE, or a CONFIG (`moelt config list` shows the built-in ones)"
     );
-    layered(files, &args.layers, args.data.as_deref(), &args.columns, &args.run)
-}
-
-/// The config of `layers`, on a file of one's own where `data` names one.
-pub(super) fn layered(
-    files: &ConfigFiles,
-    layers: &[PathBuf],
-    data: Option<&str>,
-    columns: &ColumnArgs,
-    run: &RunArgs,
-) -> anyhow::Result<RunConfig> {
-    let recipe = data.iter().map(|_| PathBuf::from(RECIPE));
-    let layers: Vec<PathBuf> = recipe.chain(layers.iter().cloned()).collect();
-    let short = [
-        data.map(|file| set("data.csv.train", file)),
-        columns.text_column.as_ref().map(|name| set("data.csv.text_column", name)),
-        columns.label_column.as_ref().map(|name| set("data.csv.label_column", name)),
-        columns.bad_lines.map(|what| Ok(what.set())),
-    ];
-    let short: Vec<String> = short.into_iter().flatten().collect::<anyhow::Result<_>>()?;
-    let sets: Vec<String> = run.set.iter().cloned().chain(short).collect();
-    Ok(files.load(&layers, &sets)?)
-}
-
-/// `key = "value"`, quoted: a column may be called `2` or `true`. A string of JSON is one of TOML.
-fn set(key: &str, value: &str) -> anyhow::Result<String> {
-    Ok(format!("{key}={}", serde_json::to_string(value)?))
+    let mut config = layered(files, &args.layers, args.data.as_deref(), &args.columns, &args.run)?;
+    if let Some(minutes) = args.minutes {
+        shorten(&mut config, minutes, 1.0, device)?;
+    }
+    Ok(config)
 }
 
 /// Where a run lies that is given no folder: the same config finds its unfinished run again.

@@ -117,6 +117,13 @@ fn an_ablation_runs_in_an_empty_folder_and_its_cells_run_this_very_binary() {
     let again = here(&folder, &TINY_ABLATION).well();
     assert!(again.stderr.contains("3 of 3 cells are finished already"), "{}", again.stderr);
     assert_eq!(again.stdout, first.stdout);
+    let watched = here(&folder, &["ablate", "collect", "--name", "tiny", "--watch"]).well();
+    assert_eq!(watched.stdout, first.stdout);
+    assert_eq!(
+        fs::read_dir(run.join("texts")).unwrap().count(),
+        1,
+        "cells on the same data share their texts"
+    );
     here(&folder, &["ablate", "collect", "--name", "none"])
         .with_error("no plan", &["(make a plan first: moelt ablate plan)"]);
     let help = here(&folder, &["ablate", "plan", "--help"]).well().stdout;

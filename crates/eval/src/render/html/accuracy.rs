@@ -3,13 +3,13 @@
 
 use moelt_schema::CellResult;
 use plotly::{
-    Plot, Scatter,
+    Scatter,
     common::{Fill, HoverInfo, Line, Marker, MarkerSymbol, Mode},
     layout::AxisType,
 };
 
 use super::{
-    chart::{Chart, View, axis, lines, plot, rounded},
+    chart::{Chart, Drawing, View, axes, axis, lines, rounded},
     palette::{Look, looks},
     source::CellSource,
 };
@@ -47,11 +47,7 @@ const VIEWS: [Against; 2] = [
 /// Both views; none while no cell is finished.
 pub(super) fn chart(report: &Report, source: &CellSource) -> Chart {
     let any = source.finished().next().is_some();
-    let view = |against: &Against| View {
-        group: String::new(),
-        name: against.name.to_owned(),
-        plot: against.plot(report, source),
-    };
+    let view = |against: &Against| View::new(against.name, against.plot(report, source));
     Chart {
         id: "accuracy-chart",
         caption: "A dot is a seed, by its accuracy on the test split. The grey band is the frozen sweep, mean ± standard deviation. Where an arm \
@@ -64,9 +60,9 @@ pub(super) fn chart(report: &Report, source: &CellSource) -> Chart {
 }
 
 impl Against {
-    fn plot(&self, report: &Report, source: &CellSource) -> Plot {
+    fn plot(&self, report: &Report, source: &CellSource) -> Drawing {
         let x = axis(self.title).type_(AxisType::Log).dtick(f64::log10(2.0));
-        let mut plot = plot(x, axis("accuracy on test, %"));
+        let mut plot = Drawing::new(axes(x, axis("accuracy on test, %")));
         self.add_band(&mut plot, &report.arms);
         for (at, (arm, look)) in report.arms.iter().zip(looks(&report.arms)).enumerate() {
             let cells: Vec<&CellResult> =
@@ -74,13 +70,13 @@ impl Against {
             // Costs differ by themselves.
             let beside = if self.start.is_some() { 1.0 + 0.008 * (at % 7) as f64 - 0.024 } else { 1.0 };
             self.add_paths(&mut plot, arm, &look, &cells, beside);
-            plot.add_trace(self.dots(arm, &look, &cells, beside));
+            plot.add(self.dots(arm, &look, &cells, beside));
         }
         plot
     }
 
     /// Mean ± standard deviation of the frozen sizes.
-    fn add_band(&self, plot: &mut Plot, arms: &[ArmReport]) {
+    fn add_band(&self, plot: &mut Drawing, arms: &[ArmReport]) {
         let frozen = arms.iter().filter(|arm| arm.sweep.is_some());
         let mut points: Vec<(f64, f64, f64)> = frozen
             .filter_map(|arm| {
@@ -96,14 +92,21 @@ impl Against {
             Scatter::new(x, y).mode(Mode::Lines).hover_info(HoverInfo::Skip)
         };
         let hidden = || Line::new().width(0.0);
-        plot.add_trace(edge(1.0).line(hidden()));
+        plot.add(edge(1.0).line(hidden()));
         let fill = edge(-1.0).line(hidden()).fill(Fill::ToNextY);
-        plot.add_trace(fill.fill_color("rgba(138,143,152,0.18)"));
-        plot.add_trace(edge(0.0).line(Line::new().width(1.5).color("#8a8f98")));
+        plot.add(fill.fill_color("rgba(138,143,152,0.18)"));
+        plot.add(edge(0.0).line(Line::new().width(1.5).color("#8a8f98")));
     }
 
     /// From where cells began to where they ended, and a ring at the beginning.
-    fn add_paths(&self, plot: &mut Plot, arm: &ArmReport, look: &Look, cells: &[&CellResult], beside: f64) {
+    fn add_paths(
+        &self,
+        plot: &mut Drawing,
+        arm: &ArmReport,
+        look: &Look,
+        cells: &[&CellResult],
+        beside: f64,
+    ) {
         let Some(start) = self.start else { return };
         let moved: Vec<&&CellResult> = cells.iter().filter(|cell| !cell.edits.plans.is_empty()).collect();
         if moved.is_empty() {
@@ -114,11 +117,11 @@ impl Against {
         let x = moved.iter().flat_map(|cell| [at(start(cell)), at((self.cell)(cell)), None]).collect();
         let y = moved.iter().flat_map(|cell| [height(cell), height(cell), None]).collect();
         let line = Scatter::new(x, y).mode(Mode::Lines).line(Line::new().width(1.0).color(look.colour));
-        plot.add_trace(line.opacity(0.45).legend_group(arm.arm.as_str()).hover_info(HoverInfo::Skip));
+        plot.add(line.opacity(0.45).legend_group(arm.arm.as_str()).hover_info(HoverInfo::Skip));
         let (x, y) = (moved.iter().map(|cell| at(start(cell))), moved.iter().map(|cell| height(cell)));
         let marker = Marker::new().size(6).color(look.colour).symbol(MarkerSymbol::CircleOpen);
         let ring = Scatter::new(x.collect(), y.collect()).mode(Mode::Markers).marker(marker);
-        plot.add_trace(ring.opacity(0.7).legend_group(arm.arm.as_str()).hover_info(HoverInfo::Skip));
+        plot.add(ring.opacity(0.7).legend_group(arm.arm.as_str()).hover_info(HoverInfo::Skip));
     }
 
     fn dots(

@@ -1,7 +1,9 @@
 //! A chart on a page: its place, and its numbers as data for the script.
 
 use maud::{Markup, PreEscaped, html};
-use plotly::{Layout, Plot, common::Title, layout::Axis};
+use moelt_schema::Cell;
+use plotly::{Layout, Trace, Traces, common::Title, layout::Axis};
+use serde::Serialize;
 
 /// A chart with one view or several, of which a reader chooses.
 pub(super) struct Chart {
@@ -23,8 +25,44 @@ pub(super) struct View {
     pub(super) group: String,
     /// What it is called in the list.
     pub(super) name: String,
-    /// Traces and axes; fonts and colours of the theme are the script's.
-    pub(super) plot: Plot,
+    /// What is drawn.
+    drawing: Drawing,
+}
+
+/// Traces and axes; fonts and colours of the theme are the script's. The crate's `Plot` would have 7 MB of scripts in every view.
+#[derive(Serialize)]
+pub(super) struct Drawing {
+    data: Traces,
+    layout: Layout,
+}
+
+impl Drawing {
+    /// Without traces.
+    pub(super) fn new(layout: Layout) -> Self {
+        Self { data: Traces::new(), layout }
+    }
+
+    /// Above those that are there.
+    pub(super) fn add(&mut self, trace: Box<dyn Trace>) {
+        self.data.push(trace);
+    }
+
+    fn json(&self) -> String {
+        serde_json::to_string(self).expect("numbers, texts and lists of them have a JSON form")
+    }
+}
+
+impl View {
+    /// In no group.
+    pub(super) fn new(name: &str, drawing: Drawing) -> Self {
+        Self { group: String::new(), name: name.to_owned(), drawing }
+    }
+
+    /// In the group of the cell's arm.
+    pub(super) fn of_cell(cell: &Cell, drawing: Drawing) -> Self {
+        let name = format!("{}, seed {}", cell.arm, cell.seed);
+        Self { group: cell.arm.clone(), name, drawing }
+    }
 }
 
 impl Chart {
@@ -60,7 +98,7 @@ impl Chart {
     pub(super) fn data(&self) -> Markup {
         html! {
             @for (at, view) in self.views.iter().enumerate() {
-                script type="application/json" id={ (self.id) "-" (at) } { (inert(&view.plot.to_json())) }
+                script type="application/json" id={ (self.id) "-" (at) } { (inert(&view.drawing.json())) }
             }
         }
     }
@@ -90,11 +128,9 @@ pub(super) fn axis(title: &str) -> Axis {
     Axis::new().title(Title::with_text(title)).auto_margin(true)
 }
 
-/// A plot with two titled axes.
-pub(super) fn plot(x: Axis, y: Axis) -> Plot {
-    let mut plot = Plot::new();
-    plot.set_layout(Layout::new().x_axis(x).y_axis(y));
-    plot
+/// Two titled axes.
+pub(super) fn axes(x: Axis, y: Axis) -> Layout {
+    Layout::new().x_axis(x).y_axis(y)
 }
 
 /// With so many decimals: what is drawn needs no more, and a page holds many numbers.

@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 
 use moelt_schema::{Cell, CellResult, DomainRouting};
-use plotly::{HeatMap, Plot, common::ColorScalePalette, layout::AxisType};
+use plotly::{HeatMap, common::ColorScalePalette, layout::AxisType};
 
 use super::{
-    chart::{Chart, View, axis, plot, rounded, words},
+    chart::{Chart, Drawing, View, axes, axis, rounded, words},
     experts::{label, routed},
     source::CellSource,
 };
@@ -61,11 +61,7 @@ pub(super) fn chart(report: &Report, source: &CellSource) -> Chart {
     cells.retain(|(_, result)| !domains.is_empty() && several_experts(result).is_some());
     // A reader sees the first one first.
     cells.sort_by_key(|(_, result)| result.edits.plans.is_empty());
-    let view = |(cell, result): (&Cell, &CellResult)| View {
-        group: cell.arm.clone(),
-        name: format!("{}, seed {}", cell.arm, cell.seed),
-        plot: experts(result, &domains),
-    };
+    let view = |(cell, result): (&Cell, &CellResult)| View::of_cell(cell, experts(result, &domains));
     Chart {
         id: "expert-domains-chart",
         caption: "Which domain each expert serves: of the tokens that an expert of the judged checkpoint got, the share that is of each \
@@ -77,7 +73,7 @@ pub(super) fn chart(report: &Report, source: &CellSource) -> Chart {
 }
 
 /// A row per expert, in router order from the top.
-fn experts(result: &CellResult, domains: &[&DomainEffect]) -> Plot {
+fn experts(result: &CellResult, domains: &[&DomainEffect]) -> Drawing {
     let (mut labels, mut rows) = (Vec::new(), Vec::new());
     for (router, (layer, experts)) in routed(&result.layout).enumerate() {
         for (place, expert) in experts.iter().enumerate() {
@@ -89,12 +85,10 @@ fn experts(result: &CellResult, domains: &[&DomainEffect]) -> Plot {
     labels.reverse();
     rows.reverse();
     let category = || axis("").type_(AxisType::Category);
-    let mut plot = plot(category().n_ticks(domains.len()), category());
+    let mut plot = Drawing::new(axes(category().n_ticks(domains.len()), category()));
     let map = HeatMap::new(distinct(domains), labels, rows).zmin(0.0).zmax(100.0).show_scale(false);
     let told = "%{y}: %{z} % of its tokens are of %{x}<extra></extra>";
-    plot.add_trace(
-        map.color_scale(ColorScalePalette::Cividis.into()).hover_on_gaps(false).hover_template(told),
-    );
+    plot.add(map.color_scale(ColorScalePalette::Cividis.into()).hover_on_gaps(false).hover_template(told));
     plot
 }
 

@@ -7,7 +7,7 @@ use plotly::{
 };
 
 use super::{
-    chart::{Chart, View, axis, lines, plot},
+    chart::{Chart, Drawing, View, axes, axis, lines},
     palette::{Look, looks},
     source::CellSource,
 };
@@ -26,16 +26,17 @@ pub(super) fn chart(report: &Report, source: &CellSource) -> Chart {
         .max();
     // No tick lies between two numbers of experts.
     let every = most.map_or(1, |most| most.div_ceil(8));
-    let mut plot = plot(axis("step"), axis("experts over all layers").dtick(every as f64));
+    let y = axis("experts over all layers").dtick(every as f64);
+    let mut plot = Drawing::new(axes(axis("step"), y));
     for (arm, look) in report.arms.iter().zip(looks(&report.arms)) {
         for history in report.experts_over_time.iter().filter(|history| history.arm == arm.arm) {
             let is_its = |result: &CellResult| (&result.arm, result.seed) == (&history.arm, history.seed);
             if let Some((_, result)) = source.finished().find(|(_, result)| is_its(result)) {
-                plot.add_trace(line(arm, &look, history, result));
+                plot.add(line(arm, &look, history, result));
             }
         }
     }
-    let view = View { group: String::new(), name: "all cells".to_owned(), plot };
+    let view = View::new("all cells", plot);
     Chart {
         id: "history-chart",
         caption: "A line per cell of the arms that edited. Each mark is a step with edits, and tells on hover which experts were born of \

