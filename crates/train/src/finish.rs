@@ -100,7 +100,7 @@ pub(crate) fn finish(
         files,
         decisions: Decided::digest(&read_decisions(run)?),
     };
-    put_back(config, run, store, state)?;
+    leave_whole(config, run, store, &judged, state)?;
     write(run, &result)?;
     Ok(result)
 }
@@ -151,21 +151,21 @@ fn best(store: &CheckpointStore, state: &TrainState) -> Result<PathBuf, Checkpoi
     state.progress.best.map_or_else(|| Ok(store.path(state.step)), |best| store.pinned(best.step))
 }
 
-/// Puts back what somebody has removed under the run and the run still knows: its config, and which checkpoint is the best.
-fn put_back(
+/// Makes sure that the folder still holds what its result speaks of, whatever was removed under the run: puts back what the run
+/// knows, which is its config and what its pointers name.
+fn leave_whole(
     config: &RunConfig,
     run: &RunDir,
     store: &CheckpointStore,
+    judged: &[Judged],
     state: &TrainState,
 ) -> Result<(), TrainError> {
     let file = run.config();
     if !file.exists() {
         write_atomically(&file, resolved_toml(config).as_bytes()).map_err(TrainError::io(file))?;
     }
-    match state.progress.best {
-        Some(best) if store.pointed("best")?.is_none() => Ok(store.mark_best(best.step)?),
-        _ => Ok(()),
-    }
+    judged.iter().try_for_each(|judged| store.pinned(judged.step()).map(drop))?;
+    Ok(store.restore_pointers(state.step, state.progress.best.map(|best| best.step))?)
 }
 
 impl Judged {

@@ -57,14 +57,32 @@ fn start(mut command: Command) -> Child {
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
 }
 
+/// Sends a signal; says whether anybody took it. A process that has ended and was not waited for does, too.
+fn signal(child: &Child, signal: &str) -> bool {
+    let sent = Command::new("kill").args([&format!("-{signal}"), &child.id().to_string()]).output().unwrap();
+    sent.status.success()
+}
+
+/// Does something while a process stands still, or after it has ended.
+fn held(child: &Child, act: impl FnOnce()) {
+    signal(child, "STOP");
+    // Where there is no such file the process has ended, or the system is one on which it stands still at once.
+    let status = || fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap_or_default();
+    let runs = || ["R", "S", "D"].iter().any(|state| status().contains(&format!("State:\t{state}")));
+    while runs() {
+        thread::sleep(Duration::from_millis(1));
+    }
+    act();
+    signal(child, "CONT");
+}
+
 /// Sends a signal after a while; says how the command ended, and whether the signal found it still there.
-fn hit(command: Command, after: Duration, signal: &str) -> (Ended, bool) {
+fn hit(command: Command, after: Duration, by: &str) -> (Ended, bool) {
     let child = start(command);
     thread::sleep(after);
-    let sent = Command::new("kill").args([&format!("-{signal}"), &child.id().to_string()]).output().unwrap();
+    let taken = signal(&child, by);
     let ended = Ended::from(child.wait_with_output().unwrap());
-    // A process that has ended and was not waited for takes a signal, too.
-    let was_there = sent.status.success() && ended.code != Some(0);
+    let was_there = taken && ended.code != Some(0);
     (ended, was_there)
 }
 

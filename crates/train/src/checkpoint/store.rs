@@ -91,6 +91,21 @@ impl CheckpointStore {
         self.point("best", &Self::name(step), &manifest_digest(&self.path(step))?)
     }
 
+    /// Points `latest`, and `best` where one counts, at the checkpoints of these steps if nothing points there any more.
+    ///
+    /// # Errors
+    /// When a checkpoint is gone, a pointer names none, or the disk refuses.
+    pub(crate) fn restore_pointers(&self, latest: u64, best: Option<u64>) -> Result<(), CheckpointError> {
+        for (pointer, step) in [("latest", Some(latest)), ("best", best)] {
+            let Some(step) = step else { continue };
+            let path = self.pinned(step)?;
+            if self.pointed(pointer)?.is_none() {
+                self.point(pointer, &Self::name(step), &manifest_digest(&path)?)?;
+            }
+        }
+        Ok(())
+    }
+
     /// The checkpoint to go on from: the one `latest` points at or, when a run was killed before it had
     /// pointed at its first, the last one there is.
     ///

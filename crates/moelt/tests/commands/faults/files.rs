@@ -12,7 +12,7 @@ use std::{
 use moelt_schema::RunDir;
 use tempfile::TempDir;
 
-use super::{LONG, ends_like, failed_cleanly, fraction, start, timed};
+use super::{LONG, ends_like, failed_cleanly, fraction, held, start, timed};
 use crate::{
     resume::{Moment, kill_surely},
     support::{Ended, Run, moelt},
@@ -114,10 +114,13 @@ fn what_is_removed_under_a_run_is_never_taken_for_there() {
         remove(&run.dir, "");
         let child = start(run.command());
         thread::sleep(takes.mul_f64(fraction(i)));
-        // What becomes of a finished run is not the run's business.
-        if !run.dir.result().exists() {
-            remove(&run.dir, what);
-        }
+        held(&child, || {
+            // A run that writes down what it is judged by has looked at all that it needs: what becomes of a finished run is not
+            // its business.
+            if !run.dir.path().join(RunDir::predictions_name("test")).exists() {
+                remove(&run.dir, what);
+            }
+        });
         let ended = Ended::from(child.wait_with_output().unwrap());
         if ended.code != Some(0) {
             failed_cleanly(&ended, what);
