@@ -131,6 +131,14 @@ impl Vocabulary {
         }
     }
 
+    /// The `tokenizer.json` of a pretrained encoder, if the rows are its own.
+    pub fn tokenizer_json(&self) -> Option<&str> {
+        match &self.kind {
+            Kind::Words(_) => None,
+            Kind::Pretrained(tokenizer) => Some(&tokenizer.json),
+        }
+    }
+
     /// How texts are cut into tokens.
     pub fn text(&self) -> &TextConfig {
         &self.text

@@ -104,7 +104,8 @@ pub(crate) enum Command {
     /// Write a model in a form that other programs read: JSON and safetensors.
     #[command(after_help = "Examples:\n  \
         moelt export runs/first --out exported\n  \
-        python examples/python/load_moelt.py exported < texts.txt      the same classes, by PyTorch\n\n\
+        python examples/python/load_moelt.py exported < texts.txt      the same classes, by PyTorch\n  \
+        moelt export runs/minilm --form hugging-face --out bert      as transformers and sentence-transformers open it\n\n\
         Writes the weights that are evaluated (averaged ones when averaging is on), the vocabulary, and a config.json with \
         classes, experts and sizes: docs/checkpoints.md.")]
     Export(ExportArgs),
@@ -361,8 +362,21 @@ pub(crate) struct ExportArgs {
     /// Folder to write to; must not exist.
     #[arg(long, value_name = "DIR")]
     pub(crate) out: PathBuf,
+    /// For whom the folder is.
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) form: ExportForm,
     #[command(flatten)]
     pub(crate) device: DeviceArgs,
+}
+
+/// Who reads an exported model.
+#[derive(Clone, Copy, Debug, Default, clap::ValueEnum)]
+pub(crate) enum ExportForm {
+    /// Programs that know moelt's networks: examples/python, `moelt import`.
+    #[default]
+    Moelt,
+    /// Hugging Face's libraries: for models that were trained from a pretrained encoder and have no experts.
+    HuggingFace,
 }
 
 #[derive(Args, Debug)]

@@ -43,7 +43,7 @@ mod trial;
 
 pub use checkpoint::{
     Checkpoint, CheckpointError, CheckpointStore, ExpertNames, ExportedModel, KeyMismatch, LoadedModel,
-    resolve_checkpoint,
+    NoSuchNetwork, resolve_checkpoint,
 };
 pub use classify::Classification;
 pub use error::TrainError;

@@ -1,9 +1,10 @@
-//! The tensors of a BERT (Devlin et al. 2018) by their names, and where they go.
+//! The tensors of a BERT (Devlin et al. 2018) by their names, and where each is here. One walk, whichever way they go.
 
-use burn::tensor::Device;
-
-use super::{PretrainedEncoder, PretrainedError, Taking};
-use crate::{Classifier, LayerNorm, MoeLayer, PositionEmbedding, SelfAttention, init::param};
+use super::{
+    PretrainedEncoder, PretrainedError,
+    exchange::{Exchange, Giving, Taking, matrix, norm, transposed, vector},
+};
+use crate::{Classifier, MoeLayer, SelfAttention, host::to_host, init::param};
 
 impl Classifier {
     /// The same network with the weights of a pretrained encoder: embeddings, attention, feed-forward networks and norms. The
@@ -16,77 +17,95 @@ impl Classifier {
     /// # Panics
     /// When the network is no transformer with learned positions, or has a layer that is not dense.
     pub fn with_pretrained(mut self, encoder: &PretrainedEncoder) -> Result<Self, PretrainedError> {
-        let (mut taking, device) = (Taking::from(encoder), self.embedding.table.device());
-        self.take_embeddings(&mut taking, &device);
-        assert_eq!(self.attention.len(), self.layers.len(), "a pretrained encoder is a transformer");
-        for (at, (attention, layer)) in self.attention.iter_mut().zip(&mut self.layers).enumerate() {
-            let block = format!("encoder.layer.{at}");
-            attention.take(&mut taking, &format!("{block}.attention"), &device);
-            layer.take(&mut taking, &block, &device);
-        }
+        let mut taking = Taking::from(encoder);
+        self.exchange(&mut taking);
         taking.finish()?;
         Ok(self)
     }
 
-    fn take_embeddings(&mut self, taking: &mut Taking<'_>, device: &Device) {
-        let [n_rows, d_model] = self.embedding.table.dims();
-        let mut words = taking.take("embeddings.word_embeddings.weight", &[n_rows, d_model]);
+    /// The encoder, without the classifier on top, as the `model.safetensors` of Hugging Face's `BertModel`.
+    ///
+    /// # Panics
+    /// When the network is no transformer with learned positions, or has a layer that is not dense.
+    pub fn to_bert(&self) -> Vec<u8> {
+        let mut giving = Giving::default();
+        self.clone().exchange(&mut giving);
+        giving.into_bytes()
+    }
+
+    /// The classifier on top, as the `model.safetensors` of a PyTorch module with a `linear`: `linear.weight`
+    /// `[n_classes, d_pooled]` and `linear.bias`.
+    pub fn head_to_linear(&self) -> Vec<u8> {
+        let mut giving = Giving::default();
+        let mut head = self.head.clone();
+        matrix(&mut giving, "linear.weight", &mut head.weight);
+        head.bias.iter_mut().for_each(|bias| vector(&mut giving, "linear.bias", bias));
+        giving.into_bytes()
+    }
+
+    fn exchange(&mut self, file: &mut dyn Exchange) {
+        self.exchange_embeddings(file);
+        assert_eq!(self.attention.len(), self.layers.len(), "a BERT is a transformer");
+        for (at, (attention, layer)) in self.attention.iter_mut().zip(&mut self.layers).enumerate() {
+            let block = format!("encoder.layer.{at}");
+            attention.exchange(file, &format!("{block}.attention"));
+            layer.exchange(file, &block);
+        }
+    }
+
+    fn exchange_embeddings(&mut self, file: &mut dyn Exchange) {
+        let ([n_rows, d_model], device) = (self.embedding.table.dims(), self.embedding.table.device());
+        let words = to_host(self.embedding.table.val());
+        let mut words = file.exchange("embeddings.word_embeddings.weight", &[n_rows, d_model], words);
         // Row 0 stands for padding, and there is none here.
         words[..d_model].fill(0.0);
-        self.embedding.table = param(words, [n_rows, d_model], device);
-        let positions = self.positions.as_ref().expect("a pretrained encoder has vectors of positions");
-        let shape = positions.table.dims();
-        let mut table = taking.take("embeddings.position_embeddings.weight", &shape);
-        let segments = taking.take("embeddings.token_type_embeddings.weight", &[2, d_model]);
+        self.embedding.table = param(words, [n_rows, d_model], &device);
+        let positions = self.positions.as_mut().expect("a BERT has vectors of positions");
+        let (name, shape) = ("embeddings.position_embeddings.weight", positions.table.dims());
+        let mut table = file.exchange(name, &shape, to_host(positions.table.val()));
+        let none = vec![0.0; 2 * d_model];
+        let segments = file.exchange("embeddings.token_type_embeddings.weight", &[2, d_model], none);
         for vector in table.chunks_exact_mut(d_model) {
             vector.iter_mut().zip(&segments).for_each(|(value, of_segment)| *value += of_segment);
         }
-        self.positions = Some(PositionEmbedding { table: param(table, shape, device) });
-        take_norm(&mut self.input_norm, taking, "embeddings.LayerNorm", device);
+        positions.table = param(table, shape, &device);
+        norm(file, "embeddings.LayerNorm", &mut self.input_norm);
     }
 }
 
 impl SelfAttention {
-    fn take(&mut self, taking: &mut Taking<'_>, prefix: &str, device: &Device) {
-        let [d_model, _] = self.w_out.dims();
+    fn exchange(&mut self, file: &mut dyn Exchange, prefix: &str) {
+        let ([d_model, _], device) = (self.w_out.dims(), self.w_out.device());
         let names = ["query", "key", "value"].map(|part| format!("{prefix}.self.{part}"));
-        let parts = names
-            .each_ref()
-            .map(|name| taking.take_transposed(&format!("{name}.weight"), [d_model, d_model]));
-        let side_by_side: Vec<f32> = (0..d_model)
-            .flat_map(|row| parts.iter().flat_map(move |part| &part[row * d_model..][..d_model]))
-            .copied()
-            .collect();
-        self.w_in = param(side_by_side, [d_model, 3 * d_model], device);
-        let biases: Vec<f32> =
-            names.iter().flat_map(|name| taking.take(&format!("{name}.bias"), &[d_model])).collect();
-        self.b_in = param(biases, [3 * d_model], device);
-        let output = format!("{prefix}.output.dense");
-        let weight = taking.take_transposed(&format!("{output}.weight"), [d_model, d_model]);
-        self.w_out = param(weight, [d_model, d_model], device);
-        self.b_out = param(taking.take(&format!("{output}.bias"), &[d_model]), [d_model], device);
-        take_norm(&mut self.norm, taking, &format!("{prefix}.output.LayerNorm"), device);
+        // As PyTorch has them the three lie one below the other.
+        let shape = [d_model, 3 * d_model];
+        let (weights, biases) = (transposed(&to_host(self.w_in.val()), shape), to_host(self.b_in.val()));
+        let (mut new_weights, mut new_biases) = (Vec::new(), Vec::new());
+        let parts = weights.chunks_exact(d_model * d_model).zip(biases.chunks_exact(d_model));
+        for (name, (weight, bias)) in names.iter().zip(parts) {
+            new_weights.extend(file.exchange(
+                &format!("{name}.weight"),
+                &[d_model, d_model],
+                weight.to_vec(),
+            ));
+            new_biases.extend(file.exchange(&format!("{name}.bias"), &[d_model], bias.to_vec()));
+        }
+        self.w_in = param(transposed(&new_weights, [3 * d_model, d_model]), shape, &device);
+        self.b_in = param(new_biases, [3 * d_model], &device);
+        matrix(file, &format!("{prefix}.output.dense.weight"), &mut self.w_out);
+        vector(file, &format!("{prefix}.output.dense.bias"), &mut self.b_out);
+        norm(file, &format!("{prefix}.output.LayerNorm"), &mut self.norm);
     }
 }
 
 impl MoeLayer {
-    fn take(&mut self, taking: &mut Taking<'_>, prefix: &str, device: &Device) {
-        let [n_experts, d_model, d_ff] = self.experts.w_in.dims();
-        assert!(self.router.is_none() && n_experts == 1, "layers of a pretrained encoder are dense");
-        let (into, out) = (format!("{prefix}.intermediate.dense"), format!("{prefix}.output.dense"));
-        let w_in = taking.take_transposed(&format!("{into}.weight"), [d_model, d_ff]);
-        let w_out = taking.take_transposed(&format!("{out}.weight"), [d_ff, d_model]);
-        self.experts.w_in = param(w_in, [1, d_model, d_ff], device);
-        self.experts.b_in = param(taking.take(&format!("{into}.bias"), &[d_ff]), [1, d_ff], device);
-        self.experts.w_out = param(w_out, [1, d_ff, d_model], device);
-        self.experts.b_out = param(taking.take(&format!("{out}.bias"), &[d_model]), [1, d_model], device);
-        take_norm(&mut self.norm, taking, &format!("{prefix}.output.LayerNorm"), device);
+    fn exchange(&mut self, file: &mut dyn Exchange, prefix: &str) {
+        let experts = &mut self.experts;
+        assert!(self.router.is_none() && experts.w_in.dims()[0] == 1, "layers of a BERT are dense");
+        matrix(file, &format!("{prefix}.intermediate.dense.weight"), &mut experts.w_in);
+        vector(file, &format!("{prefix}.intermediate.dense.bias"), &mut experts.b_in);
+        matrix(file, &format!("{prefix}.output.dense.weight"), &mut experts.w_out);
+        vector(file, &format!("{prefix}.output.dense.bias"), &mut experts.b_out);
+        norm(file, &format!("{prefix}.output.LayerNorm"), &mut self.norm);
     }
-}
-
-fn take_norm(norm: &mut Option<LayerNorm>, taking: &mut Taking<'_>, name: &str, device: &Device) {
-    let norm = norm.as_mut().expect("every norm of a BERT is there");
-    let width = norm.gamma.dims();
-    norm.gamma = param(taking.take(&format!("{name}.weight"), &width), width, device);
-    norm.beta = param(taking.take(&format!("{name}.bias"), &width), width, device);
 }

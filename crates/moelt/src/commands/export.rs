@@ -6,12 +6,16 @@ use anyhow::Context;
 use moelt_train::ExportedModel;
 
 use super::{load, must_be_new};
-use crate::cli::ExportArgs;
+use crate::cli::{ExportArgs, ExportForm};
 
 pub(crate) fn run(args: &ExportArgs) -> anyhow::Result<()> {
     must_be_new(&args.out)?;
     let loaded = load(&args.checkpoint, &args.device.open()?)?;
-    let exported = ExportedModel::of(&loaded);
+    let exported = match args.form {
+        ExportForm::Moelt => ExportedModel::of(&loaded),
+        ExportForm::HuggingFace => ExportedModel::hugging_face(&loaded)
+            .with_context(|| format!("{}: --form hugging-face", loaded.path.display()))?,
+    };
     let files = exported.save_as(&args.out).with_context(|| format!("--out {}", args.out.display()))?;
     let (tensors, values) = exported.size();
     let text = format!(

@@ -92,6 +92,51 @@ fn an_upcycled_encoder_that_is_killed_goes_on_bit_for_bit() {
     goes_on_after_kills(|name| encoder(&folder, name, &[UPCYCLED, EDITED]));
 }
 
+/// Exports a run for Hugging Face's libraries.
+fn to_hugging_face(run: &Run, out: &Path) -> Ended {
+    let mut export = moelt(["export", "--form", "hugging-face", "--out"]);
+    export.arg(out).arg(run.dir.path());
+    Ended::of(export, "")
+}
+
+#[test]
+fn an_encoder_goes_back_to_where_it_came_from() {
+    let folder = TempDir::new().unwrap();
+    let run = encoder(&folder, "dense", &[]);
+    run.train().well();
+    let out = folder.path().join("bert");
+    let said = to_hugging_face(&run, &out).well().stdout;
+    assert!(said.contains("1_Pooling/config.json, 2_Dense/config.json"), "{said}");
+    let config = json(&out.join("config.json"));
+    assert_eq!(config["id2label"], serde_json::json!({ "0": "negative", "1": "positive" }));
+    assert_eq!(json(&out.join("1_Pooling/config.json"))["pooling_mode_mean_tokens"], true);
+    let read = |path: PathBuf| fs::read(path).unwrap();
+    assert_eq!(read(out.join("tokenizer.json")), read(fixture().join("tokenizer.json")));
+
+    // What was exported is a pretrained encoder again.
+    let again = encoder(&folder, "again", &[]).set(format!("model.pretrained={}", out.display()));
+    again.train().well();
+    assert_ne!(result(&again).config, result(&run).config);
+}
+
+#[test]
+fn what_hugging_face_has_not_is_refused() {
+    let folder = TempDir::new().unwrap();
+    let upcycled = encoder(&folder, "upcycled", &[UPCYCLED]);
+    let pooled = encoder(&folder, "pooled", &[]).set("model.pooling=sum_max");
+    let words = Run::new(folder.path(), "words", TINY);
+    for (run, needed) in [
+        (upcycled, "layer 0 has experts; a BERT is dense"),
+        (pooled, "model.pooling: \"sum_max\""),
+        (words, "has experts"),
+    ] {
+        run.train().well();
+        let out = folder.path().join("bert");
+        to_hugging_face(&run, &out).with_error("export", &["--form hugging-face", needed]);
+        assert!(!out.exists());
+    }
+}
+
 #[test]
 fn encoders_that_cannot_be_opened_are_refused_by_file_and_reason() {
     let folder = TempDir::new().unwrap();

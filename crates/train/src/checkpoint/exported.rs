@@ -7,7 +7,7 @@ use std::{
 };
 
 use moelt_optim::{HostTensor, export};
-use moelt_schema::{LayerLayout, ModelConfig};
+use moelt_schema::{LayerLayout, ModelConfig, create_folders, sync_folder};
 use serde::Serialize;
 
 use super::{
@@ -19,7 +19,7 @@ use super::{
 
 /// Version of the exported form.
 const EXPORT_FORMAT: u32 = 1;
-const CONFIG: &str = "config.json";
+pub(super) const CONFIG: &str = "config.json";
 
 /// The evaluated weights of a checkpoint and all that it takes to compute with them, apart from how they were trained.
 ///
@@ -29,12 +29,14 @@ const CONFIG: &str = "config.json";
 /// | `vocabulary.json` | as in a checkpoint |
 /// | `groups.json` | as in a checkpoint, where experts are assigned by groups |
 /// | `model.safetensors` | every parameter by its path, f32, experts stacked on their axis in the order of `layers` |
+///
+/// [`Self::hugging_face`] writes the same weights as other programs have them.
 #[derive(Debug)]
 pub struct ExportedModel {
-    config: String,
-    vocabulary: String,
-    groups: Option<String>,
-    weights: StoredTensors,
+    /// Contents by name; a name may lie in a folder.
+    pub(super) files: BTreeMap<&'static str, Vec<u8>>,
+    /// Tensors, and values in all of them.
+    size: (usize, usize),
 }
 
 /// What `config.json` says.
@@ -62,17 +64,24 @@ impl ExportedModel {
             layers: checkpoint.manifest.layout.layers(),
             model: &checkpoint.config.model,
         };
-        Self {
-            config: serde_json::to_string_pretty(&description).expect("names and numbers always serialise"),
-            vocabulary: checkpoint.vocabulary.clone(),
-            groups: checkpoint.groups.clone(),
-            weights: stored(export(&loaded.evaluated)),
-        }
+        let mut files = BTreeMap::from([
+            (CONFIG, pretty(&description)),
+            (VOCABULARY, checkpoint.vocabulary.clone().into_bytes()),
+            (MODEL, to_bytes(&stored(export(&loaded.evaluated)))),
+        ]);
+        files.extend(checkpoint.groups.as_ref().map(|groups| (GROUPS, groups.clone().into_bytes())));
+        Self::with(files, loaded)
+    }
+
+    /// These files, which hold the weights of a model.
+    pub(super) fn with(files: BTreeMap<&'static str, Vec<u8>>, loaded: &LoadedModel) -> Self {
+        let weights = export(&loaded.evaluated);
+        Self { files, size: (weights.len(), weights.values().map(|tensor| tensor.data.len()).sum()) }
     }
 
     /// Tensors, and values in all of them.
     pub fn size(&self) -> (usize, usize) {
-        (self.weights.len(), self.weights.values().filter_map(Stored::values).map(<[f32]>::len).sum())
+        self.size
     }
 
     /// Writes the folder `target`, whole or not at all. Returns the names of its files.
@@ -80,17 +89,22 @@ impl ExportedModel {
     /// # Errors
     /// When there is something at `target`, which is then untouched, or the disk refuses.
     pub fn save_as(&self, target: &Path) -> Result<Vec<&'static str>, CheckpointError> {
-        let mut files: Vec<(&str, Vec<u8>)> = vec![
-            (CONFIG, self.config.clone().into_bytes()),
-            (VOCABULARY, self.vocabulary.clone().into_bytes()),
-            (MODEL, to_bytes(&self.weights)),
-        ];
-        files.extend(self.groups.as_ref().map(|groups| (GROUPS, groups.clone().into_bytes())));
         write_folder(target, |folder| {
-            files.iter().try_for_each(|(name, bytes)| write_file(&folder.join(name), bytes))
+            self.files.iter().try_for_each(|(name, bytes)| {
+                let path = folder.join(name);
+                let within = path.parent().expect("it lies in the folder");
+                create_folders(within).map_err(CheckpointError::io(within))?;
+                write_file(&path, bytes)?;
+                sync_folder(within).map_err(CheckpointError::io(within))
+            })
         })?;
-        Ok(files.into_iter().map(|(name, _)| name).collect())
+        Ok(self.files.keys().copied().collect())
     }
+}
+
+/// JSON for people.
+pub(super) fn pretty(value: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec_pretty(value).expect("names and numbers always serialise")
 }
 
 impl LoadedModel {

@@ -7,6 +7,7 @@
 mod error;
 mod exported;
 mod files;
+mod hugging_face;
 mod model;
 mod names;
 mod probe;
@@ -17,6 +18,7 @@ mod whole;
 pub use error::{CheckpointError, KeyMismatch};
 pub use exported::ExportedModel;
 pub use files::Checkpoint;
+pub use hugging_face::NoSuchNetwork;
 pub use model::{LoadedModel, resolve_checkpoint};
 pub use names::ExpertNames;
 pub(crate) use probe::{inputs_of, make_probe, probe_inputs};

@@ -1,4 +1,4 @@
-//! Encoders that somebody has trained, in a folder as Hugging Face writes it, and what is made of them.
+//! Encoders in a folder as Hugging Face has it, and what is made of them.
 
 use std::{
     fs,
@@ -6,11 +6,12 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use toml::{Table, Value, toml};
 
-use super::{ExpertBlockRule, ExpertBlocks, ModelConfig};
+use super::{ExpertBlockRule, ExpertBlocks, ModelConfig, NormPlacement, Positions};
 use crate::{
-    Digest,
+    Digest, LayerId,
     config::{
         Activation, ConfigFault,
         bounds::{MAX_EXPERTS, count, share},
@@ -105,7 +106,7 @@ impl UpcycleConfig {
 }
 
 /// The part of a BERT's `config.json` that decides what is computed; the rest is left aside.
-#[derive(Deserialize)]
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
 struct BertConfig {
     model_type: String,
     hidden_size: usize,
@@ -167,6 +168,48 @@ impl BertConfig {
     }
 }
 
+impl ModelConfig {
+    /// The `config.json` of Hugging Face's `BertModel` with the sizes of this network, the layers of which are dense, and `n_rows`
+    /// tokens.
+    ///
+    /// # Errors
+    /// What of it no BERT has, by key.
+    pub fn bert_config(&self, n_rows: usize) -> Result<serde_json::Value, String> {
+        let needs = |key: &str, needed: &str| format!("model.{key}: a BERT has {needed}");
+        let transformer =
+            self.encoder.transformer().ok_or_else(|| needs("encoder", "that of a transformer"))?;
+        let Positions::Learned { n_positions } = transformer.positions else {
+            return Err(needs("encoder.transformer.positions", "learned positions"));
+        };
+        if transformer.norm != NormPlacement::Post {
+            return Err(needs("encoder.transformer.norm", "its norms behind the sums (\"post\")"));
+        }
+        if !self.layer_norm {
+            return Err(needs("layer_norm", "norms"));
+        }
+        let config = BertConfig {
+            model_type: "bert".to_owned(),
+            hidden_size: self.d_model,
+            intermediate_size: self.expert_width(LayerId(0)),
+            num_hidden_layers: self.n_layers,
+            num_attention_heads: transformer.n_heads,
+            max_position_embeddings: n_positions,
+            hidden_act: match self.activation {
+                Activation::Gelu => "gelu".to_owned(),
+                Activation::Relu => "relu".to_owned(),
+            },
+            layer_norm_eps: self.norm_epsilon,
+            position_embedding_type: absolute(),
+        };
+        let mut config = serde_json::to_value(config).expect("words and numbers always serialise");
+        config["architectures"] = json!(["BertModel"]);
+        config["vocab_size"] = json!(n_rows);
+        config["type_vocab_size"] = json!(2);
+        config["pad_token_id"] = json!(0);
+        Ok(config)
+    }
+}
+
 /// Lays the sizes of a pretrained encoder over a `[model]` section that names one, and notes which files they are of.
 pub(crate) fn lay_over(model: &Table) -> Result<Option<Table>, String> {
     let Some(Value::String(folder)) = model.get("pretrained") else { return Ok(None) };
@@ -187,4 +230,70 @@ pub(crate) fn lay_over(model: &Table) -> Result<Option<Table>, String> {
     }
     section.insert("pretrained_digest".to_owned(), Value::String(digest));
     Ok(Some(section))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::EncoderConfig;
+
+    fn bert() -> BertConfig {
+        BertConfig {
+            model_type: "bert".to_owned(),
+            hidden_size: 8,
+            intermediate_size: 12,
+            num_hidden_layers: 2,
+            num_attention_heads: 2,
+            max_position_embeddings: 16,
+            hidden_act: "gelu".to_owned(),
+            layer_norm_eps: 1e-12,
+            position_embedding_type: absolute(),
+        }
+    }
+
+    fn model() -> ModelConfig {
+        Value::Table(bert().model_section().unwrap()).try_into().unwrap()
+    }
+
+    #[test]
+    fn a_network_of_the_sizes_of_a_bert_has_its_config() {
+        let config = model().bert_config(20).unwrap();
+        assert_eq!(config["vocab_size"], 20);
+        assert_eq!(serde_json::from_value::<BertConfig>(config).unwrap(), bert());
+    }
+
+    #[test]
+    fn what_no_bert_has_is_named() {
+        type Change = fn(&mut ModelConfig);
+        let cases: [(Change, &str); 3] = [
+            (|model| model.encoder = ModelConfig::default().encoder, "model.encoder: a BERT has that of a"),
+            (|model| model.layer_norm = false, "model.layer_norm"),
+            (
+                |model| model.encoder = EncoderConfig::Transformer(Default::default()),
+                ".positions: a BERT has",
+            ),
+        ];
+        for (change, message) in cases {
+            let mut model = model();
+            change(&mut model);
+            let error = model.bert_config(20).unwrap_err();
+            assert!(error.contains(message), "{message}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_config_of_another_network_is_refused_by_key() {
+        type Change = fn(&mut BertConfig);
+        let cases: [(Change, &str); 3] = [
+            (|bert| bert.model_type = "gpt2".to_owned(), "`model_type` is \"gpt2\""),
+            (|bert| bert.hidden_act = "silu".to_owned(), "`hidden_act` is \"silu\""),
+            (|bert| bert.position_embedding_type = "relative_key".to_owned(), "`position_embedding_type`"),
+        ];
+        for (change, message) in cases {
+            let mut bert = bert();
+            change(&mut bert);
+            let error = bert.model_section().unwrap_err();
+            assert!(error.contains(message), "{message}: {error}");
+        }
+    }
 }
