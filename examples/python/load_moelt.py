@@ -64,6 +64,8 @@ class Classifier:
         return sum(weights[:, [e]] * self.feed_forward(f"{name}.experts", e, x) for e in range(probs.shape[1])) + shared
 
     def pool(self, x):
+        if self.model["pooling"] == "attention":
+            return (x @ self.w["pool.query"]).softmax(0)[None] @ x
         total = {"mean": [x.mean(0)], "max": [x.amax(0)], "first": [x[0]], "sum_max": [x.sum(0) / len(x) ** 0.5, x.amax(0)]}
         return torch.cat(total[self.model["pooling"]])[None]
 

@@ -8,16 +8,15 @@ use burn::{
     tensor::{Device, Tensor},
 };
 use moelt_schema::{
-    Flops, LayerId, LayerLayout, LayerSums, Layout, ModelConfig, NormPlacement, Pooling, Positions,
-    RouterInput, Streams, Unit, uniform,
+    Flops, LayerId, LayerLayout, LayerSums, Layout, ModelConfig, NormPlacement, Positions, RouterInput,
+    Streams, Unit, uniform,
 };
 
 use crate::{
-    AuxLosses, LayerContext, LayerNorm, Mode, ModelInput, MoeLayer, MoeLayerConfig, PositionEmbedding,
+    AuxLosses, LayerContext, LayerNorm, Mode, ModelInput, MoeLayer, MoeLayerConfig, Pool, PositionEmbedding,
     RoutedTokens, Router, SelfAttention, TokenConv, TokenEmbedding,
     init::{SharedPart, param, shared_rng},
     norm::normalise,
-    pool,
     pooling::mean_of_sequence,
 };
 
@@ -48,6 +47,8 @@ pub struct Classifier {
     /// Before each layer, in a transformer; nowhere else.
     pub(crate) attention: Vec<SelfAttention>,
     pub(crate) layers: Vec<MoeLayer>,
+    /// Behind the layers or, where they route sequences, before them.
+    pub(crate) pool: Pool,
     output_norm: Option<LayerNorm>,
     pub(crate) head: Linear,
     #[module(skip)]
@@ -61,7 +62,6 @@ pub(crate) struct Rates {
     router_input: RouterInput,
     router_jitter: f64,
     capacity_factor: Option<f64>,
-    pooling: Pooling,
     input_dropout: f64,
     block_dropout: f64,
     output_dropout: f64,
@@ -121,6 +121,7 @@ impl ClassifierConfig {
             conv: model.encoder.conv().map(|config| conv(config.width)),
             attention: (0..model.n_layers as u32).map_while(attention).collect(),
             layers: (0..).zip(self.layout.layers()).map(layer).collect(),
+            pool: Pool::new(model.pooling, model.d_model, device),
             output_norm: self.has_output_norm().then(|| norm(model.pooled_width())),
             head: linear(model.pooled_width(), self.n_classes, streams, device),
             rates: Rates {
@@ -128,7 +129,6 @@ impl ClassifierConfig {
                 router_input: model.router_input,
                 router_jitter: model.router_jitter,
                 capacity_factor: model.capacity_factor,
-                pooling: model.pooling,
                 input_dropout: model.input_dropout,
                 block_dropout: transformer.map_or(0.0, |transformer| transformer.dropout),
                 output_dropout: model.output_dropout,
@@ -255,7 +255,7 @@ impl Classifier {
         let logits = self.after_layers(x, input, &mut Mode::Eval);
         let gradient = output.grad(&objective(logits).backward())?;
         // Back is twice as far as there.
-        let flops = before.flops + (later.flops + self.head_flops(input)) * 3 + self.conv_flops(input);
+        let flops = before.flops + (later.flops + self.flops_after(input)) * 3 + self.flops_before(input);
         Some((gradient, routed, flops))
     }
 
@@ -264,14 +264,14 @@ impl Classifier {
         let x = self.encode(input, mode);
         match self.rates.unit {
             Unit::Token => x,
-            Unit::Sequence => pool(x, input.lengths(), self.rates.pooling),
+            Unit::Sequence => self.pool.forward(x, input.lengths()),
         }
     }
 
     /// Logits of what the last layer gave.
     fn after_layers(&self, x: Tensor<2>, input: &ModelInput, mode: &mut Mode<'_>) -> Tensor<2> {
         let x = match self.rates.unit {
-            Unit::Token => pool(x, input.lengths(), self.rates.pooling),
+            Unit::Token => self.pool.forward(x, input.lengths()),
             Unit::Sequence => x,
         };
         self.head.forward(mode.dropout(normalise(&self.output_norm, x), self.rates.output_dropout))

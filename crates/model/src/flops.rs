@@ -10,6 +10,7 @@
 //! - experts: `4 d · d_ff` for each token of an expert. With top-k routing those are the (token, expert) pairs of the
 //!   routing, `r · min(top_k, n_experts)`; with assigned experts and in a dense layer `r`. With top-any routing all
 //!   `n_experts · r` are *computed*, and those above their thresholds are *unpadded*.
+//! - attention pooling: `2 t · d`
 //! - classifier: `2 s · width · n_classes`
 //!
 //! What a GPU backend pads queues with is not counted ([`moelt_kernels::composed`]): counts do not depend on where a run
@@ -26,18 +27,31 @@ use crate::{
 impl Classifier {
     /// What comes before and after the layers takes of a forward pass on `input`.
     pub(crate) fn shared_flops(&self, input: &ModelInput) -> Flops {
-        self.conv_flops(input) + self.head_flops(input)
+        self.flops_before(input) + self.flops_after(input)
     }
 
     /// What comes before the expert layers.
-    pub(crate) fn conv_flops(&self, input: &ModelInput) -> Flops {
+    pub(crate) fn flops_before(&self, input: &ModelInput) -> Flops {
         let per_token = self.conv.as_ref().map_or(0, |conv| product(&conv.weight.dims()));
-        Flops::unpadded(2 * input.n_tokens() as u64 * per_token)
+        let conv = Flops::unpadded(2 * input.n_tokens() as u64 * per_token);
+        match self.rates.unit {
+            Unit::Token => conv,
+            Unit::Sequence => conv + self.pool_flops(input),
+        }
     }
 
     /// What comes after them.
-    pub(crate) fn head_flops(&self, input: &ModelInput) -> Flops {
-        Flops::unpadded(2 * input.batch() as u64 * product(&self.head.weight.dims()))
+    pub(crate) fn flops_after(&self, input: &ModelInput) -> Flops {
+        let head = Flops::unpadded(2 * input.batch() as u64 * product(&self.head.weight.dims()));
+        match self.rates.unit {
+            Unit::Token => head + self.pool_flops(input),
+            Unit::Sequence => head,
+        }
+    }
+
+    fn pool_flops(&self, input: &ModelInput) -> Flops {
+        let per_token = self.pool.query.as_ref().map_or(0, |query| product(&query.dims()));
+        Flops::unpadded(2 * input.n_tokens() as u64 * per_token)
     }
 
     /// Operations of a forward pass on `input` that are asked for, from sizes alone: for budgets that are made

@@ -63,6 +63,6 @@ pub use layer::{
 };
 pub use mode::Mode;
 pub use norm::LayerNorm;
-pub use pooling::pool;
+pub use pooling::Pool;
 pub use positions::PositionEmbedding;
 pub use pretrained::{PretrainedEncoder, PretrainedError};

@@ -1,6 +1,6 @@
 //! How large a model is going to be, known before any of it exists.
 
-use moelt_schema::{LayerId, LayerKind, LayerLayout};
+use moelt_schema::{LayerId, LayerKind, LayerLayout, Pooling};
 
 use crate::ClassifierConfig;
 
@@ -26,6 +26,7 @@ impl ClassifierConfig {
             .chain(norm("input_norm", d_model, model.layer_norm))
             .chain(self.encoder_parameters())
             .chain(layers)
+            .chain((model.pooling == Pooling::Attention).then(|| named("pool.query", vec![d_model])))
             .chain(norm("output_norm", pooled, self.has_output_norm()))
             .chain([
                 named("head.weight", vec![pooled, self.n_classes]),

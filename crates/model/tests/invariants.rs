@@ -25,7 +25,7 @@ fn config(model: ModelConfig) -> ClassifierConfig {
     ClassifierConfig { layout: model.initial_layout(), model, n_rows: ROWS, n_classes: 3 }
 }
 
-/// Every kind of routing, both units, every encoder, and whatever a router may see.
+/// Every kind of routing, both units, every encoder, whatever a router may see, and pooling that is learned.
 fn small_configs() -> Vec<ModelConfig> {
     let of_unit = |unit| {
         let top_any = ModelConfig { routing: TOP_ANY, ..small(unit, 1) };
@@ -36,7 +36,9 @@ fn small_configs() -> Vec<ModelConfig> {
         of_unit(Unit::Token).map(|config| ModelConfig { encoder: encoder.clone(), ..config })
     };
     let units = [Unit::Token, Unit::Sequence].into_iter().flat_map(of_unit);
+    let attentive = of_unit(Unit::Token).into_iter().chain(of_unit(Unit::Sequence));
     units
+        .chain(attentive.map(|config| ModelConfig { pooling: Pooling::Attention, ..config }))
         .chain([RouterInput::Sequence, RouterInput::TokenAndSequence].into_iter().flat_map(seeing))
         .chain([EncoderConfig::Bag {}, turned_before(), learned_after()].into_iter().flat_map(encoded))
         .collect()

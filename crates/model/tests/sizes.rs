@@ -18,11 +18,11 @@ use crate::common::{DENSE, TOP_ANY, TOP_K, params};
 /// Every combination of what decides which parameters there are, and how large.
 fn variants() -> impl Iterator<Item = ClassifierConfig> {
     let routings = [DENSE, TOP_K, TOP_ANY].map(|routing| routing.with_experts(3));
-    let around = (0..16).map(|i: usize| ModelConfig {
+    let around = (0..24).map(|i: usize| ModelConfig {
         unit: [Unit::Token, Unit::Sequence][i % 2],
-        pooling: [Pooling::Mean, Pooling::SumMax][i / 2 % 2],
-        encoder: [EncoderConfig::Bag {}, EncoderConfig::Conv(ConvConfig { width: 3 })][i / 4 % 2].clone(),
-        layer_norm: i / 8 == 0,
+        encoder: [EncoderConfig::Bag {}, EncoderConfig::Conv(ConvConfig { width: 3 })][i / 2 % 2].clone(),
+        layer_norm: i / 4 % 2 == 0,
+        pooling: [Pooling::Mean, Pooling::SumMax, Pooling::Attention][i / 8],
         ..ModelConfig::default()
     });
     let transformers = (0..4).map(|i: usize| ModelConfig {

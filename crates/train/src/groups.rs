@@ -3,8 +3,8 @@
 use moelt_optim::{ParamGroup, ParamGroups};
 use moelt_schema::{EmbeddingUpdate, OptimConfig};
 
-/// Biases, norms, thresholds and biases: one vector or number per expert, layer or model.
-const VECTORS: [&str; 7] = ["bias", "b_in", "b_out", "gamma", "beta", "threshold", "balance_bias"];
+/// Biases, norms, queries and thresholds: one vector or number per expert, layer or model.
+const VECTORS: [&str; 8] = ["bias", "b_in", "b_out", "gamma", "beta", "query", "threshold", "balance_bias"];
 
 /// The path of the embedding table.
 pub(crate) const EMBEDDING: &str = "embedding.table";

@@ -28,7 +28,7 @@ impl Classifier {
         let (x, attention) = self.attended(at, x, input, &mut Mode::Eval);
         let router_input = self.router_input(&x, input);
         let pass = self.layers[at].dense_pass(x, router_input)?;
-        let flops = before.flops + attention + pass.flops() + self.conv_flops(input);
+        let flops = before.flops + attention + pass.flops() + self.flops_before(input);
         Some(Rerouting { layer: at, pass, input, flops })
     }
 
@@ -43,7 +43,7 @@ impl Classifier {
         let Rerouting { layer, pass, input, .. } = rerouting;
         let rest = layer + 1..self.layers.len();
         let (x, after) = self.expert_layers(pass.with_experts(there), input, rest, &mut Mode::Eval);
-        let flops = after.flops + self.head_flops(input);
+        let flops = after.flops + self.flops_after(input);
         (self.after_layers(x, input, &mut Mode::Eval), flops)
     }
 }

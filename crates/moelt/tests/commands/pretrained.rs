@@ -127,7 +127,7 @@ fn what_hugging_face_has_not_is_refused() {
     let words = Run::new(folder.path(), "words", TINY);
     for (run, needed) in [
         (upcycled, "layer 0 has experts; a BERT is dense"),
-        (pooled, "model.pooling: \"sum_max\""),
+        (pooled, "model.pooling: is SumMax"),
         (words, "has experts"),
     ] {
         run.train().well();

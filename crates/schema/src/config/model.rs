@@ -246,13 +246,15 @@ pub enum Pooling {
     SumMax,
     /// The first token alone, such as BERT's `[CLS]`: `d_model` wide.
     First,
+    /// Mean over tokens, each weighted by the softmax of its product with a learned query (Yang et al. 2016): `d_model` wide.
+    Attention,
 }
 
 impl Pooling {
     /// Width of the vector that tokens `d_model` wide become.
     pub fn width(self, d_model: usize) -> usize {
         match self {
-            Self::Mean | Self::Max | Self::First => d_model,
+            Self::Mean | Self::Max | Self::First | Self::Attention => d_model,
             Self::SumMax => d_model.saturating_mul(2),
         }
     }

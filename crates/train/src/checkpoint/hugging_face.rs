@@ -92,10 +92,8 @@ fn pooling(pooling: Pooling, width: usize) -> Result<Value, NoSuchNetwork> {
         Pooling::Mean => "mean_tokens",
         Pooling::Max => "max_tokens",
         Pooling::First => "cls_token",
-        Pooling::SumMax => {
-            return Err(NoSuchNetwork(
-                "model.pooling: \"sum_max\" is none of mean, max and first".to_owned(),
-            ));
+        Pooling::SumMax | Pooling::Attention => {
+            return Err(NoSuchNetwork(format!("model.pooling: is {pooling:?}; needs mean, max or first")));
         }
     };
     let mut config = json!({ "word_embedding_dimension": width });
