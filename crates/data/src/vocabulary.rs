@@ -131,6 +131,14 @@ impl Vocabulary {
         }
     }
 
+    /// The row of a word, if it has one of its own; none of a pretrained tokenizer.
+    pub fn row_of_word(&self, word: &str) -> Option<u32> {
+        match &self.kind {
+            Kind::Words(words) => words.row_of_word(word),
+            Kind::Pretrained(_) => None,
+        }
+    }
+
     /// The `tokenizer.json` of a pretrained encoder, if the rows are its own.
     pub fn tokenizer_json(&self) -> Option<&str> {
         match &self.kind {

@@ -65,4 +65,4 @@ pub use mode::Mode;
 pub use norm::LayerNorm;
 pub use pooling::Pool;
 pub use positions::PositionEmbedding;
-pub use pretrained::{PretrainedEncoder, PretrainedError};
+pub use pretrained::{PretrainedEncoder, PretrainedError, WordVectors};

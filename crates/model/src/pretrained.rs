@@ -11,6 +11,9 @@ use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 
 mod bert;
 mod exchange;
+mod vectors;
+
+pub use vectors::WordVectors;
 
 /// The tensors of a `model.safetensors` that belong to an encoder. Heads that it was pretrained with are left aside.
 #[derive(Debug)]

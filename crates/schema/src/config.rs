@@ -39,7 +39,7 @@ pub use self::{
     model::{
         AssignedBy, ConvConfig, EncoderConfig, ExpertBlockRule, ExpertBlocks, ModelConfig, NormPlacement,
         Pooling, Positions, PretrainedFiles, RouterInput, RoutingConfig, TransformerConfig, Unit,
-        UpcycleConfig,
+        UpcycleConfig, VectorFiles,
     },
     optim::{EmbeddingUpdate, OptimConfig, ScheduleKind},
     policy::{

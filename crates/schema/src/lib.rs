@@ -26,7 +26,7 @@ pub use self::{
         PolicyConfig, Pooling, Positions, PretrainedFiles, RouterInput, RoutingConfig, RuleConfig, RunConfig,
         RunRef, Saliency, ScheduleKind, SplitAndDropConfig, SplitConfig, Sst2Config, StartConfig, StreamKind,
         Stretch, StudyConfig, SubwordConfig, Takes, TaskStart, TextConfig, TrainConfig, TransformerConfig,
-        Unit, UpcycleConfig, config_differences, load_config, resolved_toml,
+        Unit, UpcycleConfig, VectorFiles, config_differences, load_config, resolved_toml,
     },
     digest::{Digest, DigestError},
     experts::{

@@ -3,10 +3,10 @@
 use std::path::Path;
 
 use burn::tensor::Device;
-use moelt_model::PretrainedEncoder;
+use moelt_model::{PretrainedEncoder, WordVectors};
 use moelt_schema::{
-    CheckedPlan, Edit, Evidence, ExpertId, LayerId, Layout, Limits, Plan, PretrainedFiles, RunConfig,
-    UpcycleConfig,
+    CheckedPlan, Digest, Edit, Evidence, ExpertId, LayerId, Layout, Limits, Plan, PretrainedFiles, RunConfig,
+    UpcycleConfig, VectorFiles,
 };
 
 use crate::{Prepared, TrainError, TrainState, memory};
@@ -24,8 +24,14 @@ pub(crate) fn from_scratch(
     let mut notes = Vec::new();
     if let Some(folder) = &config.model.pretrained {
         let encoder = PretrainedEncoder::read(&files(config, folder)?.weights())?;
-        state = TrainState::from_model(config, dense, state.model().clone().with_pretrained(&encoder)?);
+        state =
+            TrainState::from_model(config, dense.clone(), state.model().clone().with_pretrained(&encoder)?);
         notes.push(format!("weights of the pretrained encoder in {folder}"));
+    }
+    if let Some(path) = &config.model.vectors {
+        let (vectors, note) = vectors(config, path, prepared)?;
+        state = TrainState::from_model(config, dense, state.model().clone().with_vectors(&vectors));
+        notes.push(note);
     }
     if let Some(plan) = upcycled {
         state.edit(&plan, 0)?;
@@ -48,17 +54,46 @@ pub(crate) fn check_size(
 /// The files of a pretrained encoder, which must be those that the config was loaded with.
 pub(crate) fn files(config: &RunConfig, folder: &str) -> Result<PretrainedFiles, TrainError> {
     let files = PretrainedFiles::new(folder);
-    let refused = |message: String| TrainError::Start {
-        key: "model.pretrained",
-        path: Path::new(folder).into(),
-        message,
-    };
-    let found = files.digest().map_err(|message| refused(format!("cannot be read: {message}")))?;
-    match config.model.pretrained_digest {
-        Some(expected) if expected != found => {
-            Err(refused(format!("holds other files than those of the config: {found}, not {expected}")))
+    same_files("model.pretrained", folder, config.model.pretrained_digest, files.digest())?;
+    Ok(files)
+}
+
+/// Word vectors for the words that have a row, and what share of words and of training tokens that is.
+fn vectors(config: &RunConfig, path: &str, prepared: &Prepared) -> Result<(WordVectors, String), TrainError> {
+    let files = VectorFiles::at(Path::new(path));
+    same_files("model.vectors", path, config.model.vectors_digest, files.digest())?;
+    let row_of = |word: &str| prepared.vocabulary.row_of_word(word);
+    let vectors = WordVectors::read(&files, config.model.d_model, row_of)?;
+    let (texts, _) = prepared.train.examples();
+    let tokens = texts.iter().flat_map(|text| (0..text.n_tokens()).map(|at| text.token(at)));
+    let (mut covered, mut all) = (0_u64, 0_u64);
+    for rows in tokens {
+        all += 1;
+        // A word's own row comes before those of its parts.
+        covered += u64::from(rows.first().is_some_and(|row| vectors.has(*row)));
+    }
+    let note = format!(
+        "vectors of {} words in {path}: {:.1} % of the tokens of training texts",
+        vectors.n_rows(),
+        100.0 * covered as f64 / all.max(1) as f64
+    );
+    Ok((vectors, note))
+}
+
+/// Refuses files at a path other than those that the config was loaded with.
+fn same_files(
+    key: &'static str,
+    path: &str,
+    expected: Option<Digest>,
+    found: Result<Digest, String>,
+) -> Result<(), TrainError> {
+    let refused = |message: String| Err(TrainError::Start { key, path: Path::new(path).into(), message });
+    match (found, expected) {
+        (Err(message), _) => refused(format!("cannot be read: {message}")),
+        (Ok(found), Some(expected)) if expected != found => {
+            refused(format!("holds other files than those of the config: {found}, not {expected}"))
         }
-        _ => Ok(files),
+        _ => Ok(()),
     }
 }
 

@@ -117,6 +117,8 @@ fn same_ground(config: &RunConfig, prepared: &Prepared, other: &Other) -> Result
         routing: model.routing.with_experts(0),
         pretrained: None,
         pretrained_digest: None,
+        vectors: None,
+        vectors_digest: None,
         upcycle: None,
         ..model.clone()
     };

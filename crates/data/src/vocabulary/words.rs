@@ -49,6 +49,11 @@ impl Words {
         self.names.len() + 1
     }
 
+    /// The row of a whole word. Names of parts have a blank, which no word has.
+    pub(super) fn row_of_word(&self, word: &str) -> Option<u32> {
+        if word.contains(' ') { None } else { self.rows.get(word).copied() }
+    }
+
     pub(super) fn encode(&self, text: &str, config: &TextConfig) -> Encoded {
         let tokens: Vec<Vec<u32>> =
             tokenize(text, config).iter().map(|word| self.rows_of(word, config)).collect();

@@ -119,6 +119,47 @@ fn an_encoder_goes_back_to_where_it_came_from() {
     assert_ne!(result(&again).config, result(&run).config);
 }
 
+/// Word vectors for [`TINY`]'s data: ten words, all of whose numbers are the same.
+fn vectors(folder: &TempDir) -> PathBuf {
+    let path = folder.path().join("words.vec");
+    let line = |i: u32| format!("polar{i}{}\n", format!(" {i}.5").repeat(16));
+    fs::write(&path, (0..10).map(line).collect::<String>()).unwrap();
+    path
+}
+
+#[test]
+fn words_begin_with_their_vectors_and_keep_them_where_nothing_moves_them() {
+    let folder = TempDir::new().unwrap();
+    let run =
+        Run::new(folder.path(), "run", TINY).set(format!("model.vectors={}", vectors(&folder).display()));
+    let run = run.set("optim.embedding_lr_scale=0");
+    let said = run.train().well().stderr;
+    assert!(said.contains("words.vec: ") && said.contains("% of the tokens of training texts"), "{said}");
+    let out = folder.path().join("exported");
+    Ended::moelt(["export".as_ref(), run.dir.path(), "--out".as_ref(), out.as_path()]).well();
+    let names = json(&out.join("vocabulary.json"))["rows"]["words"].clone();
+    let row = 1 + names.as_array().unwrap().iter().position(|name| name == "polar3").unwrap();
+    let bytes = fs::read(out.join("model.safetensors")).unwrap();
+    let table = safetensors::SafeTensors::deserialize(&bytes).unwrap().tensor("embedding.table").unwrap();
+    let vector = &table.data()[row * 16 * 4..][..16 * 4];
+    assert!(vector.as_chunks().0.iter().all(|value| f32::from_le_bytes(*value) == 3.5), "{vector:?}");
+
+    // The file is part of the run.
+    fs::write(folder.path().join("words.vec"), format!("polar3{}\n", " 7".repeat(16))).unwrap();
+    run.train().with_error("train", &["model.vectors"]);
+}
+
+#[test]
+fn vectors_that_do_not_fit_are_refused_by_file_and_line() {
+    let folder = TempDir::new().unwrap();
+    let run =
+        Run::new(folder.path(), "run", TINY).set(format!("model.vectors={}", vectors(&folder).display()));
+    let ended = run.set("model.d_model=8").train();
+    ended.with_error("train", &["words.vec:1: has 16 numbers a word", "set model.d_model=16"]);
+    let nowhere = Run::new(folder.path(), "nowhere", TINY).set("model.vectors=no.vec").train();
+    nowhere.with_error("train", &["model.vectors", "no.vec"]);
+}
+
 #[test]
 fn what_hugging_face_has_not_is_refused() {
     let folder = TempDir::new().unwrap();

@@ -12,7 +12,9 @@ use serde::Deserialize;
 use toml::{Table, Value, de::DeTable};
 
 use super::{
-    ConfigError, ConfigFiles, ConfigText, RunConfig, choice, error::shortened, model::pretrained,
+    ConfigError, ConfigFiles, ConfigText, RunConfig, choice,
+    error::shortened,
+    model::{pretrained, vectors},
     renamed::renamed,
 };
 
@@ -263,19 +265,23 @@ impl Layers {
     }
 
     fn finish(mut self) -> Result<RunConfig, ConfigError> {
-        self.lay_pretrained()?;
+        self.lay_files("model.pretrained", pretrained::lay_over)?;
+        self.lay_files("model.vectors", vectors::lay_over)?;
         let config = self.config()?;
         config.check().map_err(|fault| self.key_error(&fault.key, &fault.message))?;
         Ok(config)
     }
 
-    /// A pretrained encoder brings its sizes.
-    fn lay_pretrained(&mut self) -> Result<(), ConfigError> {
-        const KEY: &str = "model.pretrained";
+    /// What files that a key of the `[model]` section names have to say about it: which they are, and the sizes of an encoder.
+    fn lay_files(
+        &mut self,
+        key: &str,
+        lay_over: fn(&Table) -> Result<Option<Table>, String>,
+    ) -> Result<(), ConfigError> {
         let Some(Value::Table(model)) = self.table.get("model") else { return Ok(()) };
-        let over = pretrained::lay_over(model).map_err(|message| self.key_error(KEY, &message))?;
+        let over = lay_over(model).map_err(|message| self.key_error(key, &message))?;
         if let Some(section) = over {
-            let place = format!("{}, of the encoder that it names", self.place_of(KEY));
+            let place = format!("{}, of what it names", self.place_of(key));
             let mut keys = BTreeMap::new();
             flatten(&section, "model.", &mut keys);
             self.places.extend(keys.into_keys().map(|key| (key, place.clone())));

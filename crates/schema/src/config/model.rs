@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 mod encoder;
 pub(super) mod pretrained;
 mod routing;
+pub(super) mod vectors;
 
 pub use self::{
     encoder::{
@@ -12,6 +13,7 @@ pub use self::{
     },
     pretrained::{PretrainedFiles, UpcycleConfig},
     routing::{AssignedBy, RoutingConfig},
+    vectors::VectorFiles,
 };
 use super::{
     Activation, ConfigFault,
@@ -36,6 +38,12 @@ pub struct ModelConfig {
     pub pretrained: Option<String>,
     /// Hash of those files ([`PretrainedFiles::digest`]), noted when a config is loaded.
     pub pretrained_digest: Option<Digest>,
+    /// File of word vectors that somebody has trained, `d_model` wide: a text file with a word and its numbers on each line (GloVe,
+    /// word2vec, fastText), or a folder with `tokenizer.json` and `model.safetensors` (model2vec). Words of training texts that have one there
+    /// begin with it. With `optim.embedding_lr_scale = 0` they stay as they are, and so do the others.
+    pub vectors: Option<String>,
+    /// Hash of it ([`VectorFiles::digest`]), noted when a config is loaded.
+    pub vectors_digest: Option<Digest>,
     /// Dense layers that become experts before the first step.
     pub upcycle: Option<UpcycleConfig>,
     /// How tokens (or sequences) get to experts.
@@ -87,6 +95,8 @@ impl Default for ModelConfig {
             activation: Activation::Relu,
             pretrained: None,
             pretrained_digest: None,
+            vectors: None,
+            vectors_digest: None,
             upcycle: None,
             routing: RoutingConfig::default(),
             top_k: 2,
@@ -183,6 +193,10 @@ impl ModelConfig {
 
     /// Weights that are there already are those of dense layers.
     fn check_start(&self) -> Result<(), ConfigFault> {
+        if self.vectors.is_some() && self.pretrained.is_some() {
+            let message = "names vectors of words, but model.pretrained brings tokens and vectors of its own; remove one of the two";
+            return Err(ConfigFault::new("vectors", message));
+        }
         let key = if self.upcycle.is_some() { "upcycle" } else { "pretrained" };
         let needs_dense = self.upcycle.is_some() || self.pretrained.is_some();
         if needs_dense && self.routing != (RoutingConfig::Dense {}) {

@@ -50,10 +50,7 @@ impl PretrainedFiles {
     /// # Errors
     /// The file that cannot be read, and why.
     pub fn digest(&self) -> Result<Digest, String> {
-        let digest = |path: PathBuf| Digest::of_file(&path).map_err(|e| format!("{}: {e}", path.display()));
-        let digests = [self.config(), self.weights(), self.tokenizer()].map(digest);
-        let digests: Vec<Digest> = digests.into_iter().collect::<Result<_, _>>()?;
-        Ok(Digest::of_json(&digests))
+        digest_of([&self.config(), &self.weights(), &self.tokenizer()])
     }
 
     /// What the `[model]` section has to say to fit the weights.
@@ -219,17 +216,35 @@ pub(crate) fn lay_over(model: &Table) -> Result<Option<Table>, String> {
         // What was chosen stays, to be judged with the rest.
         section.remove("routing");
     }
-    let digest = files.digest()?.to_string();
-    match model.get("pretrained_digest") {
-        Some(Value::String(known)) if *known != digest => {
-            return Err(format!(
-                "{folder} holds other files than those of the config: {digest}, not {known}"
-            ));
-        }
-        _ => {}
-    }
-    section.insert("pretrained_digest".to_owned(), Value::String(digest));
+    noted(model, &mut section, "pretrained_digest", folder, files.digest()?)?;
     Ok(Some(section))
+}
+
+/// Hash of the hashes of files.
+pub(super) fn digest_of<const N: usize>(files: [&PathBuf; N]) -> Result<Digest, String> {
+    let digest = |path: &PathBuf| Digest::of_file(path).map_err(|e| format!("{}: {e}", path.display()));
+    let digests: Vec<Digest> = files.into_iter().map(digest).collect::<Result<_, _>>()?;
+    Ok(Digest::of_json(&digests))
+}
+
+/// Notes under `key` of `section` which files are in a place, if the `[model]` section that names it knows of no others.
+pub(super) fn noted(
+    model: &Table,
+    section: &mut Table,
+    key: &str,
+    place: &str,
+    found: Digest,
+) -> Result<(), String> {
+    let found = found.to_string();
+    match model.get(key) {
+        Some(Value::String(known)) if *known != found => {
+            Err(format!("{place} holds other files than those of the config: {found}, not {known}"))
+        }
+        _ => {
+            section.insert(key.to_owned(), Value::String(found));
+            Ok(())
+        }
+    }
 }
 
 #[cfg(test)]
