@@ -2,6 +2,12 @@
 
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
-    moelt_fuzz::manifest(bytes);
-});
+libfuzzer_sys::fuzz_target!(
+    // The run whose checkpoint it is takes longer than any input may.
+    init: {
+        moelt_fuzz::seeds("manifest");
+    },
+    |bytes: &[u8]| {
+        moelt_fuzz::manifest(bytes);
+    }
+);

@@ -9,7 +9,7 @@ use moelt_schema::{
     PLAN_FORMAT, RunConfig, RunDir, TaughtFile, TaughtHead, Teaching, TeachingRanges, TextConfig,
 };
 use moelt_train::{CheckpointStore, Trainer};
-use serde_json::json;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 /// Contents by name.
@@ -52,7 +52,7 @@ max_experts = 4
 cooldown = 0
 horizon = 1
 [control.policy.lookahead.head]
-hidden = 2
+hidden = 1
 ";
 
 /// What a run left.
@@ -97,7 +97,7 @@ pub fn seeds(of: &str) -> Vec<Vec<u8>> {
         "events" => vec![run("events.jsonl")],
         "glue" => vec![GLUE.into()],
         "groups" => vec![groups()],
-        "manifest" => vec![checkpoint("manifest.json")],
+        "manifest" => vec![compact(&checkpoint("manifest.json"))],
         "plan" => vec![plan()],
         "predictions" => [run("test.csv"), PREDICTIONS.into(), PREDICTIONS.replace(',', "\t").into()].into(),
         "result" => vec![run("result.json")],
@@ -108,6 +108,11 @@ pub fn seeds(of: &str) -> Vec<Vec<u8>> {
         "weights" => vec![checkpoint("model.safetensors")],
         _ => panic!("there is no function `{of}`"),
     }
+}
+
+/// JSON without blanks, so that more mutations meet what counts.
+fn compact(json: &[u8]) -> Vec<u8> {
+    serde_json::from_slice::<Value>(json).expect("a run wrote it").to_string().into()
 }
 
 const CONFIG_WITH_SETS: &str = "arm = 'a'

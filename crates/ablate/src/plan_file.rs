@@ -150,7 +150,7 @@ fn keys(cell: &Cell) -> BTreeMap<String, Value> {
 
 #[cfg(test)]
 mod tests {
-    use moelt_schema::{ClaimKind, Digest, Metric, RunConfig};
+    use moelt_schema::{ClaimKind, Digest, Metric, PLAN_FORMAT, RunConfig};
 
     use super::*;
 
