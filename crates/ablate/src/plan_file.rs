@@ -2,8 +2,8 @@
 
 use std::{collections::BTreeMap, fs};
 
-use anyhow::{Context, Result, anyhow, bail, ensure};
-use moelt_schema::{AblationPlan, Cell, CollapseRule, Comparison, PLAN_FORMAT, write_atomically};
+use anyhow::{Context, Result, anyhow, bail};
+use moelt_schema::{AblationPlan, Cell, CollapseRule, Comparison, write_atomically};
 use serde_json::Value;
 
 use super::{AblationFolder, binary, inputs};
@@ -17,18 +17,7 @@ pub(super) fn read(site: &Site, folder: &AblationFolder) -> Result<AblationPlan>
     let path = folder.plan();
     let text = fs::read_to_string(&path)
         .with_context(|| format!("{} (make a plan first: {} plan)", path.display(), site.command()))?;
-    let plan: Value = serde_json::from_str(&text).with_context(|| path.display().to_string())?;
-    // Before the rest: a plan of another format has other keys.
-    ensure!(
-        plan["format"] == PLAN_FORMAT,
-        "{} has format {}, not {PLAN_FORMAT}: another version of moelt made it. Remove its folder, or plan \
-         with another --name",
-        path.display(),
-        plan["format"]
-    );
-    let plan: AblationPlan = serde_json::from_value(plan).with_context(|| path.display().to_string())?;
-    plan.check().map_err(|message| anyhow!("{}: {message}", path.display()))?;
-    Ok(plan)
+    AblationPlan::from_json(&text).map_err(|message| anyhow!("{}: {message}", path.display()))
 }
 
 /// Whether cells that run now run what was planned.
@@ -161,7 +150,7 @@ fn keys(cell: &Cell) -> BTreeMap<String, Value> {
 
 #[cfg(test)]
 mod tests {
-    use moelt_schema::{ClaimKind, Digest, Metric, RunConfig};
+    use moelt_schema::{ClaimKind, Digest, Metric, PLAN_FORMAT, RunConfig};
 
     use super::*;
 

@@ -44,9 +44,10 @@ pub fn read_examples(
 ) -> Result<Labelled, DataError> {
     let (rows, mut notes) = read_rows(file, config)?;
     let lookup = Lookup::new(classes);
+    let domains: HashMap<&String, u32> = domains.iter().zip(0..).collect();
     let mut unknown = 0;
     let mut known_domain = |name: String| {
-        let domain = domains.iter().position(|domain| *domain == name).map(|at| at as u32);
+        let domain = domains.get(&name).copied();
         unknown += usize::from(domain.is_none());
         domain
     };

@@ -60,8 +60,16 @@ impl PretrainedEncoder {
     /// When it cannot be read, is no safetensors file, or has numbers of another kind.
     pub fn read(path: &Path) -> Result<Self, PretrainedError> {
         let bytes = fs::read(path).map_err(|cause| PretrainedError::Read { path: path.into(), cause })?;
+        Self::from_bytes(&bytes, path)
+    }
+
+    /// The same of what a file holds; `path` stands in errors alone.
+    ///
+    /// # Errors
+    /// When it is no safetensors file, or has numbers of another kind.
+    pub fn from_bytes(bytes: &[u8], path: &Path) -> Result<Self, PretrainedError> {
         let malformed = |message| PretrainedError::Malformed { path: path.into(), message };
-        let file = SafeTensors::deserialize(&bytes)
+        let file = SafeTensors::deserialize(bytes)
             .map_err(|e| malformed(format!("is not a safetensors file: {e}")))?;
         let mut tensors = BTreeMap::new();
         for (name, view) in file.iter() {

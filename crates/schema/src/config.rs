@@ -25,7 +25,7 @@ mod train;
 
 use serde::{Deserialize, Serialize};
 
-use self::{bounds::at_most, choice::choice};
+use self::{bounds::toml_numbers, choice::choice};
 use crate::Digest;
 
 pub use self::{
@@ -113,14 +113,14 @@ impl RunConfig {
     /// The key and what is wrong with its value.
     pub fn check(&self) -> Result<(), ConfigFault> {
         check_arm(&self.arm)?;
-        // TOML has no larger number.
-        at_most("seed", self.seed, i64::MAX as u64)?;
         self.data.check().map_err(|fault| fault.within("data"))?;
         self.text.check().map_err(|fault| fault.within("text"))?;
         self.model.check().map_err(|fault| fault.within("model"))?;
         self.optim.check().map_err(|fault| fault.within("optim"))?;
         self.train.check().map_err(|fault| fault.within("train"))?;
         self.control.check().map_err(|fault| fault.within("control"))?;
+        let values = serde_json::to_value(self).expect("a config is a table of plain values");
+        toml_numbers("", &values)?;
         self.check_together()
     }
 

@@ -80,6 +80,12 @@ fn configs() {
         one("a.toml", deep("{b=", "}"), TRAIN, &["a.toml", "recursion"]),
         one("a.toml", format!("{} = 1", vec!["a"; 100_000].join(".")), TRAIN, &["a.toml", "recursion"]),
         one("a.toml", format!("{} = 1", "a".repeat(10_000_000)), TRAIN, &["a.toml:1", "unknown"]),
+        one(
+            "a.toml",
+            (0..200_000).map(|i| format!("a{i} = 1\n")).collect::<String>(),
+            TRAIN,
+            &["a.toml:1", "unknown"],
+        ),
         one("a.toml", "seed = 99999999999999999999999", TRAIN, &["a.toml:1", "99999999999999999999999"]),
         one("a.toml", "seed = -1", TRAIN, &["a.toml:1", "seed", "-1"]),
         one("a.toml", "[optim]\nlr = nan", TRAIN, &["a.toml:2", "optim.lr", "NaN"]),

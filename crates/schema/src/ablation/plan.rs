@@ -6,6 +6,7 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::{CollapseRule, Comparison, Digest, OtherRun, RunConfig, RunRef};
 
@@ -124,6 +125,25 @@ impl AblationPlan {
         Digest::of_json(self)
     }
 
+    /// Reads the text of a `plan.json` and checks it.
+    ///
+    /// # Errors
+    /// When it is no plan, one of another version, or one that was altered. The message does not know the file's name.
+    pub fn from_json(text: &str) -> Result<Self, String> {
+        let plan: Value = serde_json::from_str(text).map_err(|error| error.to_string())?;
+        // Before the rest: a plan of another format has other keys.
+        if plan["format"] != PLAN_FORMAT {
+            return Err(format!(
+                "has format {}, not {PLAN_FORMAT}: another version of moelt made it. Remove its folder, or plan with \
+                 another --name",
+                plan["format"]
+            ));
+        }
+        let plan: Self = serde_json::from_value(plan).map_err(|error| error.to_string())?;
+        plan.check()?;
+        Ok(plan)
+    }
+
     /// Resamples that somebody may ask for: each is kept.
     pub const MAX_RESAMPLES: u64 = 10_000_000;
 
@@ -182,11 +202,17 @@ mod tests {
         }
     }
 
+    fn patient(patience: u64) -> RunConfig {
+        let mut config = RunConfig::default();
+        config.train.patience = patience;
+        config
+    }
+
     #[test]
     fn a_plan_that_was_altered_is_refused() {
         assert_eq!(plan().check(), Ok(()));
         type Change = fn(&mut AblationPlan);
-        let cases: [(Change, &str); 9] = [
+        let cases: [(Change, &str); 10] = [
             (|p| p.resamples = u64::MAX, "resamples: is 18446744073709551615"),
             (|p| p.resamples = 0, "resamples: is 0"),
             (|p| p.collapse.rate = 0.0, "collapse.rate: is 0"),
@@ -196,6 +222,8 @@ mod tests {
             (|p| p.cells[1] = p.cells[0].clone(), "is there twice"),
             (|p| p.cells[1].needs.push("y".into()), "needs `y`, which is no cell"),
             (|p| p.cells[0] = Cell::new(RunConfig { arm: "../a".into(), ..RunConfig::default() }), "arm: "),
+            // Its config could not be written for the cell: TOML has no such number, but JSON does.
+            (|p| p.cells[0] = Cell::new(patient(u64::MAX)), "`train.patience`: is 18446744073709551615"),
         ];
         for (change, message) in cases {
             let mut changed = plan();

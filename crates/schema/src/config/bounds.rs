@@ -4,6 +4,8 @@
 //! list that is as long as one of them fills the memory. Whether a machine can hold what a config asks for is another
 //! question, which `moelt-train` answers.
 
+use serde_json::Value;
+
 use super::ConfigFault;
 
 type Checked = Result<(), ConfigFault>;
@@ -28,6 +30,17 @@ pub(super) fn count(key: &str, n: u64, most: u64) -> Checked {
         return Err(ConfigFault::new(key, "must be at least 1"));
     }
     at_most(key, n, most)
+}
+
+/// Refuses whole numbers that TOML does not have: a config is written as TOML, wherever it was read from.
+pub(super) fn toml_numbers(key: &str, value: &Value) -> Checked {
+    match value {
+        Value::Object(table) => table.iter().try_for_each(|(name, value)| {
+            toml_numbers(format!("{key}.{name}").trim_start_matches('.'), value)
+        }),
+        Value::Array(list) => list.iter().try_for_each(|value| toml_numbers(key, value)),
+        value => value.as_u64().map_or(Ok(()), |n| at_most(key, n, i64::MAX as u64)),
+    }
 }
 
 /// Above 0, also in the single precision in which the model computes.

@@ -162,7 +162,8 @@ impl Layers {
             chain.pop();
         }
         self.seen.push(identity.clone());
-        note_places(&DeTable::parse(text).map_err(syntax)?.into_inner(), text, shown, "", &mut self.places);
+        let places = DeTable::parse(text).map_err(syntax)?.into_inner();
+        note_places(&places, &LineEnds::of(text), shown, "", &mut self.places);
         merge(&mut self.table, table);
         Ok(())
     }
@@ -327,19 +328,33 @@ fn merge(base: &mut Table, over: Table) {
     }
 }
 
+/// Where the lines of a text end, found once: a file may have as many keys as lines.
+struct LineEnds(Vec<usize>);
+
+impl LineEnds {
+    fn of(text: &str) -> Self {
+        Self(text.match_indices('\n').map(|(at, _)| at).collect())
+    }
+
+    /// The line, from 1, of the byte at `at`.
+    fn line_of(&self, at: usize) -> usize {
+        1 + self.0.partition_point(|end| *end < at)
+    }
+}
+
 /// Records `file:line` for every key of `table`.
 fn note_places(
     table: &DeTable<'_>,
-    text: &str,
+    lines: &LineEnds,
     file: &Path,
     prefix: &str,
     places: &mut BTreeMap<String, String>,
 ) {
     for (key, value) in table.iter() {
-        let line = text[..key.span().start].matches('\n').count() + 1;
+        let line = lines.line_of(key.span().start);
         let path = format!("{prefix}{}", key.get_ref());
         if let Some(inner) = value.get_ref().as_table() {
-            note_places(inner, text, file, &format!("{path}."), places);
+            note_places(inner, lines, file, &format!("{path}."), places);
         }
         places.insert(path, format!("{}:{line}", file.display()));
     }

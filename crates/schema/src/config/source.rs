@@ -41,6 +41,8 @@ enum Place {
     Disk(PathBuf),
     /// By its name.
     BuiltIn(String),
+    /// Nowhere: a program brought it.
+    Memory,
 }
 
 impl ConfigFiles {
@@ -116,6 +118,7 @@ impl ConfigFiles {
                 let name = normal(&beside);
                 (beside, name)
             }
+            Place::Memory => (parent.into(), None),
         };
         let names = [name, name_of(Path::new(parent))];
         let found = names.iter().flatten().find_map(|name| self.named(name));
@@ -142,6 +145,12 @@ impl ConfigFiles {
 }
 
 impl ConfigText {
+    /// A text that is no file, such as one in memory. A parent that it names is looked for by name alone.
+    pub fn of(shown: impl Into<PathBuf>, text: impl Into<String>) -> Self {
+        let shown = shown.into();
+        Self { identity: shown.clone(), shown, text: text.into(), place: Place::Memory }
+    }
+
     fn on_disk(path: &Path) -> io::Result<Self> {
         Ok(Self {
             shown: path.to_owned(),

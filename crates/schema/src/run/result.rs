@@ -121,11 +121,7 @@ impl CellResult {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             text => text.map_err(|e| wrong(e.to_string()))?,
         };
-        let result: Self = serde_json::from_str(&text).map_err(|e| wrong(e.to_string()))?;
-        if result.format != RESULT_FORMAT {
-            return Err(wrong(format!("has format {}, not {RESULT_FORMAT}", result.format)));
-        }
-        result.check().map_err(wrong)?;
+        let result = Self::from_json(&text).map_err(wrong)?;
         for (name, expected) in &result.files {
             let path = run.path().join(name);
             let found = Digest::of_file(&path);
@@ -139,6 +135,20 @@ impl CellResult {
 }
 
 impl CellResult {
+    /// Reads the text of a `result.json` and checks it, but not the files that it lists.
+    ///
+    /// # Errors
+    /// When it is no result, one of another format, or none that a run can have written. The message does not know the
+    /// file's name.
+    pub fn from_json(text: &str) -> Result<Self, String> {
+        let result: Self = serde_json::from_str(text).map_err(|error| error.to_string())?;
+        if result.format != RESULT_FORMAT {
+            return Err(format!("has format {}, not {RESULT_FORMAT}", result.format));
+        }
+        result.check()?;
+        Ok(result)
+    }
+
     /// Refuses what no run can have written.
     fn check(&self) -> Result<(), String> {
         let Self { steps, best_step, flops, measuring_flops, layout, .. } = self;

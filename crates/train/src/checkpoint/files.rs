@@ -1,6 +1,6 @@
 //! The files of one checkpoint folder, written once and read strictly.
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{collections::BTreeMap, fs, io, path::Path};
 
 use moelt_schema::{CHECKPOINT_FORMAT, Digest, Manifest, RunConfig, resolved_toml};
 
@@ -82,8 +82,24 @@ impl Checkpoint {
     /// When a file is missing, one too many or not exactly what was saved, the format is another, or what is said
     /// contradicts itself.
     pub fn read(folder: &Path) -> Result<Self, CheckpointError> {
-        let manifest = read_manifest(folder)?;
-        let read = |name: &str| read_hashed(folder, name, &manifest.files);
+        if !folder.join(MANIFEST).exists() {
+            return Err(CheckpointError::NotFound(folder.into()));
+        }
+        Self::from_files(folder, |name| fs::read(folder.join(name)))
+    }
+
+    /// The same of files that lie elsewhere, such as in memory: `read` returns what the file of a name holds. `folder`
+    /// stands in errors alone.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub fn from_files(
+        folder: &Path,
+        read: impl Fn(&str) -> io::Result<Vec<u8>>,
+    ) -> Result<Self, CheckpointError> {
+        let files = Files { folder, read };
+        let manifest = files.manifest()?;
+        let read = |name: &str| files.hashed(name, &manifest.files);
         let text = |name: &str| {
             let message = "is not UTF-8 text".to_owned();
             String::from_utf8(read(name)?).map_err(|_| malformed(folder, name, message))
@@ -115,49 +131,53 @@ impl Checkpoint {
     }
 }
 
-/// Reads `manifest.json`, verified against `manifest.blake3`.
-fn read_manifest(folder: &Path) -> Result<Manifest, CheckpointError> {
-    let path = folder.join(MANIFEST);
-    if !path.exists() {
-        return Err(CheckpointError::NotFound(folder.into()));
+/// Files by name, none of them trusted.
+struct Files<'a, R> {
+    folder: &'a Path,
+    read: R,
+}
+
+impl<R: Fn(&str) -> io::Result<Vec<u8>>> Files<'_, R> {
+    fn bytes(&self, name: &str) -> Result<Vec<u8>, CheckpointError> {
+        (self.read)(name).map_err(CheckpointError::io(&self.folder.join(name)))
     }
-    let bytes = fs::read(&path).map_err(CheckpointError::io(&path))?;
-    let found = Digest::of_bytes(&bytes);
-    let hash_path = folder.join(MANIFEST_HASH);
-    let expected = fs::read(&hash_path).map_err(CheckpointError::io(&hash_path))?;
-    if expected != hash_line(&found).into_bytes() {
-        let expected = String::from_utf8_lossy(&expected).trim().to_owned();
-        return Err(CheckpointError::Hash { path, expected, found });
+
+    /// `manifest.json`, verified against `manifest.blake3`.
+    fn manifest(&self) -> Result<Manifest, CheckpointError> {
+        let bytes = self.bytes(MANIFEST)?;
+        let (path, found) = (self.folder.join(MANIFEST), Digest::of_bytes(&bytes));
+        let expected = self.bytes(MANIFEST_HASH)?;
+        if expected != hash_line(&found).into_bytes() {
+            let expected = String::from_utf8_lossy(&expected).trim().to_owned();
+            return Err(CheckpointError::Hash { path, expected, found });
+        }
+        let malformed = |error: serde_json::Error| malformed(self.folder, MANIFEST, error.to_string());
+        let format = Manifest::format_of(&bytes).map_err(malformed)?;
+        if format != u64::from(CHECKPOINT_FORMAT) {
+            return Err(CheckpointError::Format { path, found: format });
+        }
+        serde_json::from_slice(&bytes).map_err(malformed)
     }
-    let malformed = |error: serde_json::Error| malformed(folder, MANIFEST, error.to_string());
-    let format = Manifest::format_of(&bytes).map_err(malformed)?;
-    if format != u64::from(CHECKPOINT_FORMAT) {
-        return Err(CheckpointError::Format { path, found: format });
+
+    /// The file of this name, which has the hash that the manifest lists.
+    fn hashed(&self, name: &str, files: &BTreeMap<String, Digest>) -> Result<Vec<u8>, CheckpointError> {
+        let unnamed = || malformed(self.folder, MANIFEST, format!("names no file `{name}`"));
+        let expected = files.get(name).ok_or_else(unnamed)?;
+        let bytes = self.bytes(name)?;
+        let found = Digest::of_bytes(&bytes);
+        if found == *expected {
+            Ok(bytes)
+        } else {
+            let (path, expected) = (self.folder.join(name), expected.to_string());
+            Err(CheckpointError::Hash { path, expected, found })
+        }
     }
-    serde_json::from_slice(&bytes).map_err(malformed)
 }
 
 /// Hash of the manifest of the checkpoint in `folder`.
 pub(crate) fn manifest_digest(folder: &Path) -> Result<Digest, CheckpointError> {
     let path = folder.join(MANIFEST);
     Digest::of_file(&path).map_err(CheckpointError::io(&path))
-}
-
-fn read_hashed(
-    folder: &Path,
-    name: &str,
-    files: &BTreeMap<String, Digest>,
-) -> Result<Vec<u8>, CheckpointError> {
-    let expected =
-        files.get(name).ok_or_else(|| malformed(folder, MANIFEST, format!("names no file `{name}`")))?;
-    let path = folder.join(name);
-    let bytes = fs::read(&path).map_err(CheckpointError::io(&path))?;
-    let found = Digest::of_bytes(&bytes);
-    if found == *expected {
-        Ok(bytes)
-    } else {
-        Err(CheckpointError::Hash { path, expected: expected.to_string(), found })
-    }
 }
 
 fn malformed(folder: &Path, name: &str, message: String) -> CheckpointError {

@@ -51,7 +51,14 @@ impl LoadedModel {
     /// # Errors
     /// When anything is not exactly what was saved.
     pub fn load(path: &Path, device: &Device) -> Result<Self, CheckpointError> {
-        let checkpoint = Checkpoint::read(path)?;
+        Self::of(Checkpoint::read(path)?, path, device)
+    }
+
+    /// The same of a checkpoint that was read already, from `path`.
+    ///
+    /// # Errors
+    /// When anything is not exactly what was saved.
+    pub fn of(checkpoint: Checkpoint, path: &Path, device: &Device) -> Result<Self, CheckpointError> {
         check_folder(&checkpoint, path)?;
         let vocabulary = vocabulary(&checkpoint, path)?;
         let grouping = grouping(&checkpoint, path)?;
