@@ -14,7 +14,7 @@ use moelt_data::{Dataset, TextGroups, TextReader, Vocabulary};
 use moelt_eval::{
     Columns, PredictionFile, TrainingLog, decisions_from_jsonl, predictions_from_csv, predictions_to_csv,
 };
-use moelt_model::PretrainedEncoder;
+use moelt_model::{PretrainedEncoder, WordVectors};
 use moelt_schema::{
     AblationPlan, Cell, CellResult, ConfigFiles, ConfigText, CsvConfig, DataConfig, Digest, RunConfig,
     Sst2Config, TaughtFile, TextConfig, resolved_toml,
@@ -72,6 +72,15 @@ pub fn weights(bytes: &[u8]) -> bool {
 /// `model.safetensors` of a pretrained encoder.
 pub fn encoder(bytes: &[u8]) -> bool {
     PretrainedEncoder::from_bytes(bytes, Path::new("model.safetensors")).is_ok()
+}
+
+/// Word vectors, as text and as safetensors.
+pub fn vectors(bytes: &[u8]) -> bool {
+    let path = Path::new("vectors");
+    let from_text =
+        WordVectors::from_text(bytes, path, 2, |word| word.bytes().map(u32::from).reduce(|a, b| a ^ b));
+    let from_safetensors = WordVectors::from_safetensors(bytes, path, 2, [(0, 1), (1, 5)].into_iter());
+    from_text.is_ok() | from_safetensors.is_ok()
 }
 
 /// A checkpoint with these bytes as one of its files, and with the hashes that it has now.

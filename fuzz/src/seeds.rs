@@ -93,7 +93,9 @@ pub fn seeds(of: &str) -> Vec<Vec<u8>> {
     let (run, checkpoint) = (|name: &str| RUN.folder[name].clone(), |name: &str| checkpoint()[name].clone());
     match of {
         "config" => [run("config.toml"), CONFIG_WITH_SETS.into()].into(),
-        "encoder" => vec![safetensors("F32", 4), safetensors("F16", 2), checkpoint("model.safetensors")],
+        "encoder" => {
+            vec![safetensors("w", "F32", 4), safetensors("w", "F16", 2), checkpoint("model.safetensors")]
+        }
         "events" => vec![run("events.jsonl")],
         "glue" => vec![GLUE.into()],
         "groups" => vec![groups()],
@@ -104,6 +106,9 @@ pub fn seeds(of: &str) -> Vec<Vec<u8>> {
         "tables" => TABLES.map(Vec::from).into(),
         "taught_head" => vec![taught_head()],
         "tokenizer" => vec![tokenizer()],
+        "vectors" => {
+            [VECTORS.into(), safetensors("embeddings", "F32", 4), safetensors("weight", "BF16", 2)].into()
+        }
         "vocabulary" => [checkpoint("vocabulary.json"), words(), pretrained()].into(),
         "weights" => vec![checkpoint("model.safetensors")],
         _ => panic!("there is no function `{of}`"),
@@ -142,10 +147,13 @@ const GLUE: &str = "sentence\tlabel\na good film \t1\ngood film \t1\na bad one \
 
 const PREDICTIONS: &str = "id,label,prediction\n1,a,b\n2,\"b\",b\n";
 
-/// A safetensors file of one tensor `w` of two values, each of so many bytes.
-fn safetensors(dtype: &str, width: usize) -> Vec<u8> {
-    let tensor = json!({ "w": { "dtype": dtype, "shape": [2], "data_offsets": [0, 2 * width] } }).to_string();
-    [&(tensor.len() as u64).to_le_bytes(), tensor.as_bytes(), &vec![0; 2 * width]].concat()
+const VECTORS: &str = "3 2\nfilm 0.5 -1e-3\nat once 1 2\nnaïve\t.1\t-7\n";
+
+/// A safetensors file of one tensor of two rows of two values, each of so many bytes.
+fn safetensors(name: &str, dtype: &str, width: usize) -> Vec<u8> {
+    let tensor =
+        json!({ name: { "dtype": dtype, "shape": [2, 2], "data_offsets": [0, 4 * width] } }).to_string();
+    [&(tensor.len() as u64).to_le_bytes(), tensor.as_bytes(), &vec![0; 4 * width]].concat()
 }
 
 fn groups() -> Vec<u8> {

@@ -140,6 +140,7 @@ withstand! {
     tables: 1000,
     taught_head: 1000,
     tokenizer: 1000,
+    vectors: 1000,
     vocabulary: 1000,
     weights: 1000,
 }
