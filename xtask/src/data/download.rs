@@ -21,12 +21,19 @@ const CHUNK: usize = 64 * 1024;
 /// # Errors
 /// When the address cannot be reached, answers with an error, breaks off or gives another file.
 pub(super) fn download(url: &str, md5: &str, file: &mut File) -> Result<()> {
-    let found = stream(url, file).with_context(|| format!("downloading {url}"))?;
+    let found = fetch(url, file)?;
     ensure!(found == md5, "{url} gave a file with MD5 {found}, not {md5}");
     Ok(())
 }
 
-/// Writes the body of `url` into `file`; gives its MD5.
+/// Streams `url` into `file`; gives its MD5.
+///
+/// # Errors
+/// When the address cannot be reached, answers with an error or breaks off.
+pub(super) fn fetch(url: &str, file: &mut File) -> Result<String> {
+    stream(url, file).with_context(|| format!("downloading {url}"))
+}
+
 fn stream(url: &str, file: &mut File) -> Result<String> {
     let config = Agent::config_builder()
         .timeout_connect(Some(PATIENCE))

@@ -1,6 +1,7 @@
 //! `data`: fetches and verifies data sets and pretrained encoders, which are not committed.
 
 mod download;
+mod encoder;
 mod known;
 mod minilm;
 mod sst2;
@@ -36,6 +37,7 @@ enum Dataset {
     #[command(after_help = "Example:\n  cargo xtask data posstream12 --from ../shared/datasets/posstream12")]
     Posstream12(tables::TablesArgs),
     Minilm(minilm::MinilmArgs),
+    Encoder(encoder::EncoderArgs),
 }
 
 pub(crate) fn run(workspace: &Workspace, args: DataArgs) -> Result<ExitCode> {
@@ -45,5 +47,6 @@ pub(crate) fn run(workspace: &Workspace, args: DataArgs) -> Result<ExitCode> {
         Dataset::Pos14(args) => tables::run(&tables::POS14, workspace, &args),
         Dataset::Posstream12(args) => tables::run(&tables::POSSTREAM12, workspace, &args),
         Dataset::Minilm(args) => minilm::run(workspace, args),
+        Dataset::Encoder(args) => encoder::run(workspace, args),
     }
 }

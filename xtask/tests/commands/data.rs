@@ -1,6 +1,14 @@
-//! What is said when a pretrained encoder cannot be had. Nothing is fetched: `python3` is a stand-in.
+//! How a pretrained encoder is had, and what is said when it cannot be. Nothing is fetched from afar: `python3` is a stand-in,
+//! and the Hub is a server on this machine.
 
-use std::{fs, os::unix::fs::PermissionsExt};
+use std::{
+    fs,
+    io::{BufRead, BufReader, Write},
+    net::{TcpListener, TcpStream},
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    thread,
+};
 
 use crate::support::TestWorkspace;
 
@@ -56,4 +64,73 @@ fn what_is_not_minilm_is_refused_wherever_it_comes_from() {
     assert!(text.contains("config.json is another file than models/minilm/README.md describes"), "{text}");
     assert!(text.contains("SHA-256 44136fa3") && text.contains("expected 953f9c0d"), "{text}");
     assert_eq!(fs::read_dir(workspace.path("models/minilm")).unwrap().count(), 0);
+}
+
+fn fixture() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/model/tests/fixtures/tiny-bert")
+}
+
+/// A Hub that has the tiny BERT of the tests as `team/tiny`, without one of its files, and a `team/gpt`. Gives its address.
+fn hub(lacking: &'static str) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    thread::spawn(move || listener.incoming().for_each(|stream| answer(stream.unwrap(), lacking)));
+    format!("http://{address}/")
+}
+
+fn answer(mut stream: TcpStream, lacking: &str) {
+    let lines = BufReader::new(stream.try_clone().unwrap()).lines().map_while(Result::ok);
+    let request: Vec<String> = lines.take_while(|line| !line.is_empty()).collect();
+    let path = request[0].split(' ').nth(1).unwrap().to_owned();
+    let file = |name: &str| fs::read(fixture().join(name)).ok();
+    let body = match path.trim_start_matches('/').split('/').collect::<Vec<_>>()[..] {
+        ["team", "gpt", "resolve", "main", "config.json"] => Some(br#"{"model_type": "gpt2"}"#.to_vec()),
+        ["team", _, "resolve", "main", name] if name != lacking => file(name),
+        _ => None,
+    };
+    let status = if body.is_some() { "200 OK" } else { "404 Not Found" };
+    let body = body.unwrap_or_default();
+    let head = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
+    stream.write_all(&[head.as_bytes(), &body].concat()).unwrap();
+}
+
+/// `cargo xtask data encoder NAME` with a Hub; expects this exit code and gives what it said.
+fn encoder(workspace: &TestWorkspace, hub: &str, args: &[&str], code: i32) -> String {
+    let mut command = workspace.command(&[&["data", "encoder"], args].concat());
+    let output = command.env("HF_ENDPOINT", hub).output().unwrap();
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(code), "{text}");
+    text
+}
+
+#[test]
+fn an_encoder_is_fetched_by_its_name() {
+    let workspace = TestWorkspace::new();
+    let text = encoder(&workspace, &hub(""), &["team/tiny"], 0);
+    assert!(text.contains("models/tiny: team/tiny at main"), "{text}");
+    for name in ["config.json", "tokenizer.json", "model.safetensors"] {
+        let path = workspace.path("models/tiny").join(name);
+        assert_eq!(fs::read(path).unwrap(), fs::read(fixture().join(name)).unwrap(), "{name}");
+    }
+    let text = encoder(&workspace, &hub(""), &["team/tiny"], 1);
+    assert!(text.contains("models/tiny is there already"), "{text}");
+    assert_eq!(fs::read_dir(workspace.path("models")).unwrap().count(), 1);
+}
+
+#[test]
+fn what_the_hub_has_not_or_moelt_cannot_use_leaves_nothing() {
+    let workspace = TestWorkspace::new();
+    let cases = [
+        (hub("model.safetensors"), "team/tiny", "main", "no model.safetensors of team/tiny"),
+        (hub(""), "team/tiny", "v2", "/team/tiny/resolve/v2/config.json"),
+        (hub(""), "team/gpt", "main", "`model_type` is \"gpt2\""),
+        (hub(""), "tiny", "main", "needs OWNER/NAME"),
+        ("http://127.0.0.1:9".to_owned(), "team/tiny", "main", "downloading http://127.0.0.1:9/team/tiny/"),
+    ];
+    for (hub, name, revision, message) in cases {
+        let text = encoder(&workspace, &hub, &[name, "--revision", revision], 1);
+        assert!(text.contains(message), "{message}: {text}");
+        let left = fs::read_dir(workspace.path("models")).map_or(0, Iterator::count);
+        assert_eq!(left, 0, "{message}");
+    }
 }
