@@ -3,7 +3,7 @@
 //!
 //! Two programs call them: libFuzzer (`fuzz_targets/`), for as long as it is left to, and the property test
 //! `crates/train/tests/mutated.rs`, which includes this file by its path, on every change. No bytes may make one
-//! panic, and what is written of an accepted value is read back as the same.
+//! panic, and what moelt itself writes of an accepted value is read back as the same.
 
 mod seeds;
 

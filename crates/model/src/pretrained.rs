@@ -7,10 +7,10 @@ use std::{
 };
 
 use half::{bf16, f16};
-use safetensors::{Dtype, SafeTensors, tensor::TensorView};
+use safetensors::{Dtype, SafeTensors};
 
 mod bert;
-mod exchange;
+mod file;
 mod vectors;
 
 pub use vectors::WordVectors;
@@ -40,6 +40,16 @@ pub enum PretrainedError {
         /// Why.
         cause: std::io::Error,
     },
+    /// A line of the file is not what it should be.
+    #[error("{}:{line}: {message}", path.display())]
+    Line {
+        /// The file.
+        path: PathBuf,
+        /// Which line, from 1.
+        line: u64,
+        /// What is wrong, and what was expected.
+        message: String,
+    },
     /// The file is not what it should be.
     #[error("{}: {message}", path.display())]
     Malformed {
@@ -68,22 +78,14 @@ impl PretrainedEncoder {
     /// # Errors
     /// When it is no safetensors file, or has numbers of another kind.
     pub fn from_bytes(bytes: &[u8], path: &Path) -> Result<Self, PretrainedError> {
-        let malformed = |message| PretrainedError::Malformed { path: path.into(), message };
-        let file = SafeTensors::deserialize(bytes)
-            .map_err(|e| malformed(format!("is not a safetensors file: {e}")))?;
         let mut tensors = BTreeMap::new();
-        for (name, view) in file.iter() {
+        for (name, view) in safetensors(bytes, path)?.iter() {
             // A model with a head has its encoder one level down.
             let name = name.strip_prefix("bert.").unwrap_or(name);
             if LEFT_ASIDE.iter().any(|prefix| name.starts_with(prefix)) {
                 continue;
             }
-            let values = numbers(&view).ok_or_else(|| {
-                malformed(format!("tensor `{name}` is {:?}; needs F32, F16 or BF16", view.dtype()))
-            })?;
-            if let Some(value) = values.iter().find(|value| !value.is_finite()) {
-                return Err(malformed(format!("tensor `{name}` has {value}; must be finite")));
-            }
+            let values = numbers(name, view.dtype(), view.data(), path)?;
             tensors.insert(today(name), Weights { shape: view.shape().to_vec(), values });
         }
         Ok(Self { path: path.into(), tensors })
@@ -95,14 +97,27 @@ fn today(name: &str) -> String {
     name.replace("LayerNorm.gamma", "LayerNorm.weight").replace("LayerNorm.beta", "LayerNorm.bias")
 }
 
-fn numbers(view: &TensorView<'_>) -> Option<Vec<f32>> {
-    let data = view.data();
-    Some(match view.dtype() {
-        Dtype::F32 => data.as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect(),
-        Dtype::F16 => data.as_chunks().0.iter().map(|bytes| f16::from_le_bytes(*bytes).to_f32()).collect(),
-        Dtype::BF16 => data.as_chunks().0.iter().map(|bytes| bf16::from_le_bytes(*bytes).to_f32()).collect(),
-        _ => return None,
+/// The tensors of a file.
+fn safetensors<'a>(bytes: &'a [u8], path: &Path) -> Result<SafeTensors<'a>, PretrainedError> {
+    SafeTensors::deserialize(bytes).map_err(|e| PretrainedError::Malformed {
+        path: path.into(),
+        message: format!("is not a safetensors file: {e}"),
     })
+}
+
+/// Numbers of the tensor `name`, or of a part of it, from the bytes that it has in the file.
+fn numbers(name: &str, dtype: Dtype, bytes: &[u8], path: &Path) -> Result<Vec<f32>, PretrainedError> {
+    let malformed = |message| Err(PretrainedError::Malformed { path: path.into(), message });
+    let values: Vec<f32> = match dtype {
+        Dtype::F32 => bytes.as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect(),
+        Dtype::F16 => bytes.as_chunks().0.iter().map(|bytes| f16::from_le_bytes(*bytes).to_f32()).collect(),
+        Dtype::BF16 => bytes.as_chunks().0.iter().map(|bytes| bf16::from_le_bytes(*bytes).to_f32()).collect(),
+        _ => return malformed(format!("tensor `{name}` is {dtype:?}; needs F32, F16 or BF16")),
+    };
+    match values.iter().find(|value| !value.is_finite()) {
+        Some(value) => malformed(format!("tensor `{name}` has {value}; must be finite")),
+        None => Ok(values),
+    }
 }
 
 #[cfg(test)]

@@ -131,7 +131,7 @@ pub enum TrainError {
         /// Why not.
         message: String,
     },
-    /// A pretrained encoder cannot be opened.
+    /// A pretrained encoder or word vectors cannot be read.
     #[error(transparent)]
     Pretrained(#[from] PretrainedError),
     /// More than the machine can hold.

@@ -52,7 +52,7 @@ mod tests {
     use burn::tensor::{Device, Tensor};
     use moelt_model::{Classifier, ClassifierConfig, Mode, ModelInput};
     use moelt_optim::{AdamW, HostTensor, Optimizer, export, import};
-    use moelt_schema::{ConvConfig, EncoderConfig, Layout, ModelConfig, Streams};
+    use moelt_schema::{ConvConfig, EncoderConfig, Layout, ModelConfig, Pooling, Streams};
     use moelt_surgery::Trainable;
 
     use super::*;
@@ -78,7 +78,9 @@ mod tests {
         }))
         .unwrap();
         let encoder = EncoderConfig::Conv(ConvConfig { width: 3 });
-        let model = ModelConfig { d_model: 4, d_ff: 3, shared_d_ff: 5, encoder, ..ModelConfig::default() };
+        let pooling = Pooling::Attention;
+        let model =
+            ModelConfig { d_model: 4, d_ff: 3, shared_d_ff: 5, encoder, pooling, ..ModelConfig::default() };
         let config = ClassifierConfig { model, layout, n_rows: 9, n_classes: 2 };
         config.init(&Streams::new(3), &Device::flex().autodiff())
     }
@@ -123,6 +125,7 @@ mod tests {
             ("layers.1.shared.w_out", matrix),
             ("output_norm.beta", vector),
             ("output_norm.gamma", vector),
+            ("pool.query", vector),
         ];
         let trainable = trainable(model());
         let groups = trainable.optimizer.groups();

@@ -20,25 +20,37 @@ pub(crate) fn from_scratch(
     let dense = config.model.initial_layout();
     let upcycled = config.model.upcycle.as_ref().map(|upcycle| plan(upcycle, &dense)).transpose()?;
     check_size(config, prepared, upcycled.as_ref().map(CheckedPlan::after))?;
-    let mut state = TrainState::new(config, prepared, device);
-    let mut notes = Vec::new();
-    if let Some(folder) = &config.model.pretrained {
-        let encoder = PretrainedEncoder::read(&files(config, folder)?.weights())?;
-        state =
-            TrainState::from_model(config, dense.clone(), state.model().clone().with_pretrained(&encoder)?);
-        notes.push(format!("weights of the pretrained encoder in {folder}"));
-    }
-    if let Some(path) = &config.model.vectors {
-        let (vectors, note) = vectors(config, path, prepared)?;
-        state = TrainState::from_model(config, dense, state.model().clone().with_vectors(&vectors));
-        notes.push(note);
-    }
+    let (mut state, note) = drawn(config, prepared, dense, device)?;
+    let mut notes: Vec<String> = note.into_iter().collect();
     if let Some(plan) = upcycled {
         state.edit(&plan, 0)?;
         notes.push(plan.plan().reason.clone());
         config.control.check_layout(&state.layout)?;
     }
     Ok((state, (!notes.is_empty()).then(|| notes.join("; "))))
+}
+
+/// The experts of `layout`, their weights drawn, in a network that has from files what its config names; and what that is.
+pub(crate) fn drawn(
+    config: &RunConfig,
+    prepared: &Prepared,
+    layout: Layout,
+    device: &Device,
+) -> Result<(TrainState, Option<String>), TrainError> {
+    let state = TrainState::with_layout(config, prepared, layout.clone(), device);
+    let model = state.model().clone();
+    let (model, note) = match (&config.model.pretrained, &config.model.vectors) {
+        (Some(folder), _) => {
+            let encoder = PretrainedEncoder::read(&files(config, folder)?.weights())?;
+            (model.with_pretrained(&encoder)?, format!("weights of the pretrained encoder in {folder}"))
+        }
+        (None, Some(path)) => {
+            let (vectors, note) = vectors(config, path, prepared)?;
+            (model.with_vectors(&vectors), note)
+        }
+        (None, None) => return Ok((state, None)),
+    };
+    Ok((TrainState::from_model(config, layout, model), Some(note)))
 }
 
 /// Refuses a model that this machine cannot train, with the experts of `layout` or with the config's own.

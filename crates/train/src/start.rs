@@ -10,7 +10,7 @@ use crate::{
     CheckpointError, LoadedModel, Prepared, TrainError, TrainState,
     other_runs::folder_of,
     predict, resolve_checkpoint,
-    scratch::{check_size, from_scratch},
+    scratch::{check_size, drawn, from_scratch},
 };
 
 /// The state before the first step, and what is to be said about it.
@@ -75,10 +75,16 @@ fn with_size(
     other: &Other,
     device: &Device,
 ) -> Result<(TrainState, String), TrainError> {
+    if config.model.pretrained.is_some() {
+        let message = "has experts, whose weights would be drawn, but model.pretrained brings those of dense layers; set \
+                       model.upcycle.n_experts instead";
+        return Err(other.refused(message.to_owned()));
+    }
     let layout = other.loaded.checkpoint.manifest.layout.renumbered();
     check_size(config, prepared, Some(&layout))?;
-    let note = format!("as many experts as {}: {}", other.name, layout.n_experts());
-    Ok((TrainState::with_layout(config, prepared, layout, device), note))
+    let size = format!("as many experts as {}: {}", other.name, layout.n_experts());
+    let (state, note) = drawn(config, prepared, layout, device)?;
+    Ok((state, size + &note.map_or_else(String::new, |note| format!("; {note}"))))
 }
 
 fn with_weights(

@@ -1,4 +1,4 @@
-//! Files of every format with some bytes changed: they are read as what they say or refused, and nothing panics. What
+//! Files of fifteen formats with some bytes changed: they are read as what they say or refused, and nothing panics. What
 //! reads them is what libFuzzer calls for longer (`fuzz/`).
 //!
 //! `MOELT_CORPUS=fuzz/corpus cargo test -p moelt-train --test mutated` also writes the sound files for it.

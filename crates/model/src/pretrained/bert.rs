@@ -2,7 +2,7 @@
 
 use super::{
     PretrainedEncoder, PretrainedError,
-    exchange::{Exchange, Giving, Taking, matrix, norm, transposed, vector},
+    file::{Giving, Taking, TensorFile, matrix, norm, transposed, vector},
 };
 use crate::{Classifier, MoeLayer, SelfAttention, host::to_host, init::param};
 
@@ -18,7 +18,7 @@ impl Classifier {
     /// When the network is no transformer with learned positions, or has a layer that is not dense.
     pub fn with_pretrained(mut self, encoder: &PretrainedEncoder) -> Result<Self, PretrainedError> {
         let mut taking = Taking::from(encoder);
-        self.exchange(&mut taking);
+        self.walk_bert(&mut taking);
         taking.finish()?;
         Ok(self)
     }
@@ -29,7 +29,7 @@ impl Classifier {
     /// When the network is no transformer with learned positions, or has a layer that is not dense.
     pub fn to_bert(&self) -> Vec<u8> {
         let mut giving = Giving::default();
-        self.clone().exchange(&mut giving);
+        self.clone().walk_bert(&mut giving);
         giving.into_bytes()
     }
 
@@ -43,63 +43,74 @@ impl Classifier {
         giving.into_bytes()
     }
 
-    fn exchange(&mut self, file: &mut dyn Exchange) {
-        self.exchange_embeddings(file);
+    fn walk_bert(&mut self, file: &mut dyn TensorFile) {
+        self.walk_embeddings(file);
         assert_eq!(self.attention.len(), self.layers.len(), "a BERT is a transformer");
         for (at, (attention, layer)) in self.attention.iter_mut().zip(&mut self.layers).enumerate() {
             let block = format!("encoder.layer.{at}");
-            attention.exchange(file, &format!("{block}.attention"));
-            layer.exchange(file, &block);
+            attention.walk_bert(file, &format!("{block}.attention"));
+            layer.walk_bert(file, &block);
         }
     }
 
-    fn exchange_embeddings(&mut self, file: &mut dyn Exchange) {
-        let ([n_rows, d_model], device) = (self.embedding.table.dims(), self.embedding.table.device());
-        let words = to_host(self.embedding.table.val());
-        let mut words = file.exchange("embeddings.word_embeddings.weight", &[n_rows, d_model], words);
-        // Row 0 stands for padding, and there is none here.
-        words[..d_model].fill(0.0);
-        self.embedding.table = param(words, [n_rows, d_model], &device);
-        let positions = self.positions.as_mut().expect("a BERT has vectors of positions");
-        let (name, shape) = ("embeddings.position_embeddings.weight", positions.table.dims());
-        let mut table = file.exchange(name, &shape, to_host(positions.table.val()));
-        let none = vec![0.0; 2 * d_model];
-        let segments = file.exchange("embeddings.token_type_embeddings.weight", &[2, d_model], none);
-        for vector in table.chunks_exact_mut(d_model) {
-            vector.iter_mut().zip(&segments).for_each(|(value, of_segment)| *value += of_segment);
+    fn walk_embeddings(&mut self, file: &mut dyn TensorFile) {
+        let table = &mut self.embedding.table;
+        let shape = table.dims();
+        let words = file.tensor("embeddings.word_embeddings.weight", &shape, &|| to_host(table.val()));
+        if let Some(mut words) = words {
+            // Row 0 stands for padding, and there is none here.
+            words[..shape[1]].fill(0.0);
+            *table = param(words, shape, &table.device());
         }
-        positions.table = param(table, shape, &device);
+        let positions = self.positions.as_mut().expect("a BERT has vectors of positions");
+        let (shape, here) = (positions.table.dims(), || to_host(positions.table.val()));
+        let table = file.tensor("embeddings.position_embeddings.weight", &shape, &here);
+        let none = || vec![0.0; 2 * shape[1]];
+        let segments = file.tensor("embeddings.token_type_embeddings.weight", &[2, shape[1]], &none);
+        if let (Some(mut table), Some(segments)) = (table, segments) {
+            for vector in table.chunks_exact_mut(shape[1]) {
+                vector.iter_mut().zip(&segments).for_each(|(value, of_segment)| *value += of_segment);
+            }
+            positions.table = param(table, shape, &positions.table.device());
+        }
         norm(file, "embeddings.LayerNorm", &mut self.input_norm);
     }
 }
 
 impl SelfAttention {
-    fn exchange(&mut self, file: &mut dyn Exchange, prefix: &str) {
-        let ([d_model, _], device) = (self.w_out.dims(), self.w_out.device());
-        let names = ["query", "key", "value"].map(|part| format!("{prefix}.self.{part}"));
-        // As PyTorch has them the three lie one below the other.
-        let shape = [d_model, 3 * d_model];
-        let (weights, biases) = (transposed(&to_host(self.w_in.val()), shape), to_host(self.b_in.val()));
-        let (mut new_weights, mut new_biases) = (Vec::new(), Vec::new());
-        let parts = weights.chunks_exact(d_model * d_model).zip(biases.chunks_exact(d_model));
-        for (name, (weight, bias)) in names.iter().zip(parts) {
-            new_weights.extend(file.exchange(
-                &format!("{name}.weight"),
-                &[d_model, d_model],
-                weight.to_vec(),
-            ));
-            new_biases.extend(file.exchange(&format!("{name}.bias"), &[d_model], bias.to_vec()));
-        }
-        self.w_in = param(transposed(&new_weights, [3 * d_model, d_model]), shape, &device);
-        self.b_in = param(new_biases, [3 * d_model], &device);
+    fn walk_bert(&mut self, file: &mut dyn TensorFile, prefix: &str) {
+        self.walk_heads(file, &format!("{prefix}.self"));
         matrix(file, &format!("{prefix}.output.dense.weight"), &mut self.w_out);
         vector(file, &format!("{prefix}.output.dense.bias"), &mut self.b_out);
         norm(file, &format!("{prefix}.output.LayerNorm"), &mut self.norm);
     }
+
+    /// Queries, keys and values stand side by side here, and one below the other where matrices lie as PyTorch has them.
+    fn walk_heads(&mut self, file: &mut dyn TensorFile, prefix: &str) {
+        let ([d_model, width], device) = (self.w_in.dims(), self.w_in.device());
+        let (weights, biases) =
+            (transposed(&to_host(self.w_in.val()), [d_model, width]), to_host(self.b_in.val()));
+        let square = d_model * d_model;
+        let (mut taken_weights, mut taken_biases) = (Vec::new(), Vec::new());
+        for (at, part) in ["query", "key", "value"].into_iter().enumerate() {
+            let weight = || weights[at * square..][..square].to_vec();
+            let bias = || biases[at * d_model..][..d_model].to_vec();
+            let (shape, name) = ([d_model, d_model], format!("{prefix}.{part}"));
+            taken_weights.extend(file.tensor(&format!("{name}.weight"), &shape, &weight));
+            taken_biases.extend(file.tensor(&format!("{name}.bias"), &[d_model], &bias));
+        }
+        if let [query, key, value] = &taken_weights[..] {
+            let below = [&query[..], key, value].concat();
+            self.w_in = param(transposed(&below, [width, d_model]), [d_model, width], &device);
+        }
+        if let [query, key, value] = &taken_biases[..] {
+            self.b_in = param([&query[..], key, value].concat(), [width], &device);
+        }
+    }
 }
 
 impl MoeLayer {
-    fn exchange(&mut self, file: &mut dyn Exchange, prefix: &str) {
+    fn walk_bert(&mut self, file: &mut dyn TensorFile, prefix: &str) {
         let experts = &mut self.experts;
         assert!(self.router.is_none() && experts.w_in.dims()[0] == 1, "layers of a BERT are dense");
         matrix(file, &format!("{prefix}.intermediate.dense.weight"), &mut experts.w_in);

@@ -8,10 +8,9 @@ use std::{
 };
 
 use moelt_schema::VectorFiles;
-use safetensors::SafeTensors;
 use serde::Deserialize;
 
-use super::{PretrainedError, numbers};
+use super::{PretrainedError, numbers, safetensors};
 use crate::{Classifier, host::to_host, init::param};
 
 /// Bytes of a line, at most: a word and some thousand numbers.
@@ -19,6 +18,12 @@ const MAX_LINE: u64 = 1 << 20;
 
 /// What stands between a word and its numbers.
 const BLANKS: [char; 2] = [' ', '\t'];
+
+/// With which some programs on Windows begin a text.
+const BYTE_ORDER_MARK: char = '\u{feff}';
+
+/// Tensors of model2vec with which words share vectors, or have their weight apart.
+const QUANTISED: [&str; 2] = ["mapping", "weights"];
 
 /// What the tensor is called in files of model2vec, and of PyTorch's `EmbeddingBag` and `Embedding`.
 const TENSORS: [&str; 3] = ["embeddings", "embedding.weight", "weight"];
@@ -39,8 +44,8 @@ struct WordPieces {
 }
 
 impl WordVectors {
-    /// Reads the vectors of words that have a row. Of a word that stands there twice the first one counts. However large the file
-    /// is, no more is kept than these.
+    /// Reads the vectors of words that have a row. Of a word that stands there twice the first one counts. Of a text, however large,
+    /// no more is kept than these.
     ///
     /// # Errors
     /// When a file cannot be read; when a line or tensor has other than `width` numbers, or one that is not finite; when no word
@@ -66,8 +71,9 @@ impl WordVectors {
             }
         };
         if read.0.is_empty() {
-            let message = "has a vector for no word of the training texts".to_owned();
-            return Err(PretrainedError::Malformed { path: path.clone(), message });
+            let message = "has a vector for no word of the training texts; is it of their language, and in lower case where \
+                           text.lowercase is on?";
+            return Err(PretrainedError::Malformed { path: path.clone(), message: message.to_owned() });
         }
         Ok(read)
     }
@@ -84,38 +90,31 @@ impl WordVectors {
         row_of: impl Fn(&str) -> Option<u32>,
     ) -> Result<Self, PretrainedError> {
         let mut rows = BTreeMap::new();
-        let (mut line, mut width_is_known) = (Vec::new(), false);
-        for number in 1_u64.. {
-            line.clear();
-            let read = (&mut text).take(MAX_LINE).read_until(b'\n', &mut line);
+        let (mut bytes, mut is_first) = (Vec::new(), true);
+        for line in 1_u64.. {
+            bytes.clear();
+            let read = (&mut text).take(MAX_LINE).read_until(b'\n', &mut bytes);
             if read.map_err(|cause| PretrainedError::Read { path: path.into(), cause })? == 0 {
                 break;
             }
-            let malformed = |message| PretrainedError::Malformed {
-                path: format!("{}:{number}", path.display()).into(),
-                message,
-            };
-            if line.len() as u64 == MAX_LINE {
+            let malformed = |message| PretrainedError::Line { path: path.into(), line, message };
+            if bytes.len() as u64 == MAX_LINE {
                 return Err(malformed(format!(
                     "is longer than {MAX_LINE} bytes; needs a word and {width} numbers"
                 )));
             }
             // Words of texts are UTF-8, and no other word is looked up.
-            let line = String::from_utf8_lossy(&line);
-            let line = line.trim_end();
-            if line.is_empty() || (number == 1 && is_header(line)) {
+            let shown = String::from_utf8_lossy(&bytes);
+            let shown = shown.trim_start_matches(BYTE_ORDER_MARK).trim_end();
+            if shown.is_empty() || (line == 1 && is_header(shown)) {
                 continue;
             }
-            // Further down a word may have blanks in it.
-            let found = line.matches(BLANKS).count();
-            if found < width || (found > width && !width_is_known) {
-                return Err(malformed(other_width(found, width)));
+            if std::mem::take(&mut is_first) {
+                check_width(shown, width).map_err(malformed)?;
             }
-            width_is_known = true;
-            let mut fields: Vec<&str> = line.rsplitn(width + 1, BLANKS).collect();
-            if let Some(row) = fields.pop().and_then(&row_of) {
-                fields.reverse();
-                rows.entry(row).or_insert(parsed(&fields).map_err(malformed)?);
+            let (word, numbers) = word_and_numbers(shown, width).map_err(malformed)?;
+            if let Some(row) = row_of(word) {
+                rows.entry(row).or_insert(parsed(&numbers).map_err(malformed)?);
             }
         }
         Ok(Self(rows))
@@ -132,8 +131,12 @@ impl WordVectors {
         rows: impl Iterator<Item = (usize, u32)>,
     ) -> Result<Self, PretrainedError> {
         let malformed = |message| PretrainedError::Malformed { path: path.into(), message };
-        let file = SafeTensors::deserialize(bytes)
-            .map_err(|e| malformed(format!("is not a safetensors file: {e}")))?;
+        let file = safetensors(bytes, path)?;
+        if let Some(name) = QUANTISED.into_iter().find(|name| file.tensor(name).is_ok()) {
+            return Err(malformed(format!(
+                "has a tensor `{name}`; needs a model whose vocabulary is not quantised"
+            )));
+        }
         let named = TENSORS.into_iter().find_map(|name| Some((name, file.tensor(name).ok()?)));
         let (name, view) =
             named.ok_or_else(|| malformed(format!("has no tensor `{}`", TENSORS.join("`, `"))))?;
@@ -143,17 +146,12 @@ impl WordVectors {
         if found != width {
             return Err(malformed(other_width(found, width)));
         }
-        let values = numbers(&view).ok_or_else(|| {
-            malformed(format!("tensor `{name}` is {:?}; needs F32, F16 or BF16", view.dtype()))
-        })?;
-        if let Some(value) = values.iter().find(|value| !value.is_finite()) {
-            return Err(malformed(format!("tensor `{name}` has {value}; must be finite")));
-        }
+        let size = view.data().len().checked_div(n).unwrap_or_default();
         let rows = rows.map(|(at, row)| {
-            let vector = (at < n).then(|| values[at * width..][..width].to_vec());
-            let vector =
-                vector.ok_or_else(|| malformed(format!("has {n} vectors, but the tokenizer a word {at}")))?;
-            Ok((row, vector))
+            if at >= n {
+                return Err(malformed(format!("has {n} vectors, but the tokenizer a word {at}")));
+            }
+            Ok((row, numbers(name, view.dtype(), &view.data()[at * size..][..size], path)?))
         });
         Ok(Self(rows.collect::<Result<_, _>>()?))
     }
@@ -175,8 +173,31 @@ fn is_header(line: &str) -> bool {
     fields.len() == 2 && fields.iter().all(|field| field.parse::<u64>().is_ok())
 }
 
+/// Refuses a file whose first word has other than `width` numbers.
+fn check_width(line: &str, width: usize) -> Result<(), String> {
+    let fields: Vec<&str> = line.split(BLANKS).filter(|field| !field.is_empty()).skip(1).collect();
+    if fields.is_empty() || parsed(&fields).is_err() {
+        return Err(format!("is not a word and {width} numbers; needs a text file, unpacked"));
+    }
+    if fields.len() == width { Ok(()) } else { Err(other_width(fields.len(), width)) }
+}
+
 fn other_width(found: usize, width: usize) -> String {
     format!("has {found} numbers a word, but model.d_model is {width}; set model.d_model={found}")
+}
+
+/// A line's word and its last `width` fields. The word is what stands before: in some files one has blanks in it.
+fn word_and_numbers(line: &str, width: usize) -> Result<(&str, Vec<&str>), String> {
+    let (mut word, mut numbers) = (line, Vec::with_capacity(width));
+    while numbers.len() < width {
+        let Some((before, number)) = word.rsplit_once(BLANKS) else {
+            return Err(format!("has {} numbers, the lines before it {width}", numbers.len()));
+        };
+        numbers.push(number);
+        word = before.trim_end_matches(BLANKS);
+    }
+    numbers.reverse();
+    Ok((word, numbers))
 }
 
 fn parsed(fields: &[&str]) -> Result<Vec<f32>, String> {
@@ -205,6 +226,7 @@ impl Classifier {
 
 #[cfg(test)]
 mod tests {
+    use ::safetensors::{Dtype, serialize, tensor::TensorView};
     use serde_json::json;
 
     use super::*;
@@ -225,6 +247,8 @@ mod tests {
             "film 0.5 -1\nthe 9 9\ngood 2 3e-1\nfilm 7 7\n",
             "3 2\nfilm 0.5 -1 \r\nat at 8 8\ngood\t2\t0.3",
             "\na\u{a0} 1 2\nat 7 2 3\ngood 2 0.3\nfilm 0.5 -1.0\n",
+            "\u{feff}film  0.5\t -1\n\ngood 2  0.3 ",
+            "\u{feff}2 2\ngood 2 .3\nfilm .5 -1",
         ] {
             assert_eq!(from_text(text).as_ref(), Ok(&both), "{text}");
         }
@@ -236,9 +260,13 @@ mod tests {
     fn what_is_wrong_is_named_by_line() {
         for (text, message) in [
             ("film 1 2 3\n", "a.vec:1: has 3 numbers a word, but model.d_model is 2; set model.d_model=3"),
-            ("the 1 2\nthe 1\n", "a.vec:2: has 1 numbers a word"),
-            ("good 1 x\n", "a.vec:1: has `x`, which is no finite number"),
-            ("good 1 nan\n", "a.vec:1: has `nan`"),
+            ("the 1 2\nthe 1\n", "a.vec:2: has 1 numbers, the lines before it 2"),
+            (
+                "\u{1f}\u{8b}\u{8} \u{0} rest\n",
+                "a.vec:1: is not a word and 2 numbers; needs a text file, unpacked",
+            ),
+            ("the 1 2\ngood 1 x\n", "a.vec:2: has `x`, which is no finite number"),
+            ("the 1 2\ngood 1 nan\n", "a.vec:2: has `nan`"),
         ] {
             let error = from_text(text).unwrap_err();
             assert!(error.starts_with(message), "{message}: {error}");
@@ -254,10 +282,12 @@ mod tests {
         fs::write(folder.path().join("tokenizer.json"), tokenizer.to_string()).unwrap();
         let values: Vec<u8> =
             [9.0, 9.0, 2.0, 0.3, 0.5, -1.0].iter().flat_map(|value: &f32| value.to_le_bytes()).collect();
-        let view =
-            safetensors::tensor::TensorView::new(safetensors::Dtype::F32, vec![3, 2], &values).unwrap();
-        let bytes = safetensors::serialize([("embeddings", view)], None).unwrap();
-        fs::write(folder.path().join("model.safetensors"), bytes).unwrap();
+        let write = |names: &[&str]| {
+            let view = || TensorView::new(Dtype::F32, vec![3, 2], &values).unwrap();
+            let bytes = serialize(names.iter().map(|name| (name, view())), None).unwrap();
+            fs::write(folder.path().join("model.safetensors"), bytes).unwrap();
+        };
+        write(&["embeddings"]);
         let files = VectorFiles::at(folder.path());
         let read = |width| WordVectors::read(&files, width, row_of).map_err(|error| error.to_string());
         assert_eq!(read(2), from_text("film 0.5 -1\ngood 2 0.3\n"));
@@ -267,5 +297,7 @@ mod tests {
             nobody.contains("model.safetensors: has a vector for no word of the training texts"),
             "{nobody}"
         );
+        write(&["embeddings", "mapping"]);
+        assert!(read(2).unwrap_err().contains("has a tensor `mapping`; needs a model whose"));
     }
 }

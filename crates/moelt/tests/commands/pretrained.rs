@@ -1,11 +1,13 @@
 //! A pretrained encoder, and what is made of it: a tiny BERT with random weights stands for a real one.
 
 use std::{
+    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
 };
 
 use moelt_schema::{CellResult, LayerId, LayerKind};
+use safetensors::SafeTensors;
 use tempfile::TempDir;
 
 #[cfg(unix)]
@@ -92,6 +94,20 @@ fn an_upcycled_encoder_that_is_killed_goes_on_bit_for_bit() {
     goes_on_after_kills(|name| encoder(&folder, name, &[UPCYCLED, EDITED]));
 }
 
+/// Laid over [`TINY`]: a network like a BERT, but for its tokens.
+const OF_ITS_OWN: &str = "
+[text]
+max_tokens = 16
+[model]
+routing = 'dense'
+top_k = 1
+activation = 'gelu'
+[model.encoder.transformer]
+n_heads = 2
+norm = 'post'
+positions = { learned = { n_positions = 16 } }
+";
+
 /// Exports a run for Hugging Face's libraries.
 fn to_hugging_face(run: &Run, out: &Path) -> Ended {
     let mut export = moelt(["export", "--form", "hugging-face", "--out"]);
@@ -107,16 +123,32 @@ fn an_encoder_goes_back_to_where_it_came_from() {
     let out = folder.path().join("bert");
     let said = to_hugging_face(&run, &out).well().stdout;
     assert!(said.contains("1_Pooling/config.json, 2_Dense/config.json"), "{said}");
-    let config = json(&out.join("config.json"));
-    assert_eq!(config["id2label"], serde_json::json!({ "0": "negative", "1": "positive" }));
+    assert_eq!(json(&out.join("classes.json")), serde_json::json!(["negative", "positive"]));
     assert_eq!(json(&out.join("1_Pooling/config.json"))["pooling_mode_mean_tokens"], true);
     let read = |path: PathBuf| fs::read(path).unwrap();
     assert_eq!(read(out.join("tokenizer.json")), read(fixture().join("tokenizer.json")));
 
-    // What was exported is a pretrained encoder again.
+    // What was exported is a pretrained encoder again: steps that lead nowhere leave it as it was.
     let again = encoder(&folder, "again", &[]).set(format!("model.pretrained={}", out.display()));
+    let again = again.set("optim.lr=1e-12").set("model.pooling=first");
     again.train().well();
-    assert_ne!(result(&again).config, result(&run).config);
+    let same = folder.path().join("same");
+    to_hugging_face(&again, &same).well();
+    let weights = |folder: &Path| tensors(&folder.join("model.safetensors"));
+    let (before, after) = (weights(&out), weights(&same));
+    assert!(before.keys().eq(after.keys()) && before.len() == 37, "{:?}", before.keys());
+    for (name, values) in before {
+        let differ = values.iter().zip(&after[&name]).any(|(a, b)| (a - b).abs() > 1e-6);
+        assert!(!differ, "{name}");
+    }
+}
+
+/// The values of a file of weights.
+fn tensors(path: &Path) -> BTreeMap<String, Vec<f32>> {
+    let bytes = fs::read(path).unwrap();
+    let file = SafeTensors::deserialize(&bytes).unwrap();
+    let values = |data: &[u8]| data.as_chunks().0.iter().map(|value| f32::from_le_bytes(*value)).collect();
+    file.iter().map(|(name, view)| (name.to_owned(), values(view.data()))).collect()
 }
 
 /// Word vectors for [`TINY`]'s data: ten words, all of whose numbers are the same.
@@ -139,10 +171,15 @@ fn words_begin_with_their_vectors_and_keep_them_where_nothing_moves_them() {
     Ended::moelt(["export".as_ref(), run.dir.path(), "--out".as_ref(), out.as_path()]).well();
     let names = json(&out.join("vocabulary.json"))["rows"]["words"].clone();
     let row = 1 + names.as_array().unwrap().iter().position(|name| name == "polar3").unwrap();
-    let bytes = fs::read(out.join("model.safetensors")).unwrap();
-    let table = safetensors::SafeTensors::deserialize(&bytes).unwrap().tensor("embedding.table").unwrap();
-    let vector = &table.data()[row * 16 * 4..][..16 * 4];
-    assert!(vector.as_chunks().0.iter().all(|value| f32::from_le_bytes(*value) == 3.5), "{vector:?}");
+    let vector = &tensors(&out.join("model.safetensors"))["embedding.table"][row * 16..][..16];
+    assert_eq!(vector, [3.5; 16]);
+
+    // So does a run that takes over its number of experts alone.
+    let size =
+        Run::new(folder.path(), "size", TINY).set(format!("start.size.run={}", run.dir.path().display()));
+    let size = size.set(format!("model.vectors={}", folder.path().join("words.vec").display()));
+    let said = size.train().well().stderr;
+    assert!(said.contains("as many experts as") && said.contains("words.vec: "), "{said}");
 
     // The file is part of the run.
     fs::write(folder.path().join("words.vec"), format!("polar3{}\n", " 7".repeat(16))).unwrap();
@@ -158,6 +195,8 @@ fn vectors_that_do_not_fit_are_refused_by_file_and_line() {
     ended.with_error("train", &["words.vec:1: has 16 numbers a word", "set model.d_model=16"]);
     let nowhere = Run::new(folder.path(), "nowhere", TINY).set("model.vectors=no.vec").train();
     nowhere.with_error("train", &["model.vectors", "no.vec"]);
+    let endless = Run::new(folder.path(), "endless", TINY).set("model.vectors=/dev/zero").train();
+    endless.with_error("train", &["model.vectors", "/dev/zero: is not a file"]);
 }
 
 #[test]
@@ -165,17 +204,30 @@ fn what_hugging_face_has_not_is_refused() {
     let folder = TempDir::new().unwrap();
     let upcycled = encoder(&folder, "upcycled", &[UPCYCLED]);
     let pooled = encoder(&folder, "pooled", &[]).set("model.pooling=sum_max");
-    let words = Run::new(folder.path(), "words", TINY);
+    let experts = Run::new(folder.path(), "experts", TINY);
+    let words = Run::new(folder.path(), "words", &[TINY, OF_ITS_OWN].concat());
     for (run, needed) in [
         (upcycled, "layer 0 has experts; a BERT is dense"),
-        (pooled, "model.pooling: is SumMax"),
-        (words, "has experts"),
+        (pooled, "model.pooling: is \"sum_max\""),
+        (experts, "layer 0 has experts"),
+        (words, "its tokens are words of moelt's own"),
     ] {
         run.train().well();
         let out = folder.path().join("bert");
         to_hugging_face(&run, &out).with_error("export", &["--form hugging-face", needed]);
         assert!(!out.exists());
     }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_run_with_word_vectors_and_attention_that_is_killed_goes_on_bit_for_bit() {
+    let folder = TempDir::new().unwrap();
+    let vectors = format!("model.vectors={}", vectors(&folder).display());
+    goes_on_after_kills(|name| {
+        let run = Run::new(folder.path(), name, &[TINY, EDITED].concat());
+        run.set(&vectors).set("model.pooling=attention")
+    });
 }
 
 #[test]

@@ -41,8 +41,10 @@ pub struct ModelConfig {
     /// File of word vectors that somebody has trained, `d_model` wide: a text file with a word and its numbers on each line (GloVe,
     /// word2vec, fastText), or a folder with `tokenizer.json` and `model.safetensors` (model2vec). Words of training texts that have one there
     /// begin with it. With `optim.embedding_lr_scale = 0` they stay as they are, and so do the others.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub vectors: Option<String>,
     /// Hash of it ([`VectorFiles::digest`]), noted when a config is loaded.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub vectors_digest: Option<Digest>,
     /// Dense layers that become experts before the first step.
     pub upcycle: Option<UpcycleConfig>,

@@ -17,7 +17,7 @@ pub struct OptimConfig {
     pub embedding_lr_scale: f64,
     /// Learning rate of a layer, with its attention, as a multiple of that of the layer after it; that of the last is so many times
     /// that of the classifier, and that of embeddings and positions so many times that of the first layer. 1: all the same; 0: the
-    /// classifier alone is trained.
+    /// classifier alone is trained, with the query of attention pooling.
     pub layer_lr_decay: f64,
     /// Which rows of the embedding table a step updates.
     pub embedding_update: EmbeddingUpdate,

@@ -8,6 +8,7 @@ use std::{
 
 use moelt_optim::{HostTensor, export};
 use moelt_schema::{LayerLayout, ModelConfig, create_folders, sync_folder};
+use safetensors::SafeTensors;
 use serde::Serialize;
 
 use super::{
@@ -35,8 +36,6 @@ pub(super) const CONFIG: &str = "config.json";
 pub struct ExportedModel {
     /// Contents by name; a name may lie in a folder.
     pub(super) files: BTreeMap<&'static str, Vec<u8>>,
-    /// Tensors, and values in all of them.
-    size: (usize, usize),
 }
 
 /// What `config.json` says.
@@ -70,18 +69,17 @@ impl ExportedModel {
             (MODEL, to_bytes(&stored(export(&loaded.evaluated)))),
         ]);
         files.extend(checkpoint.groups.as_ref().map(|groups| (GROUPS, groups.clone().into_bytes())));
-        Self::with(files, loaded)
-    }
-
-    /// These files, which hold the weights of a model.
-    pub(super) fn with(files: BTreeMap<&'static str, Vec<u8>>, loaded: &LoadedModel) -> Self {
-        let weights = export(&loaded.evaluated);
-        Self { files, size: (weights.len(), weights.values().map(|tensor| tensor.data.len()).sum()) }
+        Self { files }
     }
 
     /// Tensors, and values in all of them.
     pub fn size(&self) -> (usize, usize) {
-        self.size
+        let weights = self.files.iter().filter(|(name, _)| name.ends_with(".safetensors"));
+        let tensors: Vec<usize> = weights
+            .filter_map(|(_, bytes)| SafeTensors::deserialize(bytes).ok())
+            .flat_map(|file| file.iter().map(|(_, view)| view.shape().iter().product()).collect::<Vec<_>>())
+            .collect();
+        (tensors.len(), tensors.iter().sum())
     }
 
     /// Writes the folder `target`, whole or not at all. Returns the names of its files.

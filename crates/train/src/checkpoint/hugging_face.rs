@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use moelt_schema::{LayerKind, Pooling};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::{
     ExportedModel, LoadedModel,
@@ -24,11 +24,11 @@ impl ExportedModel {
     ///
     /// | file | what |
     /// |---|---|
-    /// | `config.json` | sizes, and the names of the classes (`id2label`) |
-    /// | `model.safetensors` | the encoder |
-    /// | `tokenizer.json`, `tokenizer_config.json` | the pretrained encoder's own |
-    /// | `modules.json`, `sentence_bert_config.json`, `1_Pooling/config.json` | how many tokens a text has at most, and how they become one vector |
+    /// | `config.json`, `model.safetensors` | the encoder |
+    /// | `tokenizer.json`, `tokenizer_config.json` | the pretrained encoder's own, and how many tokens a text has at most |
+    /// | `modules.json`, `sentence_bert_config.json`, `1_Pooling/config.json` | how tokens become one vector |
     /// | `2_Dense/config.json`, `2_Dense/model.safetensors` | the classifier |
+    /// | `classes.json` | names of the classes, in the order of the logits. Not in `config.json`: with them there `transformers` would classify, by weights that it draws |
     ///
     /// # Errors
     /// What of the model is not like that.
@@ -39,10 +39,7 @@ impl ExportedModel {
         if let Some(at) = layers.iter().position(|layer| layer.kind != LayerKind::Dense) {
             return Err(NoSuchNetwork(format!("layer {at} has experts; a BERT is dense")));
         }
-        let mut config = model.bert_config(vocabulary.n_rows()).map_err(NoSuchNetwork)?;
-        config["id2label"] =
-            names(classes.iter().enumerate().map(|(id, class)| (id.to_string(), json!(class))));
-        config["label2id"] = names(classes.iter().zip(0..).map(|(class, id)| (class.clone(), json!(id))));
+        let config = model.bert_config(vocabulary.n_rows()).map_err(NoSuchNetwork)?;
         let tokenizer = vocabulary
             .tokenizer_json()
             .ok_or_else(|| NoSuchNetwork("its tokens are words of moelt's own".to_owned()))?;
@@ -50,6 +47,7 @@ impl ExportedModel {
         let max_tokens = vocabulary.text().max_tokens;
         let files = BTreeMap::from([
             (CONFIG, pretty(&config)),
+            ("classes.json", pretty(classes)),
             (MODEL, network.to_bert()),
             ("tokenizer.json", tokenizer.into()),
             ("tokenizer_config.json", pretty(&tokenizer_config(max_tokens))),
@@ -59,20 +57,19 @@ impl ExportedModel {
             ("2_Dense/config.json", pretty(&dense(model.pooled_width(), classes.len()))),
             ("2_Dense/model.safetensors", network.head_to_linear()),
         ]);
-        Ok(Self::with(files, loaded))
+        Ok(Self { files })
     }
 }
 
-fn names(pairs: impl Iterator<Item = (String, Value)>) -> Value {
-    Value::Object(pairs.collect::<Map<String, Value>>())
-}
-
-/// The file says what a tokenizer does; this says that nothing else is known of it.
+/// `tokenizer.json` says how a text becomes tokens; this says that nothing else is known, and on which side texts are filled up and
+/// cut, whatever that file says.
 fn tokenizer_config(max_tokens: usize) -> Value {
     json!({
         "tokenizer_class": "PreTrainedTokenizerFast",
         "model_max_length": max_tokens,
         "pad_token": "[PAD]",
+        "padding_side": "right",
+        "truncation_side": "right",
     })
 }
 
@@ -93,7 +90,10 @@ fn pooling(pooling: Pooling, width: usize) -> Result<Value, NoSuchNetwork> {
         Pooling::Max => "max_tokens",
         Pooling::First => "cls_token",
         Pooling::SumMax | Pooling::Attention => {
-            return Err(NoSuchNetwork(format!("model.pooling: is {pooling:?}; needs mean, max or first")));
+            return Err(NoSuchNetwork(format!(
+                "model.pooling: is {}; needs \"mean\", \"max\" or \"first\"",
+                json!(pooling)
+            )));
         }
     };
     let mut config = json!({ "word_embedding_dimension": width });

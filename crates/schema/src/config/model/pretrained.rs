@@ -1,7 +1,7 @@
 //! Encoders in a folder as Hugging Face has it, and what is made of them.
 
 use std::{
-    fs,
+    fs, io,
     path::{Path, PathBuf},
 };
 
@@ -222,7 +222,14 @@ pub(crate) fn lay_over(model: &Table) -> Result<Option<Table>, String> {
 
 /// Hash of the hashes of files.
 pub(super) fn digest_of<const N: usize>(files: [&PathBuf; N]) -> Result<Digest, String> {
-    let digest = |path: &PathBuf| Digest::of_file(path).map_err(|e| format!("{}: {e}", path.display()));
+    let digest = |path: &PathBuf| {
+        // What is no file may have no end, and what comes through a pipe cannot be read again.
+        let read = fs::metadata(path).and_then(|found| match found.is_file() {
+            true => Digest::of_file(path),
+            false => Err(io::Error::other("is not a file; a pipe or a device cannot be read twice")),
+        });
+        read.map_err(|e| format!("{}: {e}", path.display()))
+    };
     let digests: Vec<Digest> = files.into_iter().map(digest).collect::<Result<_, _>>()?;
     Ok(Digest::of_json(&digests))
 }

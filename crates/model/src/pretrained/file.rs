@@ -1,6 +1,9 @@
 //! The two directions in which tensors go between a file and a network.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{
+    collections::{BTreeMap, HashMap},
+    path::Path,
+};
 
 use burn::{module::Param, tensor::Tensor};
 use safetensors::{Dtype, tensor::TensorView};
@@ -8,40 +11,39 @@ use safetensors::{Dtype, tensor::TensorView};
 use super::{PretrainedEncoder, PretrainedError, Weights};
 use crate::{LayerNorm, host::to_host, init::param};
 
-/// A file on one side of a walk through a network: tensor by tensor the network says what it holds, and holds afterwards what comes
-/// back.
-pub(super) trait Exchange {
-    /// The tensor of this name, row-major as the file has it: what the network is to hold in the place of `here`.
-    fn exchange(&mut self, name: &str, shape: &[usize], here: Vec<f32>) -> Vec<f32>;
+/// The file on one side of a walk through a network, which names its tensors one by one.
+pub(super) trait TensorFile {
+    /// The tensor of this name, row-major as the file has it. `here` is what the network holds; what comes back is what it is to
+    /// hold instead, if anything.
+    fn tensor(&mut self, name: &str, shape: &[usize], here: &dyn Fn() -> Vec<f32>) -> Option<Vec<f32>>;
 }
 
-/// From a file: tensors are taken one by one; what is missing, misshapen or left over is found together.
+/// A file that is read: what is missing, misshapen or left over is found together.
 pub(super) struct Taking<'a> {
     path: &'a Path,
     left: BTreeMap<&'a str, &'a Weights>,
     wrong: Vec<String>,
 }
 
-/// To a file: nothing changes here.
+/// A file that is written: nothing changes in the network.
 #[derive(Default)]
 pub(super) struct Giving(BTreeMap<String, Weights>);
 
-impl Exchange for Taking<'_> {
-    /// Where the file has no such tensor of this shape, what was there stays: the network is not used.
-    fn exchange(&mut self, name: &str, shape: &[usize], here: Vec<f32>) -> Vec<f32> {
+impl TensorFile for Taking<'_> {
+    fn tensor(&mut self, name: &str, shape: &[usize], _here: &dyn Fn() -> Vec<f32>) -> Option<Vec<f32>> {
         match self.left.remove(name) {
-            Some(weights) if weights.shape == shape => return weights.values.clone(),
+            Some(weights) if weights.shape == shape => return Some(weights.values.clone()),
             Some(weights) => self.wrong.push(format!("`{name}` is {:?}, needs {shape:?}", weights.shape)),
             None => self.wrong.push(format!("`{name}` {shape:?} is missing")),
         }
-        here
+        None
     }
 }
 
-impl Exchange for Giving {
-    fn exchange(&mut self, name: &str, shape: &[usize], here: Vec<f32>) -> Vec<f32> {
-        self.0.insert(name.to_owned(), Weights { shape: shape.to_vec(), values: here.clone() });
-        here
+impl TensorFile for Giving {
+    fn tensor(&mut self, name: &str, shape: &[usize], here: &dyn Fn() -> Vec<f32>) -> Option<Vec<f32>> {
+        self.0.insert(name.to_owned(), Weights { shape: shape.to_vec(), values: here() });
+        None
     }
 }
 
@@ -81,27 +83,32 @@ impl Giving {
                 .expect("a tensor has the values of its shape");
             (name, view)
         });
-        safetensors::serialize(views, None).expect("names and sizes are sound")
+        // Without it Python's transformers of some years refuse a file.
+        let by_pytorch = HashMap::from([("format".to_owned(), "pt".to_owned())]);
+        safetensors::serialize(views, Some(by_pytorch)).expect("names and sizes are sound")
     }
 }
 
 /// A vector, alone or of the one expert that there is.
-pub(super) fn vector<const D: usize>(file: &mut dyn Exchange, name: &str, here: &mut Param<Tensor<D>>) {
-    let values = file.exchange(name, &here.dims()[D - 1..], to_host(here.val()));
-    *here = param(values, here.dims(), &here.device());
+pub(super) fn vector<const D: usize>(file: &mut dyn TensorFile, name: &str, here: &mut Param<Tensor<D>>) {
+    let shape = here.dims();
+    if let Some(values) = file.tensor(name, &shape[D - 1..], &|| to_host(here.val())) {
+        *here = param(values, shape, &here.device());
+    }
 }
 
 /// A matrix `[inputs, outputs]`, alone or of the one expert that there is; PyTorch has `[outputs, inputs]`.
-pub(super) fn matrix<const D: usize>(file: &mut dyn Exchange, name: &str, here: &mut Param<Tensor<D>>) {
+pub(super) fn matrix<const D: usize>(file: &mut dyn TensorFile, name: &str, here: &mut Param<Tensor<D>>) {
     let shape = here.dims();
     let [inputs, outputs] = [shape[D - 2], shape[D - 1]];
-    let there = transposed(&to_host(here.val()), [inputs, outputs]);
-    let values = file.exchange(name, &[outputs, inputs], there);
-    *here = param(transposed(&values, [outputs, inputs]), shape, &here.device());
+    let there = || transposed(&to_host(here.val()), [inputs, outputs]);
+    if let Some(values) = file.tensor(name, &[outputs, inputs], &there) {
+        *here = param(transposed(&values, [outputs, inputs]), shape, &here.device());
+    }
 }
 
 /// A normalisation.
-pub(super) fn norm(file: &mut dyn Exchange, name: &str, here: &mut Option<LayerNorm>) {
+pub(super) fn norm(file: &mut dyn TensorFile, name: &str, here: &mut Option<LayerNorm>) {
     let here = here.as_mut().expect("every norm of a BERT is there");
     vector(file, &format!("{name}.weight"), &mut here.gamma);
     vector(file, &format!("{name}.bias"), &mut here.beta);
