@@ -28,7 +28,7 @@ pub(crate) fn collect(site: &Site, folder: &AblationFolder, plan: &AblationPlan)
     let outcomes = outcomes.collect();
     if !plan.comparisons.is_empty() {
         // With many seeds and examples that takes seconds.
-        eprintln!("judging {} comparisons, {} resamples each", plan.comparisons.len(), plan.resamples);
+        crate::tell!("judging {} comparisons, {} resamples each", plan.comparisons.len(), plan.resamples);
     }
     let report = write_report(site, folder, plan, &outcomes)?;
     let mut out = stdout();

@@ -94,7 +94,7 @@ impl<'a> Engine<'a> {
             }
         }
         if !done.is_empty() {
-            eprintln!("{} of {} cells are finished already", done.len(), cells.len());
+            crate::tell!("{} of {} cells are finished already", done.len(), cells.len());
         }
         let progress = Progress::new(standing, pending.iter().copied(), how.jobs.get());
         done.into_iter().for_each(|cell| tidy(folder, plan, cell, how, &progress));
@@ -230,7 +230,7 @@ pub(crate) fn finished(folder: &AblationFolder, cell: &Cell) -> Option<CellResul
     match files.result(cell) {
         Ok(result) => result.filter(|_| !files.failed.exists()),
         Err(error) => {
-            eprintln!("{}: {error:#}; the cell runs again", cell.id);
+            crate::tell!("{}: {error:#}; the cell runs again", cell.id);
             // If it cannot be put aside, moelt will say so.
             let _ = fs::rename(files.run.result(), files.run.path().join("result.refused.json"));
             None

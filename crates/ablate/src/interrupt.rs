@@ -49,7 +49,7 @@ impl Interrupt {
         let raised = interrupt.clone();
         on_stop(move || {
             raised.0.fetch_add(1, Ordering::Relaxed);
-            eprintln!("\nstopping; cells that are running write a checkpoint first");
+            crate::tell!("\nstopping; cells that are running write a checkpoint first");
         })?;
         Ok(interrupt)
     }

@@ -29,6 +29,7 @@ mod spec;
 mod standing;
 mod tail;
 mod teaching;
+mod tell;
 mod told;
 mod watch;
 
@@ -75,7 +76,7 @@ pub fn run(site: &Site, args: AblateArgs) -> Result<ExitCode> {
                 writeln!(out, "{}", cell.id)?;
             }
             let shown = site.shown(&folder.plan());
-            eprintln!(
+            crate::tell!(
                 "{} cells in {shown}; next: {} run --name {}",
                 plan.cells.len(),
                 site.command(),
@@ -163,7 +164,7 @@ fn run_alone(
 
 /// Says how to go on after Ctrl-C.
 fn interrupted(site: &Site, name: &str) -> ExitCode {
-    eprintln!(
+    crate::tell!(
         "interrupted; checkpoints are kept. Go on with the same command, or with:\n  \
          {} run --name {name}",
         site.command()

@@ -105,7 +105,7 @@ impl Progress {
     pub(super) fn say(&self, line: &str) {
         let above_bars = self.terminal && self.bars.println(line).is_ok();
         if !above_bars {
-            eprintln!("{line}");
+            crate::tell!("{line}");
         }
     }
 

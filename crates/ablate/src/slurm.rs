@@ -103,10 +103,10 @@ fn following(after: &BTreeSet<&str>) -> String {
 
 fn say_what_stays(finished: usize, queued: &BTreeMap<String, String>) {
     if finished > 0 {
-        eprintln!("{finished} cells are finished already");
+        crate::tell!("{finished} cells are finished already");
     }
     if !queued.is_empty() {
-        eprintln!("{} cells are in the queue already: {}", queued.len(), distinct(queued).join(", "));
+        crate::tell!("{} cells are in the queue already: {}", queued.len(), distinct(queued).join(", "));
     }
 }
 

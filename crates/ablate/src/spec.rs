@@ -184,7 +184,7 @@ impl AblationSpec {
                     comparisons.extend(judged.map(comparison));
                 }
                 None if meant.is_empty() => {}
-                None => eprintln!("not judged: {}", spec.lack(planned)),
+                None => crate::tell!("not judged: {}", spec.lack(planned)),
             }
         }
         self.verdict.check_resamples(&comparisons).with_context(shown)?;

@@ -51,7 +51,9 @@ pub(crate) fn load(config: &CsvConfig, text: &TextConfig) -> Result<Splits, Data
 }
 
 fn nothing_held_out(key: &'static str, file: &str) -> DataError {
-    let message = format!("holds no example of {file} out; raise it, or name a file of its own");
+    let message = format!(
+        "holds no example of {file} out; raise it, or name a file of its own. Where nearly every row has a label of its own, that column holds texts or ids"
+    );
     DataError::Config(ConfigFault::new(key, message))
 }
 

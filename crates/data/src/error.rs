@@ -24,7 +24,9 @@ pub enum DataError {
         cause: io::Error,
     },
     /// A file that is not UTF-8.
-    #[error("{file}:{line}: is not UTF-8 text; convert the file, for example with `iconv -t UTF-8`")]
+    #[error(
+        "{file}:{line}: is not UTF-8 text; convert the file, for example with `iconv -f LATIN1 -t UTF-8` (or -f UTF-16)"
+    )]
     NotUtf8 {
         /// The file.
         file: String,

@@ -1,7 +1,7 @@
 //! A file of texts with labels: its usable rows as examples, and notes about the others.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     mem,
     path::Path,
 };
@@ -87,6 +87,7 @@ pub(crate) fn read_training(file: &str, config: &CsvConfig) -> Result<TrainingFi
     faults.check(file, config.bad_lines, &[])?;
     notes.extend(faults.note(file, SKIPPED));
     let classes = classes_of(file, &rows, &config.label_column)?;
+    notes.extend(alike(file, &classes));
     let (lookup, mut domains) = (Lookup::new(&classes), DomainNames::default());
     let examples = rows.into_iter().map(|(_, row)| {
         let class = lookup.class(&row.label).expect("the classes are the labels of these rows");
@@ -154,6 +155,30 @@ fn filled_rows<const N: usize>(source: &Source, names: [&str; N]) -> Result<(Row
     Ok((rows.collect(), table.notes))
 }
 
+/// A note on classes that differ only in case or blanks, which somebody may have meant as one.
+fn alike(file: &str, classes: &[String]) -> Option<String> {
+    const SHOWN: usize = 3;
+    let mut same: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+    for class in classes {
+        let folded: Vec<String> = class.split_whitespace().map(str::to_lowercase).collect();
+        same.entry(folded.join(" ")).or_default().push(class);
+    }
+    let groups: Vec<String> = same
+        .values()
+        .filter(|names| names.len() > 1)
+        .map(|names| format!("`{}`", names.join("`, `")))
+        .collect();
+    if groups.is_empty() {
+        return None;
+    }
+    let more = groups.len().saturating_sub(SHOWN);
+    let more = if more > 0 { format!("; and {more} more") } else { String::new() };
+    let shown = groups.iter().take(SHOWN).cloned().collect::<Vec<_>>().join("; ");
+    Some(format!(
+        "{file}: classes that differ only in case or blanks are classes of their own: {shown}{more}"
+    ))
+}
+
 fn classes_of(file: &str, rows: &[(u64, LabelledRow)], column: &str) -> Result<Vec<String>, DataError> {
     let labels: BTreeSet<&String> = rows.iter().map(|(_, row)| &row.label).collect();
     let mut classes: Vec<String> = labels.into_iter().cloned().collect();
@@ -208,6 +233,19 @@ mod tests {
         assert_eq!(class("2", ["negative", "positive"]), None);
         assert_eq!(class("1", ["1", "2"]), Some(0));
         assert_eq!(class("0", ["1", "2"]), None);
+    }
+
+    #[test]
+    fn classes_that_somebody_may_have_meant_as_one_are_noted() {
+        let note = |classes: &[&str]| {
+            alike("a.csv", &classes.iter().map(|class| (*class).to_owned()).collect::<Vec<_>>())
+        };
+        assert_eq!(note(&["bill", "login"]), None);
+        let expected =
+            "a.csv: classes that differ only in case or blanks are classes of their own: `Bill`, `bill`";
+        assert_eq!(note(&["Bill", "bill", "login"]).unwrap(), expected);
+        let many = note(&["a", "A", "b", "B", "c c", "c  C", "d", "D"]).unwrap();
+        assert!(many.ends_with("`a`, `A`; `b`, `B`; `c c`, `c  C`; and 1 more"), "{many}");
     }
 
     #[test]

@@ -59,13 +59,25 @@ impl<R: Read> TextReader<R> {
     /// # Errors
     /// When the input cannot be read, its beginning is not UTF-8, or it lacks the column.
     pub fn new(input: R, name: &str, text_column: Option<&str>) -> Result<Self, DataError> {
+        Self::open(input, name, text_column, None)
+    }
+
+    /// The same without a column that it must have, where a table may have one called `known` before the usual names.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn knowing(input: R, name: &str, known: &str) -> Result<Self, DataError> {
+        Self::open(input, name, None, Some(known))
+    }
+
+    fn open(input: R, name: &str, text_column: Option<&str>, known: Option<&str>) -> Result<Self, DataError> {
         let mut pieces = Pieces::new(input, name);
         let mut first_line = Source { name: name.to_owned(), text: String::new() };
         let is_table = text_column.is_some() || Dialect::is_named(&first_line);
         // A line of its own is answered, blank or not, before the next one comes; above a header it says nothing.
         first_line.text = pieces.first_line(!is_table)?;
         let dialect = Dialect::of(&first_line);
-        let column = text_column.or(usual_column(&first_line, dialect));
+        let column = text_column.or(usual_column(&first_line, dialect, known));
         if column.is_some() && dialect.quotes() {
             pieces = pieces.quoted(dialect.delimiter);
         }
@@ -155,7 +167,7 @@ fn filled(text: String) -> Result<String, RowFault> {
 }
 
 /// The column to read when none is asked for; none when the input is no table.
-fn usual_column(source: &Source, dialect: Dialect) -> Option<&'static str> {
+fn usual_column<'a>(source: &Source, dialect: Dialect, known: Option<&'a str>) -> Option<&'a str> {
     let columns = header(source, dialect);
     let is_named = Dialect::is_named(source);
     // The first line of prose is no header, even where it begins with "Text, ".
@@ -164,7 +176,7 @@ fn usual_column(source: &Source, dialect: Dialect) -> Option<&'static str> {
         Some(&place) => is_named || columns[place] == name || columns.iter().all(is_name),
         None => false,
     };
-    USUAL.into_iter().find(|name| has(name)).or(is_named.then_some(USUAL[0]))
+    known.into_iter().chain(USUAL).find(|name| has(name)).or(is_named.then_some(USUAL[0]))
 }
 
 #[cfg(test)]
@@ -202,6 +214,23 @@ mod tests {
         let read = read_all(text.as_bytes(), name, column).map_err(|error| error.to_string())?;
         let texts = read.texts.into_iter().map(Option::unwrap_or_default).collect();
         read.fault.map_or(Ok(texts), Err)
+    }
+
+    /// `head -3 new.csv | moelt predict RUN`
+    #[test]
+    fn a_table_may_have_the_column_that_is_known() {
+        let read = |name: &str, text: &str| {
+            let texts: Result<Vec<_>, DataError> =
+                TextReader::knowing(text.as_bytes(), name, "body").unwrap().collect();
+            texts.unwrap().concat().into_iter().map(Option::unwrap_or_default).collect::<Vec<String>>()
+        };
+        for name in ["<stdin>", "a.csv"] {
+            assert_eq!(read(name, "id,body,team\n1,a b,x\n"), ["a b"], "{name}");
+            assert_eq!(read(name, "id,Body,text\n1,a b,x\n"), ["a b"], "{name}");
+            assert_eq!(read(name, "id,text\n1,a b\n"), ["a b"], "{name}");
+        }
+        assert_eq!(read("<stdin>", "a body, of work\nmore\n"), ["a body, of work", "more"]);
+        assert_eq!(read("a.csv", "id,review\n1,a b\n"), ["a b"]);
     }
 
     #[test]

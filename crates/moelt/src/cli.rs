@@ -7,6 +7,7 @@ mod edits;
 
 use std::path::PathBuf;
 
+use anyhow::bail;
 use clap::{Args, Parser, Subcommand};
 use moelt_schema::BadLines;
 
@@ -25,9 +26,31 @@ pub(crate) struct Cli {
     /// Say more on standard error.
     #[arg(long, short, global = true)]
     pub(crate) verbose: bool,
-    /// Folder whose config files take the place of the built-in ones of the same name.
-    #[arg(long, global = true, value_name = "DIR", default_value = "configs", hide_short_help = true)]
-    pub(crate) configs: PathBuf,
+    /// Folder whose config files take the place of the built-in ones of the same name [default: configs, if it is there]
+    #[arg(long, global = true, value_name = "DIR", hide_short_help = true)]
+    configs: Option<PathBuf>,
+}
+
+impl Cli {
+    /// How much is said on standard error.
+    pub(crate) fn level(&self) -> tracing::Level {
+        match &self.command {
+            _ if self.verbose => tracing::Level::DEBUG,
+            Command::Train(TrainArgs { run, .. }) | Command::Size(SizeArgs { run, .. }) if run.quiet => {
+                tracing::Level::WARN
+            }
+            _ => tracing::Level::INFO,
+        }
+    }
+
+    /// The folder of config files of one's own.
+    pub(crate) fn config_folder(&self) -> anyhow::Result<PathBuf> {
+        match &self.configs {
+            Some(folder) if !folder.is_dir() => bail!("--configs {}: is no folder", folder.display()),
+            Some(folder) => Ok(folder.clone()),
+            None => Ok(PathBuf::from("configs")),
+        }
+    }
 }
 
 #[derive(Subcommand)]
@@ -68,8 +91,11 @@ pub(crate) enum Command {
         whatever the row holds. Rows are answered as they come: the input may be larger than memory, or never end. \
         What is wrong with a row further down does not take back the answers before it, but --out FILE is there \
         only once it is whole. A row without a text, or with more or fewer fields than the header, has no answer: \
-        its line is `,`, both fields empty. Such rows are listed on standard error. (A line of a table that is \
-        blank as a whole is no row.)")]
+        its line is `,`, both fields empty. The first of such rows are listed on standard error. (A line of a table \
+        that is blank as a whole is no row.)\n\n\
+        A file called .csv, .tsv or .tab is a table. Anything else, standard input too, is one where its first line \
+        names the column that the model was trained on, `text`, `sentence`, or what --text-column names; else each \
+        line is a text.")]
     Predict(PredictArgs),
     /// Which of two systems is better, or is it at least not worse? A verdict from their predictions, of any tools.
     #[command(after_help = "Examples:\n  \

@@ -53,25 +53,29 @@ use crate::{
 pub fn run(policies: &control::OwnPolicies) -> ExitCode {
     let cli = Cli::parse();
     tracing_subscriber::fmt()
-        .with_max_level(if cli.verbose { tracing::Level::DEBUG } else { tracing::Level::INFO })
+        .with_max_level(cli.level())
         .with_target(false)
         .without_time()
         .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr)
+        // Else a closed standard error would be told of on standard error.
+        .log_internal_errors(false)
         .init();
-    let files = ablate::config_files(cli.configs);
-    let pool = cli.command.device().map(DeviceArgs::pool).transpose();
-    let done = pool.and_then(|pool| match pool {
-        Some(pool) => pool.install(|| execute(cli.command, files, policies)),
-        None => execute(cli.command, files, policies),
-    });
-    done.unwrap_or_else(|error| {
+    in_pool(cli, policies).unwrap_or_else(|error| {
         if is_closed_pipe(&error) {
             return ExitCode::SUCCESS;
         }
-        eprintln!("error: {error:#}");
+        moelt_ablate::tell!("error: {error:#}");
         ExitCode::FAILURE
     })
+}
+
+fn in_pool(cli: Cli, policies: &control::OwnPolicies) -> anyhow::Result<ExitCode> {
+    let files = ablate::config_files(cli.config_folder()?);
+    match cli.command.device().map(DeviceArgs::pool).transpose()? {
+        Some(pool) => pool.install(|| execute(cli.command, files, policies)),
+        None => execute(cli.command, files, policies),
+    }
 }
 
 fn execute(

@@ -34,7 +34,7 @@ impl Bar {
 
     /// A line above the bar, which is there only on a terminal.
     fn say(&self, line: &str) {
-        self.bar.suspend(|| eprintln!("{line}"));
+        self.bar.suspend(|| moelt_ablate::tell!("{line}"));
     }
 }
 

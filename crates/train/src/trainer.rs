@@ -15,7 +15,7 @@ use moelt_schema::{
 };
 
 use crate::{
-    CheckpointStore, Observer, Prepared, TrainError, finish,
+    Checkpoint, CheckpointStore, Observer, Prepared, TrainError, finish,
     interrupt::Interrupt,
     session::{End, Session},
     shared_texts,
@@ -182,6 +182,11 @@ fn check_data(run: &RunDir, result: &CellResult, data: Digest) -> Result<(), Tra
 /// Makes sure that the folder does not hold the run of another config.
 fn check_folder(config: &RunConfig, run: &RunDir) -> Result<(), TrainError> {
     const SHOWN: usize = 3;
+    if Checkpoint::is_at(run.path()) {
+        let message =
+            "is a checkpoint; name another folder, and start from this one with --set start.weights.run=…";
+        return Err(TrainError::Damaged { path: run.path().into(), message: message.to_owned() });
+    }
     let path = run.config();
     if !path.exists() {
         return Ok(());

@@ -1,16 +1,17 @@
 //! Training for no longer than so many minutes.
 
-use std::time::Instant;
+use std::{fs, path::Path, time::Instant};
 
 use anyhow::ensure;
 use burn::tensor::Device;
-use moelt_schema::{Budget, RunConfig};
+use moelt_schema::{Budget, RunConfig, RunDir};
 use moelt_train::{Prepared, TrainState};
 
 /// Steps that are taken to see how long one takes; the first half of them warms up.
 const PROBE: u64 = 40;
 
-/// Fewer epochs, where the config's would take longer than `minutes`; `overhead` is what a step takes in plain steps.
+/// Fewer epochs, where the config's would take longer than `minutes`; `overhead` is what a step takes in plain steps. A run that
+/// was begun in `out` keeps those that it has.
 ///
 /// # Errors
 /// When there is no such time, or the data cannot be read.
@@ -18,20 +19,33 @@ pub(super) fn shorten(
     config: &mut RunConfig,
     minutes: f64,
     overhead: f64,
+    out: Option<&Path>,
     device: &Device,
 ) -> anyhow::Result<()> {
     ensure!(minutes.is_finite() && minutes > 0.0, "--minutes must be above 0, not {minutes}");
     let Budget::Epochs(whole) = config.train.budget else { return Ok(()) };
+    if let Some(budget) = out.and_then(|out| begun_with(config, out)) {
+        config.train.budget = budget;
+        return Ok(());
+    }
     let (seconds, per_epoch) = speed(config, device)?;
     let epochs = minutes * 60.0 / (seconds * overhead * per_epoch);
     if epochs < whole {
         let epochs = (epochs * 100.0).floor().max(1.0) / 100.0;
         config.train.budget = Budget::Epochs(epochs);
-        eprintln!(
+        moelt_ablate::tell!(
             "note: {epochs} of {whole} epochs fit; --set train.budget.epochs={epochs} makes the same run again"
         );
     }
     Ok(())
+}
+
+/// How long the run in a folder is to be, if it is this one but for that.
+fn begun_with(config: &RunConfig, out: &Path) -> Option<Budget> {
+    let theirs = RunConfig::from_toml(&fs::read_to_string(RunDir::new(out).config()).ok()?).ok()?;
+    let mut ours = config.clone();
+    ours.train.budget = theirs.train.budget.clone();
+    (ours == theirs).then_some(theirs.train.budget)
 }
 
 /// Seconds of a step, and steps of an epoch: some steps are taken that nothing is kept of.

@@ -36,7 +36,7 @@ fn must_be_new(out: &Path) -> anyhow::Result<()> {
 
 /// Notes about data, on standard error.
 fn say(notes: &[String]) {
-    notes.iter().for_each(|note| eprintln!("note: {note}"));
+    notes.iter().for_each(|note| moelt_ablate::tell!("note: {note}"));
 }
 
 /// The checkpoint that a path means, loaded.

@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::Context;
-use moelt_data::{CutTexts, DataError, TextReader};
+use moelt_data::{CutTexts, TextReader};
 use moelt_schema::{AtomicFile, DataConfig, TextConfig};
 use moelt_train::{Classification, LoadedModel};
 use rayon::prelude::*;
@@ -42,21 +42,15 @@ pub(crate) fn run(args: &PredictArgs) -> anyhow::Result<()> {
 fn open(args: &PredictArgs, data: &DataConfig) -> anyhow::Result<(String, TextReader<Input>)> {
     let is_stdin = args.file.as_os_str() == "-";
     let name = if is_stdin { "<stdin>".to_owned() } else { args.file.display().to_string() };
-    let open = || -> anyhow::Result<Input> {
-        Ok(match is_stdin {
-            true => Box::new(stdin()),
-            false => Box::new(File::open(&args.file).with_context(|| name.clone())?),
-        })
+    let input: Input = match is_stdin {
+        true => Box::new(stdin()),
+        false => Box::new(File::open(&args.file).with_context(|| name.clone())?),
     };
-    let asked = args.text_column.as_deref();
-    if let (false, None, DataConfig::Csv(csv)) = (is_stdin, asked, data) {
-        match TextReader::new(open()?, &name, Some(&csv.text_column)) {
-            Err(DataError::NoColumn { .. } | DataError::NoRows { .. }) => {}
-            reader => return Ok((name.clone(), reader?)),
-        }
-    }
-    let reader = TextReader::new(open()?, &name, asked)?;
-    Ok((name, reader))
+    let reader = match (args.text_column.as_deref(), data) {
+        (None, DataConfig::Csv(csv)) => TextReader::knowing(input, &name, &csv.text_column),
+        (asked, _) => TextReader::new(input, &name, asked),
+    };
+    Ok((name.clone(), reader?))
 }
 
 /// Writes the answers to all rows as they come, and gives the notes that can be made only then.

@@ -39,7 +39,7 @@ pub(super) fn layered(
     let texts = config.data.splits(&config.text)?.train.len();
     let Some(recipe) = recipe(texts) else { return Ok(config) };
     if !run.quiet {
-        eprintln!("note: {texts} training texts: the recipe is {OWN} with {recipe} over it");
+        moelt_ablate::tell!("note: {texts} training texts: the recipe is {OWN} with {recipe} over it");
     }
     Ok(over(&[OWN, recipe])?)
 }

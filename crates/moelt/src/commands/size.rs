@@ -31,7 +31,7 @@ pub(crate) fn run(files: &ConfigFiles, policies: &OwnPolicies, args: &SizeArgs) 
     let mut config = layered(files, &layers, Some(&args.data), &args.columns, &args.run)?;
     let device = args.run.device.open()?;
     if let Some(minutes) = args.minutes {
-        shorten(&mut config, minutes, OVERHEAD, &device)?;
+        shorten(&mut config, minutes, OVERHEAD, args.run.out.as_deref(), &device)?;
     }
     let Some((result, run)) = finish(config, policies, &args.run, &device)? else {
         return Ok(ExitCode::from(INTERRUPTED));

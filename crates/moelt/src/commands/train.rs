@@ -56,7 +56,9 @@ pub(super) fn finish(
     match trainer.share_texts(args.texts.as_deref()).run(run.path(), device)? {
         Outcome::Finished(result) => Ok(Some((*result, run))),
         Outcome::Interrupted { step } => {
-            eprintln!("interrupted after step {step}; checkpoint written; the same command goes on from it");
+            moelt_ablate::tell!(
+                "interrupted after step {step}; checkpoint written; the same command goes on from it"
+            );
             Ok(None)
         }
     }
@@ -69,7 +71,7 @@ fn config(files: &ConfigFiles, args: &TrainArgs, device: &Device) -> anyhow::Res
     );
     let mut config = layered(files, &args.layers, args.data.as_deref(), &args.columns, &args.run)?;
     if let Some(minutes) = args.minutes {
-        shorten(&mut config, minutes, 1.0, device)?;
+        shorten(&mut config, minutes, 1.0, args.run.out.as_deref(), device)?;
     }
     Ok(config)
 }

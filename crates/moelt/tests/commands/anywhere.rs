@@ -77,6 +77,8 @@ fn own_texts_train_and_are_predicted_without_a_config_or_a_column_named() {
     assert_eq!(predicted.lines().count(), 61);
     let named = [&train[..], &["--text-column", "id", "--label-column", "sentiment", "--out", "runs/named"]];
     here(&folder, &named.concat()).well();
+    here(&folder, &[&train[..], &["--configs", "nope"]].concat())
+        .with_error("configs", &["--configs nope: is no folder"]);
     here(&folder, &["train"]).with_error("nothing", &["give --data FILE, or a CONFIG"]);
     let missing = [&train[..], &["--label-column", "stars"]].concat();
     here(&folder, &missing).with_error("column", &["reviews.csv:1: no column `stars`", "`id`, `Review`"]);
@@ -90,6 +92,9 @@ fn own_texts_are_sized_and_the_model_is_left_to_predict_with() {
     let said = here(&folder, &[&size[..], &["--minutes", "0.000001"]].concat()).well();
     assert!(said.stderr.contains("epochs fit; --set train.budget.epochs="), "{}", said.stderr);
     assert!(said.stdout.contains("Layer 0: ") && said.stdout.contains(" enough."), "{}", said.stdout);
+    // The same command measures anew and finds the run that it has begun.
+    let again = here(&folder, &[&size[..], &["--minutes", "0.0000005"]].concat()).well();
+    assert_eq!(again.stdout, said.stdout);
     let predicted = here(&folder, &["predict", "runs/sized", "reviews.csv"]).well().stdout;
     assert_eq!(predicted.lines().count(), 61);
     here(&folder, &[&size[..], &["--minutes", "0"]].concat()).with_error("minutes", &["above 0, not 0"]);

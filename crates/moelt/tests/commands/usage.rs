@@ -158,6 +158,52 @@ fn a_reader_that_has_enough_is_no_error() {
 }
 
 #[test]
+fn a_run_goes_on_when_nobody_listens() {
+    let folder = TempDir::new().unwrap();
+    let run = Run::new(folder.path(), "run", TINY);
+    let mut child = run.command().stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(child.stderr.take());
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    assert!(run.dir.result().exists());
+}
+
+#[test]
+fn quiet_is_quiet() {
+    let folder = TempDir::new().unwrap();
+    let run = Run::new(folder.path(), "run", TINY);
+    let mut command = run.command();
+    command.arg("--quiet");
+    let ended = Ended::of(command, "").well();
+    assert_eq!((ended.stdout.as_str(), ended.stderr.as_str()), ("", ""));
+}
+
+#[test]
+fn a_table_that_comes_through_a_pipe_is_read_as_the_file_would_be() {
+    let run = TRAINED.run.as_path();
+    let predict = || moelt(["predict".as_ref(), run]);
+    let table = Ended::of(predict(), "id,review,test\n1,a good film,praise\n").well();
+    assert_eq!(table.stdout.lines().count(), 2, "{}", table.stdout);
+    let lines = Ended::of(predict(), "a review of a good film\nmore\n").well();
+    assert_eq!(lines.stdout.lines().count(), 3, "{}", lines.stdout);
+}
+
+#[test]
+fn a_run_is_not_begun_in_a_checkpoint_nor_a_checkpoint_looked_for_in_a_table() {
+    let folder = TempDir::new().unwrap();
+    let run = Run::new(folder.path(), "run", TINY);
+    run.train().well();
+    let checkpoint = run.checkpoint(&run.pointed("latest").unwrap());
+    let before = files(&checkpoint);
+    let within = run.in_folder(checkpoint.clone()).train();
+    within.with_error("train", &["is a checkpoint", "start.weights.run"]);
+    assert_eq!(files(&checkpoint), before);
+    let table = folder.path().join("new.csv");
+    fs::write(&table, "text\na b\n").unwrap();
+    Ended::moelt(["predict".as_ref(), table.as_path(), run.dir.path()])
+        .with_error("predict", &["new.csv: no checkpoint here", "a run folder"]);
+}
+
+#[test]
 fn evaluation_repeats_what_the_run_reports() {
     let run = TRAINED.run.to_str().unwrap();
     let result = json(&TRAINED.run.join("result.json"));

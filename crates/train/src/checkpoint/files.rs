@@ -36,6 +36,11 @@ pub struct Checkpoint {
 }
 
 impl Checkpoint {
+    /// Whether a folder is that of a checkpoint, sound or not.
+    pub fn is_at(folder: &Path) -> bool {
+        folder.join(MANIFEST).exists()
+    }
+
     /// Writes all files into `folder`, which exists and is empty, and syncs them. Fills in the
     /// manifest's file hashes. Returns the hash of the manifest. What could not be read again is not written.
     pub(crate) fn write(&mut self, folder: &Path) -> Result<Digest, CheckpointError> {
@@ -82,7 +87,7 @@ impl Checkpoint {
     /// When a file is missing, one too many or not exactly what was saved, the format is another, or what is said
     /// contradicts itself.
     pub fn read(folder: &Path) -> Result<Self, CheckpointError> {
-        if !folder.join(MANIFEST).exists() {
+        if !Self::is_at(folder) {
             return Err(CheckpointError::NotFound(folder.into()));
         }
         Self::from_files(folder, |name| fs::read(folder.join(name)))

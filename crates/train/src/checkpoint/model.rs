@@ -227,10 +227,15 @@ fn optimizer(
 /// # Errors
 /// When there is none.
 pub fn resolve_checkpoint(path: &Path) -> Result<PathBuf, CheckpointError> {
-    if path.join("manifest.json").exists() {
+    if Checkpoint::is_at(path) {
         return Ok(path.to_owned());
     }
     let not_found = || CheckpointError::NotFound(path.into());
+    let is_pointer =
+        path.file_name().is_some_and(|name| ["best", "latest"].iter().any(|pointer| name == *pointer));
+    if path.is_file() && !is_pointer {
+        return Err(not_found());
+    }
     if path.is_file() {
         let (folder, pointer) =
             (path.parent().ok_or_else(not_found)?, path.file_name().ok_or_else(not_found)?);

@@ -34,20 +34,24 @@ pub(super) fn run(files: &ConfigFiles, args: &ControlTeachArgs) -> anyhow::Resul
     };
     let ended = here(files.clone(), "moelt control teach", |site| run_teaching(site, &ranges, &asked))?;
     let Some(ended) = ended else {
-        eprintln!("interrupted; tasks that are finished are kept, and the same command goes on");
+        moelt_ablate::tell!("interrupted; tasks that are finished are kept, and the same command goes on");
         return Ok(ExitCode::from(INTERRUPTED));
     };
     note_missing(&ended, &asked);
     let names: Vec<String> = ended.folders.iter().map(|folder| folder.display().to_string()).collect();
     let runs = finished_runs(&names)?;
     let lessons = Lessons::of(&runs)?;
-    eprintln!("fitting the head to {} measured moves of {} tasks", lessons.measured.len(), lessons.tasks);
+    moelt_ablate::tell!(
+        "fitting the head to {} measured moves of {} tasks",
+        lessons.measured.len(),
+        lessons.tasks
+    );
     let file = lessons.taught(ranges, asked.first_seed, ended.tasks)?;
-    eprintln!("trying heads on tasks that they were not taught");
+    moelt_ablate::tell!("trying heads on tasks that they were not taught");
     let config = EffectHeadConfig::default();
     let told = left_out(&config, &lessons.measured, lessons.n_classes, UPDATES).map_err(too_few)?;
     write_atomically(&args.out, file.to_json().as_bytes()).with_context(|| args.out.display().to_string())?;
-    eprintln!("{} is written; what it is worth:", args.out.display());
+    moelt_ablate::tell!("{} is written; what it is worth:", args.out.display());
     let report = TaughtReport::new(&args.out.display().to_string(), &file, &config, UNSEEN, &told);
     let text = if args.json { serde_json::to_string_pretty(&report)? + "\n" } else { report.to_terminal() };
     stdout().write_all(text.as_bytes())?;
@@ -57,9 +61,11 @@ pub(super) fn run(files: &ConfigFiles, args: &ControlTeachArgs) -> anyhow::Resul
 /// Says when fewer tasks are there than were asked for, and how to have this head again.
 fn note_missing(ended: &TeachingRuns, asked: &TeachingTasks) {
     if ended.tasks < asked.tasks {
-        eprintln!(
+        moelt_ablate::tell!(
             "note: {} of {} tasks have ended; the same command goes on with the others, and --tasks {} makes this head again",
-            ended.tasks, asked.tasks, ended.tasks
+            ended.tasks,
+            asked.tasks,
+            ended.tasks
         );
     }
 }
