@@ -97,6 +97,10 @@ fn describe_layer(
 /// What the routers did before the checkpoint that somebody should look at.
 fn warnings(loaded: &LoadedModel) -> Vec<RoutingWarning> {
     let manifest = &loaded.checkpoint.manifest;
+    if manifest.edits.plans.last().is_some_and(|plan| plan.step >= manifest.step) {
+        // What is counted is of other experts.
+        return Vec::new();
+    }
     let biases = |layer| loaded.trained.balance_biases(layer);
     RoutingWarning::all(&manifest.layout, &routing(manifest), &manifest.state.ramp_ins, biases)
 }

@@ -94,20 +94,6 @@ fn an_upcycled_encoder_that_is_killed_goes_on_bit_for_bit() {
     goes_on_after_kills(|name| encoder(&folder, name, &[UPCYCLED, EDITED]));
 }
 
-/// Laid over [`TINY`]: a network like a BERT, but for its tokens.
-const OF_ITS_OWN: &str = "
-[text]
-max_tokens = 16
-[model]
-routing = 'dense'
-top_k = 1
-activation = 'gelu'
-[model.encoder.transformer]
-n_heads = 2
-norm = 'post'
-positions = { learned = { n_positions = 16 } }
-";
-
 /// Exports a run for Hugging Face's libraries.
 fn to_hugging_face(run: &Run, out: &Path) -> Ended {
     let mut export = moelt(["export", "--form", "hugging-face", "--out"]);
@@ -205,7 +191,12 @@ fn what_hugging_face_has_not_is_refused() {
     let upcycled = encoder(&folder, "upcycled", &[UPCYCLED]);
     let pooled = encoder(&folder, "pooled", &[]).set("model.pooling=sum_max");
     let experts = Run::new(folder.path(), "experts", TINY);
-    let words = Run::new(folder.path(), "words", &[TINY, OF_ITS_OWN].concat());
+    // Like a BERT, but for its tokens.
+    let words = Run::new(folder.path(), "words", TINY)
+        .set("text.max_tokens=16")
+        .set("model.routing=dense")
+        .set("model.top_k=1")
+        .set("model.encoder.transformer={ norm = 'post', positions = { learned = { n_positions = 16 } } }");
     for (run, needed) in [
         (upcycled, "layer 0 has experts; a BERT is dense"),
         (pooled, "model.pooling: is \"sum_max\""),
