@@ -86,8 +86,10 @@ impl Neighbours {
                 .push(vec![size.to_string(), format!("{nats:.4} nats of loss above the best of the race")]);
         }
         if let Some((gain, error)) = self.one_more {
-            let says = if gain > 0.0 { "promises" } else { "finds nothing to save:" };
-            let words = format!("the last split test {says} {gain:.4} ± {error:.4} nats per token");
+            let enough = if gain > 0.0 { ", too little to be sure of" } else { "" };
+            let words = format!(
+                "{gain:.4} ± {error:.4} nats of loss per token to save, by the last split test{enough}"
+            );
             table.rows.push(vec![(n + 1).to_string(), words]);
         }
         if !table.rows.is_empty() {
@@ -132,6 +134,7 @@ mod tests {
         found.describe(&mut document, LayerId(0), 2);
         let text = document.to_terminal();
         assert!(text.contains("2 experts are enough") && text.contains("0.0300 nats"), "{text}");
+        assert!(text.contains("0.0100 ± 0.0050 nats of loss per token to save"), "{text}");
     }
 
     fn record(layer: LayerEvidence) -> EventRecord {
