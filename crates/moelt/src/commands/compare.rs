@@ -30,6 +30,9 @@ pub(crate) fn run(args: &CompareArgs) -> anyhow::Result<()> {
 }
 
 fn question(args: &CompareArgs) -> anyhow::Result<SystemsQuestion> {
+    let margin = args.margin;
+    // Nobody means so much: percentage points were typed.
+    ensure!(margin < 0.5, "--margin {margin}: is {:.0} percentage points; one is 0.01", 100.0 * margin);
     let collapse = CollapseRule { rate: args.collapse_rate, ..CollapseRule::default() };
     collapse.check().map_err(anyhow::Error::msg).context("--collapse-rate")?;
     Ok(SystemsQuestion {

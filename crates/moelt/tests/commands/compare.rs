@@ -137,6 +137,7 @@ fn what_does_not_fit_is_refused_with_its_place() {
     refused(&["--a", &good, &good, "--b", &good], &["A has 2 file(s) and B 1; give both one for each seed"]);
     refused(&[&good, &good, "--metric", "macro-f1"], &["--metric macro-f1: ", "two seeds at least"]);
     refused(&[&good, &good, "--margin=-1"], &["the margin is -1"]);
+    refused(&[&good, &good, "--margin=1"], &["--margin 1: is 100 percentage points; one is 0.01"]);
     refused(&[&good, &good, "--alpha", "2"], &["alpha is 2"]);
     refused(&[&good, &good, "--collapse-rate", "0"], &["--collapse-rate: collapse.rate: is 0"]);
     assert_eq!(compare(&[&good]).code, Some(2));
