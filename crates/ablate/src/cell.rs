@@ -94,7 +94,7 @@ fn train<'a>(command: &'a mut Command, files: &CellFiles, log: &File) -> &'a mut
         .arg(&files.config)
         .arg("--out")
         .arg(files.run.path())
-        .args(["--threads", "1", "--quiet", "--texts"])
+        .args(["--threads", "1", "--quiet", "--verbose", "--texts"])
         .arg(&files.texts)
         .stdin(Stdio::null())
         .stdout(into_log())

@@ -32,14 +32,16 @@ pub(crate) struct Cli {
 }
 
 impl Cli {
-    /// How much is said on standard error.
+    /// How much is logged on standard error. Who asks for both, as ablations do for their cells, has the log and nothing else.
     pub(crate) fn level(&self) -> tracing::Level {
-        match &self.command {
-            _ if self.verbose => tracing::Level::DEBUG,
-            Command::Train(TrainArgs { run, .. }) | Command::Size(SizeArgs { run, .. }) if run.quiet => {
-                tracing::Level::WARN
-            }
-            _ => tracing::Level::INFO,
+        let quiet = match &self.command {
+            Command::Train(TrainArgs { run, .. }) | Command::Size(SizeArgs { run, .. }) => run.quiet,
+            _ => false,
+        };
+        match (self.verbose, quiet) {
+            (true, false) => tracing::Level::DEBUG,
+            (true, true) | (false, false) => tracing::Level::INFO,
+            (false, true) => tracing::Level::WARN,
         }
     }
 

@@ -14,13 +14,13 @@ use moelt_schema::{
 };
 use tempfile::TempDir;
 
-/// Called as `moelt train CONFIG --out FOLDER --threads 1 --quiet --texts FOLDER`: notes the call and copies what the
+/// Called as `moelt train CONFIG --out FOLDER --threads 1 --quiet --verbose --texts FOLDER`: notes the call and copies what the
 /// test has prepared for the cell. A cell that is not prepared fails, and so does one whose config names
 /// a run that is not finished; one with a file `wait` in it runs until Ctrl-C.
 const STAND_IN: &str = r#"#!/bin/sh
 id=$(basename "$4")
 echo "$id" >> "$0.calls"
-[ "$*" = "train $2 --out $4 --threads 1 --quiet --texts $9" ] && grep -q '^seed = ' "$2" || exit 9
+[ "$*" = "train $2 --out $4 --threads 1 --quiet --verbose --texts ${10}" ] && grep -q '^seed = ' "$2" || exit 9
 for run in $(sed -nE 's/^(run|edits_of) = "(.+)"$/\2/p' "$2"); do
     [ -f "$run/result.json" ] || exit 8
 done
