@@ -15,15 +15,46 @@ use crate::{
 /// Of so many comparisons each difference is told; of more only the largest.
 const FEW: usize = 2;
 
-/// The three questions with their answers.
+/// The three questions with their answers. Where no frozen size was planned none of them has one; then the comparisons that were
+/// declared are the questions.
 pub(super) fn sentences(report: &Report, answer: &Answer) -> Document {
     let mut document = Document::default();
+    let has_sizes = report.arms.iter().any(|arm| arm.sweep.is_some());
+    if !has_sizes && !report.comparisons.is_empty() {
+        let asked = |compared: &Compared| {
+            Text::default().strong(question(compared)).plain(format!(" {}", says(compared)))
+        };
+        document.list(report.comparisons.iter().map(asked));
+        return document;
+    }
     document.list([
         Text::default().strong("Does adapting pay?").plain(format!(" {}", pays(report, answer))),
         Text::default().strong("How many experts are enough?").plain(format!(" {}", enough(report, answer))),
         Text::default().strong("What did finding out cost?").plain(format!(" {}", cost_of(report, answer))),
     ]);
     document
+}
+
+/// `Is moe better than dense?`
+fn question(compared: &Compared) -> String {
+    let declared = &compared.judged.declared;
+    let is = match declared.kind {
+        ClaimKind::Superiority => "better than",
+        ClaimKind::NonInferiority => "at least not worse than",
+    };
+    format!("Is {} {is} {}?", declared.arm, declared.against.join(", "))
+}
+
+/// The verdict, with the difference that it rests on.
+fn says(compared: &Compared) -> String {
+    let judged = &compared.judged;
+    match judged.interval {
+        Some(interval) => {
+            let (metric, n) = (judged.declared.metric, seeds(&[(compared, interval)]));
+            format!("{}: {}{} in {metric}, with {n}.", judged.verdict, difference(judged), metric.unit())
+        }
+        None => format!("{}: {}.", judged.verdict, judged.reason),
+    }
 }
 
 /// The short table, its legend, and how many arms it leaves out.
@@ -337,6 +368,19 @@ mod tests {
             );
         }
         Report::new(&plan, &named, &only(&reader(arms)), plan.code).unwrap()
+    }
+
+    #[test]
+    fn without_frozen_sizes_the_comparisons_are_the_questions() {
+        let arms = [("dense", 0.78), ("moe", 0.86)];
+        let (plan, outcomes) = judged_plan(&arms, vec![declare("moe", &["dense"], ClaimKind::Superiority)]);
+        let report = Report::new(&plan, &outcomes, &only(&reader(&arms)), plan.code).unwrap();
+        let text = sentences(&report, &report.answer()).to_markdown();
+        assert!(
+            text.contains("**Is moe better than dense?** GO: +8.00 [") && text.contains("with 5 seeds"),
+            "{text}"
+        );
+        assert!(!text.contains("Not known") && !text.contains("Does adapting pay"), "{text}");
     }
 
     #[test]

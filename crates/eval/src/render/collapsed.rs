@@ -17,7 +17,8 @@ pub(super) fn document(report: &Report) -> Document {
     }
     document.heading(2, "Collapsed seeds").paragraph(rule_words(&report.collapse, any(report)));
     document.list(seeds(report).map(|(arm, seed)| long(arm, seed)));
-    document.list(comparisons(report).map(|(compared, without)| both(compared, without)));
+    let left = comparisons(report).filter(|(_, without)| without.difference.is_some());
+    document.list(left.map(|(compared, without)| both(compared, without)));
     document
 }
 

@@ -57,8 +57,11 @@ pub struct WithoutCollapsed {
     pub verdict: Verdict,
 }
 
-/// The seeds of an arm that collapsed, ascending.
+/// The seeds of an arm that collapsed, ascending. Of two seeds nobody can say which is the unusual one.
 pub(crate) fn collapsed_seeds(results: &[&CellResult], rule: &CollapseRule) -> Vec<CollapsedSeed> {
+    if results.len() < 3 {
+        return Vec::new();
+    }
     let Some(median) = median(results.iter().map(|result| result.test.accuracy)) else {
         return Vec::new();
     };
@@ -167,6 +170,7 @@ mod tests {
         assert_eq!(furthest.as_ref(), Some(&fall));
         let laxer = CollapseRule { below: 0.05, ..CollapseRule::default() };
         assert_eq!(collapsed_seeds(&results.iter().collect::<Vec<_>>(), &laxer), []);
+        assert_eq!(collapsed_seeds(&[&results[0], &results[3]], &CollapseRule::default()), []);
     }
 
     /// Arm b is as good as a but for seed 1, which costs it the GO.

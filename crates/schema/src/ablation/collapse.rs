@@ -18,8 +18,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct CollapseRule {
-    /// A seed is collapsed when its test accuracy lies more than this below the median of its arm's seeds: a fraction,
-    /// 0.02 (2 percentage points) by default.
+    /// A seed is collapsed when its test accuracy lies more than this below the median of its arm's seeds, of three or more: a
+    /// fraction, 0.02 (2 percentage points) by default.
     pub below: f64,
     /// The share of seeds that a GO may leave possible to collapse unseen: 0.1 by default. 1 asks for nothing.
     pub rate: f64,
