@@ -4,6 +4,7 @@ mod compare;
 mod config;
 mod control;
 mod edits;
+mod export;
 
 use std::path::PathBuf;
 
@@ -15,6 +16,7 @@ pub(crate) use self::compare::{CompareArgs, MetricArg};
 pub(crate) use self::config::{ConfigCommand, ConfigShowArgs};
 pub(crate) use self::control::{ControlCommand, ControlFitArgs, ControlReportArgs, ControlTeachArgs};
 pub(crate) use self::edits::{EditKind, TypedEdit, TypedEdits};
+pub(crate) use self::export::{ExportArgs, ExportForm, ImportArgs};
 use crate::backend::DeviceArgs;
 
 /// Train and use Mixture-of-Experts text classifiers.
@@ -379,44 +381,6 @@ pub(crate) struct EditArgs {
     /// Machine-readable output.
     #[arg(long)]
     pub(crate) json: bool,
-    #[command(flatten)]
-    pub(crate) device: DeviceArgs,
-}
-
-#[derive(Args, Debug)]
-pub(crate) struct ExportArgs {
-    /// Run folder (its best checkpoint), checkpoint folder, or pointer file.
-    pub(crate) checkpoint: PathBuf,
-    /// Folder to write to; must not exist.
-    #[arg(long, value_name = "DIR")]
-    pub(crate) out: PathBuf,
-    /// For whom the folder is.
-    #[arg(long, value_enum, default_value_t)]
-    pub(crate) form: ExportForm,
-    #[command(flatten)]
-    pub(crate) device: DeviceArgs,
-}
-
-/// Who reads an exported model.
-#[derive(Clone, Copy, Debug, Default, clap::ValueEnum)]
-pub(crate) enum ExportForm {
-    /// Programs that know moelt's networks: examples/python, `moelt import`.
-    #[default]
-    Moelt,
-    /// Hugging Face's libraries: for models that were trained from a pretrained encoder and have no experts.
-    HuggingFace,
-}
-
-#[derive(Args, Debug)]
-pub(crate) struct ImportArgs {
-    /// Run folder (its best checkpoint), checkpoint folder, or pointer file: that whose weights were exported.
-    pub(crate) checkpoint: PathBuf,
-    /// The exported folder, or a model.safetensors.
-    #[arg(value_name = "WEIGHTS")]
-    pub(crate) weights: PathBuf,
-    /// Folder to write the new checkpoint to; must not exist.
-    #[arg(long, value_name = "DIR")]
-    pub(crate) out: PathBuf,
     #[command(flatten)]
     pub(crate) device: DeviceArgs,
 }
