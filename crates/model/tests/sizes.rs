@@ -21,7 +21,7 @@ fn variants() -> impl Iterator<Item = ClassifierConfig> {
     let around = (0..24).map(|i: usize| ModelConfig {
         unit: [Unit::Token, Unit::Sequence][i % 2],
         encoder: [EncoderConfig::Bag {}, EncoderConfig::Conv(ConvConfig { width: 3 })][i / 2 % 2].clone(),
-        layer_norm: i / 4 % 2 == 0,
+        layer_norm: (i / 4).is_multiple_of(2),
         pooling: [Pooling::Mean, Pooling::SumMax, Pooling::Attention][i / 8],
         ..ModelConfig::default()
     });
