@@ -11,6 +11,7 @@ use moelt_schema::CsvConfig;
 use crate::{
     DataError, Example,
     bad_lines::{Faults, RowFault},
+    error::shorten,
     source::Source,
     table::{Dialect, Row, read_columns},
 };
@@ -51,23 +52,47 @@ pub fn read_examples(
         unknown += usize::from(domain.is_none());
         domain
     };
+    let mut strange: BTreeMap<String, usize> = BTreeMap::new();
     let known = |(line, row): (u64, Result<LabelledRow, RowFault>)| {
         let example = row.and_then(|row| match lookup.class(&row.label) {
             Some(label) => {
                 let domain = row.domain.and_then(&mut known_domain);
                 Ok(Example { domain, ..Example::new(row.text, label) })
             }
-            None => Err(RowFault::Label(row.label)),
+            None => {
+                *strange.entry(row.label.clone()).or_default() += 1;
+                Err(RowFault::Label(row.label))
+            }
         });
         (line, example)
     };
     let (examples, faults) = Faults::sort_out(rows.into_iter().map(known));
     faults.check(file, config.bad_lines, classes)?;
     notes.extend(faults.note(file, SKIPPED));
+    notes.extend(strangers(file, strange, classes));
     notes.extend(
         (unknown > 0).then(|| format!("{file}: {unknown} texts are of domains that training does not know")),
     );
     Ok(Labelled { examples: examples.into_iter().map(|(_, example)| example).collect(), notes })
+}
+
+/// A note on labels that are none of the classes, the most frequent first: what is judged without their texts flatters.
+fn strangers(file: &str, labels: BTreeMap<String, usize>, classes: &[String]) -> Option<String> {
+    const SHOWN: usize = 5;
+    let mut labels: Vec<(String, usize)> = labels.into_iter().collect();
+    labels.sort_by_key(|(_, n)| std::cmp::Reverse(*n));
+    let (texts, more) = (labels.iter().map(|(_, n)| n).sum::<usize>(), labels.len().saturating_sub(SHOWN));
+    let told = |(label, n): &(String, usize)| {
+        let meant = classes.iter().find(|class| class.to_lowercase() == label.to_lowercase());
+        let meant = meant.map_or_else(String::new, |class| format!(", is `{class}` meant?"));
+        format!("`{}` ({n}{meant})", shorten(label))
+    };
+    let mut shown: Vec<String> = labels.iter().take(SHOWN).map(told).collect();
+    shown.extend((more > 0).then(|| format!("{more} more")));
+    let list = shown.join(", ");
+    (texts > 0).then(|| {
+        format!("{file}: {texts} texts are left out of every figure, since training does not know their labels: {list}")
+    })
 }
 
 /// What a training file holds, and the names in it.
@@ -233,6 +258,20 @@ mod tests {
         assert_eq!(class("2", ["negative", "positive"]), None);
         assert_eq!(class("1", ["1", "2"]), Some(0));
         assert_eq!(class("0", ["1", "2"]), None);
+    }
+
+    #[test]
+    fn labels_that_training_does_not_know_are_counted() {
+        let note = |labels: &[(&str, usize)]| {
+            let labels = labels.iter().map(|(label, n)| ((*label).to_owned(), *n)).collect();
+            strangers("a.csv", labels, &["praise".to_owned(), "blame".to_owned()])
+        };
+        assert_eq!(note(&[]), None);
+        let expected = "a.csv: 32 texts are left out of every figure, since training does not know their labels: \
+                        `compliment` (29), `Praise` (3, is `praise` meant?)";
+        assert_eq!(note(&[("Praise", 3), ("compliment", 29)]).unwrap(), expected);
+        let many = note(&[("a", 1), ("b", 1), ("c", 1), ("d", 1), ("e", 1), ("f", 1)]).unwrap();
+        assert!(many.ends_with("`e` (1), 1 more"), "{many}");
     }
 
     #[test]
