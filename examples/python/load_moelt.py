@@ -90,6 +90,8 @@ class Classifier:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 2 or not (Path(sys.argv[1]) / "vocabulary.json").is_file():
+        sys.exit(__doc__)
     classifier, out = Classifier(sys.argv[1]), csv.writer(sys.stdout)
     classes = classifier.config["classes"]
     out.writerow(["label", *classes])

@@ -114,7 +114,8 @@ pub(crate) enum Command {
     /// What a training step takes on this machine, on texts without meaning.
     #[command(after_help = "Examples:\n  \
         moelt bench --threads 1\n  \
-        moelt bench --set model.routing.top_k.n_experts=64 --vocabulary 200000 --set optim.embedding_update=lazy\n\n\
+        moelt bench --set model.routing.top_k.n_experts=64 --vocabulary 200000 \\\n      \
+        --set optim.embedding_update=lazy\n\n\
         Without a CONFIG it is that of `moelt config show bench`: one layer of 8 experts, 64 texts of 32 tokens.")]
     Bench(BenchArgs),
     /// Compare arms over several seeds: plan, run, report. Everything lies in runs/ of the current folder.

@@ -15,14 +15,16 @@ pub(crate) enum ControlCommand {
     /// Train the head that predicts effects on all runs but one, and say what it would have done on that one.
     #[command(after_help = "Examples:\n  \
         moelt control fit runs/planted-standard/cells/lookahead-s2*/\n  \
-        moelt control fit runs/planted-standard/cells/lookahead-s2*/ --set control.policy.lookahead.head.act_above=0.8 --json\n  \
+        moelt control fit runs/planted-standard/cells/lookahead-s2*/ --json \\\n      \
+        --set control.policy.lookahead.head.act_above=0.8\n  \
         moelt control fit runs/sst2-standard/cells/lookahead-s*/ --taught shipped")]
     Fit(ControlFitArgs),
     /// Teach a head once, on small planted tasks, so that it can decide on any data.
     #[command(after_help = "Examples:\n  \
         moelt control teach --tasks 400 --out heads/mine.json\n  \
         moelt control teach --tasks 400 --minutes 20 --jobs 4 --out heads/mine.json\n  \
-        moelt train datasets/sst2 phases/transfer --set control.policy.lookahead.head.taught=heads/mine.json\n\n\
+        moelt train datasets/sst2 phases/transfer \\\n      \
+        --set control.policy.lookahead.head.taught=heads/mine.json\n\n\
         Tasks are drawn at random (number and noise of domains, texts, steps, widths, experts at the start), and each measures what \
         moves do. Ctrl-C keeps those that are finished, in runs/NAME; the same command goes on. The same tasks make the same \
         file, however many run at a time.\n\n\
