@@ -62,8 +62,7 @@ impl PretrainedFiles {
                 "{e}; a pretrained encoder is a folder (`cargo xtask data minilm` makes models/minilm)"
             ))
         })?;
-        let config: BertConfig = serde_json::from_str(&text).map_err(|e| named(e.to_string()))?;
-        config.model_section().map_err(named)
+        BertConfig::read(&text).and_then(|config| config.model_section()).map_err(named)
     }
 }
 
@@ -121,14 +120,22 @@ fn absolute() -> String {
     "absolute".to_owned()
 }
 
+/// Refuses what a key says.
+fn only<T>(key: &str, found: &str, possible: &str) -> Result<T, String> {
+    Err(format!("`{key}` is \"{found}\"; moelt opens encoders with {possible}"))
+}
+
 impl BertConfig {
-    fn model_section(&self) -> Result<Table, String> {
-        let only = |key: &str, found: &str, possible: &str| {
-            Err(format!("`{key}` is \"{found}\"; moelt opens encoders with {possible}"))
-        };
-        if self.model_type != "bert" {
-            return only("model_type", &self.model_type, "\"bert\"");
+    fn read(json: &str) -> Result<Self, String> {
+        // Before the rest: models of other kinds have other keys.
+        let config: serde_json::Value = serde_json::from_str(json).map_err(|e| e.to_string())?;
+        match config.get("model_type").and_then(serde_json::Value::as_str) {
+            Some(other) if other != "bert" => only("model_type", other, "\"bert\""),
+            _ => serde_json::from_value(config).map_err(|e| e.to_string()),
         }
+    }
+
+    fn model_section(&self) -> Result<Table, String> {
         if self.position_embedding_type != absolute() {
             return only("position_embedding_type", &self.position_embedding_type, "\"absolute\"");
         }
@@ -306,8 +313,9 @@ mod tests {
     #[test]
     fn a_config_of_another_network_is_refused_by_key() {
         type Change = fn(&mut BertConfig);
-        let cases: [(Change, &str); 3] = [
-            (|bert| bert.model_type = "gpt2".to_owned(), "`model_type` is \"gpt2\""),
+        let error = BertConfig::read(r#"{"model_type": "gpt2", "n_embd": 768}"#).unwrap_err();
+        assert!(error.contains("`model_type` is \"gpt2\""), "{error}");
+        let cases: [(Change, &str); 2] = [
             (|bert| bert.hidden_act = "silu".to_owned(), "`hidden_act` is \"silu\""),
             (|bert| bert.position_embedding_type = "relative_key".to_owned(), "`position_embedding_type`"),
         ];
