@@ -13,7 +13,7 @@ const ENCODER: &str = r#"{
 }"#;
 
 /// What must be there, for commands that are not run.
-const NEVER_READ: [&str; 10] = [
+const NEVER_READ: [&str; 11] = [
     "datasets/sst2/train.tsv",
     "datasets/sst2/dev.tsv",
     "datasets/lid49/train.csv",
@@ -24,6 +24,7 @@ const NEVER_READ: [&str; 10] = [
     "datasets/posstream12/test.csv",
     "models/minilm/model.safetensors",
     "models/minilm/tokenizer.json",
+    "glove.6B.100d.txt",
 ];
 
 /// A folder that is gone when the value is.
