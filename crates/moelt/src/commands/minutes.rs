@@ -19,12 +19,12 @@ pub(super) fn shorten(
     config: &mut RunConfig,
     minutes: f64,
     overhead: f64,
-    out: Option<&Path>,
+    out: &Path,
     device: &Device,
 ) -> anyhow::Result<()> {
     ensure!(minutes.is_finite() && minutes > 0.0, "--minutes must be above 0, not {minutes}");
     let Budget::Epochs(whole) = config.train.budget else { return Ok(()) };
-    if let Some(budget) = out.and_then(|out| begun_with(config, out)) {
+    if let Some(budget) = begun_with(config, out) {
         config.train.budget = budget;
         return Ok(());
     }

@@ -16,7 +16,7 @@ use moelt_schema::{ConfigFiles, Event, EventRecord, LayerEvidence, LayerId};
 use super::{
     minutes::shorten,
     recipe::layered,
-    train::{finish, summary},
+    train::{finish, folder, summary},
 };
 use crate::cli::SizeArgs;
 
@@ -30,10 +30,11 @@ pub(crate) fn run(files: &ConfigFiles, policies: &OwnPolicies, args: &SizeArgs) 
     let layers = [PathBuf::from(PHASE)];
     let mut config = layered(files, &layers, Some(&args.data), &args.columns, &args.run)?;
     let device = args.run.device.open()?;
+    let out = folder(&config, &args.run);
     if let Some(minutes) = args.minutes {
-        shorten(&mut config, minutes, OVERHEAD, args.run.out.as_deref(), &device)?;
+        shorten(&mut config, minutes, OVERHEAD, &out, &device)?;
     }
-    let Some((result, run)) = finish(config, policies, &args.run, &device)? else {
+    let Some((result, run)) = finish(config, out, policies, &args.run, &device)? else {
         return Ok(ExitCode::from(INTERRUPTED));
     };
     let log = fs::read_to_string(run.events())?;

@@ -25,8 +25,8 @@ use crate::{
 
 pub(crate) fn run(files: &ConfigFiles, policies: &OwnPolicies, args: &TrainArgs) -> anyhow::Result<ExitCode> {
     let device = args.run.device.open()?;
-    let config = config(files, args, &device)?;
-    let Some((result, run)) = finish(config, policies, &args.run, &device)? else {
+    let (config, out) = config(files, args, &device)?;
+    let Some((result, run)) = finish(config, out, policies, &args.run, &device)? else {
         return Ok(ExitCode::from(INTERRUPTED));
     };
     if !args.run.quiet {
@@ -38,11 +38,12 @@ pub(crate) fn run(files: &ConfigFiles, policies: &OwnPolicies, args: &TrainArgs)
 /// Runs, or goes on, to the end; none when it was interrupted.
 pub(super) fn finish(
     config: RunConfig,
+    out: PathBuf,
     policies: &OwnPolicies,
     args: &RunArgs,
     device: &Device,
 ) -> anyhow::Result<Option<(CellResult, RunDir)>> {
-    let run = RunDir::new(args.out.clone().unwrap_or_else(|| own_folder(&config)));
+    let run = RunDir::new(out);
     let interrupt = on_interrupt()?;
     let mut bar;
     let mut silent = ();
@@ -64,21 +65,23 @@ pub(super) fn finish(
     }
 }
 
-fn config(files: &ConfigFiles, args: &TrainArgs, device: &Device) -> anyhow::Result<RunConfig> {
+/// What is trained, and where the run lies.
+fn config(files: &ConfigFiles, args: &TrainArgs, device: &Device) -> anyhow::Result<(RunConfig, PathBuf)> {
     ensure!(
         args.data.is_some() || !args.layers.is_empty(),
         "nothing to train on: give --data FILE, or a CONFIG (`moelt config list` shows the built-in ones)"
     );
     let mut config = layered(files, &args.layers, args.data.as_deref(), &args.columns, &args.run)?;
+    let out = folder(&config, &args.run);
     if let Some(minutes) = args.minutes {
-        shorten(&mut config, minutes, 1.0, args.run.out.as_deref(), device)?;
+        shorten(&mut config, minutes, 1.0, &out, device)?;
     }
-    Ok(config)
+    Ok((config, out))
 }
 
-/// Where a run lies that is given no folder: the same config finds its unfinished run again.
-fn own_folder(config: &RunConfig) -> PathBuf {
-    PathBuf::from("runs").join(Cell::new(config.clone()).id)
+/// Where a run lies. One that is given no folder finds its unfinished run again by its config, before `--minutes` shortens that.
+pub(super) fn folder(config: &RunConfig, args: &RunArgs) -> PathBuf {
+    args.out.clone().unwrap_or_else(|| PathBuf::from("runs").join(Cell::new(config.clone()).id))
 }
 
 /// A flag that Ctrl-C and SIGTERM set. Asked a second time, the program ends at once.

@@ -97,6 +97,12 @@ fn own_texts_are_sized_and_the_model_is_left_to_predict_with() {
     assert_eq!(again.stdout, said.stdout);
     let predicted = here(&folder, &["predict", "runs/sized", "reviews.csv"]).well().stdout;
     assert_eq!(predicted.lines().count(), 61);
+    let train = ["train", "--data", "reviews.csv", "--threads", "1", "--minutes"];
+    let runs = || fs::read_dir(folder.path().join("runs")).unwrap().count();
+    for minutes in ["0.000001", "0.0000005"] {
+        here(&folder, &[&train[..], &[minutes]].concat()).well();
+        assert_eq!(runs(), 2, "the run without a name is found again, too");
+    }
     here(&folder, &[&size[..], &["--minutes", "0"]].concat()).with_error("minutes", &["above 0, not 0"]);
 }
 
