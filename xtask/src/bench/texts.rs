@@ -43,13 +43,17 @@ pub(super) fn run(
     moelt: &Path,
     texts: &Path,
     python: &Path,
+    pretrained: Option<&Path>,
     turns: usize,
 ) -> Result<ExitCode> {
     let folder = tempfile::tempdir()?;
     let names: Vec<String> = parsed(peer(workspace, python, "prepare").arg(texts).arg(folder.path()))?;
     let mut columns = vec![Column::left("data set")];
-    let programs = ["moelt"].into_iter().chain(PEERS.map(|(_, shown)| shown));
-    for program in programs {
+    let from_encoder = pretrained.map(|encoder| ("moelt, pretrained", Some(encoder)));
+    let own: Vec<(&str, Option<&Path>)> = [("moelt", None)].into_iter().chain(from_encoder).collect();
+    let programs: Vec<&str> =
+        own.iter().map(|(shown, _)| *shown).chain(PEERS.map(|(_, shown)| shown)).collect();
+    for program in &programs {
         columns.extend([Column::right(&format!("{program} %")), Column::right("s")]);
     }
     let mut table = Table { columns, rows: Vec::new() };
@@ -58,14 +62,16 @@ pub(super) fn run(
         let mut reached = BTreeMap::<&str, Reached>::new();
         for turn in 1..=turns {
             eprintln!("{name}: turn {turn} of {turns}");
-            reached.entry("moelt").or_default().add(&train(workspace, moelt, &data, turn)?);
+            for (shown, encoder) in &own {
+                reached.entry(shown).or_default().add(&train(workspace, moelt, &data, *encoder, turn)?);
+            }
             for (called, shown) in PEERS {
                 let mut command = peer(workspace, python, called);
                 command.args([data.join("train.csv"), data.join("test.csv")]);
                 reached.entry(shown).or_default().add(&parsed(&mut command)?);
             }
         }
-        let shown = ["moelt", PEERS[0].1, PEERS[1].1].iter().filter_map(|program| reached.get(program));
+        let shown = programs.iter().filter_map(|program| reached.get(program));
         table.rows.push([name].into_iter().chain(shown.flat_map(Reached::cells)).collect());
     }
     print!("{}", Document::default().table(table).to_terminal());
@@ -81,11 +87,23 @@ fn peer(workspace: &Workspace, python: &Path, what: &str) -> Command {
     command
 }
 
-/// What a user does, from the start of the program to its end.
-fn train(workspace: &Workspace, moelt: &Path, data: &Path, seed: usize) -> Result<Turn> {
-    let run = RunDir::new(data.join(format!("run-{seed}")));
+/// What a user does who keeps the test, from the start of the program to its end.
+fn train(
+    workspace: &Workspace,
+    moelt: &Path,
+    data: &Path,
+    pretrained: Option<&Path>,
+    seed: usize,
+) -> Result<Turn> {
+    let from = if pretrained.is_some() { "pretrained" } else { "scratch" };
+    let run = RunDir::new(data.join(format!("{from}-{seed}")));
     let mut command = workspace.command(&moelt.display().to_string());
-    command.args(["train", "--quiet", "--threads", "1", "--set", &format!("seed={seed}"), "--data"]);
+    command.args(["train", "--quiet", "--keep-test", "--threads", "1", "--set", &format!("seed={seed}")]);
+    if let Some(encoder) = pretrained {
+        command.args(["phases/pretrained-dense", "--set"]);
+        command.arg(format!("model.pretrained={:?}", encoder.display().to_string()));
+    }
+    command.arg("--data");
     command.arg(data.join("train.csv")).arg("--out").arg(run.path());
     command.args(["--set", &format!("data.csv.test={:?}", data.join("test.csv").display().to_string())]);
     let since = Instant::now();
