@@ -4,7 +4,7 @@
     pip install torch numpy safetensors      # and tokenizers, for pretrained encoders
     python load_moelt.py DIR < texts.txt     # one text per line; gives CSV: the class and the logits of all classes
 
-Dense layers and layers with top-k routing are read, top-any routing and assigned experts are not.
+Assigned experts are not read: what assigns a text to its group is not exported.
 """
 
 import csv, json, sys
@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import load_file
-from torch.nn.functional import gelu, layer_norm, pad, relu, scaled_dot_product_attention
+from torch.nn.functional import gelu, layer_norm, normalize, pad, relu, scaled_dot_product_attention
 
 from moelt_tokens import Vocabulary
 
@@ -51,17 +51,29 @@ class Classifier:
         w_in, b_in, w_out, b_out = (self.w[f"{name}.{part}"][expert] for part in ("w_in", "b_in", "w_out", "b_out"))
         return {"relu": relu, "gelu": gelu}[self.model["activation"]](x @ w_in + b_in) @ w_out + b_out
 
-    def experts(self, name, layer, seen, x):
+    def top_k(self, name, k, seen):
+        """The expert weights of each token: the probabilities of its k best experts."""
+        weight, bias, balance_bias = (self.w[f"{name}.router.{part}"] for part in ("weight", "bias", "balance_bias"))
+        probs = (seen @ weight.T + bias).softmax(1)
+        chosen = (probs.log() + balance_bias).sort(descending=True, stable=True).indices[:, :k]
+        weights = torch.zeros_like(probs).scatter(1, chosen, probs.gather(1, chosen))
+        return weights / weights.sum(1, keepdim=True) if chosen.shape[1] > 1 else weights
+
+    def top_any(self, name, seen):
+        """The same for all experts whose threshold a token passes, or the best one."""
+        scores = (normalize(seen, dim=1) @ normalize(self.w[f"{name}.router.weight"], dim=1).T).sigmoid()
+        active = scores > self.w[f"{name}.router.threshold"].sigmoid()
+        best = torch.zeros_like(active).scatter(1, scores.argmax(1, keepdim=True), True)
+        active = torch.where(active.any(1, keepdim=True), active, best)
+        return active / active.sum(1, keepdim=True)
+
+    def experts(self, name, kind, seen, x):
         """The weighted sum of the chosen experts, and the shared one; routers see `seen`."""
         shared = self.feed_forward(f"{name}.shared", 0, x) if f"{name}.shared.w_in" in self.w else 0
-        if layer["kind"] == "dense":
+        if kind == "dense":
             return self.feed_forward(f"{name}.experts", 0, x) + shared
-        router = {part: self.w[f"{name}.router.{part}"] for part in ("weight", "bias", "balance_bias")}
-        probs, k = (seen @ router["weight"].T + router["bias"]).softmax(1), layer["kind"]["top_k"]["k"]
-        chosen = (probs.log() + router["balance_bias"]).sort(descending=True, stable=True).indices[:, :k]
-        weights = torch.zeros_like(probs).scatter(1, chosen, probs.gather(1, chosen))
-        weights = weights / weights.sum(1, keepdim=True) if chosen.shape[1] > 1 else weights
-        return sum(weights[:, [e]] * self.feed_forward(f"{name}.experts", e, x) for e in range(probs.shape[1])) + shared
+        weights = self.top_any(name, seen) if kind == "top_any" else self.top_k(name, kind["top_k"]["k"], seen)
+        return sum(weights[:, [e]] * self.feed_forward(f"{name}.experts", e, x) for e in range(weights.shape[1])) + shared
 
     def pool(self, x):
         if self.model["pooling"] == "attention":
@@ -84,7 +96,7 @@ class Classifier:
             name, mean = f"layers.{at}", x.mean(0, keepdim=True).expand_as(x)
             seen = {"token": x, "sequence": mean, "token_and_sequence": x + mean}[self.model["router_input"] if by_token else "token"]
             seen = seen if self.transformer["norm"] == "post" else self.norm(f"{name}.norm", seen)
-            x = self.residual(f"{name}.norm", x, lambda y: self.experts(name, layer, seen, y))
+            x = self.residual(f"{name}.norm", x, lambda y: self.experts(name, layer["kind"], seen, y))
         x = self.norm("output_norm", self.pool(x) if by_token else x)
         return (x @ w["head.weight"] + w["head.bias"])[0]
 
