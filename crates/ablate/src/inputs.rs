@@ -25,6 +25,7 @@ const POINTERS: [&str; 2] = ["best", "latest"];
 pub(super) fn digests(site: &Site, cells: &[Cell]) -> Result<BTreeMap<String, Digest>> {
     let mut files = BTreeSet::new();
     for cell in cells {
+        check_held_out(&cell.config.data)?;
         files.extend(data_files(site, &cell.config.data)?);
         files.extend(taught_head(site, cell)?);
         for other in cell.foreign_runs() {
@@ -88,6 +89,21 @@ fn checkpoint_files(site: &Site, given: &str) -> Result<Vec<String>> {
 
 fn shown(path: &Path) -> String {
     path.display().to_string()
+}
+
+/// Arms are chosen among by validation texts and judged by test texts.
+fn check_held_out(data: &DataConfig) -> Result<()> {
+    let Some(csv) = data.csv() else { return Ok(()) };
+    let [validation, test] = csv.held_out();
+    ensure!(
+        csv.validation.is_some() || validation > 0.0,
+        "data.csv.validation_fraction: is 0, and an ablation chooses by validation texts"
+    );
+    ensure!(
+        csv.test.is_some() || test > 0.0,
+        "data.csv.test_fraction: is 0, and an ablation judges by test texts"
+    );
+    Ok(())
 }
 
 /// The files that a data set is read from, which must be there; paths from the site's root.

@@ -10,6 +10,9 @@ use crate::{
     split::hold_out,
 };
 
+/// How much is held out to choose and to judge on.
+const FRACTIONS: [&str; 2] = ["data.csv.validation_fraction", "data.csv.test_fraction"];
+
 /// Reads the training file and, when they are given, the files to choose and to judge on; what is not
 /// given is held out of the training file.
 pub(crate) fn load(config: &CsvConfig, text: &TextConfig) -> Result<Splits, DataError> {
@@ -17,27 +20,26 @@ pub(crate) fn load(config: &CsvConfig, text: &TextConfig) -> Result<Splits, Data
     let Labelled { examples, mut notes } = labelled;
     let keys = keys(&examples, text);
     notes.extend(repeats(&examples, &keys));
-    let part = |key, fraction, given: &Option<String>| (key, if given.is_none() { fraction } else { 0.0 });
-    let parts = [
-        part("data.csv.validation_fraction", config.validation_fraction, &config.validation),
-        part("data.csv.test_fraction", config.test_fraction, &config.test),
-    ];
-    let fractions = parts.map(|(_, fraction)| fraction);
+    let fractions = config.held_out();
     let (train, [held_validation, held_test]) = hold_out(examples, &keys, fractions, config.split_seed);
-    let mut other = |file: &Option<String>, held: Vec<Example>, key| match file {
-        None if held.is_empty() => Err(nothing_held_out(key, &config.train)),
+    for ((held, fraction), key) in [&held_validation, &held_test].into_iter().zip(fractions).zip(FRACTIONS) {
+        if held.is_empty() && fraction > 0.0 {
+            return Err(nothing_held_out(key, &config.train));
+        }
+    }
+    let mut other = |file: &Option<String>, held: Vec<Example>| match file {
         None => Ok(held),
         Some(file) => {
             let other = read_examples(file, &classes, &domains, config)?;
             notes.extend(other.notes);
-            Ok(other.examples)
+            Ok::<_, DataError>(other.examples)
         }
     };
-    let validation = other(&config.validation, held_validation, parts[0].0)?;
-    let test = other(&config.test, held_test, parts[1].0)?;
+    let validation = other(&config.validation, held_validation)?;
+    let test = other(&config.test, held_test)?;
     if train.is_empty() {
         let message = "together with data.csv.test_fraction it leaves nothing to train on";
-        return Err(ConfigFault::new("data.csv.validation_fraction", message).into());
+        return Err(ConfigFault::new(FRACTIONS[0], message).into());
     }
     let name = |file: &Option<String>, split: &str| file.clone().unwrap_or_else(|| split.to_owned());
     let (chosen, judged) =
@@ -52,7 +54,7 @@ pub(crate) fn load(config: &CsvConfig, text: &TextConfig) -> Result<Splits, Data
 
 fn nothing_held_out(key: &'static str, file: &str) -> DataError {
     let message = format!(
-        "holds no example of {file} out; raise it, or name a file of its own. Where nearly every row has a label of its own, that column holds texts or ids"
+        "holds no example of {file} out; raise it, name a file of its own, or set it to 0. Where nearly every row has a label of its own, that column holds texts or ids"
     );
     DataError::Config(ConfigFault::new(key, message))
 }
@@ -328,6 +330,17 @@ mod tests {
         let halves =
             CsvConfig { train, validation_fraction: 0.5, test_fraction: 0.5, ..CsvConfig::default() };
         assert!(load(&halves).unwrap_err().to_string().contains("leaves nothing to train on"));
+    }
+
+    #[test]
+    fn a_fraction_of_0_holds_nothing_out() {
+        let folder = Folder::new();
+        let rows: String = (0..20).map(|i| format!("text {i},{}\n", i % 2)).collect();
+        let train = folder.file("all.csv", format!("text,label\n{rows}"));
+        let config = CsvConfig { train, ..CsvConfig::default() };
+        let data = load(&config.whole()).unwrap();
+        assert_eq!((data.train.len(), data.validation.len(), data.test.len()), (20, 0, 0));
+        assert_eq!(data.notes, Vec::<String>::new());
     }
 
     #[test]

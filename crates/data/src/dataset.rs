@@ -53,8 +53,8 @@ pub fn files_of(data: &DataConfig) -> Vec<PathBuf> {
     }
 }
 
-/// Reads or generates the data set that a config names. No split is empty. `text` says which texts a model cannot
-/// tell apart: they are on one side of a split.
+/// Reads or generates the data set that a config names. A split to choose or to judge on is empty where the config holds
+/// nothing out. `text` says which texts a model cannot tell apart: they are on one side of a split.
 ///
 /// ```
 /// use moelt_data::Dataset;

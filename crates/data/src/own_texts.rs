@@ -59,6 +59,7 @@ impl Dataset for OwnTexts {
             notes,
         };
         splits.check()?;
+        splits.check_held_out()?;
         Ok(splits.with_cut_notes(text))
     }
 }

@@ -15,9 +15,9 @@ pub struct Splits {
     pub domains: Vec<String>,
     /// To train on.
     pub train: Vec<Example>,
-    /// To choose on.
+    /// To choose on; empty: nothing is chosen, the last checkpoint counts.
     pub validation: Vec<Example>,
-    /// To judge on.
+    /// To judge on; empty: nothing is judged.
     pub test: Vec<Example>,
     /// The accuracy no classifier can beat, when it is known.
     pub bayes_accuracy: Option<f64>,
@@ -29,7 +29,7 @@ pub struct Splits {
 }
 
 impl Splits {
-    /// Refuses splits that nothing can be trained or judged on.
+    /// Refuses splits that nothing can be trained on, or that do not fit each other.
     ///
     /// # Errors
     /// What is wrong.
@@ -43,10 +43,10 @@ impl Splits {
         if let Some(twice) = self.classes.iter().find(|class| !names.insert(*class)) {
             return wrong(format!("class `{twice}` is there twice"));
         }
+        if self.train.is_empty() {
+            return wrong("there is no text to train on".to_owned());
+        }
         for (name, split) in self.named() {
-            if split.is_empty() {
-                return wrong(format!("the {name} split is empty; there are too few texts"));
-            }
             if let Some(at) = split.iter().position(|example| example.label as usize >= n_classes) {
                 let label = split[at].label;
                 return wrong(format!(
@@ -71,6 +71,19 @@ impl Splits {
         let notes: Vec<String> = self.named().into_iter().filter_map(note).collect();
         self.notes.extend(notes);
         self
+    }
+
+    /// Refuses splits that nothing can be chosen or judged on.
+    ///
+    /// # Errors
+    /// Which of them has no text.
+    pub fn check_held_out(&self) -> Result<(), DataError> {
+        match self.named().into_iter().find(|(_, split)| split.is_empty()) {
+            None => Ok(()),
+            Some((name, _)) => {
+                Err(DataError::Splits(format!("the {name} split is empty; there are too few texts")))
+            }
+        }
     }
 
     /// The splits with their names.
@@ -125,14 +138,18 @@ mod tests {
     }
 
     #[test]
-    fn splits_that_nothing_can_be_judged_on_are_refused() {
+    fn splits_that_cannot_be_used_are_refused() {
         let refused = |change: fn(&mut Splits)| {
             let mut splits = dataset();
             change(&mut splits);
             splits.check().unwrap_err().to_string()
         };
-        assert_eq!(dataset().check().map_err(|error| error.to_string()), Ok(()));
-        assert!(refused(|s| s.test.clear()).contains("the test split is empty"));
+        assert!(dataset().check().is_ok());
+        let whole = Splits { test: vec![], ..dataset() };
+        assert!(whole.check().is_ok() && dataset().check_held_out().is_ok());
+        let empty = whole.check_held_out().unwrap_err().to_string();
+        assert!(empty.contains("the test split is empty"), "{empty}");
+        assert!(refused(|s| s.train.clear()).contains("there is no text to train on"));
         assert!(
             refused(|s| s.train[1].label = 2).contains("example 1 of the training split has label 2 of 2")
         );

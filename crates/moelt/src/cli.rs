@@ -5,18 +5,19 @@ mod config;
 mod control;
 mod edits;
 mod export;
+mod train;
 
 use std::path::PathBuf;
 
 use anyhow::bail;
 use clap::{Args, Parser, Subcommand};
-use moelt_schema::BadLines;
 
 pub(crate) use self::compare::{CompareArgs, MetricArg};
 pub(crate) use self::config::{ConfigCommand, ConfigShowArgs};
 pub(crate) use self::control::{ControlCommand, ControlFitArgs, ControlReportArgs, ControlTeachArgs};
 pub(crate) use self::edits::{EditKind, TypedEdit, TypedEdits};
 pub(crate) use self::export::{ExportArgs, ExportForm, ImportArgs};
+pub(crate) use self::train::{BadLinesArg, ColumnArgs, RunArgs, SizeArgs, TrainArgs};
 use crate::backend::DeviceArgs;
 
 /// Train and use Mixture-of-Experts text classifiers.
@@ -61,11 +62,13 @@ impl Cli {
 pub(crate) enum Command {
     /// Train on your own texts or from config files, or go on with the run in --out.
     #[command(after_help = "Examples:\n  \
-        moelt train --data reviews.csv\n  \
-        moelt train --data reviews.csv --minutes 5\n  \
+        moelt train --data reviews.csv --out runs/mine\n  \
+        moelt train --data reviews.csv --minutes 5 --keep-test\n  \
         moelt train datasets/planted phases/moe --out runs/first\n  \
         moelt train datasets/sst2 my.toml --set seed=3 --set train.budget.epochs=2 --out runs/sst2\n\n\
         A CONFIG is a file, or the name of one that is built in (`moelt config list`).\n\n\
+        Of --data a tenth is held out to choose by and a tenth to judge by. When the model has been judged, the recipe is trained \
+        once more on all texts, without choosing or judging: that model, in refit/ of the run folder, is the one that answers.\n\n\
         Notes on standard error, which result.json keeps, say what was skipped, guessed and cut in your own \
         files.\n\n\
         Ctrl-C writes a checkpoint; the same command goes on from it.")]
@@ -181,38 +184,6 @@ impl Command {
 }
 
 #[derive(Args, Debug)]
-pub(crate) struct TrainArgs {
-    /// Config files or names of built-in ones, each laid over the ones before it.
-    #[arg(value_name = "CONFIG")]
-    pub(crate) layers: Vec<PathBuf>,
-    /// Train on this CSV or TSV file of texts and labels, with the recipe datasets/csv, and one of rows/… by the number of its
-    /// training texts, beneath every CONFIG: short for --set data.csv.train=…
-    #[arg(long, value_name = "FILE")]
-    pub(crate) data: Option<String>,
-    /// Train for about so many minutes, or for as long as the recipe does where that is less. The speed is measured first.
-    #[arg(long, value_name = "M")]
-    pub(crate) minutes: Option<f64>,
-    #[command(flatten)]
-    pub(crate) columns: ColumnArgs,
-    #[command(flatten)]
-    pub(crate) run: RunArgs,
-}
-
-#[derive(Args, Debug)]
-pub(crate) struct SizeArgs {
-    /// CSV or TSV file of texts and labels.
-    #[arg(value_name = "FILE")]
-    pub(crate) data: String,
-    /// Train for about so many minutes, or for as long as the recipe does where that is less. The speed is measured first.
-    #[arg(long, value_name = "M")]
-    pub(crate) minutes: Option<f64>,
-    #[command(flatten)]
-    pub(crate) columns: ColumnArgs,
-    #[command(flatten)]
-    pub(crate) run: RunArgs,
-}
-
-#[derive(Args, Debug)]
 pub(crate) struct BenchArgs {
     /// Config files, later ones over earlier ones; what they say of data is not looked at.
     #[arg(value_name = "CONFIG", default_value = "bench")]
@@ -239,45 +210,9 @@ pub(crate) struct BenchArgs {
     pub(crate) device: DeviceArgs,
 }
 
-/// How a file of one's own is read.
-#[derive(Args, Clone, Debug)]
-pub(crate) struct ColumnArgs {
-    /// Header of the text column; default: `text`, or the one column with a usual name such as `review`. Short for --set
-    /// data.csv.text_column=…
-    #[arg(long, value_name = "NAME")]
-    pub(crate) text_column: Option<String>,
-    /// Header of the label column; default: `label`, or the one column with a usual name such as `sentiment`. Short for
-    /// --set data.csv.label_column=…
-    #[arg(long, value_name = "NAME")]
-    pub(crate) label_column: Option<String>,
-    /// What becomes of rows of your own files that cannot be used: short for --set data.csv.bad_lines=…
-    #[arg(long, value_enum, value_name = "WHAT")]
-    pub(crate) bad_lines: Option<BadLinesArg>,
-}
-
-/// Where and how a run is made.
-#[derive(Args, Debug)]
-pub(crate) struct RunArgs {
-    /// Run folder; an unfinished run of the same config in it is continued. Default: a folder in runs/ named after arm,
-    /// seed and a hash of the config.
-    #[arg(long, value_name = "DIR")]
-    pub(crate) out: Option<PathBuf>,
-    /// Set one config value, such as optim.lr=0.001. Repeatable.
-    #[arg(long, value_name = "KEY=VALUE")]
-    pub(crate) set: Vec<String>,
-    /// Folder in which runs on the same data share their encoded texts: the first of them leaves them there.
-    #[arg(long, value_name = "DIR", hide_short_help = true)]
-    pub(crate) texts: Option<PathBuf>,
-    /// No progress bar, no notes and no summary.
-    #[arg(long, short)]
-    pub(crate) quiet: bool,
-    #[command(flatten)]
-    pub(crate) device: DeviceArgs,
-}
-
 #[derive(Args, Debug)]
 pub(crate) struct EvalArgs {
-    /// Run folder (its best checkpoint), checkpoint folder, or pointer file.
+    /// Run folder, checkpoint folder, or pointer file. Of a run a split judges the best checkpoint, --file the model that predict takes.
     pub(crate) checkpoint: PathBuf,
     /// Split of the data set the model was trained on.
     #[arg(long, value_enum, default_value_t, conflicts_with = "file")]
@@ -301,36 +236,6 @@ pub(crate) struct EvalArgs {
     pub(crate) device: DeviceArgs,
 }
 
-/// What becomes of rows that cannot be used.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum BadLinesArg {
-    /// They are left out, counted and listed, up to half of a file.
-    #[default]
-    Skip,
-    /// The first one is an error.
-    Error,
-}
-
-impl BadLinesArg {
-    /// As it is set in a config.
-    pub(crate) fn set(self) -> String {
-        let value = match self {
-            Self::Skip => "skip",
-            Self::Error => "error",
-        };
-        format!("data.csv.bad_lines={value}")
-    }
-}
-
-impl From<BadLinesArg> for BadLines {
-    fn from(arg: BadLinesArg) -> Self {
-        match arg {
-            BadLinesArg::Skip => Self::Skip,
-            BadLinesArg::Error => Self::Error,
-        }
-    }
-}
-
 /// The splits that can be evaluated.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum SplitName {
@@ -343,7 +248,7 @@ pub(crate) enum SplitName {
 
 #[derive(Args, Debug)]
 pub(crate) struct PredictArgs {
-    /// Run folder (its best checkpoint), checkpoint folder, or pointer file.
+    /// Run folder (its refit, or its best checkpoint), checkpoint folder, or pointer file.
     pub(crate) checkpoint: PathBuf,
     /// Texts: CSV or TSV with a header, or one text per line. `-` is standard input.
     #[arg(default_value = "-")]

@@ -1,11 +1,14 @@
 //! Classes of texts, by a model that was loaded.
 
-use std::{iter, path::Path};
+use std::{
+    iter,
+    path::{Path, PathBuf},
+};
 
 use burn::tensor::{Device, activation::softmax};
 use moelt_data::{Encoded, TokenBatch};
 use moelt_model::Mode;
-use moelt_schema::{Prediction, Unit};
+use moelt_schema::{Prediction, RunDir, Unit};
 use rayon::prelude::*;
 
 use crate::{
@@ -52,12 +55,20 @@ pub struct Classification {
 }
 
 impl LoadedModel {
-    /// The best checkpoint of a run, or the latest where none counts as best; a checkpoint's own folder does too.
+    /// The model of a run that answers: the best checkpoint, or the latest where none counts as best, of [`Self::answering`]. A
+    /// checkpoint's own folder does too.
     ///
     /// # Errors
     /// When there is none, or it cannot be read or trusted.
     pub fn open(run: impl AsRef<Path>, device: &Device) -> Result<Self, CheckpointError> {
-        Self::load(&resolve_checkpoint(run.as_ref())?, device)
+        Self::load(&resolve_checkpoint(&Self::answering(run.as_ref()))?, device)
+    }
+
+    /// The folder of the run whose model answers: the refit of a run, where it has one that is finished, or `run` itself.
+    pub fn answering(run: &Path) -> PathBuf {
+        let (judged, refit) = (RunDir::new(run), RunDir::new(run).refit());
+        let answers = judged.config().is_file() && refit.result().is_file();
+        if answers { refit.path().to_owned() } else { run.to_owned() }
     }
 
     /// Names of the classes, in the order of their probabilities.

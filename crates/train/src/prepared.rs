@@ -53,11 +53,14 @@ impl Prepared {
     /// The same of any data set.
     ///
     /// # Errors
-    /// As [`Self::new`]; when a split is empty or has a label without a class.
+    /// As [`Self::new`]; when a split is empty that the config does not say is, or a label has no class.
     pub fn of(config: &RunConfig, dataset: &dyn Dataset) -> Result<Self, TrainError> {
         memory::check_data(config, memory::of_machine())?;
         let dataset = dataset.splits(&config.text)?;
         dataset.check()?;
+        if config.data.csv().is_none() {
+            dataset.check_held_out()?;
+        }
         if dataset.drift.is_some() && config.train.patience > 0 {
             let message = "stops early, but the data drift: every evaluation is of other texts, so that none is better \
                            than another; set it to 0";
@@ -97,6 +100,28 @@ impl Prepared {
             grouping,
             vocabulary,
         })
+    }
+
+    /// Makes sure that a policy, or early stopping, has validation texts to go by.
+    pub(crate) fn check_validation(&self, config: &RunConfig) -> Result<(), ConfigFault> {
+        let needed = |key, what: &str| {
+            let message = format!(
+                "{what} by validation texts, and there are none; set data.csv.validation_fraction above 0, or name \
+                 data.csv.validation"
+            );
+            Err(ConfigFault::new(key, message))
+        };
+        let policy = &config.control.policy;
+        if !self.validation.texts.is_empty() {
+            return Ok(());
+        }
+        if config.train.patience > 0 {
+            return needed("train.patience", "stops");
+        }
+        if !policy.is_frozen() {
+            return needed("control.policy", &format!("is `{}`, which decides", policy.name()));
+        }
+        Ok(())
     }
 
     /// The steps that a run of `config` on this data takes unless it stops early.

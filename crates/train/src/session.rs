@@ -153,7 +153,8 @@ impl<'a> Session<'a> {
             self.log_window()?;
         }
         let judged = self.prepared.judged_after().any(|judged| judged == step);
-        let evaluated = if due(eval_every) || judged || last { Some(self.evaluate()?) } else { None };
+        let evaluates = !self.prepared.validation.texts.is_empty() && (due(eval_every) || judged || last);
+        let evaluated = if evaluates { Some(self.evaluate()?) } else { None };
         let (validation, best) = evaluated.map_or((None, false), |(metrics, best)| (Some(metrics), best));
         if best || judged || last || due(train.checkpoint_every) || self.out_of_patience() {
             self.log(Event::Checkpoint { name: CheckpointStore::name(step) })?;

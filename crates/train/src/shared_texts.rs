@@ -157,16 +157,17 @@ impl SharedTexts {
         (shared.key == key && shared.fits()).then_some(shared)
     }
 
-    /// Whether every text has rows of the vocabulary and a class, and every split a text.
+    /// Whether every text has rows of the vocabulary and a class, and there are texts to train on.
     fn fits(&self) -> bool {
         let (n_classes, n_rows) = (self.classes.len(), self.vocabulary.n_rows());
         let fits = |texts: &[Encoded], labels: &[u32]| {
             let of_classes = labels.iter().all(|label| (*label as usize) < n_classes);
             let of_rows = texts.iter().all(|text| text.fits(n_rows));
-            !texts.is_empty() && texts.len() == labels.len() && of_classes && of_rows
+            texts.len() == labels.len() && of_classes && of_rows
         };
         let splits = [&self.validation, &self.test];
-        fits(&self.texts, &self.labels)
+        !self.texts.is_empty()
+            && fits(&self.texts, &self.labels)
             && splits.iter().all(|split| fits(&split.texts, &split.labels))
             && splits.iter().all(|split| [split.domains.len(), split.times.len()] == [split.texts.len(); 2])
     }

@@ -32,6 +32,8 @@ pub(crate) struct Origin {
 
 impl Origin {
     fn of_run(config: &RunConfig, prepared: &Prepared) -> Self {
+        let (trained, _) = prepared.train.examples();
+        let held_out = &prepared.validation.texts[..];
         Self {
             config: config.clone(),
             config_digest: config.digest(),
@@ -41,7 +43,7 @@ impl Origin {
             groups: prepared.grouping.as_ref().map(Grouping::to_json),
             vocabulary: prepared.vocabulary.to_json(),
             vocabulary_digest: prepared.vocabulary.digest(),
-            inputs: probe_inputs(&prepared.validation.texts),
+            inputs: probe_inputs(if held_out.is_empty() { trained } else { held_out }),
         }
     }
 

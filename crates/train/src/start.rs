@@ -149,6 +149,7 @@ fn reevaluate(other: &Other, prepared: &Prepared) -> Result<String, TrainError> 
     let now = metrics(&predict(&other.loaded.evaluated(), &validation), prepared.classes.len());
     let accuracy = format!("{:.2} % on validation", 100.0 * now.accuracy);
     match &checkpoint.manifest.validation {
+        None if now.n == 0 => Ok("there is no validation text to ask it about".to_owned()),
         None => Ok(format!("{accuracy}; the checkpoint says nothing to compare with")),
         Some(saved) if saved.counts_as(&now) => Ok(format!("{accuracy}, as when saved")),
         Some(saved) => Err(TrainError::Reevaluation {

@@ -138,6 +138,7 @@ impl<'a> Trainer<'a> {
             Some(folder) => shared_texts::prepared(&config, dataset, folder)?,
             None => Prepared::of(&config, dataset)?,
         };
+        prepared.check_validation(&config)?;
         let _lock = lock(&run)?;
         let store = CheckpointStore::open(run.checkpoints(), config.train.keep_last)?;
         let store = store.pin(prepared.judged_after());

@@ -13,7 +13,7 @@ use super::folder;
 use crate::workspace::Workspace;
 
 /// Options that take no value.
-const SWITCHES: [&str; 4] = ["--json", "--quiet", "-q", "-v"];
+const SWITCHES: [&str; 5] = ["--json", "--quiet", "-q", "-v", "--keep-test"];
 
 /// Steps of an ablation, which do not plan it.
 const STEPS: [&str; 4] = ["plan", "run", "collect", "aa"];

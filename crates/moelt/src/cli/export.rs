@@ -8,7 +8,7 @@ use crate::backend::DeviceArgs;
 
 #[derive(Args, Debug)]
 pub(crate) struct ExportArgs {
-    /// Run folder (its best checkpoint), checkpoint folder, or pointer file.
+    /// Run folder (its refit, or its best checkpoint), checkpoint folder, or pointer file.
     pub(crate) checkpoint: PathBuf,
     /// Folder to write to; must not exist.
     #[arg(long, value_name = "DIR")]
@@ -32,7 +32,7 @@ pub(crate) enum ExportForm {
 
 #[derive(Args, Debug)]
 pub(crate) struct ImportArgs {
-    /// Run folder (its best checkpoint), checkpoint folder, or pointer file: that whose weights were exported.
+    /// Run folder (its refit, or its best checkpoint), checkpoint folder, or pointer file: that whose weights were exported.
     pub(crate) checkpoint: PathBuf,
     /// The exported folder, or a model.safetensors.
     #[arg(value_name = "WEIGHTS")]

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use anyhow::bail;
+use anyhow::{bail, ensure};
 use moelt_data::{DataError, Labelled, cut_note, read_examples};
 use moelt_eval::{
     metrics,
@@ -19,7 +19,10 @@ const TABLE_UP_TO: usize = 20;
 
 pub(crate) fn run(args: &EvalArgs) -> anyhow::Result<()> {
     let device = args.device.open()?;
-    let loaded = load(&args.checkpoint, &device)?;
+    let loaded = match &args.file {
+        Some(_) => LoadedModel::open(&args.checkpoint, &device)?,
+        None => load(&args.checkpoint, &device)?,
+    };
     let split = match &args.file {
         Some(file) => file_split(args, &file.display().to_string(), &loaded)?,
         None => data_split(args.split, &loaded)?,
@@ -85,13 +88,19 @@ fn data_split(split: SplitName, loaded: &LoadedModel) -> anyhow::Result<Split> {
     if expected != found {
         bail!("{}: was trained on data {expected}; the data set here is {found}", loaded.path.display());
     }
-    Ok(match split {
+    let split = match split {
         SplitName::Validation => prepared.validation_at(manifest.step, prepared.total_steps).into_owned(),
         SplitName::Test => {
             super::say(&["the test split is for the last judgement; do not choose or tune by it".to_owned()]);
             prepared.test
         }
-    })
+    };
+    ensure!(
+        !split.texts.is_empty(),
+        "{}: its run has no such texts to judge by; name some with --file",
+        loaded.path.display()
+    );
+    Ok(split)
 }
 
 fn describe(metrics: &Metrics, classes: &[String], domains: &[String]) -> String {

@@ -3,14 +3,14 @@
 use std::io::Write;
 
 use anyhow::Context;
-use moelt_train::ExportedModel;
+use moelt_train::{ExportedModel, LoadedModel};
 
-use super::{load, must_be_new};
+use super::must_be_new;
 use crate::cli::{ExportArgs, ExportForm};
 
 pub(crate) fn run(args: &ExportArgs) -> anyhow::Result<()> {
     must_be_new(&args.out)?;
-    let loaded = load(&args.checkpoint, &args.device.open()?)?;
+    let loaded = LoadedModel::open(&args.checkpoint, &args.device.open()?)?;
     let exported = match args.form {
         ExportForm::Moelt => ExportedModel::of(&loaded),
         ExportForm::HuggingFace => ExportedModel::hugging_face(&loaded)

@@ -3,13 +3,14 @@
 use std::io::Write;
 
 use anyhow::Context;
+use moelt_train::LoadedModel;
 
-use super::{load, must_be_new, words};
+use super::{must_be_new, words};
 use crate::cli::ImportArgs;
 
 pub(crate) fn run(args: &ImportArgs) -> anyhow::Result<()> {
     must_be_new(&args.out)?;
-    let loaded = load(&args.checkpoint, &args.device.open()?)?;
+    let loaded = LoadedModel::open(&args.checkpoint, &args.device.open()?)?;
     let from = loaded.path.clone();
     let mut edited = loaded.with_weights(&args.weights)?;
     edited.checkpoint.save_as(&args.out).with_context(|| format!("--out {}", args.out.display()))?;

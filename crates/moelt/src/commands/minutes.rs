@@ -1,6 +1,6 @@
 //! Training for no longer than so many minutes.
 
-use std::{fs, path::Path, time::Instant};
+use std::{fs, time::Instant};
 
 use anyhow::ensure;
 use burn::tensor::Device;
@@ -10,8 +10,8 @@ use moelt_train::{Prepared, TrainState};
 /// Steps that are taken to see how long one takes; the first half of them warms up.
 const PROBE: u64 = 40;
 
-/// Fewer epochs, where the config's would take longer than `minutes`; `overhead` is what a step takes in plain steps. A run that
-/// was begun in `out` keeps those that it has.
+/// Fewer epochs, where the config's would take longer than `minutes`; `overhead` is what a step takes in plain steps. A `run` that
+/// was begun keeps those that it has.
 ///
 /// # Errors
 /// When there is no such time, or the data cannot be read.
@@ -19,12 +19,12 @@ pub(super) fn shorten(
     config: &mut RunConfig,
     minutes: f64,
     overhead: f64,
-    out: &Path,
+    run: &RunDir,
     device: &Device,
 ) -> anyhow::Result<()> {
     ensure!(minutes.is_finite() && minutes > 0.0, "--minutes must be above 0, not {minutes}");
     let Budget::Epochs(whole) = config.train.budget else { return Ok(()) };
-    if let Some(budget) = begun_with(config, out) {
+    if let Some(budget) = begun_with(config, run) {
         config.train.budget = budget;
         return Ok(());
     }
@@ -41,8 +41,8 @@ pub(super) fn shorten(
 }
 
 /// How long the run in a folder is to be, if it is this one but for that.
-fn begun_with(config: &RunConfig, out: &Path) -> Option<Budget> {
-    let theirs = RunConfig::from_toml(&fs::read_to_string(RunDir::new(out).config()).ok()?).ok()?;
+fn begun_with(config: &RunConfig, run: &RunDir) -> Option<Budget> {
+    let theirs = RunConfig::from_toml(&fs::read_to_string(run.config()).ok()?).ok()?;
     let mut ours = config.clone();
     ours.train.budget = theirs.train.budget.clone();
     (ours == theirs).then_some(theirs.train.budget)

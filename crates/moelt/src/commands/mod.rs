@@ -15,6 +15,7 @@ mod minutes;
 pub(crate) mod predict;
 mod read_ahead;
 mod recipe;
+mod refit;
 pub(crate) mod size;
 pub(crate) mod train;
 mod window;
@@ -39,7 +40,7 @@ fn say(notes: &[String]) {
     notes.iter().for_each(|note| moelt_ablate::tell!("note: {note}"));
 }
 
-/// The checkpoint that a path means, loaded.
+/// The checkpoint that a path means, loaded: of a run the one that it was judged by. What answers is [`LoadedModel::open`].
 fn load(path: &Path, device: &Device) -> anyhow::Result<LoadedModel> {
     Ok(LoadedModel::load(&resolve_checkpoint(path)?, device)?)
 }

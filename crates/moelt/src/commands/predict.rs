@@ -11,15 +11,12 @@ use moelt_schema::{AtomicFile, DataConfig, TextConfig};
 use moelt_train::{Classification, LoadedModel};
 use rayon::prelude::*;
 
-use super::{
-    load,
-    read_ahead::{Input, ReadAhead},
-};
+use super::read_ahead::{Input, ReadAhead};
 use crate::cli::PredictArgs;
 
 pub(crate) fn run(args: &PredictArgs) -> anyhow::Result<()> {
     let device = args.device.open()?;
-    let loaded = load(&args.checkpoint, &device)?;
+    let loaded = LoadedModel::open(&args.checkpoint, &device)?;
     let (name, reader) = open(args, &loaded.checkpoint.config.data)?;
     super::say(reader.guesses());
     let rows = ReadAhead::start(reader);

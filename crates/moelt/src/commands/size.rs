@@ -16,7 +16,7 @@ use moelt_schema::{ConfigFiles, Event, EventRecord, LayerEvidence, LayerId};
 use super::{
     minutes::shorten,
     recipe::layered,
-    train::{finish, folder, summary},
+    train::{finish, folder, on_interrupt, summary},
 };
 use crate::cli::SizeArgs;
 
@@ -30,11 +30,12 @@ pub(crate) fn run(files: &ConfigFiles, policies: &OwnPolicies, args: &SizeArgs) 
     let layers = [PathBuf::from(PHASE)];
     let mut config = layered(files, &layers, Some(&args.data), &args.columns, &args.run)?;
     let device = args.run.device.open()?;
-    let out = folder(&config, &args.run);
+    let run = folder(&config, &args.run);
     if let Some(minutes) = args.minutes {
-        shorten(&mut config, minutes, OVERHEAD, &out, &device)?;
+        shorten(&mut config, minutes, OVERHEAD, &run, &device)?;
     }
-    let Some((result, run)) = finish(config, out, policies, &args.run, &device)? else {
+    let interrupt = on_interrupt()?;
+    let Some(result) = finish(&config, &run, policies, &args.run, &device, &interrupt)? else {
         return Ok(ExitCode::from(INTERRUPTED));
     };
     let log = fs::read_to_string(run.events())?;

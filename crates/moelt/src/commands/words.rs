@@ -1,6 +1,6 @@
-//! Layers, edits and what they did in a few words.
+//! Layers, edits and what they did, and accuracies, in a few words.
 
-use moelt_schema::{Edit, ExpertId, ExpertInit, LayerKind, LayerLayout, Plan};
+use moelt_schema::{Edit, ExpertId, ExpertInit, LayerKind, LayerLayout, Metrics, Plan};
 use moelt_train::EditedCheckpoint;
 
 /// `4 experts, top-2: 0 1 2 3`
@@ -11,6 +11,14 @@ pub(super) fn layer(layer: &LayerLayout) -> String {
         LayerKind::TopAny => format!("{n} experts, top-any: {ids}"),
         LayerKind::Assigned => format!("{n} experts, assigned: {ids}"),
         LayerKind::TopK { k: top_k } => format!("{n} experts, top-{top_k}: {ids}"),
+    }
+}
+
+/// `83.72 % (n = 872)`, where there is a text to judge by.
+pub(super) fn accuracy(metrics: &Metrics) -> String {
+    match metrics.n {
+        0 => "– (no text to judge by)".to_owned(),
+        n => format!("{:.2} % (n = {n})", 100.0 * metrics.accuracy),
     }
 }
 

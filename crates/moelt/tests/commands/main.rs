@@ -18,6 +18,7 @@ mod loop_rules;
 mod own_texts;
 mod predict;
 mod pretrained;
+mod refit;
 mod resume;
 mod routing;
 #[cfg(unix)]

@@ -189,9 +189,9 @@ pub struct CsvConfig {
     /// What becomes of rows that cannot be used.
     pub bad_lines: BadLines,
     /// Part of `train` held out for validation, stratified. Texts that the tokenizer cannot tell apart, or that
-    /// differ in case only, stay on one side.
+    /// differ in case only, stay on one side. 0: nothing is chosen, the last checkpoint counts.
     pub validation_fraction: f64,
-    /// Part of `train` held out for the test, likewise.
+    /// Part of `train` held out for the test, likewise. 0: nothing is judged.
     pub test_fraction: f64,
     /// Seed of that choice (not of the run).
     pub split_seed: u64,
@@ -307,6 +307,19 @@ impl Sst2Config {
 }
 
 impl CsvConfig {
+    /// The parts of `train` that are held out, for validation and for the test.
+    pub fn held_out(&self) -> [f64; 2] {
+        let part = |file: &Option<String>, fraction: f64| if file.is_none() { fraction } else { 0.0 };
+        [part(&self.validation, self.validation_fraction), part(&self.test, self.test_fraction)]
+    }
+
+    /// All texts of `train` and no others: nothing to choose or to judge on.
+    #[must_use]
+    pub fn whole(&self) -> Self {
+        let (validation, test) = (None, None);
+        Self { validation, test, validation_fraction: 0.0, test_fraction: 0.0, ..self.clone() }
+    }
+
     fn check(&self) -> Result<(), ConfigFault> {
         if self.train.is_empty() {
             return Err(ConfigFault::new("train", "is not set; name the file, such as reviews.csv"));

@@ -44,9 +44,9 @@ pub struct CellResult {
     /// What a reader should know about the data: repeats, contradictions, what was held out,
     /// skipped, guessed or cut.
     pub notes: Vec<String>,
-    /// Metrics on the validation split.
+    /// Metrics on the validation split; all 0 where it is empty.
     pub validation: Metrics,
-    /// Metrics on the test split, read once, here.
+    /// Metrics on the test split, read once, here; all 0 where it is empty.
     pub test: Metrics,
     /// Accuracy at each evaluation time of a data set whose domains come and go, in order; the last one is the end of
     /// training. Empty when nothing does.

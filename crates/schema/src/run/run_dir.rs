@@ -53,6 +53,11 @@ impl RunDir {
         self.0.join("checkpoints")
     }
 
+    /// The run folder of the same recipe on all texts, those that this run holds out among them.
+    pub fn refit(&self) -> Self {
+        Self(self.0.join("refit"))
+    }
+
     /// Per-example predictions on a split (`validation` or `test`), relative to the run folder.
     pub fn predictions_name(split: &str) -> String {
         format!("predictions/{split}.csv")

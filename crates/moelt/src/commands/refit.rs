@@ -1,0 +1,81 @@
+//! A refit: when a file of one's own has been trained on and judged, the same recipe on all of its texts, for the model that answers.
+//! Nobody has judged it; what was judged is the recipe, on fewer texts.
+
+use moelt_schema::{Budget, CellResult, CsvConfig, DataConfig, RunConfig, RunDir, StartConfig};
+
+/// The config of the refit.
+///
+/// # Errors
+/// Why there is none.
+pub(super) fn config(judged: &RunConfig, result: &CellResult) -> Result<RunConfig, String> {
+    let whole = held_out(judged)?.whole();
+    let mut config = RunConfig { data: DataConfig::Csv(whole), ..judged.clone() };
+    if config.train.patience > 0 {
+        // As many epochs as early stopping has left.
+        let per_epoch = result.splits.train.div_ceil(config.train.batch_size);
+        config.train.budget = Budget::Epochs(result.steps as f64 / per_epoch as f64);
+        config.train.patience = 0;
+    }
+    Ok(config)
+}
+
+/// What run and refit take together, where the run takes 1.
+pub(super) fn overhead(judged: &RunConfig) -> f64 {
+    held_out(judged).map_or(1.0, |csv| 1.0 + 1.0 / (1.0 - csv.held_out().iter().sum::<f64>()))
+}
+
+/// The file of a run that a refit makes sense for, or why it makes none.
+fn held_out(judged: &RunConfig) -> Result<&CsvConfig, String> {
+    let policy = &judged.control.policy;
+    let csv = judged.data.csv().ok_or("they are not of a file of one's own")?;
+    if csv.held_out() == [0.0; 2] {
+        return Err("nothing is held out of them".to_owned());
+    }
+    if csv.stream.is_some() {
+        return Err("data.csv.stream has them arrive one after another, and is judged meanwhile".to_owned());
+    }
+    if !policy.is_frozen() {
+        return Err(format!("control.policy `{}` may need those that are held out", policy.name()));
+    }
+    if matches!(judged.start, StartConfig::Weights { .. }) {
+        return Err("start.weights come with a vocabulary of other texts".to_owned());
+    }
+    Ok(csv)
+}
+
+/// What has become of it, and what is known of the same checkpoint of the run that was judged.
+pub(super) fn summary(again: &CellResult, judged: &CellResult, refit: &RunDir) -> String {
+    let last = if judged.last.step == judged.best_step || judged.test.n == 0 {
+        String::new()
+    } else {
+        format!(
+            "its last checkpoint, which in the run before had {:.2} % on the test; ",
+            100.0 * judged.last.test
+        )
+    };
+    format!(
+        "trained again on all {} texts, for predict and export: {last}{:.0} s → {}\n",
+        again.splits.train,
+        again.seconds,
+        refit.path().display()
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn judged(csv: CsvConfig) -> RunConfig {
+        RunConfig { data: DataConfig::Csv(csv), ..RunConfig::default() }
+    }
+
+    #[test]
+    fn a_refit_takes_a_pass_over_all_texts_more() {
+        let tenths = judged(CsvConfig::default());
+        assert!((overhead(&tenths) - 2.25).abs() < 1e-9);
+        let own = Some("held.csv".to_owned());
+        let own_test = CsvConfig { test: own.clone(), ..CsvConfig::default() };
+        assert!((overhead(&judged(own_test.clone())) - (1.0 + 1.0 / 0.9)).abs() < 1e-9);
+        assert_eq!(overhead(&judged(CsvConfig { validation: own, ..own_test })), 1.0);
+    }
+}
