@@ -111,12 +111,14 @@ impl Design {
         ensure!(!cells.is_empty(), "no arms: nothing to run");
         let sweep = |cell: &Cell| arms.iter().find(|arm| arm.name == cell.arm).and_then(|arm| arm.sweep);
         let cells: Vec<Cell> = cells.into_iter().map(|cell| Cell { sweep: sweep(&cell), ..cell }).collect();
+        let data = inputs::digests(site, &cells)?;
+        inputs::check_texts(site, &cells)?;
         Ok(AblationPlan {
             format: PLAN_FORMAT,
             name: self.name.clone(),
             moelt: env!("CARGO_PKG_VERSION").to_owned(),
             code: site.code()?,
-            data: inputs::digests(site, &cells)?,
+            data,
             resamples: spec.verdict.resamples,
             collapse: spec.verdict.collapse,
             comparisons: spec.comparisons(&planned(arms, &cells), find)?,

@@ -7,8 +7,8 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail, ensure};
-use moelt_data::files_of;
-use moelt_schema::{Cell, DataConfig, Digest, EffectHeadConfig, OtherRun, RunDir, Takes};
+use moelt_data::{Dataset, files_of};
+use moelt_schema::{Cell, CsvConfig, DataConfig, Digest, EffectHeadConfig, OtherRun, RunDir, Takes};
 
 use crate::Site;
 
@@ -25,7 +25,6 @@ const POINTERS: [&str; 2] = ["best", "latest"];
 pub(super) fn digests(site: &Site, cells: &[Cell]) -> Result<BTreeMap<String, Digest>> {
     let mut files = BTreeSet::new();
     for cell in cells {
-        check_held_out(&cell.config.data)?;
         files.extend(data_files(site, &cell.config.data)?);
         files.extend(taught_head(site, cell)?);
         for other in cell.foreign_runs() {
@@ -91,9 +90,33 @@ fn shown(path: &Path) -> String {
     path.display().to_string()
 }
 
+/// Reads files of one's own once, as each cell is going to.
+///
+/// # Errors
+/// What is wrong with them: better told now than by each cell.
+pub(super) fn check_texts(site: &Site, cells: &[Cell]) -> Result<()> {
+    let mut seen = Vec::new();
+    for config in cells.iter().map(|cell| &cell.config) {
+        let Some(csv) = config.data.csv() else { continue };
+        if seen.contains(&(csv, &config.text)) {
+            continue;
+        }
+        seen.push((csv, &config.text));
+        check_held_out(csv)?;
+        DataConfig::Csv(in_root(site, csv)).splits(&config.text)?;
+    }
+    Ok(())
+}
+
+/// The same files from anywhere.
+fn in_root(site: &Site, csv: &CsvConfig) -> CsvConfig {
+    let path = |file: &String| shown(&site.root().join(file));
+    let (validation, test) = (csv.validation.as_ref().map(path), csv.test.as_ref().map(path));
+    CsvConfig { train: path(&csv.train), validation, test, ..csv.clone() }
+}
+
 /// Arms are chosen among by validation texts and judged by test texts.
-fn check_held_out(data: &DataConfig) -> Result<()> {
-    let Some(csv) = data.csv() else { return Ok(()) };
+fn check_held_out(csv: &CsvConfig) -> Result<()> {
     let [validation, test] = csv.held_out();
     ensure!(
         csv.validation.is_some() || validation > 0.0,

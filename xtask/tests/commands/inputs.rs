@@ -28,6 +28,12 @@ fn write(workspace: &TestWorkspace, path: &str, text: &str) {
     fs::write(path, text).unwrap();
 }
 
+/// Forty texts of two classes.
+pub(crate) fn csv_texts(class: &str) -> String {
+    let row = |i: usize| format!("text {i},{}\n", ["a", class][i % 2]);
+    "text,label\n".to_owned() + &(0..40).map(row).collect::<String>()
+}
+
 /// Plans with this setting, changes a file, and gives what running says then.
 fn planned_and_changed(sets: &[&str], changed: &str) -> (Vec<String>, String) {
     let workspace = with_old_run();
@@ -94,4 +100,40 @@ fn a_run_that_is_not_there_is_told_before_any_cell_runs() {
         let text = workspace.xtask(&["ablate", "plan", "--phases", "moe", "--seeds", "1", "--set", set], 1);
         assert!(text.contains(says), "{text}");
     }
+}
+
+#[test]
+fn a_file_that_no_cell_could_read_is_told_of_before_the_first() {
+    let workspace = TestWorkspace::new();
+    fs::write(workspace.path("my.csv"), csv_texts("b")).unwrap();
+    let refused = |set: &str, parts: &[&str]| {
+        let args =
+            ["ablate", "--name", "test", "--dataset", "csv", "--set", "data.csv.train=my.csv", "--set", set];
+        let text = workspace.xtask(&args, 1);
+        assert!(parts.iter().all(|part| text.contains(part)), "{text}");
+        assert!(!workspace.path("runs/test/plan.json").exists());
+    };
+    refused("data.csv.label_column=stars", &["my.csv:1: no column `stars`"]);
+    refused("data.csv.test_fraction=0", &["data.csv.test_fraction"]);
+    refused("data.csv.validation_fraction=0.001", &["data.csv.validation_fraction", "holds no example"]);
+}
+
+#[test]
+fn other_code_or_data_need_another_plan() {
+    let workspace = TestWorkspace::new();
+    fs::write(workspace.path("my.csv"), csv_texts("b")).unwrap();
+    let design = ["--dataset", "csv", "--set", "data.csv.train=my.csv", "--phases", "dense", "--seeds", "1"];
+    workspace.plan("test", &design);
+    let refused = || workspace.xtask(&["ablate", "run", "--name", "test"], 1);
+    fs::write(workspace.path("my.csv"), csv_texts("c")).unwrap();
+    let text = refused();
+    assert!(
+        text.contains("it was planned with another my.csv (") && text.contains("another --name"),
+        "{text}"
+    );
+    fs::create_dir_all(workspace.path("crates/train/src")).unwrap();
+    fs::write(workspace.path("crates/train/src/run.rs"), "// changed").unwrap();
+    let text = refused();
+    assert!(text.contains("it was planned with other code ("), "{text}");
+    assert!(workspace.calls().is_empty());
 }
