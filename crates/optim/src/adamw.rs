@@ -50,15 +50,22 @@ impl AdamW {
     ///
     /// `w ← w (1 − lr · decay) − lr · m̂ / (√v̂ + eps)`, `m̂ = m / (1 − β₁ᵗ)`, `v̂ = v / (1 − β₂ᵗ)`
     pub(crate) fn at(&self, t: u64, lr: f64, decay: f64, scale: f32) -> Update {
+        let [bias_1, bias_2] = self.biases(t);
         Update {
             beta1: self.beta1 as f32,
             beta2: self.beta2 as f32,
             eps: self.eps as f32,
-            step: (lr / (1.0 - power(self.beta1, t))) as f32,
-            root: (1.0 / (1.0 - power(self.beta2, t)).sqrt()) as f32,
+            step: (lr / bias_1) as f32,
+            root: (1.0 / bias_2) as f32,
             shrink: (1.0 - lr * decay) as f32,
             scale,
         }
+    }
+
+    /// What the first moment and the root of the second one are divided by in step number `t`, as both averages began at 0:
+    /// `1 − β₁ᵗ` and `√(1 − β₂ᵗ)`.
+    pub(crate) fn biases(&self, t: u64) -> [f64; 2] {
+        [1.0 - power(self.beta1, t), (1.0 - power(self.beta2, t)).sqrt()]
     }
 }
 

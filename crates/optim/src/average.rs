@@ -1,10 +1,19 @@
 //! Exponential moving average of the weights: what is evaluated.
 
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 
-use burn::module::Module;
+use burn::{
+    module::Module,
+    tensor::{Device, Tensor},
+};
 
-use crate::{HostTensor, ImportError, Rows, export, host::visit_params, import};
+use crate::{
+    HostTensor, ImportError, Rows, export,
+    host::{Visited, check, computes_on_host, map_params, visit_params},
+    import,
+    mirror::{Mirror, Resident},
+    resident::{flat, read},
+};
 
 /// Every `every` steps `a ← (d (1 − dⁿ⁻¹) a + (1 − d) w) / (1 − dⁿ)`, with `d = decay^every` at the n-th
 /// update: the bias-corrected average (as Adam's moments are), kept normalised. It is a weighted mean of
@@ -13,11 +22,13 @@ use crate::{HostTensor, ImportError, Rows, export, host::visit_params, import};
 ///
 /// Rows with a life of their own count their own updates: the average of an expert that was born late is
 /// that of its own weights, and before its first update the weights it was born with. Parameters that are not trained are copied.
+///
+/// It lies where the weights do; whoever asks for [`Self::state`] has it read back.
 #[derive(Clone, Debug)]
 pub struct WeightAverage {
     decay: f64,
     every: u64,
-    state: BTreeMap<String, AverageState>,
+    state: Mirror<ResidentAverage>,
 }
 
 /// The average of one parameter.
@@ -38,23 +49,70 @@ impl AverageState {
         Self { weights, row_axis, updates: vec![0; rows] }
     }
 
-    fn rows(&self) -> Rows {
-        let HostTensor { shape, data } = &self.weights;
-        self.row_axis.map_or(Rows::whole(data.len()), |axis| Rows::new(shape, axis))
-    }
-
     /// Takes `new` in, as an update or, before the first one, in place of what was there.
     fn update(&mut self, new: &HostTensor, decay: f64, counts: bool) {
-        let rows = self.rows();
-        for (row, updates) in self.updates.iter_mut().enumerate() {
-            *updates += u64::from(counts);
-            let n = (*updates).max(1) as f64;
-            let keep = (decay * (1.0 - decay.powf(n - 1.0)) / (1.0 - decay.powf(n))) as f32;
+        let rows = Rows::of(&self.weights.shape, self.row_axis);
+        for (row, keep) in kept(&mut self.updates, decay, counts).into_iter().enumerate() {
             for stretch in rows.stretches(row) {
                 let pairs = self.weights.data[stretch.clone()].iter_mut().zip(&new.data[stretch]);
                 pairs.for_each(|(a, w)| *a = keep * *a + (1.0 - keep) * w);
             }
         }
+    }
+}
+
+/// Counts an update of every row, if it counts, and says what share of its average each of them keeps.
+fn kept(updates: &mut [u64], decay: f64, counts: bool) -> Vec<f32> {
+    let of_row = |updates: &mut u64| {
+        *updates += u64::from(counts);
+        let n = (*updates).max(1) as f64;
+        (decay * (1.0 - decay.powf(n - 1.0)) / (1.0 - decay.powf(n))) as f32
+    };
+    updates.iter_mut().map(of_row).collect()
+}
+
+/// [`AverageState`] on a device, weights in one row. What it counts stays on the host.
+#[derive(Clone, Debug)]
+struct ResidentAverage {
+    shape: Vec<usize>,
+    weights: Tensor<1>,
+    row_axis: Option<usize>,
+    updates: Vec<u64>,
+}
+
+impl Resident for ResidentAverage {
+    type Host = AverageState;
+
+    fn read_back(&self) -> AverageState {
+        let Self { shape, weights, row_axis, updates } = self.clone();
+        AverageState { weights: HostTensor { shape, data: read(weights) }, row_axis, updates }
+    }
+
+    fn upload(host: &AverageState, device: &Device) -> Self {
+        let AverageState { weights: HostTensor { shape, data }, row_axis, updates } = host.clone();
+        Self { shape, weights: flat(data, device), row_axis, updates }
+    }
+
+    fn device(&self) -> Device {
+        self.weights.device()
+    }
+}
+
+impl ResidentAverage {
+    /// These weights, before the first update.
+    fn new(param: &dyn Visited, row_axis: Option<usize>) -> Self {
+        let shape = param.shape();
+        let rows = Rows::of(&shape, row_axis).len();
+        Self { shape, weights: param.flat(), row_axis, updates: vec![0; rows] }
+    }
+
+    /// Takes new weights in, as [`AverageState::update`] does.
+    fn update(&mut self, new: Tensor<1>, decay: f64, counts: bool) {
+        let rows = Rows::of(&self.shape, self.row_axis);
+        let keep = flat(kept(&mut self.updates, decay, counts), &new.device()).reshape([1, -1, 1]);
+        let of_rows = |values: Tensor<1>| values.reshape(rows.view());
+        let average = of_rows(self.weights.clone()) * keep.clone() + of_rows(new) * (-keep + 1.0);
+        self.weights = average.reshape([-1]);
     }
 }
 
@@ -67,26 +125,44 @@ impl WeightAverage {
         every: u64,
         row_axis: impl Fn(&str) -> Option<usize>,
     ) -> Self {
-        let with_axis = |(path, weights): (String, HostTensor)| {
-            let state = AverageState::new(weights, row_axis(&path));
-            (path, state)
-        };
-        Self::with_state(export(module).into_iter().map(with_axis).collect(), decay, every)
+        if module.devices().first().is_none_or(computes_on_host) {
+            let of_param = |(path, weights): (String, HostTensor)| {
+                let state = AverageState::new(weights, row_axis(&path));
+                (path, state)
+            };
+            return Self::with_state(export(module).into_iter().map(of_param).collect(), decay, every);
+        }
+        let mut state = BTreeMap::new();
+        visit_params(module, |path, param| {
+            let average = ResidentAverage::new(param, row_axis(&path));
+            state.insert(path, average);
+        });
+        Self { decay, every: every.max(1), state: Mirror::resident(state) }
     }
 
     /// Continues from a saved state.
     pub fn with_state(state: BTreeMap<String, AverageState>, decay: f64, every: u64) -> Self {
-        Self { decay, every: every.max(1), state }
+        Self { decay, every: every.max(1), state: Mirror::on_host(state) }
     }
 
     /// The average of every parameter, by path.
     pub fn state(&self) -> &BTreeMap<String, AverageState> {
-        &self.state
+        self.state.host()
     }
 
     /// The same, to be edited along with the parameters it is of.
     pub fn state_mut(&mut self) -> &mut BTreeMap<String, AverageState> {
-        &mut self.state
+        self.state.host_mut()
+    }
+
+    /// The average of one parameter; that of others stays where it is.
+    pub fn state_of(&self, path: &str) -> Option<Cow<'_, AverageState>> {
+        self.state.get(path)
+    }
+
+    /// Puts another average in the place of one parameter's, or none; that of others stays where it is.
+    pub fn set_state_of(&mut self, path: &str, state: Option<AverageState>) {
+        self.state.set(path, state);
     }
 
     /// Takes the weights after step `step` (from 1) into the average, every `every` steps.
@@ -99,24 +175,42 @@ impl WeightAverage {
             return;
         }
         let decay = self.decay.powf(self.every as f64);
-        visit_params(module, |path, param| {
-            let average = self.state.get_mut(&path).unwrap_or_else(|| panic!("no average of `{path}`"));
-            let new = param.value();
-            assert_eq!(average.weights.shape, new.shape, "average of `{path}` is that of another shape");
-            if param.is_trained() {
-                average.update(&new, decay, counts);
-            } else {
-                average.weights = new;
+        self.visit(module, |path, average, param| {
+            let average = average.unwrap_or_else(|| panic!("no average of `{path}`"));
+            assert_eq!(average.shape(), param.shape(), "average of `{path}` is that of another shape");
+            match average {
+                Average::Host(average) if param.is_trained() => average.update(&param.value(), decay, counts),
+                Average::Resident(average) if param.is_trained() => {
+                    average.update(param.flat(), decay, counts)
+                }
+                untrained => untrained.copy(param),
             }
         });
     }
 
     /// Takes over what is not trained and was set anew.
     pub fn copy_untrained<M: Module>(&mut self, module: &M) {
-        visit_params(module, |path, param| {
-            if let Some(average) = self.state.get_mut(&path).filter(|_| !param.is_trained()) {
-                average.weights = param.value();
+        self.visit(module, |_, average, param| {
+            if let Some(average) = average.filter(|_| !param.is_trained()) {
+                average.copy(param);
             }
+        });
+    }
+
+    /// Shows every parameter with its average, where it has one.
+    fn visit<M: Module>(
+        &mut self,
+        module: &M,
+        mut visit: impl FnMut(String, Option<Average<'_>>, &dyn Visited),
+    ) {
+        let device = module.devices().first().map(|device| device.clone().inner());
+        let mut all = match device.filter(|device| !computes_on_host(device)) {
+            Some(device) => Averages::Resident(self.state.resident_mut(&device)),
+            None => Averages::Host(self.state.host_mut()),
+        };
+        visit_params(module, |path, param| {
+            let average = all.get_mut(&path);
+            visit(path, average, param);
         });
     }
 
@@ -125,20 +219,63 @@ impl WeightAverage {
     /// # Errors
     /// When the module's parameters are not those of the average.
     pub fn apply<M: Module>(&self, module: M) -> Result<M, ImportError> {
-        import(module, self.state.iter().map(|(path, state)| (path.clone(), state.weights.clone())).collect())
+        let Some(resident) = self.state.if_resident() else {
+            let of_param = |(path, state): (&String, &AverageState)| (path.clone(), state.weights.clone());
+            return import(module, self.state().iter().map(of_param).collect());
+        };
+        check(&module, &resident.iter().map(|(path, average)| (&**path, &*average.shape)).collect())?;
+        Ok(map_params(module, |path, _, values: &mut Tensor<1>| *values = resident[path].weights.clone()))
+    }
+}
+
+/// The averages of all parameters, wherever they lie.
+enum Averages<'a> {
+    Host(&'a mut BTreeMap<String, AverageState>),
+    Resident(&'a mut BTreeMap<String, ResidentAverage>),
+}
+
+impl Averages<'_> {
+    fn get_mut(&mut self, path: &str) -> Option<Average<'_>> {
+        match self {
+            Self::Host(all) => all.get_mut(path).map(Average::Host),
+            Self::Resident(all) => all.get_mut(path).map(Average::Resident),
+        }
+    }
+}
+
+/// The average of one parameter.
+enum Average<'a> {
+    Host(&'a mut AverageState),
+    Resident(&'a mut ResidentAverage),
+}
+
+impl Average<'_> {
+    fn shape(&self) -> &[usize] {
+        match self {
+            Self::Host(average) => &average.weights.shape,
+            Self::Resident(average) => &average.shape,
+        }
+    }
+
+    /// Makes the weights themselves the average.
+    fn copy(self, param: &dyn Visited) {
+        match self {
+            Self::Host(average) => average.weights = param.value(),
+            Self::Resident(average) => average.weights = param.flat(),
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use burn::{nn::LinearConfig, tensor::Device};
+    use burn::{nn::LinearConfig, tensor::TensorData};
 
     use super::*;
-    use crate::host::map_params;
 
     /// A linear map with one input and two outputs whose weights are `value`.
     fn fill(value: f32) -> burn::nn::Linear {
-        map_params(LinearConfig::new(1, 2).init(&Device::flex().autodiff()), |_, _, data| {
+        let linear = LinearConfig::new(1, 2).init(&Device::flex().autodiff());
+        map_params(linear, |_, _, data: &mut TensorData| {
             data.as_mut_slice::<f32>().unwrap().fill(value);
         })
     }
@@ -190,5 +327,25 @@ mod tests {
         average.copy_untrained(&module);
         assert_eq!(average.state()["weight"].weights.data, [18.0, 18.0]);
         assert!(average.state()["bias"].weights.data[0] < 9.0);
+    }
+
+    #[test]
+    fn an_average_where_the_weights_lie_is_that_of_the_host() {
+        let weights = |of: fn(usize) -> f32| HostTensor { shape: vec![2, 3], data: (0..6).map(of).collect() };
+        for row_axis in [None, Some(0), Some(1)] {
+            let mut host = AverageState::new(weights(|i| i as f32), row_axis);
+            if let Some(late) = host.updates.last_mut().filter(|_| row_axis.is_some()) {
+                *late = 7;
+            }
+            let mut resident = ResidentAverage::upload(&host, &Device::flex());
+            for (new, counts) in [(weights(|i| 1.0 - i as f32), true), (weights(|_| 5.0), true)] {
+                host.update(&new, 0.9, counts);
+                resident.update(flat(new.data, &Device::flex()), 0.9, counts);
+            }
+            let read_back = resident.read_back();
+            assert_eq!(read_back.updates, host.updates);
+            let pairs = read_back.weights.data.iter().zip(&host.weights.data);
+            assert!(pairs.clone().all(|(a, b)| (a - b).abs() < 1e-6), "{read_back:?}, {host:?}");
+        }
     }
 }

@@ -1,6 +1,6 @@
-//! Parameters by path, on the host.
+//! Parameters by path: on the host, and where they lie.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, marker::PhantomData};
 
 use burn::{
     module::{Module, ModuleMapper, ModuleVisitor, Param},
@@ -75,10 +75,21 @@ pub fn export_some<M: Module>(
     tensors
 }
 
+/// Whether the backend of a device computes in the host's memory. Elsewhere parameters, gradients and what is remembered of
+/// them stay where they are.
+pub(crate) fn computes_on_host(device: &Device) -> bool {
+    #[cfg(feature = "flex")]
+    return matches!(device.clone().inner().as_dispatch(), burn::backend::DispatchDevice::Flex(_));
+    #[cfg(not(feature = "flex"))]
+    return false;
+}
+
 /// A float parameter under visit. Nothing is copied to the host before [`Visited::value`].
 pub(crate) trait Visited {
     fn shape(&self) -> Vec<usize>;
     fn value(&self) -> HostTensor;
+    /// The values in one row, where they lie.
+    fn flat(&self) -> Tensor<1>;
     /// Whether a backward pass gives it a gradient.
     fn is_trained(&self) -> bool;
 }
@@ -92,6 +103,10 @@ impl<const D: usize> Visited for Param<Tensor<D>> {
         let value = self.val().inner();
         let shape = value.dims().to_vec();
         HostTensor { shape, data: value.try_into_vec_as().expect("moelt trains in f32") }
+    }
+
+    fn flat(&self) -> Tensor<1> {
+        Carried::of(self.val().inner())
     }
 
     fn is_trained(&self) -> bool {
@@ -124,29 +139,31 @@ pub(crate) fn visit_params<M: Module>(module: &M, visit: impl FnMut(String, &dyn
 /// # Errors
 /// When the paths and shapes are not exactly the module's; the error lists every difference.
 pub fn import<M: Module>(module: M, mut tensors: BTreeMap<String, HostTensor>) -> Result<M, ImportError> {
-    check(&module, &tensors)?;
-    Ok(map_params(module, |path, _, data| {
+    check(&module, &tensors.iter().map(|(path, tensor)| (&**path, &*tensor.shape)).collect())?;
+    Ok(map_params(module, |path, _, data: &mut TensorData| {
         let given = tensors.remove(path).expect("checked above");
         *data = TensorData::new(given.data, given.shape);
     }))
 }
 
-/// Whether `tensors` are exactly the parameters of `module`.
-fn check<M: Module>(module: &M, tensors: &BTreeMap<String, HostTensor>) -> Result<(), ImportError> {
+/// Whether what has these shapes is exactly the parameters of `module`.
+pub(crate) fn check<M: Module>(module: &M, given: &BTreeMap<&str, &[usize]>) -> Result<(), ImportError> {
     let mut expected = BTreeMap::new();
     visit_params(module, |path, param| {
         expected.insert(path, param.shape());
     });
+    let misshapen = |(path, shape): (&String, &Vec<usize>)| {
+        let given = *given.get(&**path)?;
+        (given != shape).then(|| (path.clone(), shape.clone(), given.to_vec()))
+    };
     let error = ImportError {
-        missing: expected.keys().filter(|path| !tensors.contains_key(*path)).cloned().collect(),
-        unexpected: tensors.keys().filter(|path| !expected.contains_key(*path)).cloned().collect(),
-        misshapen: expected
-            .iter()
-            .filter_map(|(path, shape)| {
-                let given = &tensors.get(path)?.shape;
-                (given != shape).then(|| (path.clone(), shape.clone(), given.clone()))
-            })
+        missing: expected.keys().filter(|path| !given.contains_key(&***path)).cloned().collect(),
+        unexpected: given
+            .keys()
+            .filter(|path| !expected.contains_key(**path))
+            .map(|path| (*path).to_owned())
             .collect(),
+        misshapen: expected.iter().filter_map(misshapen).collect(),
     };
     if error == ImportError::default() { Ok(()) } else { Err(error) }
 }
@@ -160,33 +177,68 @@ pub fn replace<M: Module>(module: M, mut tensors: BTreeMap<String, HostTensor>) 
     let module = map_some(
         module,
         |path| tensors.remove(path),
-        |given, _, _, data| *data = TensorData::new(given.data, given.shape),
+        |given, _, _, data: &mut TensorData| *data = TensorData::new(given.data, given.shape),
     );
     assert!(tensors.is_empty(), "the module has no parameters {:?}", tensors.keys());
     module
 }
 
+/// The values of a tensor of any rank, row-major, on their way through an edit.
+pub(crate) trait Carried {
+    fn of<const D: usize>(tensor: Tensor<D>) -> Self;
+    fn into_tensor<const D: usize>(self, shape: [usize; D], device: &Device) -> Tensor<D>;
+}
+
+/// On the host, from where they may come back in another shape. On a CPU backend no value is copied.
+impl Carried for TensorData {
+    fn of<const D: usize>(tensor: Tensor<D>) -> Self {
+        tensor.into_data()
+    }
+
+    fn into_tensor<const D: usize>(self, _: [usize; D], device: &Device) -> Tensor<D> {
+        Tensor::from_data(self, device)
+    }
+}
+
+/// Where they lie.
+impl Carried for Tensor<1> {
+    fn of<const D: usize>(tensor: Tensor<D>) -> Self {
+        let n = tensor.shape().num_elements();
+        tensor.reshape([n])
+    }
+
+    fn into_tensor<const D: usize>(self, shape: [usize; D], device: &Device) -> Tensor<D> {
+        let tensor = self.reshape(shape);
+        if device.is_autodiff() { tensor.autodiff() } else { tensor }
+    }
+}
+
 /// Hands every float parameter's path, shape and values to `edit`, which may change the values in
-/// place. On a CPU backend no value is copied.
-pub(crate) fn map_params<M: Module>(module: M, mut edit: impl FnMut(&str, &[usize], &mut TensorData)) -> M {
-    map_some(module, |_| Some(()), |(), path, shape, data| edit(path, shape, data))
+/// place.
+pub(crate) fn map_params<M: Module, V: Carried>(
+    module: M,
+    mut edit: impl FnMut(&str, &[usize], &mut V),
+) -> M {
+    map_some(module, |_| Some(()), |(), path, shape, values| edit(path, shape, values))
 }
 
 /// Hands the parameters for which `choose` has something to `edit`, with it.
-fn map_some<M: Module, T>(
+pub(crate) fn map_some<M: Module, T, V: Carried>(
     module: M,
     choose: impl FnMut(&str) -> Option<T>,
-    edit: impl FnMut(T, &str, &[usize], &mut TensorData),
+    edit: impl FnMut(T, &str, &[usize], &mut V),
 ) -> M {
-    struct Edit<C, E> {
+    struct Edit<C, E, V> {
         path: Path,
         choose: C,
         edit: E,
+        carried: PhantomData<V>,
     }
-    impl<T, C, E> ModuleMapper for Edit<C, E>
+    impl<T, C, E, V> ModuleMapper for Edit<C, E, V>
     where
         C: FnMut(&str) -> Option<T>,
-        E: FnMut(T, &str, &[usize], &mut TensorData),
+        E: FnMut(T, &str, &[usize], &mut V),
+        V: Carried,
     {
         fn enter_module(&mut self, name: &str, container: &str) {
             self.path.enter(name, container);
@@ -200,17 +252,13 @@ fn map_some<M: Module, T>(
             let (id, tensor, mapper) = param.consume();
             let (device, shape) = (tensor.device(), tensor.dims());
             let tracked = tensor.is_require_grad();
-            let mut data = tensor.inner().into_data();
-            (self.edit)(chosen, &path, &shape, &mut data);
-            let tensor = on_device(data, &device).set_require_grad(tracked);
-            Param::from_mapped_value(id, tensor, mapper)
+            let mut values = V::of(tensor.inner());
+            (self.edit)(chosen, &path, &shape, &mut values);
+            let tensor = values.into_tensor(shape, &device);
+            Param::from_mapped_value(id, tensor.set_require_grad(tracked), mapper)
         }
     }
-    module.map(&mut Edit { path: Path::default(), choose, edit })
-}
-
-fn on_device<const D: usize>(data: TensorData, device: &Device) -> Tensor<D> {
-    Tensor::from_data(data, device)
+    module.map(&mut Edit { path: Path::default(), choose, edit, carried: PhantomData })
 }
 
 #[cfg(test)]

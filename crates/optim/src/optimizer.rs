@@ -1,14 +1,19 @@
 //! One optimizer step over a module: clipping, AdamW, and steps counted per row where asked.
 
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 
-use burn::module::Module;
+use burn::{
+    module::Module,
+    tensor::{Tensor, TensorData},
+};
 
 use crate::{
     AdamW, NamedGradients, ParamGroup, ParamGroups, Rows,
     adamw::{Update, Values},
     gradients::Gradient,
-    host::map_params,
+    host::map_some,
+    mirror::{Mirror, Resident},
+    resident::{Corrections, ResidentState, Rule},
     table::Table,
 };
 
@@ -27,18 +32,24 @@ pub struct ParamState {
 
 /// AdamW over a module's parameters. It knows how each of them is updated and what it remembers of it, both by
 /// path: a clone, an edit or a checkpoint takes everything along.
+///
+/// What it remembers lies where the gradients do: a step on a device with memory of its own moves neither. Whoever asks for
+/// [`Self::state`] has it read back.
 #[derive(Clone, Debug)]
 pub struct Optimizer {
     adamw: AdamW,
     clip_norm: f64,
     groups: ParamGroups,
-    state: BTreeMap<String, ParamState>,
+    state: Mirror<ResidentState>,
+    /// Of steps on a device, from the first of them on.
+    corrections: Option<Corrections>,
 }
 
 impl Optimizer {
     /// An optimizer without state, for parameters of these groups. Gradients are not clipped.
     pub fn new(adamw: AdamW, groups: impl Into<ParamGroups>) -> Self {
-        Self { adamw, clip_norm: 0.0, groups: groups.into(), state: BTreeMap::new() }
+        let (groups, state) = (groups.into(), Mirror::default());
+        Self { adamw, clip_norm: 0.0, groups, state, corrections: None }
     }
 
     /// The same with gradients scaled down to this norm where theirs is larger; 0: never.
@@ -58,17 +69,27 @@ impl Optimizer {
 
     /// The state of every parameter that has had a gradient, by path.
     pub fn state(&self) -> &BTreeMap<String, ParamState> {
-        &self.state
+        self.state.host()
     }
 
     /// The same, to be edited along with the parameters it is of.
     pub fn state_mut(&mut self) -> &mut BTreeMap<String, ParamState> {
-        &mut self.state
+        self.state.host_mut()
+    }
+
+    /// The state of one parameter, if it has had a gradient; that of others stays where it is.
+    pub fn state_of(&self, path: &str) -> Option<Cow<'_, ParamState>> {
+        self.state.get(path)
+    }
+
+    /// Puts another state in the place of one parameter's, or none; that of others stays where it is.
+    pub fn set_state_of(&mut self, path: &str, state: Option<ParamState>) {
+        self.state.set(path, state);
     }
 
     /// Continues from a saved state.
     pub fn with_state(self, state: BTreeMap<String, ParamState>) -> Self {
-        Self { state, ..self }
+        Self { state: Mirror::on_host(state), ..self }
     }
 
     /// Norm of the gradients that are clipped, before clipping.
@@ -90,20 +111,68 @@ impl Optimizer {
     pub fn step<M: Module>(&mut self, module: M, gradients: &NamedGradients, lr: f64) -> M {
         let clip_scale =
             if self.clip_norm > 0.0 { self.clip_scale(self.clipped_norm(gradients)) } else { 1.0 };
-        map_params(module, |path, shape, weights| {
-            let Some(gradient) = gradients.0.get(path) else { return };
-            let group = self.groups.of(path);
+        if gradients.are_resident() {
+            self.step_where_it_lies(module, gradients, lr, clip_scale)
+        } else {
+            self.step_on_host(module, gradients, lr, clip_scale)
+        }
+    }
+
+    fn step_on_host<M: Module>(
+        &mut self,
+        module: M,
+        gradients: &NamedGradients,
+        lr: f64,
+        clip_scale: f64,
+    ) -> M {
+        let Self { adamw, groups, state: states, .. } = self;
+        let states = states.host_mut();
+        let edit = |gradient: &Gradient, path: &str, shape: &[usize], weights: &mut TensorData| {
+            let group = groups.of(path);
             let scale = if group.clip { clip_scale as f32 } else { 1.0 };
             let weights = weights.as_mut_slice().expect("moelt trains in f32");
-            let rows = group.row_axis.map_or(Rows::whole(weights.len()), |axis| Rows::new(shape, axis));
-            let state =
-                self.state.entry(path.to_owned()).or_insert_with(|| ParamState::new(shape, rows.len()));
-            state.check(path, shape, rows, gradient);
-            let adamw = self.adamw;
+            let rows = Rows::of(shape, group.row_axis);
+            let state = states.entry(path.to_owned()).or_insert_with(|| ParamState::new(shape, rows.len()));
+            check_state(path, [&state.shape, shape], state.steps.len(), rows);
+            gradient.check(path, shape);
             let update = |t| adamw.at(t, lr * group.lr_scale, group.weight_decay, scale);
             state.step(weights, gradient, &group, update);
-        })
+        };
+        map_some(module, |path| gradients.0.get(path), edit)
     }
+
+    fn step_where_it_lies<M: Module>(
+        &mut self,
+        module: M,
+        gradients: &NamedGradients,
+        lr: f64,
+        clip_scale: f64,
+    ) -> M {
+        let Self { adamw, groups, state: states, corrections, .. } = self;
+        let Some(device) = module.devices().first().map(|device| device.clone().inner()) else {
+            return module;
+        };
+        let corrections = &*corrections.get_or_insert_with(|| Corrections::new(*adamw, &device));
+        let states = states.resident_mut(&device);
+        let edit = |gradient: &Gradient, path: &str, shape: &[usize], weights: &mut Tensor<1>| {
+            let group = groups.of(path);
+            let rows = Rows::of(shape, group.row_axis);
+            let anew = || ResidentState::upload(&ParamState::new(shape, rows.len()), &device);
+            let state = states.entry(path.to_owned()).or_insert_with(anew);
+            state.check(path, shape, rows);
+            gradient.check(path, shape);
+            let scale = if group.clip { clip_scale } else { 1.0 };
+            let rule = Rule { adamw: *adamw, corrections, lr: lr * group.lr_scale, scale };
+            *weights = state.step(weights.clone(), gradient, &group, &rule);
+        };
+        map_some(module, |path| gradients.0.get(path), edit)
+    }
+}
+
+/// Makes sure that what is remembered of a parameter is of its shape and rows.
+pub(crate) fn check_state(path: &str, [state, parameter]: [&[usize]; 2], steps: usize, rows: Rows) {
+    assert_eq!(state, parameter, "optimizer state of `{path}` is that of another shape");
+    assert_eq!(steps, rows.len(), "optimizer steps of `{path}` are those of other rows");
 }
 
 impl ParamState {
@@ -111,14 +180,6 @@ impl ParamState {
     pub fn new(shape: &[usize], rows: usize) -> Self {
         let n = shape.iter().product();
         Self { shape: shape.to_vec(), moment_1: vec![0.0; n], moment_2: vec![0.0; n], steps: vec![0; rows] }
-    }
-
-    fn check(&self, path: &str, shape: &[usize], rows: Rows, gradient: &Gradient) {
-        assert_eq!(self.shape, shape, "optimizer state of `{path}` is that of another shape");
-        assert_eq!(self.steps.len(), rows.len(), "optimizer steps of `{path}` are those of other rows");
-        let named = gradient.rows.as_ref().map_or(shape[0], Vec::len);
-        let n = named * shape[1..].iter().product::<usize>();
-        assert_eq!(gradient.values().len(), n, "the gradient of `{path}` is that of another shape");
     }
 
     /// Steps the parameter as its group says; `update` is what the step of a number does.

@@ -22,9 +22,19 @@ impl Rows {
         Self { outer, n_rows: shape[axis], inner }
     }
 
+    /// Those along an axis, where one is named, or else the whole tensor as one row.
+    pub(crate) fn of(shape: &[usize], axis: Option<usize>) -> Self {
+        axis.map_or(Self::whole(shape.iter().product()), |axis| Self::new(shape, axis))
+    }
+
     /// The whole tensor as one row.
     pub fn whole(len: usize) -> Self {
         Self { outer: 1, n_rows: 1, inner: len }
+    }
+
+    /// The shape in which the rows lie along the middle axis: `[outer, rows, inner]`.
+    pub(crate) fn view(&self) -> [usize; 3] {
+        [self.outer, self.n_rows, self.inner]
     }
 
     /// Number of rows.

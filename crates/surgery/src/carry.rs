@@ -26,9 +26,9 @@ pub(crate) fn carry_out<M: Module>(
 ) -> Trainable<M> {
     let (mut optimizer, mut average) = (old.optimizer.clone(), old.average.clone());
     for gone in old_axes.iter().filter(|axis| new_axes.iter().all(|new| new.param != axis.param)) {
-        optimizer.state_mut().remove(&gone.param);
+        optimizer.set_state_of(&gone.param, None);
         optimizer.groups_mut().set_row_axis(&gone.param, None);
-        average.iter_mut().for_each(|average| drop(average.state_mut().remove(&gone.param)));
+        average.iter_mut().for_each(|average| average.set_state_of(&gone.param, None));
     }
     let tensors = export_some(&module, |path| rows.contains_key(path));
     let mut moved = BTreeMap::new();
@@ -36,15 +36,13 @@ pub(crate) fn carry_out<M: Module>(
         let (tensor, rows) = (&tensors[param], &rows[param]);
         let weights = moved_tensor(tensor, *axis, &rows.weights);
         optimizer.groups_mut().set_row_axis(param, Some(*axis));
-        if let Some(state) = optimizer.state_mut().get_mut(param) {
-            *state = moved_state(state, *axis, rows);
+        if let Some(state) = optimizer.state_of(param).map(|state| moved_state(&state, *axis, rows)) {
+            optimizer.set_state_of(param, Some(state));
         }
         if let Some(average) = &mut average {
-            let state = match average.state().get(param) {
-                Some(state) => moved_average(state, *axis, rows),
-                None => AverageState::new(weights.clone(), Some(*axis)),
-            };
-            average.state_mut().insert(param.clone(), state);
+            let moved = average.state_of(param).map(|state| moved_average(&state, *axis, rows));
+            let state = moved.unwrap_or_else(|| AverageState::new(weights.clone(), Some(*axis)));
+            average.set_state_of(param, Some(state));
         }
         moved.insert(param.clone(), weights);
     }

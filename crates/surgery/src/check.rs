@@ -59,11 +59,11 @@ pub(crate) fn check_state<M>(
             };
             Err(SurgeryError::State { state, param: param.clone(), message })
         };
-        if let Some(state) = optimizer.state().get(param) {
+        if let Some(state) = optimizer.state_of(param) {
             fits("optimizer state", &state.shape, state.steps.len() == shape[*axis])?;
         }
         if let Some(average) = average {
-            let Some(state) = average.state().get(param) else {
+            let Some(state) = average.state_of(param) else {
                 let message = "there is none".to_owned();
                 return Err(SurgeryError::State { state: "average", param: param.clone(), message });
             };

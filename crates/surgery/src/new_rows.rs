@@ -107,12 +107,13 @@ pub(crate) fn new_rows<M: Module>(
         let redraws = redraws(&params, map, plan.plan().step, streams)?;
         for param in &params {
             let path = &param.axis.param;
-            let averaged = average.as_ref().and_then(|average| average.state().get(path));
-            let averaged = averaged.map_or(param.tensor, |state| &state.weights);
+            let averaged = average.as_ref().and_then(|average| average.state_of(path));
+            let averaged = averaged.as_ref().map_or(param.tensor, |state| &state.weights);
             let averaged = OldParam { tensor: averaged, ..*param };
             let rows_from = |param| param_rows(param, map, &merges, &redraws, streams);
             let of_edit = ParamRows::of_edit(rows_from(param)?, rows_from(&averaged)?, map, param.axis.role);
-            rows.insert(path.clone(), of_edit.forgetting_units(param, optimizer.state().get(path), map));
+            let state = optimizer.state_of(path);
+            rows.insert(path.clone(), of_edit.forgetting_units(param, state.as_deref(), map));
         }
         let of_layer = new_axes.iter().filter(|axis| axis.layer == *layer).zip(0..);
         for (axis, part) in of_layer.filter(|(axis, _)| !tensors.contains_key(&axis.param)) {

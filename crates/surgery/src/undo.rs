@@ -86,8 +86,9 @@ struct Back<'a> {
 
 impl Back<'_> {
     fn rows(&self, tensor: &HostTensor, optimizer: &Optimizer, average: Option<&WeightAverage>) -> ParamRows {
-        let state = optimizer.state().get(&self.axis.param);
-        let average = average.and_then(|average| average.state().get(&self.axis.param));
+        let state = optimizer.state_of(&self.axis.param);
+        let average = average.and_then(|average| average.state_of(&self.axis.param));
+        let (state, average) = (state.as_deref(), average.as_deref());
         let of_row = |data: &Vec<f32>, old| row_values(self.shape, self.axis.axis, data, old);
         let values = |data: Option<&Vec<f32>>| {
             self.back(|old| data.map_or(Row::Zeros, |data| Row::Values(of_row(data, old))))
