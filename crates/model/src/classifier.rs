@@ -62,6 +62,7 @@ pub(crate) struct Rates {
     router_input: RouterInput,
     router_jitter: f64,
     capacity_factor: Option<f64>,
+    expert_choice: bool,
     input_dropout: f64,
     block_dropout: f64,
     output_dropout: f64,
@@ -129,6 +130,7 @@ impl ClassifierConfig {
                 router_input: model.router_input,
                 router_jitter: model.router_jitter,
                 capacity_factor: model.capacity_factor,
+                expert_choice: model.expert_choice,
                 input_dropout: model.input_dropout,
                 block_dropout: transformer.map_or(0.0, |transformer| transformer.dropout),
                 output_dropout: model.output_dropout,
@@ -342,6 +344,7 @@ impl Classifier {
                     .then(|| mode.jitter(self.rates.router_jitter, shape, &device))
                     .flatten(),
                 capacity_factor: mode.is_training().then_some(self.rates.capacity_factor).flatten(),
+                expert_choice: mode.is_training() && self.rates.expert_choice,
             };
             let output = layer.forward_in(x, context);
             x = output.x;

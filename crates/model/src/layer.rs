@@ -17,6 +17,7 @@ mod activation;
 mod axes;
 mod combine;
 mod dispatch;
+mod expert_choice;
 mod experts;
 mod flops;
 mod losses;
@@ -35,7 +36,7 @@ pub use losses::{
 pub use rerouting::DensePass;
 pub use router::{AssignedRouter, Router};
 pub use top_any::{RoutedTopAny, TopAnyRouter};
-pub use top_k::{RoutedTopK, TopKRouter};
+pub use top_k::{RoutedTopK, RouterProbabilities, TopKRouter};
 
 /// Configuration to create a [`MoeLayer`] with its [`init`](Self::init).
 ///
@@ -121,6 +122,8 @@ pub struct LayerContext<'a> {
     /// How many tokens an expert behind a top-k router takes, as a multiple of the even load ([`Dispatch::within_capacity`]); none:
     /// all that come.
     pub capacity_factor: Option<f64>,
+    /// Whether experts behind a top-k router choose tokens, `⌈tokens · top_k / n_experts⌉` each (Zhou et al. 2022).
+    pub expert_choice: bool,
     /// What is multiplied with what experts add to tokens, as dropout does: `[tokens, d_model]`.
     pub mask: Option<Tensor<2>>,
 }
@@ -136,7 +139,7 @@ pub struct MoeOutput {
     pub routing: Option<LayerSums>,
     /// Live router probabilities, `[tokens, n_experts]`; with top-k routing only.
     pub router_probs: Option<Tensor<2>>,
-    /// Where each token went, and by what; with top-k routing only.
+    /// Where each token went, and by what; with top-k routing only, where tokens choose.
     pub routed: Option<RoutedTokens>,
     /// What the pass took.
     pub flops: Flops,

@@ -58,8 +58,9 @@ pub use embedding::TokenEmbedding;
 pub use input::ModelInput;
 pub use layer::{
     AssignedRouter, AuxLosses, DensePass, Dispatch, Experts, LayerContext, MoeLayer, MoeLayerConfig,
-    MoeOutput, RoutedTokens, RoutedTopAny, RoutedTopK, Router, TopAnyDispatch, TopAnyRouter, TopKRouter,
-    diversity_loss, load_balancing_loss, mean_entropy, router_z_loss, routing_entropy, simplicity_loss,
+    MoeOutput, RoutedTokens, RoutedTopAny, RoutedTopK, Router, RouterProbabilities, TopAnyDispatch,
+    TopAnyRouter, TopKRouter, diversity_loss, load_balancing_loss, mean_entropy, router_z_loss,
+    routing_entropy, simplicity_loss,
 };
 pub use mode::Mode;
 pub use norm::LayerNorm;

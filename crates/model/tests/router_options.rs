@@ -107,3 +107,22 @@ fn capacity_is_of_training_alone() {
     assert!(output.routing.iter().all(|sums| sums.dropped >= 2.0));
     assert!(plain.forward(&input(), Mode::Eval).routing.iter().all(|sums| sums.dropped == 0.0));
 }
+
+#[test]
+fn expert_choice_is_of_training_alone_and_gives_all_experts_as_many_tokens() {
+    let (plain, chosen) = (model(|_| {}), model(|model| model.expert_choice = true));
+    assert_eq!(
+        values(plain.forward(&input(), Mode::Eval).logits),
+        values(chosen.forward(&input(), Mode::Eval).logits)
+    );
+    let mut rng = Streams::new(1).rng(Stream::Dropout, 1);
+    let output = chosen.forward(&input(), Mode::Train(&mut rng));
+    for sums in &output.routing {
+        // ⌈5 · 2 / 4⌉ of five tokens.
+        assert_eq!(sums.tokens_per_expert, [3.0; 4]);
+        assert_eq!(sums.tokens, 5.0);
+        assert!((sums.mass.iter().sum::<f64>() - 5.0).abs() < 1e-5);
+    }
+    assert!(output.aux_loss.is_none() && output.routed.is_empty());
+    assert!(plain.forward(&input(), Mode::Eval).routing.iter().all(|sums| sums.unrouted.tokens == 0.0));
+}

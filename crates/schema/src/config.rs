@@ -211,9 +211,13 @@ mod tests {
         config.model.row_dropout = 1.0;
         assert_eq!(config.check().unwrap_err().key, "model.row_dropout");
         type Change = fn(&mut RunConfig);
-        let changes: [(Change, &str); 4] = [
+        let changes: [(Change, &str); 5] = [
             (|c| c.model.router_jitter = 1.0, "model.router_jitter"),
             (|c| c.model.capacity_factor = Some(0.0), "model.capacity_factor"),
+            (
+                |c| (c.model.capacity_factor, c.model.expert_choice) = (Some(1.0), true),
+                "model.capacity_factor",
+            ),
             (|c| c.train.router_z_coef = -0.1, "train.router_z_coef"),
             (|c| c.train.balance_bias_rate = f64::NAN, "train.balance_bias_rate"),
         ];

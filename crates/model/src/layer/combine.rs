@@ -1,13 +1,16 @@
 //! What the chosen experts make of a layer's tokens together, with the routing sums.
 
 use burn::tensor::{Tensor, TensorData};
-use moelt_kernels::{ExpertOutput, indices};
+use moelt_kernels::{ExpertOutput, indices, sum_rows};
 use moelt_schema::{LayerSums, Unrouted};
 
 use super::{
     AuxLosses, Dispatch, ExpertTokens, Experts, LayerContext, RoutedTokens, Router, TopAnyRouter, TopKRouter,
-    diversity_loss, load_balancing_loss, router_z_loss, simplicity_loss, top_any::RoutedTopAny,
-    top_k::RoutedTopK,
+    diversity_loss,
+    expert_choice::ChosenTokens,
+    load_balancing_loss, router_z_loss, simplicity_loss,
+    top_any::RoutedTopAny,
+    top_k::{RoutedTopK, RouterProbabilities},
 };
 use crate::host::to_host;
 
@@ -39,6 +42,7 @@ pub(super) fn combined(
     context: &LayerContext<'_>,
 ) -> Combined {
     match router {
+        Router::TopK(router) if context.expert_choice => expert_choice(router, experts, x, seen),
         Router::TopK(router) => top_k(router, experts, x, seen, context.capacity_factor),
         Router::TopAny(router) => top_any(router, experts, x, seen),
         Router::Assigned(_) => assigned(experts, x, context.groups),
@@ -81,17 +85,42 @@ fn top_k(
         Some(factor) => within_capacity(router.forward(seen.clone()), factor),
         None => (router.forward(seen.clone()), 0.0),
     };
-    let weights = routed.expert_weights.clone();
-    let ExpertOutput { y, norms } = experts.forward_sparse(x.clone(), &routed.dispatch, weights);
-    let sums = LayerSums { dropped, ..top_k_sums(&routed, norms) };
-    let load_balancing = of_open(load_balancing_loss(routed.router_probs.clone(), &routed.dispatch), router);
-    let router_z = Some(router_z_loss(routed.router_logits));
+    let RoutedTopK { probabilities, expert_weights, dispatch } = routed;
+    let ExpertOutput { y, norms } = experts.forward_sparse(x.clone(), &dispatch, expert_weights.clone());
+    let sums = LayerSums { dropped, ..sums(&probabilities, &dispatch, expert_weights.clone(), norms) };
+    let load_balancing = of_open(load_balancing_loss(probabilities.probs.clone(), &dispatch), router);
+    let router_z = Some(router_z_loss(probabilities.logits));
     let aux_losses = AuxLosses { load_balancing: Some(load_balancing), router_z, ..AuxLosses::default() };
-    let expert_tokens = ExpertTokens::unpadded(routed.dispatch.n_pairs());
-    let expert_weights = routed.expert_weights;
-    let tokens = RoutedTokens { inputs: x, seen, dispatch: routed.dispatch, expert_weights };
-    let router_probs = Some(routed.router_probs);
-    Combined { y, aux_losses, sums, router_probs, routed: Some(tokens), expert_tokens }
+    let expert_tokens = ExpertTokens::unpadded(dispatch.n_pairs());
+    let routed = Some(RoutedTokens { inputs: x, seen, dispatch, expert_weights });
+    Combined { y, aux_losses, sums, router_probs: Some(probabilities.probs), routed, expert_tokens }
+}
+
+/// Each token through the experts that chose it. Loads are even by choice, so that no loss has to make them so.
+///
+/// # Shapes
+/// - x, seen: `[tokens, d_model]`
+fn expert_choice(router: &TopKRouter, experts: &Experts, x: Tensor<2>, seen: Tensor<2>) -> Combined {
+    let [tokens, _] = x.dims();
+    let (probabilities, host) = router.probabilities(seen.clone());
+    let [_, n_experts] = probabilities.probs.dims();
+    let chosen = ChosenTokens::new(&host, n_experts, router.top_k.min(n_experts));
+    let (pairs, n_pairs) = (chosen.pairs(), chosen.dispatch.n_pairs());
+    let weight_of_pair = probabilities.probs.clone().reshape([tokens * n_experts, 1]);
+    let weights = sum_rows(weight_of_pair, &chosen.places(n_experts), &pairs, n_pairs);
+    let inputs = sum_rows(x, &chosen.tokens, &pairs, n_pairs);
+    let ExpertOutput { y, norms } = experts.forward_sparse(inputs, &chosen.dispatch, weights.clone());
+    let y = sum_rows(y, &pairs, &chosen.tokens, tokens);
+    let unrouted = unrouted(&chosen.unchosen(tokens), seen.inner());
+    let sums = LayerSums {
+        tokens: tokens as f64,
+        unrouted,
+        ..sums(&probabilities, &chosen.dispatch, weights, norms)
+    };
+    let router_z = Some(router_z_loss(probabilities.logits));
+    let aux_losses = AuxLosses { router_z, ..AuxLosses::default() };
+    let expert_tokens = ExpertTokens::unpadded(n_pairs);
+    Combined { y, aux_losses, sums, router_probs: Some(probabilities.probs), routed: None, expert_tokens }
 }
 
 /// The same routing with a weight of 0 for every pair that its expert has no place for, and how many these are.
@@ -113,16 +142,23 @@ fn of_open(loss: Tensor<1>, router: &TopKRouter) -> Tensor<1> {
     }
 }
 
-/// `norms` are those of the outputs, `[tokens · top_k]`.
-fn top_k_sums(routed: &RoutedTopK, norms: Vec<f32>) -> LayerSums {
-    let weights = to_host(routed.expert_weights.clone());
-    let dispatch = &routed.dispatch;
+/// What a layer's router did, by pairs of a token and an expert.
+///
+/// # Shapes
+/// - weights: as many as pairs, in their order
+/// - norms: `[pairs]`, of the outputs
+fn sums(
+    probabilities: &RouterProbabilities,
+    dispatch: &Dispatch,
+    weights: Tensor<2>,
+    norms: Vec<f32>,
+) -> LayerSums {
     let mut sums = LayerSums::zeros(dispatch.loads().len());
     sums.tokens = (dispatch.n_pairs() / dispatch.k()) as f64;
-    sums.entropy = routed.entropy;
-    sums.mass.clone_from(&routed.mass);
+    sums.entropy = probabilities.entropy;
+    sums.mass.clone_from(&probabilities.mass);
     sums.tokens_per_expert = dispatch.loads().iter().map(|n| f64::from(*n)).collect();
-    for ((expert, weight), norm) in dispatch.experts().iter().zip(weights).zip(norms) {
+    for ((expert, weight), norm) in dispatch.experts().iter().zip(to_host(weights)).zip(norms) {
         sums.expert_weight[*expert as usize] += f64::from(weight);
         sums.weighted_norm[*expert as usize] += f64::from(weight * norm);
     }
@@ -212,7 +248,7 @@ mod tests {
         router.bias = router.bias.map(|old| Tensor::from_data([0.0, 0.0, f32::NEG_INFINITY], &old.device()));
         router.n_closed = 1;
         let routed = router.forward(Tensor::ones([4, 2], &Device::flex()));
-        let loss = of_open(load_balancing_loss(routed.router_probs, &routed.dispatch), &router);
+        let loss = of_open(load_balancing_loss(routed.probabilities.probs, &routed.dispatch), &router);
         assert_eq!(loss.into_scalar::<f32>(), 1.0);
     }
 }

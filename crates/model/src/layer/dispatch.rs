@@ -59,7 +59,8 @@ impl Dispatch {
         self.experts.iter().map(has_place).collect()
     }
 
-    fn new(experts: Vec<u32>, n_experts: usize, top_k: usize) -> Self {
+    /// What has been chosen, `[tokens · top_k]`.
+    pub(super) fn new(experts: Vec<u32>, n_experts: usize, top_k: usize) -> Self {
         let mut loads = vec![0; n_experts];
         experts.iter().for_each(|expert| loads[*expert as usize] += 1);
         Self { top_k, experts, loads }

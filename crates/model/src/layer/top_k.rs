@@ -39,17 +39,24 @@ pub struct TopKRouter {
 /// What the router decided for a batch.
 #[derive(Debug)]
 pub struct RoutedTopK {
-    /// `[tokens, n_experts]`, with gradient: what the softmax is taken of.
-    pub router_logits: Tensor<2>,
-    /// `[tokens, n_experts]`, with gradient.
-    pub router_probs: Tensor<2>,
+    /// How likely each expert was.
+    pub probabilities: RouterProbabilities,
     /// `[tokens, top_k]`, with gradient.
     pub expert_weights: Tensor<2>,
     /// Where each token goes.
     pub dispatch: Dispatch,
-    /// Sum over tokens of the entropy of `router_probs`, nats.
+}
+
+/// How likely each expert is for each token of a batch.
+#[derive(Debug)]
+pub struct RouterProbabilities {
+    /// `[tokens, n_experts]`, with gradient: what the softmax is taken of.
+    pub logits: Tensor<2>,
+    /// `[tokens, n_experts]`, with gradient.
+    pub probs: Tensor<2>,
+    /// Sum over tokens of the entropy of `probs`, nats.
     pub entropy: f64,
-    /// `[n_experts]`: sum over tokens of `router_probs`.
+    /// `[n_experts]`: sum over tokens of `probs`.
     pub mass: Vec<f64>,
 }
 
@@ -100,20 +107,29 @@ impl TopKRouter {
     /// # Shapes
     /// - x: `[tokens, d_model]`
     pub fn forward(&self, x: Tensor<2>) -> RoutedTopK {
-        let [n_experts, d_model] = self.weight.dims();
-        assert_shape!(x, [.., d_model]);
         let device = x.device();
-        let router_logits = self.logits(x);
-        let router_probs = softmax(router_logits.clone(), 1);
-        let host = to_host(router_probs.clone());
+        let (probabilities, host) = self.probabilities(x);
+        let ([n_experts, _], router_probs) = (self.weight.dims(), probabilities.probs.clone());
         let top_k = self.top_k.min(n_experts);
         let dispatch = Dispatch::top_k(&self.choice_scores(&host), n_experts, top_k);
         let chosen: Vec<i64> = dispatch.experts().iter().map(|e| i64::from(*e)).collect();
         let chosen = TensorData::new(chosen, [host.len() / n_experts, top_k]);
-        let probs = router_probs.clone().gather(1, Tensor::<2, Int>::from_data(chosen, &device));
-        let expert_weights = chosen_weights(probs);
+        let probs = router_probs.gather(1, Tensor::<2, Int>::from_data(chosen, &device));
+        RoutedTopK { probabilities, expert_weights: chosen_weights(probs), dispatch }
+    }
+
+    /// How likely each expert is for each token, as tensors and, row-major, on the host.
+    ///
+    /// # Shapes
+    /// - x: `[tokens, d_model]`
+    pub(super) fn probabilities(&self, x: Tensor<2>) -> (RouterProbabilities, Vec<f32>) {
+        let [n_experts, d_model] = self.weight.dims();
+        assert_shape!(x, [.., d_model]);
+        let logits = self.logits(x);
+        let probs = softmax(logits.clone(), 1);
+        let host = to_host(probs.clone());
         let (entropy, mass) = (entropy_sum(&host), column_sums(&host, n_experts));
-        RoutedTopK { router_logits, router_probs, expert_weights, dispatch, entropy, mass }
+        (RouterProbabilities { logits, probs, entropy, mass }, host)
     }
 
     /// The balance biases, in router order.
@@ -187,7 +203,7 @@ mod tests {
         let weights = to_host(two.expert_weights);
         assert!((weights[0] - 5.0 / 7.0).abs() < 1e-6 && (weights[1] - 2.0 / 7.0).abs() < 1e-6);
         // −(⅛ ln ⅛ + ¼ ln ¼ + ⅝ ln ⅝) = 0.900256
-        assert!((two.entropy - 0.900_256).abs() < 1e-5);
+        assert!((two.probabilities.entropy - 0.900_256).abs() < 1e-5);
         let one = router(rows, 1).forward(x()).expert_weights.into_scalar::<f32>();
         assert!((one - 5.0 / 8.0).abs() < 1e-6, "a single expert keeps its probability");
     }
@@ -206,7 +222,7 @@ mod tests {
         router.bias = router.bias.map(|old| Tensor::from_data(bias, &old.device()));
         let routed = router.forward(x().repeat_dim(0, 2));
         assert_eq!(routed.dispatch.experts(), [1, 1]);
-        for (mass, sixths) in routed.mass.iter().zip([2.0, 8.0, 2.0]) {
+        for (mass, sixths) in routed.probabilities.mass.iter().zip([2.0, 8.0, 2.0]) {
             assert!((mass - sixths / 6.0).abs() < 1e-6, "{mass}");
         }
     }
@@ -226,7 +242,10 @@ mod tests {
         let weights = to_host(two.expert_weights);
         assert!((weights[0] - 1.0 / 6.0).abs() < 1e-6 && (weights[1] - 5.0 / 6.0).abs() < 1e-6);
         let unbalanced = router(rows, 2).forward(x());
-        assert_eq!((two.entropy, two.mass), (unbalanced.entropy, unbalanced.mass));
+        assert_eq!(
+            (two.probabilities.entropy, two.probabilities.mass),
+            (unbalanced.probabilities.entropy, unbalanced.probabilities.mass)
+        );
         let one = balanced(1);
         assert_eq!(one.dispatch.experts(), [0]);
         assert!((one.expert_weights.into_scalar::<f32>() - 1.0 / 8.0).abs() < 1e-6);
@@ -242,6 +261,6 @@ mod tests {
         let plain = softmax(x.clone().matmul(router.weight.val().transpose()), 1);
         let (routed, plain) = (router.forward(x), to_host(plain));
         assert_eq!(router.choice_scores(&plain), plain);
-        assert_eq!(to_host(routed.router_probs), plain);
+        assert_eq!(to_host(routed.probabilities.probs), plain);
     }
 }

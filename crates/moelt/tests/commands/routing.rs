@@ -23,7 +23,16 @@ const ALL: [&str; 8] = [
 ];
 
 fn all(folder: &TempDir, name: &str) -> Run {
-    ALL.into_iter().fold(Run::new(folder.path(), name, &[TINY, EDITED].concat()), Run::set)
+    edited(folder, name, &ALL)
+}
+
+/// Experts that choose, come and go.
+fn choosing(folder: &TempDir, name: &str) -> Run {
+    edited(folder, name, &["model.expert_choice=true", "model.n_layers=2", "train.budget.epochs=2"])
+}
+
+fn edited(folder: &TempDir, name: &str, sets: &[&str]) -> Run {
+    sets.iter().fold(Run::new(folder.path(), name, &[TINY, EDITED].concat()), |run, set| run.set(*set))
 }
 
 /// The events of a kind, in order.
@@ -80,6 +89,31 @@ fn all_of_it_is_trained_edited_and_edited_by_hand() {
 fn all_of_it_goes_on_bit_for_bit_after_a_kill() {
     let folder = TempDir::new().unwrap();
     goes_on_after_kills(|name| all(&folder, name));
+}
+
+#[test]
+fn experts_that_choose_have_as_many_tokens_after_every_edit() {
+    let folder = TempDir::new().unwrap();
+    let run = choosing(&folder, "choosing");
+    run.train().well();
+    let text = serde_json::to_string(&of_kind(&run, "edit")).unwrap();
+    assert!(text.contains("\"grow\"") && text.contains("\"prune\""), "{text}");
+    let windows = of_kind(&run, "window");
+    for routing in windows.iter().flat_map(|window| window["routing"].as_array().unwrap()) {
+        let loads: Vec<f64> =
+            routing["tokens_per_expert"].as_array().unwrap().iter().map(|n| n.as_f64().unwrap()).collect();
+        // Of experts that were there throughout a window.
+        let most = loads.iter().copied().fold(0.0, f64::max);
+        assert!(loads.iter().filter(|load| **load == most).count() > 1, "{loads:?}");
+    }
+    Ended::moelt(["eval".as_ref(), run.dir.path()]).well();
+}
+
+#[cfg(unix)]
+#[test]
+fn experts_that_choose_go_on_bit_for_bit_after_a_kill() {
+    let folder = TempDir::new().unwrap();
+    goes_on_after_kills(|name| choosing(&folder, name));
 }
 
 #[test]

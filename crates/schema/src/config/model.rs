@@ -60,6 +60,12 @@ pub struct ModelConfig {
     /// Of training alone: an expert behind a top-k router takes at most `⌈capacity_factor · tokens · top_k / n_experts⌉` tokens of a
     /// batch, in their order; for it those beyond have weight 0 (Switch Transformers, Fedus et al. 2021). None: any number.
     pub capacity_factor: Option<f64>,
+    /// Of training alone: experts behind a top-k router choose tokens, and not tokens experts. Each takes the
+    /// `⌈tokens · top_k / n_experts⌉` tokens of a batch to which its router gives it the largest probability, so that all have as
+    /// many; a token may have any number of experts, or none (expert choice, Zhou et al. 2022). Whatever else is asked of the model has
+    /// tokens choose, as what is said of a text must not depend on the texts beside it.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub expert_choice: bool,
     /// MoE (or dense) layers; blocks of a transformer.
     pub n_layers: usize,
     /// What is routed: tokens before pooling, or sequences after it.
@@ -104,6 +110,7 @@ impl Default for ModelConfig {
             top_k: 2,
             shared_d_ff: 0,
             capacity_factor: None,
+            expert_choice: false,
             n_layers: 1,
             unit: Unit::Token,
             router_input: RouterInput::Token,
@@ -179,6 +186,10 @@ impl ModelConfig {
         count("top_k", self.top_k as u64, MAX_EXPERTS)?;
         at_most("shared_d_ff", self.shared_d_ff as u64, MAX_UNITS)?;
         self.capacity_factor.iter().try_for_each(|factor| positive("capacity_factor", *factor))?;
+        if self.expert_choice && self.capacity_factor.is_some() {
+            let message = "is set, but with model.expert_choice every expert takes as many tokens as the next; remove one of the two";
+            return Err(ConfigFault::new("capacity_factor", message));
+        }
         fraction("router_jitter", self.router_jitter)?;
         count("n_layers", self.n_layers as u64, 1_000)?;
         self.encoder.check(self).map_err(|fault| fault.within("encoder"))?;
