@@ -33,7 +33,7 @@ pub struct ExpertOutput {
     /// `[tokens, d_model]`: for each token the sum of what its experts make of it, each times its weight.
     pub y: Tensor<2>,
     /// `[tokens · top_k]`: the Euclidean norm of what each of them makes of it, before it is weighted. It carries no gradient.
-    pub norms: Vec<f32>,
+    pub norms: Tensor<1>,
 }
 
 /// Sends each token to its chosen experts, `top_k` of them, and adds up what they make of it:

@@ -166,7 +166,8 @@ impl TrainState {
         let (model, input, used_rows) =
             with_tracked_step_biases(self.model(), added).with_used_rows(&model_input(batch));
         let output = self.train_forward(&model, &input);
-        let Objective { objective, loss, aux } = Objective::of(&output, batch, config);
+        let Objective { objective, losses } = Objective::of(&output, batch, config);
+        let loss = losses.task;
         let mut gradients = take_gradients(&model, objective.backward());
         let bias_gradients = take_bias_gradients(&model, added, &mut gradients);
         let extra = hook.and_then(|hook| {
@@ -182,8 +183,9 @@ impl TrainState {
         drop(model);
         let gradients = gradients.of_rows(EMBEDDING, used_rows);
         let gradients = self.trainable.without_frozen(gradients, &self.layout);
-        let clipped = self.trainable.optimizer.clipped_norm(&gradients);
+        // All at first: on a device they are read back at once.
         let all = gradients.norm(|_| true);
+        let clipped = self.trainable.optimizer.clipped_norm(&gradients);
         // The clipped norm is what is reported, unless a gradient outside it is not a number.
         let grad_norm = if all.is_finite() { clipped } else { all };
         let report = StepReport { loss, grad_norm, routing: output.routing, bias_gradients };
@@ -195,7 +197,7 @@ impl TrainState {
         self.step += 1;
         self.trainable = self.trainable.step(&gradients, lr, self.step);
         self.balance(config.train.balance_bias_rate, &report.routing, added);
-        self.add_to_window(&report, &aux, joint);
+        self.add_to_window(&report, &losses, joint);
         (self, report)
     }
 
@@ -205,15 +207,15 @@ impl TrainState {
         model.forward(input, Mode::Train(&mut rng))
     }
 
-    fn add_to_window(&mut self, report: &StepReport, aux: &AuxLosses, joint: Option<ControlGradients>) {
+    fn add_to_window(&mut self, report: &StepReport, losses: &Losses, joint: Option<ControlGradients>) {
         let LoopState { window, decision_window, .. } = &mut self.progress;
         window.steps += 1;
         window.loss += report.loss;
         window.grad_norm += report.grad_norm;
-        window.load_balancing_loss += value(&aux.load_balancing);
-        window.router_z_loss += value(&aux.router_z);
-        window.diversity_loss += value(&aux.diversity);
-        window.simplicity_loss += value(&aux.simplicity);
+        window.load_balancing_loss += losses.load_balancing;
+        window.router_z_loss += losses.router_z;
+        window.diversity_loss += losses.diversity;
+        window.simplicity_loss += losses.simplicity;
         if let Some(joint) = joint {
             window.control.get_or_insert_default().add(&joint);
         }
@@ -228,16 +230,23 @@ impl TrainState {
 struct Objective {
     /// `[1]`
     objective: Tensor<1>,
+    losses: Losses,
+}
+
+/// Losses of a step as numbers, those beside the task unweighted; 0 where the model has no such loss.
+struct Losses {
     /// Mean cross entropy, nats.
-    loss: f64,
-    /// Auxiliary losses, unweighted.
-    aux: AuxLosses,
+    task: f64,
+    load_balancing: f64,
+    router_z: f64,
+    diversity: f64,
+    simplicity: f64,
 }
 
 impl Objective {
     fn of(output: &ModelOutput, batch: &TokenBatch, config: &RunConfig) -> Self {
         let task = task_loss(output.logits.clone(), &batch.labels);
-        let loss = scalar(&task);
+        let losses = Losses::read(&task, &output.aux_losses);
         let train = &config.train;
         let objective = match &output.aux_loss {
             Some(aux) => task + aux.clone() * train.load_balancing_coef,
@@ -247,7 +256,23 @@ impl Objective {
             Some(router_z) if train.router_z_coef > 0.0 => objective + router_z.clone() * train.router_z_coef,
             _ => objective,
         };
-        Self { objective, loss, aux: output.aux_losses.clone() }
+        Self { objective, losses }
+    }
+}
+
+impl Losses {
+    /// Reads all of them back at once.
+    fn read(task: &Tensor<1>, aux: &AuxLosses) -> Self {
+        let AuxLosses { load_balancing, router_z, diversity, simplicity } = aux;
+        let aux = [load_balancing, router_z, diversity, simplicity].map(Option::as_ref);
+        let there = std::iter::once(task).chain(aux.into_iter().flatten());
+        let read = Tensor::cat(there.map(|loss| loss.clone().inner()).collect(), 0);
+        let read: Vec<f32> = read.try_into_vec_as().expect("losses are f32 on every backend");
+        let mut read = read.into_iter().map(f64::from);
+        let mut next = || read.next().expect("a number for each loss");
+        let task = next();
+        let [load_balancing, router_z, diversity, simplicity] = aux.map(|loss| loss.map_or(0.0, |_| next()));
+        Self { task, load_balancing, router_z, diversity, simplicity }
     }
 }
 
@@ -279,11 +304,7 @@ fn new_optimizer(config: &RunConfig) -> Optimizer {
     Optimizer::new(adamw, param_groups(optim, config.model.n_layers)).with_clip_norm(optim.clip_norm)
 }
 
-/// A loss as a number; 0 where there is none.
-fn value(loss: &Option<Tensor<1>>) -> f64 {
-    loss.as_ref().map_or(0.0, scalar)
-}
-
+/// A loss, `[1]`, as a number.
 pub(crate) fn scalar(x: &Tensor<1>) -> f64 {
     f64::from(x.clone().inner().into_scalar::<f32>())
 }

@@ -28,15 +28,14 @@ pub fn expert_feed_forward(
     experts.check(&x, expert_indices, &expert_weights);
     let ([tokens, d_model], [_, top_k]) = (x.dims(), expert_weights.dims());
     if expert_indices.is_empty() {
-        return ExpertOutput { y: Tensor::zeros([tokens, d_model], &x.device()), norms: Vec::new() };
+        let device = x.device();
+        let norms = Tensor::zeros([0], &device.clone().inner());
+        return ExpertOutput { y: Tensor::zeros([tokens, d_model], &device), norms };
     }
     let outputs = outputs(x, expert_indices, top_k, experts);
-    let norms = outputs.clone().inner().square().sum_dim(1).sqrt();
+    let norms = outputs.clone().inner().square().sum_dim(1).sqrt().reshape([-1]);
     let weighted = outputs.reshape([tokens, top_k, d_model]) * expert_weights.reshape([tokens, top_k, 1]);
-    ExpertOutput {
-        y: weighted.sum_dim(1).reshape([tokens, d_model]),
-        norms: norms.try_into_vec_as().expect("norms are f32 on every backend"),
-    }
+    ExpertOutput { y: weighted.sum_dim(1).reshape([tokens, d_model]), norms }
 }
 
 /// What each expert makes of each of its tokens: `[tokens · top_k, d_model]`, a token's choices side by side.

@@ -9,7 +9,7 @@ use std::sync::{Arc, OnceLock};
 
 use burn::{
     backend::{TensorMetadata, flex::FlexTensor},
-    tensor::Tensor,
+    tensor::{Tensor, TensorData},
 };
 use moelt_schema::Activation;
 use rayon::prelude::*;
@@ -41,12 +41,15 @@ pub(super) fn expert_feed_forward(
     experts: StackedExperts,
 ) -> ExpertOutput {
     let ([_, top_k], [n_experts, ..]) = (expert_weights.dims(), experts.w_in.dims());
+    let device = x.device().inner();
     let chunks = Arc::new(Chunks::new(expert_indices, n_experts, top_k));
     let StackedExperts { w_in, b_in, w_out, b_out, activation } = experts;
     let inputs = Inputs::default().with(x).with(expert_weights).with(w_in).with(b_in).with(w_out).with(b_out);
     let norms = Arc::new(OnceLock::new());
     let y = apply(FeedForward { chunks, activation, norms: norms.clone() }, inputs);
-    ExpertOutput { y, norms: norms.get().cloned().expect("a pass leaves its norms") }
+    let norms = norms.get().cloned().expect("a pass leaves its norms");
+    let shape = [norms.len()];
+    ExpertOutput { y, norms: Tensor::from_data(TensorData::new(norms, shape), &device) }
 }
 
 /// Who goes where, and what experts do.

@@ -63,7 +63,7 @@ fn assigned(experts: &Experts, x: Tensor<2>, groups: &[&[u32]]) -> Combined {
     sums.tokens = tokens as f64;
     sums.tokens_per_expert = dispatch.loads().iter().map(|n| f64::from(*n)).collect();
     (sums.expert_weight, sums.mass) = (sums.tokens_per_expert.clone(), sums.tokens_per_expert.clone());
-    for (expert, norm) in dispatch.experts().iter().zip(norms) {
+    for (expert, norm) in dispatch.experts().iter().zip(to_host(norms)) {
         sums.weighted_norm[*expert as usize] += f64::from(norm);
     }
     let expert_tokens = ExpertTokens::unpadded(tokens);
@@ -102,9 +102,9 @@ fn top_k(
 /// - x, seen: `[tokens, d_model]`
 fn expert_choice(router: &TopKRouter, experts: &Experts, x: Tensor<2>, seen: Tensor<2>) -> Combined {
     let [tokens, _] = x.dims();
-    let (probabilities, host) = router.probabilities(seen.clone());
+    let (probabilities, read) = router.probabilities(seen.clone());
     let [_, n_experts] = probabilities.probs.dims();
-    let chosen = ChosenTokens::new(&host, n_experts, router.top_k.min(n_experts));
+    let chosen = ChosenTokens::new(read.probs(), n_experts, router.top_k.min(n_experts));
     let (pairs, n_pairs) = (chosen.pairs(), chosen.dispatch.n_pairs());
     let weight_of_pair = probabilities.probs.clone().reshape([tokens * n_experts, 1]);
     let weights = sum_rows(weight_of_pair, &chosen.places(n_experts), &pairs, n_pairs);
@@ -151,15 +151,18 @@ fn sums(
     probabilities: &RouterProbabilities,
     dispatch: &Dispatch,
     weights: Tensor<2>,
-    norms: Vec<f32>,
+    norms: Tensor<1>,
 ) -> LayerSums {
     let mut sums = LayerSums::zeros(dispatch.loads().len());
     sums.tokens = (dispatch.n_pairs() / dispatch.k()) as f64;
     sums.entropy = probabilities.entropy;
     sums.mass.clone_from(&probabilities.mass);
     sums.tokens_per_expert = dispatch.loads().iter().map(|n| f64::from(*n)).collect();
-    for ((expert, weight), norm) in dispatch.experts().iter().zip(to_host(weights)).zip(norms) {
-        sums.expert_weight[*expert as usize] += f64::from(weight);
+    let pairs = dispatch.n_pairs();
+    let read = to_host(Tensor::cat(vec![weights.inner().reshape([pairs]), norms], 0));
+    let (weights, norms) = read.split_at(pairs);
+    for ((expert, weight), norm) in dispatch.experts().iter().zip(weights).zip(norms) {
+        sums.expert_weight[*expert as usize] += f64::from(*weight);
         sums.weighted_norm[*expert as usize] += f64::from(weight * norm);
     }
     sums

@@ -108,28 +108,28 @@ impl TopKRouter {
     /// - x: `[tokens, d_model]`
     pub fn forward(&self, x: Tensor<2>) -> RoutedTopK {
         let device = x.device();
-        let (probabilities, host) = self.probabilities(x);
-        let ([n_experts, _], router_probs) = (self.weight.dims(), probabilities.probs.clone());
+        let (probabilities, read) = self.probabilities(x);
+        let ([tokens, n_experts], router_probs) = (probabilities.probs.dims(), probabilities.probs.clone());
         let top_k = self.top_k.min(n_experts);
-        let dispatch = Dispatch::top_k(&self.choice_scores(&host), n_experts, top_k);
+        let dispatch = Dispatch::top_k(&read.choice_scores(), n_experts, top_k);
         let chosen: Vec<i64> = dispatch.experts().iter().map(|e| i64::from(*e)).collect();
-        let chosen = TensorData::new(chosen, [host.len() / n_experts, top_k]);
+        let chosen = TensorData::new(chosen, [tokens, top_k]);
         let probs = router_probs.gather(1, Tensor::<2, Int>::from_data(chosen, &device));
         RoutedTopK { probabilities, expert_weights: chosen_weights(probs), dispatch }
     }
 
-    /// How likely each expert is for each token, as tensors and, row-major, on the host.
+    /// How likely each expert is for each token, as tensors and on the host.
     ///
     /// # Shapes
     /// - x: `[tokens, d_model]`
-    pub(super) fn probabilities(&self, x: Tensor<2>) -> (RouterProbabilities, Vec<f32>) {
+    pub(super) fn probabilities(&self, x: Tensor<2>) -> (RouterProbabilities, ReadBack) {
         let [n_experts, d_model] = self.weight.dims();
         assert_shape!(x, [.., d_model]);
         let logits = self.logits(x);
         let probs = softmax(logits.clone(), 1);
-        let host = to_host(probs.clone());
-        let (entropy, mass) = (entropy_sum(&host), column_sums(&host, n_experts));
-        (RouterProbabilities { logits, probs, entropy, mass }, host)
+        let read = ReadBack::of(&probs, self.balance_bias.val());
+        let (entropy, mass) = (entropy_sum(read.probs()), column_sums(read.probs(), n_experts));
+        (RouterProbabilities { logits, probs, entropy, mass }, read)
     }
 
     /// The balance biases, in router order.
@@ -139,18 +139,42 @@ impl TopKRouter {
         assert_shape!(balance_bias, [n_experts]);
         to_host(balance_bias)
     }
+}
+
+/// What the choice of experts needs on the host: probabilities, and balance biases below them, read back at once.
+pub(super) struct ReadBack {
+    /// `[tokens + 1, n_experts]`, row-major.
+    values: Vec<f32>,
+    n_experts: usize,
+}
+
+impl ReadBack {
+    fn of(probs: &Tensor<2>, balance_bias: Tensor<1>) -> Self {
+        let [n_experts] = balance_bias.dims();
+        let rows = vec![probs.clone().inner(), balance_bias.inner().unsqueeze()];
+        Self { values: to_host(Tensor::cat(rows, 0)), n_experts }
+    }
+
+    /// `[tokens, n_experts]`, row-major.
+    pub(super) fn probs(&self) -> &[f32] {
+        &self.values[..self.values.len() - self.n_experts]
+    }
+
+    /// `[n_experts]`
+    fn balance_biases(&self) -> &[f32] {
+        &self.values[self.values.len() - self.n_experts..]
+    }
 
     /// What experts are chosen by, `probability · exp(balance bias)`: they are in the order of the logits with their balance biases.
     ///
     /// # Shapes
-    /// - probs: `[tokens, n_experts]`, row-major
-    /// - output: the same
-    fn choice_scores(&self, probs: &[f32]) -> Vec<f32> {
+    /// - output: `[tokens, n_experts]`, row-major
+    fn choice_scores(&self) -> Vec<f32> {
         let biases = self.balance_biases();
         // Only differences matter, and no factor beyond 1 overflows.
         let largest = biases.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-        let factors: Vec<f32> = biases.into_iter().map(|bias| (bias - largest).exp()).collect();
-        let mut scores = probs.to_vec();
+        let factors: Vec<f32> = biases.iter().map(|bias| (bias - largest).exp()).collect();
+        let mut scores = self.probs().to_vec();
         for token in scores.chunks_exact_mut(factors.len()) {
             token.iter_mut().zip(&factors).for_each(|(score, factor)| *score *= factor);
         }
@@ -259,8 +283,8 @@ mod tests {
         let router = TopKRouter::from_rows(rows(0, 4), [4, 6], 2, &device);
         let x = Tensor::<2>::from_data(TensorData::new(rows(24, 6), [6, 6]), &device);
         let plain = softmax(x.clone().matmul(router.weight.val().transpose()), 1);
-        let (routed, plain) = (router.forward(x), to_host(plain));
-        assert_eq!(router.choice_scores(&plain), plain);
-        assert_eq!(to_host(routed.probabilities.probs), plain);
+        let ((probabilities, read), plain) = (router.probabilities(x), to_host(plain));
+        assert_eq!(read.choice_scores(), plain);
+        assert_eq!(to_host(probabilities.probs), plain);
     }
 }
