@@ -215,7 +215,8 @@ pub(crate) struct SlurmArgs {
     /// Account to charge.
     #[arg(long, value_name = "A", value_parser = sbatch_word)]
     pub(crate) account: Option<String>,
-    /// Write the scripts and print the commands that submit them; submit nothing.
+    /// Write the scripts and print the commands that submit them; submit nothing. Jobs that are submitted by hand are not known to
+    /// this program, which would submit their cells once more.
     #[arg(long)]
     pub(crate) dry_run: bool,
 }

@@ -79,21 +79,46 @@ impl Progress {
 
     /// Counts a cell that has ended, and says how.
     pub(super) fn ended(&self, cell: &Cell, end: End, message: &str) {
+        let (number, left) = self.count(|counts| {
+            counts.ended += 1;
+            match end {
+                End::Finished(accuracy, seconds) => counts.standing.finished(cell, accuracy, seconds),
+                End::Failed => counts.standing.failed(cell),
+            }
+        });
+        // What a failed cell printed last follows in lines of their own.
+        let left = if matches!(end, End::Finished(..)) { left } else { String::new() };
+        self.say(&format!("[{number}/{}] {message}{left}", self.cells));
+    }
+
+    /// Counts a cell that had failed before anybody looked.
+    pub(super) fn had_failed(&self, cell: &Cell) {
+        self.total.inc(TICKS);
+        self.count(|counts| {
+            counts.ended += 1;
+            counts.standing.failed(cell);
+        });
+    }
+
+    /// Counts a failed cell as one that is on its way again, and says so.
+    pub(super) fn again(&self, cell: &Cell) {
+        self.total.dec(TICKS);
+        self.count(|counts| {
+            counts.ended = counts.ended.saturating_sub(1);
+            counts.standing.again(cell);
+        });
+        self.say(&format!("{} runs again", cell.id));
+    }
+
+    /// Changes the counts and shows them; gives how many cells have ended, and how long the rest will take.
+    fn count(&self, change: impl FnOnce(&mut Counts)) -> (usize, String) {
         let mut counts = self.counts();
-        counts.ended += 1;
-        match end {
-            End::Finished(accuracy, seconds) => counts.standing.finished(cell, accuracy, seconds),
-            End::Failed => counts.standing.failed(cell),
-        }
+        change(&mut counts);
         self.total.set_message(format!("{}/{} cells", counts.ended, self.cells));
         self.arms.set_message(counts.standing.lines().join("\n"));
         let left = if counts.ended < self.cells { counts.left() } else { String::new() };
         self.total.set_prefix(left.clone());
-        let number = counts.ended;
-        drop(counts);
-        // What a failed cell printed last follows in lines of their own.
-        let left = if matches!(end, End::Finished(..)) { left } else { String::new() };
-        self.say(&format!("[{number}/{}] {message}{left}", self.cells));
+        (counts.ended, left)
     }
 
     /// Cells seem to run so many at a time.
@@ -174,4 +199,27 @@ impl CellBar<'_> {
 
 fn style(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template).expect("the template is well-formed").progress_chars("━╸─")
+}
+
+#[cfg(test)]
+mod tests {
+    use moelt_schema::RunConfig;
+
+    use super::*;
+
+    #[test]
+    fn a_failed_cell_that_runs_again_is_counted_once() {
+        let cells = [0, 1].map(|seed| Cell::new(RunConfig { seed, ..RunConfig::default() }));
+        let progress = Progress::new(Standing::new(&cells), &cells, 1);
+        let shown = || (progress.total.message(), progress.total.position());
+        progress.had_failed(&cells[0]);
+        assert_eq!(shown(), ("1/2 cells".to_owned(), TICKS));
+        progress.again(&cells[0]);
+        assert_eq!(shown(), ("0/2 cells".to_owned(), 0));
+        for cell in &cells {
+            progress.cell(&cell.id).end();
+            progress.ended(cell, End::Finished(0.9, 1.0), "finished");
+        }
+        assert_eq!(shown(), ("2/2 cells".to_owned(), 2 * TICKS));
+    }
 }

@@ -37,7 +37,7 @@ pub(super) fn submit(
     binary::install(site, folder, plan)?;
     let jobs = Jobs::read(folder.slurm("jobs.json"))?;
     let queued = jobs.queued(plan.cells.iter().filter(|cell| !has_result(folder, cell)))?;
-    let is_open = |cell: &&&Cell| queued.contains_key(&cell.id) || finished(folder, cell).is_none();
+    let is_open = |cell: &&&Cell| queued.contains_key(&cell.id) || !is_finished(folder, cell, args.dry_run);
     let open: Vec<&Cell> = cells.iter().filter(is_open).copied().collect();
     say_what_stays(cells.len() - open.len(), &queued);
     let arrays = levels::arrays(&open, |cell| queued.contains_key(&cell.id));
@@ -48,7 +48,20 @@ pub(super) fn submit(
     for (number, array) in arrays.iter().enumerate() {
         submission.array(number + 1, array).with_context(|| submission.what_is_left(&arrays[number..]))?;
     }
-    if args.dry_run { Ok(()) } else { say_next(site, &plan.name, &submission.job_of) }
+    if args.dry_run {
+        say_unknown(&submission.site.shown(&folder.slurm("jobs.json")));
+        return Ok(());
+    }
+    say_next(site, &plan.name, &submission.job_of)
+}
+
+/// Whether a cell does not have to run any more. A dry run leaves a result that does not count where it is.
+fn is_finished(folder: &AblationFolder, cell: &Cell, dry_run: bool) -> bool {
+    if dry_run {
+        has_result(folder, cell) && !folder.cell(&cell.id).failed.exists()
+    } else {
+        finished(folder, cell).is_some()
+    }
 }
 
 fn has_result(folder: &AblationFolder, cell: &Cell) -> bool {
@@ -108,6 +121,14 @@ fn say_what_stays(finished: usize, queued: &BTreeMap<String, String>) {
     if !queued.is_empty() {
         crate::tell!("{} cells are in the queue already: {}", queued.len(), distinct(queued).join(", "));
     }
+}
+
+/// Which jobs are in the queue is known by what was noted, and Slurm does not say which cells a job has.
+fn say_unknown(jobs: &str) {
+    crate::tell!(
+        "nothing is submitted. Jobs that you submit by hand are not noted in {jobs}: while they wait or run, this command without \
+         --dry-run submits their cells once more, and cells that run already fail in the second job"
+    );
 }
 
 /// How to watch and to report, from anywhere and at any time.

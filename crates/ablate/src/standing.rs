@@ -66,6 +66,13 @@ impl Standing {
         self.arm(&cell.arm).failed += 1;
     }
 
+    /// A cell that has failed runs again.
+    pub(super) fn again(&mut self, cell: &Cell) {
+        let arm = self.arm(&cell.arm);
+        arm.failed = arm.failed.saturating_sub(1);
+        self.expect(cell);
+    }
+
     fn arm(&mut self, name: &str) -> &mut Arm {
         let at = self.arms.iter().position(|arm| arm.name == name).unwrap_or_else(|| {
             let (name, accuracies, seconds) = (name.to_owned(), Vec::new(), Vec::new());
@@ -168,6 +175,18 @@ mod tests {
         assert_eq!(standing.time_left(9), Some(Duration::from_secs(4)), "no less than the longest");
         [2, 3, 6].into_iter().for_each(|open| standing.failed(&cells[open]));
         assert_eq!(standing.time_left(1), Some(Duration::ZERO));
+    }
+
+    #[test]
+    fn a_cell_that_runs_again_has_not_failed() {
+        let cells = cells(&["dense"]);
+        let mut standing = Standing::new(&cells);
+        standing.finished(&cells[0], 0.90, 8.0);
+        standing.failed(&cells[1]);
+        assert_eq!(standing.time_left(1), Some(Duration::ZERO));
+        standing.again(&cells[1]);
+        assert_eq!(standing.time_left(1), Some(Duration::from_secs(8)));
+        assert_eq!(standing.lines(), ["dense      1/2  90.00 % on validation"]);
     }
 
     #[test]

@@ -45,8 +45,8 @@ pub(super) fn until_all_have_ended(
     let progress = cells.progress(plan);
     let mut watch = Watch { site, folder, plan, progress: &progress, running: BTreeMap::new(), quiet: false };
     let mut next_report = Instant::now();
-    let mut news = !cells.all_have_ended(plan);
-    while !cells.all_have_ended(plan) {
+    let (mut news, mut settled) = (!cells.all_have_ended(plan), true);
+    while !settled || !cells.all_have_ended(plan) {
         if news && Instant::now() >= next_report {
             let begun = Instant::now();
             write_report(site, folder, plan, &cells.outcomes)?;
@@ -55,7 +55,10 @@ pub(super) fn until_all_have_ended(
         }
         watch.show_running(&cells);
         thread::sleep(every);
-        news |= watch.show_ended(&mut cells);
+        let changed = watch.show_ended(&mut cells) | watch.show_again(&mut cells);
+        // What failed for want of a cell that has just ended may be about to run again.
+        settled = !(changed && cells.any_has_failed());
+        news |= changed;
     }
     watch.running.clear();
     progress.clear();
@@ -81,19 +84,37 @@ impl Cells {
         plan.cells.iter().all(|cell| self.has_ended(cell))
     }
 
-    /// Bars for those that have not ended; the others are known.
+    fn has_failed(&self, cell: &Cell) -> bool {
+        matches!(self.outcomes.get(&cell.id), Some(Outcome::Failed { .. }))
+    }
+
+    fn any_has_failed(&self) -> bool {
+        self.outcomes.values().any(|outcome| matches!(outcome, Outcome::Failed { .. }))
+    }
+
+    /// The cells that had failed and by `now` have not: they have been started again. From here on they are on their way.
+    fn started_again<'a>(&mut self, plan: &'a AblationPlan, now: impl Fn(&Cell) -> Outcome) -> Vec<&'a Cell> {
+        let failed = plan.cells.iter().filter(|cell| self.has_failed(cell));
+        let again: Vec<&Cell> = failed.filter(|cell| !matches!(now(cell), Outcome::Failed { .. })).collect();
+        self.outcomes.extend(again.iter().map(|cell| (cell.id.clone(), Outcome::Missing)));
+        again
+    }
+
+    /// Counts those without a result; the others are known.
     fn progress(&self, plan: &AblationPlan) -> Progress {
         let mut standing = Standing::new(&plan.cells);
+        let mut without = Vec::new();
         for cell in &plan.cells {
             match self.outcomes.get(&cell.id) {
                 Some(Outcome::Finished(result)) => {
                     standing.finished(cell, result.validation.accuracy, result.seconds);
                 }
-                Some(Outcome::Failed { .. }) => standing.failed(cell),
-                Some(Outcome::Missing) | None => {}
+                Some(Outcome::Failed { .. } | Outcome::Missing) | None => without.push(cell),
             }
         }
-        Progress::new(standing, plan.cells.iter().filter(|cell| !self.has_ended(cell)), 1)
+        let progress = Progress::new(standing, without.iter().copied(), 1);
+        without.into_iter().filter(|cell| self.has_failed(cell)).for_each(|cell| progress.had_failed(cell));
+        progress
     }
 }
 
@@ -123,7 +144,7 @@ impl<'a> Watch<'a> {
             bar.show(tail.poll());
         }
         progress.set_jobs(self.running.len());
-        let quiet = self.running.is_empty();
+        let quiet = self.running.is_empty() && !cells.all_have_ended(self.plan);
         if quiet && !self.quiet {
             let (command, name, seconds) = (self.site.command(), &self.plan.name, QUIET.as_secs());
             progress.say(&format!(
@@ -160,6 +181,13 @@ impl<'a> Watch<'a> {
         any
     }
 
+    /// Tells of the cells that had failed and have been started again; whether there are some.
+    fn show_again(&self, cells: &mut Cells) -> bool {
+        let again = cells.started_again(self.plan, |cell| self.folder.cell(&cell.id).outcome(cell));
+        again.iter().for_each(|cell| self.progress.again(cell));
+        !again.is_empty()
+    }
+
     /// Takes the bar of a cell that has gone quiet away; it has not ended.
     fn hide(&mut self, id: &str) {
         if let Some((bar, _)) = self.running.remove(id) {
@@ -176,4 +204,45 @@ fn is_running(files: &CellFiles) -> bool {
         written.is_some_and(|at| SystemTime::now().duration_since(at).unwrap_or_default() <= QUIET)
     };
     fresh(&files.run.events()) || fresh(&files.log)
+}
+
+#[cfg(test)]
+mod tests {
+    use moelt_schema::{CollapseRule, Digest, PLAN_FORMAT, RunConfig};
+
+    use super::*;
+
+    fn plan(seeds: u64) -> AblationPlan {
+        AblationPlan {
+            format: PLAN_FORMAT,
+            name: "test".into(),
+            moelt: "0.1.0".into(),
+            code: Digest::of_bytes(b"code"),
+            data: BTreeMap::new(),
+            resamples: 100,
+            collapse: CollapseRule::default(),
+            comparisons: Vec::new(),
+            cells: (0..seeds).map(|seed| Cell::new(RunConfig { seed, ..RunConfig::default() })).collect(),
+        }
+    }
+
+    fn failed() -> Outcome {
+        Outcome::Failed { reason: "exit status: 1".into(), log_tail: Vec::new() }
+    }
+
+    /// Of three cells two have failed; the second one of them has been started again since.
+    #[test]
+    fn a_failed_cell_is_on_its_way_once_it_has_been_started_again() {
+        let plan = plan(3);
+        let outcomes = plan.cells.iter().zip([failed(), Outcome::Missing, failed()]);
+        let mut cells = Cells { outcomes: outcomes.map(|(cell, now)| (cell.id.clone(), now)).collect() };
+        let now = |cell: &Cell| if cell.seed == 0 { failed() } else { Outcome::Missing };
+        let again: Vec<u64> = cells.started_again(&plan, now).iter().map(|cell| cell.seed).collect();
+        assert_eq!(again, [2]);
+        let ended: Vec<bool> = plan.cells.iter().map(|cell| cells.has_ended(cell)).collect();
+        assert_eq!((ended.as_slice(), cells.any_has_failed()), (&[true, false, false][..], true));
+        assert!(cells.started_again(&plan, now).is_empty(), "it is told once");
+        assert_eq!(cells.started_again(&plan, |_| Outcome::Missing).len(), 1);
+        assert!(!cells.any_has_failed() && !cells.all_have_ended(&plan));
+    }
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use moelt_schema::{
     AblationPlan, Cell, CellResult, ClaimKind, CollapseRule, Comparison, Digest, DomainAccuracy,
     DomainRouting, Edit, EditLog, EffectHeadConfig, Evidence, ExpertInit, Flops, Inherited, LastCheckpoint,
-    LayerId, Limits, LookaheadConfig, Metric, Metrics, PLAN_FORMAT, Plan, PolicyConfig, Prediction,
+    LayerId, Limits, LookaheadConfig, Machine, Metric, Metrics, PLAN_FORMAT, Plan, PolicyConfig, Prediction,
     RESULT_FORMAT, RoutingConfig, RunConfig, RunDir, RunRef, SplitSizes, TimeAccuracy,
 };
 
@@ -122,11 +122,17 @@ pub(crate) fn result(cell: &Cell, accuracy: f64) -> CellResult {
         measuring_flops: Flops::default(),
         inherited: Inherited::default(),
         seconds: 12.5,
+        machine: None,
         decisions: Decided::digest(&[]),
         files: ["validation", "test"]
             .map(|split| (RunDir::predictions_name(split), Digest::of_bytes(b"predictions")))
             .into(),
     }
+}
+
+/// A machine with this processor.
+pub(crate) fn machine(cpu: &str) -> Machine {
+    Machine { cpu: cpu.to_owned(), n_cpus: 8, n_threads: 1, system: "linux x86_64".to_owned() }
 }
 
 /// The same with an expert more after each of `steps`; the checkpoint that was judged has them all.

@@ -70,6 +70,7 @@ pub use report::{
     decisions::{Decided, decisions_from_jsonl},
     domains::{DomainEffect, DomainGain, Domains},
     history::{ExpertCount, ExpertHistory},
+    machines::MachineCells,
     needs::WithNeeds,
     plan_scores::{ReadDecisions, ReadPredictions, Readers},
     purity::ArmPurity,

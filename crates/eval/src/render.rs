@@ -11,6 +11,7 @@ mod figure;
 mod history;
 #[cfg(feature = "html")]
 mod html;
+mod machines;
 mod markdown;
 mod signal;
 mod stream;
@@ -49,6 +50,7 @@ impl Report {
             document.append(signal.document());
         });
         document.append(self.unfinished_cells());
+        document.append(machines::summary(self));
         document.list(self.other_code());
         document
     }
@@ -75,6 +77,7 @@ impl Report {
             document.append(signal.document());
         });
         document.append(self.unfinished_cells());
+        document.append(machines::document(self));
         self.other_code().into_iter().for_each(|note| {
             document.paragraph(note);
         });

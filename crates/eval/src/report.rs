@@ -8,6 +8,7 @@ pub(crate) mod cost;
 pub(crate) mod decisions;
 pub(crate) mod domains;
 pub(crate) mod history;
+pub(crate) mod machines;
 pub(crate) mod needs;
 pub(crate) mod plan_scores;
 pub(crate) mod purity;
@@ -23,8 +24,8 @@ use moelt_schema::{AblationPlan, Cell, CellResult, CollapseRule, Digest, SplitSi
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Bootstrap, CollapsedSeed, Compared, Domains, EvalError, ExpertHistory, Readers, Signal, StreamResults,
-    Summary, Sweep, WithNeeds,
+    Bootstrap, CollapsedSeed, Compared, Domains, EvalError, ExpertHistory, MachineCells, Readers, Signal,
+    StreamResults, Summary, Sweep, WithNeeds,
 };
 use collapsed::collapsed_seeds;
 use compared::{bootstrap, compare};
@@ -86,6 +87,9 @@ pub struct Report {
     pub signal: Option<Signal>,
     /// Planned cells without a result.
     pub unfinished: Vec<Unfinished>,
+    /// On which machines the finished cells were computed; there where these differ.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub machines: Vec<MachineCells>,
 }
 
 /// What was learned from, chosen on and judged on.
@@ -231,6 +235,7 @@ impl Report {
             arms,
             signal: Signal::of(plan, outcomes, read.decisions),
             unfinished: plan.cells.iter().filter_map(|cell| unfinished(cell, outcomes)).collect(),
+            machines: MachineCells::of(&finished),
         })
     }
 

@@ -2,6 +2,7 @@
 
 mod event;
 mod flops;
+mod machine;
 mod manifest;
 mod manifest_check;
 mod metrics;
@@ -15,6 +16,7 @@ mod taught_head;
 pub use self::{
     event::{DecisionKind, EditEffect, Event, EventRecord, StopReason, Wall},
     flops::Flops,
+    machine::Machine,
     manifest::{
         BestSoFar, CHECKPOINT_FORMAT, ControlGradients, DecisionWindow, EventsPosition, Inherited, LayerSums,
         LoopState, Manifest, Probe, RampIn, Unrouted, WindowState,

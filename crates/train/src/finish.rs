@@ -20,6 +20,7 @@ use crate::{
     CheckpointError, CheckpointStore, LoadedModel, Prepared, Split, TrainError, TrainState,
     evaluate::{pass, predict_unless},
     interrupt::Interrupt,
+    machine,
     other_runs::read_decisions,
 };
 
@@ -97,6 +98,7 @@ pub(crate) fn finish(
         taught_flops: taught_flops(&state.progress.policy),
         inherited: state.progress.inherited,
         seconds: state.progress.seconds,
+        machine: Some(machine::this()),
         files,
         decisions: Decided::digest(&read_decisions(run)?),
     };

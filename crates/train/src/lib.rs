@@ -24,6 +24,7 @@ mod groups;
 mod interrupt;
 mod joint;
 mod look;
+mod machine;
 mod memory;
 mod observer;
 mod offline;

@@ -177,6 +177,7 @@ fn result(cell: &Cell, predictions: &[Prediction], files: BTreeMap<String, Diges
         taught_flops: Flops::default(),
         inherited: Inherited::default(),
         seconds: 1.5,
+        machine: None,
         files,
         decisions: Decided::digest(&[]),
     }

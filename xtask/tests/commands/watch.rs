@@ -94,3 +94,24 @@ fn watching_ends_when_the_last_cell_has_ended() {
     assert!(text.contains("[2/2] ") && text.contains(&failed) && text.contains("the loss is NaN"), "{text}");
     assert_eq!(report(&workspace, "test").failed().count(), 1);
 }
+
+/// A cell fails while another one goes on, and is run by itself when what it lacked is there.
+#[test]
+fn a_failed_cell_that_is_run_again_is_told_of_again() {
+    let workspace = TestWorkspace::new();
+    let plan = workspace.plan("test", &ARMS);
+    let again = &plan.cells[1];
+    workspace.prepare_to_wait(&plan.cells[0]);
+    let mut watch = started(&workspace, &WATCH, "watch.log");
+    let mut run = started(&workspace, &["ablate", "run", "--name", "test", "--jobs", "2"], "run.log");
+    wait_for(&workspace, "watch.log", &format!("[1/2] {} FAILED: exit status: 1", again.id));
+    workspace.prepare(again, 80);
+    workspace.xtask(&["ablate", "run", "--name", "test", &again.id], 0);
+    wait_for(&workspace, "watch.log", &format!("{} runs again", again.id));
+    wait_for(&workspace, "watch.log", &format!("[1/2] {} finished: 80.00 % on validation", again.id));
+    assert!(watch.try_wait().unwrap().is_none(), "the other cell goes on");
+    interrupt(&watch);
+    watch.wait().unwrap();
+    interrupt(&run);
+    assert_eq!(run.wait().unwrap().code(), Some(130));
+}

@@ -85,7 +85,7 @@ fn sections(report: &Report, answer: &Answer, source: &CellSource) -> Vec<Sectio
         Section::new(report.unfinished_cells()),
         Section::new(provenance::document(report)),
         Section {
-            folded: Some((format!("{n_cells} finished cells"), provenance::cells(source))),
+            folded: Some((format!("{n_cells} finished cells"), provenance::cells(report, source))),
             ..Section::new(cells)
         },
     ]

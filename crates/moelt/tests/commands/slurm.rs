@@ -200,14 +200,33 @@ fn what_is_in_the_queue_is_not_submitted_again_and_what_was_cancelled_is() {
 #[test]
 fn a_dry_run_writes_scripts_and_submits_nothing() {
     let cluster = Cluster::new();
-    let printed = cluster.submit(&["--dry-run"]).well().stdout;
+    let Ended { stdout, stderr, .. } = cluster.submit(&["--dry-run"]).well();
     assert_eq!(
-        printed,
+        stdout,
         "array1=$(sbatch --parsable runs/tiny/slurm/array-1.sh)\n\
          array2=$(sbatch --parsable --dependency=afterany:$array1 runs/tiny/slurm/array-2.sh)\n"
     );
     assert!(cluster.path("runs/tiny/slurm/array-2.sh").exists());
     assert!(cluster.noted("calls").is_empty() && !cluster.path("runs/tiny/slurm/jobs.json").exists());
+    assert!(stderr.contains("submit by hand are not noted in runs/tiny/slurm/jobs.json: "), "{stderr}");
+}
+
+#[test]
+fn a_dry_run_leaves_a_damaged_result_where_it_is() {
+    let cluster = Cluster::new();
+    cluster.submit(&[]).well();
+    cluster.run_task(1, 0);
+    let cell = &cluster.plan().cells[0].id;
+    let run = cluster.path(&format!("runs/tiny/cells/{cell}"));
+    fs::write(run.join("predictions/test.csv"), "tampered").unwrap();
+    let refused = run.join("result.refused.json");
+    let submits = |args: &[&str]| cluster.submit(args).well();
+    assert!(submits(&["--dry-run"]).stdout.starts_with("array1=$(sbatch "));
+    let script = fs::read_to_string(cluster.path("runs/tiny/slurm/array-1.sh")).unwrap();
+    assert!(script.contains(cell.as_str()), "the cell would run again: {script}");
+    assert!(run.join("result.json").exists() && !refused.exists());
+    assert!(submits(&[]).stderr.contains("; the cell runs again"));
+    assert!(!run.join("result.json").exists() && refused.exists());
 }
 
 #[test]

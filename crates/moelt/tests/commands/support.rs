@@ -204,7 +204,7 @@ pub(crate) fn reproducible(run: &Run, checkpoints: &[String]) -> BTreeMap<String
         .into_iter()
         .collect();
     facts.insert("events".into(), Value::from(run.events()));
-    facts.insert("result".into(), without(json(&run.dir.result()), &["/seconds"]));
+    facts.insert("result".into(), without(json(&run.dir.result()), &["/seconds", "/machine"]));
     for name in checkpoints {
         let path = run.checkpoint(name).join("manifest.json");
         facts.insert(format!("{name}/manifest"), without(json(&path), &["/state/seconds", "/events/bytes"]));

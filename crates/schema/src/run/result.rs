@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fs, io::ErrorKind, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Digest, DomainAccuracy, EditLog, Flops, Inherited, Layout, MAX_STEPS, Metrics, RunDir};
+use crate::{Digest, DomainAccuracy, EditLog, Flops, Inherited, Layout, MAX_STEPS, Machine, Metrics, RunDir};
 
 /// Version of `result.json`.
 pub const RESULT_FORMAT: u32 = 7;
@@ -76,6 +76,10 @@ pub struct CellResult {
     pub inherited: Inherited,
     /// Wall-clock seconds of training, evaluation on validation included.
     pub seconds: f64,
+    /// What the run came to its end on; one that was resumed may have begun elsewhere. None in results that were written before
+    /// it was noted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub machine: Option<Machine>,
     /// Hashes of the cell's other files that count (predictions).
     pub files: BTreeMap<String, Digest>,
     /// Hash of what the decisions in the event log rest on, which heads of other runs learn from. The log itself has

@@ -150,7 +150,7 @@ pub(crate) fn finish(config: &RunConfig, run: &RunDir) -> Finished {
     // The log's length depends on how long seconds are when they are written down.
     manifest.events = EventsPosition { bytes: 0, ..manifest.events };
     manifest.state.seconds = 0.0;
-    let result = CellResult { seconds: 0.0, ..*result };
+    let result = CellResult { seconds: 0.0, machine: None, ..*result };
     Finished { result, losses, events: events(run), manifest, tensors: tensors(&last) }
 }
 

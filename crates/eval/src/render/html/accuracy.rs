@@ -51,8 +51,9 @@ pub(super) fn chart(report: &Report, source: &CellSource) -> Chart {
     Chart {
         id: "accuracy-chart",
         caption: "A dot is a seed, by its accuracy on the test split. The grey band is the frozen sweep, mean ± standard deviation. Where an arm \
-                  edited experts, a line leads from the number it began with (ring) to the number it was judged with, at the accuracy \
-                  it ended with. Arms that share a number stand a little beside one another. Both axes of the plot zoom by dragging.",
+                  edited experts, a line leads from the number it began with (ring) to the dot: the number and the accuracy that it was \
+                  judged with. The line is level, since nothing was asked about the test split before. Arms that share a number stand a \
+                  little beside one another. Both axes of the plot zoom by dragging.",
         choice: "Accuracy against",
         height: 460,
         views: VIEWS.iter().filter(|_| any).map(view).collect(),
@@ -98,7 +99,7 @@ impl Against {
         plot.add(edge(0.0).line(Line::new().width(1.5).color("#8a8f98")));
     }
 
-    /// From where cells began to where they ended, and a ring at the beginning.
+    /// From where cells began to their dots, and a ring at the beginning.
     fn add_paths(
         &self,
         plot: &mut Drawing,
@@ -112,7 +113,7 @@ impl Against {
         if moved.is_empty() {
             return;
         }
-        let at = |value: f64| Some(rounded(value * beside, 4));
+        let at = |value: f64| Some(place(value, beside));
         let height = |cell: &CellResult| Some(percent(cell));
         let x = moved.iter().flat_map(|cell| [at(start(cell)), at((self.cell)(cell)), None]).collect();
         let y = moved.iter().flat_map(|cell| [height(cell), height(cell), None]).collect();
@@ -131,19 +132,14 @@ impl Against {
         cells: &[&CellResult],
         beside: f64,
     ) -> Box<Scatter<f64, f64>> {
-        let x = cells.iter().map(|cell| rounded((self.cell)(cell) * beside, 6)).collect();
+        let x = cells.iter().map(|cell| place((self.cell)(cell), beside)).collect();
         let y = cells.iter().map(|cell| percent(cell)).collect();
         let told = |cell: &&CellResult| {
-            let (begun, ended) = (cell.edits.initial.n_experts(), cell.layout.n_experts());
-            let experts = match cell.edits.plans.len() {
-                0 => format!("experts: {ended}"),
-                plans => format!("experts: {begun} → {ended}, edited {plans} times"),
-            };
             let cost = format!("{} GFLOP", gigaflops(cell.flops.computed as f64));
             lines(&[
                 format!("{}, seed {}", arm.title(), cell.seed),
                 format!("{:.2} % on test", percent(cell)),
-                experts,
+                experts(cell),
                 cost,
             ])
         };
@@ -158,6 +154,70 @@ impl Against {
     }
 }
 
+/// Where a number lies that several arms may share.
+fn place(value: f64, beside: f64) -> f64 {
+    rounded(value * beside, 6)
+}
+
+/// Of the judged checkpoint: what the tables show.
 fn percent(cell: &CellResult) -> f64 {
     rounded(100.0 * cell.test.accuracy, 3)
+}
+
+/// How the experts of the judged checkpoint came to be, and whether others came later.
+fn experts(cell: &CellResult) -> String {
+    let (begun, judged) = (cell.edits.initial.n_experts(), cell.layout.n_experts());
+    let plans = cell.edits.plans.len();
+    // A plan of the step of a checkpoint comes after it.
+    let before = cell.edits.plans.iter().filter(|plan| plan.step < cell.best_step).count();
+    match (before, plans - before) {
+        (0, 0) => format!("experts: {judged}"),
+        (before, 0) => format!("experts: {begun} → {judged}, edited {before} times"),
+        (before, after) => format!(
+            "experts: {begun} → {judged}, edited {before} times before the judged checkpoint and {after} times after it"
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::fixtures::{NOTHING, grown, outcomes_of, plan, result};
+
+    /// Two seeds of `rule`, 92 and 93 % on test (the last checkpoints: 90 and 91 %). The first one has 5 experts when it is judged,
+    /// at step 90, and 6 at the end.
+    #[test]
+    fn a_path_ends_at_the_dot_that_the_tables_speak_of() {
+        let plan = plan(&["frozen-1", "rule"], 2);
+        let mut results: Vec<CellResult> =
+            plan.cells.iter().zip([0.80, 0.81, 0.92, 0.93]).map(|(cell, at)| result(cell, at)).collect();
+        let judged = grown(results[2].clone(), &[30]);
+        results[2] = CellResult { layout: judged.layout, ..grown(results[2].clone(), &[30, 95]) };
+        let outcomes = outcomes_of(&plan, results);
+        let report = Report::new(&plan, &outcomes, &NOTHING, plan.code).unwrap();
+        let source = CellSource {
+            plan: &plan,
+            outcomes: &outcomes,
+            log: &|_| Err(String::new()),
+            command: &|_| String::new(),
+        };
+        let page = chart(&report, &source).data().0;
+        let json = page.split("</script>").next().unwrap().split_once('>').unwrap().1;
+        let drawing: Value = serde_json::from_str(json).unwrap();
+        let traces = drawing["data"].as_array().unwrap();
+        let of_rule: Vec<&Value> = traces.iter().filter(|trace| trace["legendgroup"] == "rule").collect();
+        let [line, ring, dots] = of_rule.as_slice() else { panic!("{of_rule:?}") };
+        // The second arm stands beside its number by -1.6 %: 4 experts at 3.936, 5 at 4.92.
+        assert_eq!((&line["x"], &line["y"]), (&json!([3.936, 4.92, null]), &json!([92.0, 92.0, null])));
+        assert_eq!((&ring["x"], &ring["y"]), (&json!([3.936]), &json!([92.0])));
+        assert_eq!((&dots["x"], &dots["y"]), (&json!([4.92, 3.936]), &json!([92.0, 93.0])));
+        let told = dots["hovertext"][0].as_str().unwrap();
+        let experts = "4 → 5, edited 1 times before the judged checkpoint and 1 times after it";
+        assert!(told.contains("92.00 % on test") && told.contains(experts), "{told}");
+        let rule = report.arms[1].results.as_ref().unwrap();
+        assert!((100.0 * rule.test_accuracy.mean - 92.5).abs() < 1e-9);
+        assert!((rule.n_experts.mean - 4.5).abs() < 1e-12, "as many as in the tables");
+    }
 }

@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use super::bars::bars;
+use super::bars::Bars;
 use crate::render::{Alignment, ArmRow, Block, Column, Figure, Item, Span, Table, Text};
 
 /// A list of more characters is folded.
@@ -66,7 +66,7 @@ fn words(text: &Text) -> Markup {
 
 /// Of `rows`, where there are some, each is marked with its arm, and with intervals there is a column of bars behind the first.
 fn table(content: &Table, rows: &[ArmRow]) -> Markup {
-    let bars = if rows.iter().any(|row| row.gain.is_some()) { bars(rows) } else { Vec::new() };
+    let Bars { bars, caption } = Bars::of(rows);
     html! {
         div.scroll { table {
             thead { tr {
@@ -86,6 +86,7 @@ fn table(content: &Table, rows: &[ArmRow]) -> Markup {
                 }
             }
         } }
+        @if let Some(caption) = caption { p { (caption) } }
     }
 }
 
