@@ -46,6 +46,8 @@ pub struct Design {
     pub dataset: String,
     /// Everything else.
     pub settings: Settings,
+    /// How many of [`Settings::sets`], the last ones, somebody typed: each must fit an arm. Those of a preset need not.
+    pub typed: usize,
 }
 
 impl Settings {
@@ -84,7 +86,7 @@ impl Design {
             if settings == preset { plain } else { format!("{plain}-{}", Digest::of_json(&settings).short()) }
         };
         let name = args.name.clone().unwrap_or_else(default_name);
-        Ok(Self { name, dataset: args.dataset.clone(), settings })
+        Ok(Self { name, dataset: args.dataset.clone(), settings, typed: args.sets.len() })
     }
 
     /// Loads the config of every cell.
@@ -106,7 +108,7 @@ impl Design {
             self.load(site, arm, seed, &mut loaded)?;
         }
         let spec = AblationSpec::read(site, &self.dataset)?;
-        self.check_used(&loaded, &spec)?;
+        self.check_used(&loaded)?;
         let cells = needs::link(&self.name, loaded.configs, |name| Ok(find(name)?.name))?;
         ensure!(!cells.is_empty(), "no arms: nothing to run");
         let sweep = |cell: &Cell| arms.iter().find(|arm| arm.name == cell.arm).and_then(|arm| arm.sweep);
@@ -151,10 +153,11 @@ impl Design {
         Ok(())
     }
 
-    /// A set that is about a kind which no arm has is a mistake, unless a preset makes it for whatever arms it gets.
-    fn check_used(&self, loaded: &Loaded, spec: &AblationSpec) -> Result<()> {
+    /// A set that is about a kind which no arm has is a mistake, unless a preset makes it for whatever arms it gets: what is
+    /// typed must fit one, whether a preset says the same or not.
+    fn check_used(&self, loaded: &Loaded) -> Result<()> {
         let sets = self.settings.sets.iter().zip(&loaded.used);
-        match sets.filter(|(set, _)| !spec.is_of_a_preset(set)).find(|(_, used)| !**used) {
+        match sets.rev().take(self.typed).rev().find(|(_, used)| !**used) {
             Some((set, _)) if !loaded.configs.is_empty() => {
                 bail!(
                     "--set {set}: no arm that is planned has such a key; leave it out, add the arm{}",
