@@ -105,7 +105,12 @@ fn configs() {
             TRAIN,
             &["a.toml:2", "model.d_model", "at most"],
         ),
-        one("a.toml", "[data.planted]\ndomains = 0", TRAIN, &["data.planted.domains", "at least 1"]),
+        one(
+            "a.toml",
+            "[data.planted]\ndomains = 0",
+            TRAIN,
+            &["a.toml:2: `data.planted.domains`", "at least 1"],
+        ),
         one(
             "a.toml",
             "[train.budget]\nsteps = 9223372036854775807",
