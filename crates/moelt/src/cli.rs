@@ -69,6 +69,8 @@ pub(crate) enum Command {
         A CONFIG is a file, or the name of one that is built in (`moelt config list`).\n\n\
         Of --data a tenth is held out to choose by and a tenth to judge by. When the model has been judged, the recipe is trained \
         once more on all texts, without choosing or judging: that model, in refit/ of the run folder, is the one that answers.\n\n\
+        The brackets behind the test accuracy are its 95 % interval (Wilson's): where the accuracy of this model on all texts of \
+        the same kind plausibly lies. It knows nothing of luck in training: for that, train several seeds (`moelt ablate`).\n\n\
         Notes on standard error, which result.json keeps, say what was skipped, guessed and cut in your own \
         files.\n\n\
         Ctrl-C writes a checkpoint; the same command goes on from it.")]
@@ -87,7 +89,10 @@ pub(crate) enum Command {
         moelt eval runs/first --split test --json\n  \
         moelt eval runs/sst2 --file more.tsv --text-column sentence\n\n\
         The test split is for the last judgement: whatever is chosen by it is flattered by it. Choose by the \
-        validation split.")]
+        validation split.\n\n\
+        An accuracy that nothing was chosen by, of the test split or of --file, has its 95 % interval (Wilson's) behind it in \
+        brackets: where the accuracy of this model on all texts of the same kind plausibly lies. It knows nothing of luck in \
+        training: for that, train several seeds (`moelt ablate`).")]
     Eval(EvalArgs),
     /// Predict the classes of texts: a CSV or TSV file, or one text per line.
     #[command(after_help = "Examples:\n  \
