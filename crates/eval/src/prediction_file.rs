@@ -21,6 +21,9 @@ pub struct Columns {
 const USUAL: [(&str, &[&str]); 3] =
     [("id", &["id", "example"]), ("label", &["label"]), ("prediction", &["prediction", "predicted"])];
 
+/// The columns of `moelt predict` where it is given no labels: its `label` is what was predicted.
+const PREDICTED_ALONE: &[&str] = &["label", "probability"];
+
 /// The predictions of one seed.
 ///
 /// ```
@@ -196,7 +199,12 @@ fn find(header: &StringRecord, (what, usual): (&str, &[&str]), named: Option<&st
     found.ok_or_else(|| {
         let wanted = named.map_or_else(|| usual.join("` or `"), str::to_owned);
         let there: Vec<&str> = header.iter().collect();
-        format!("no column `{wanted}` among `{}`; name it with --{what}-column", there.join("`, `"))
+        let fix = if there == PREDICTED_ALONE {
+            "if `moelt predict` wrote it, its --label-column writes the true labels too".to_owned()
+        } else {
+            format!("name it with --{what}-column")
+        };
+        format!("no column `{wanted}` among `{}`; {fix}", there.join("`, `"))
     })
 }
 
@@ -225,6 +233,10 @@ mod tests {
             ("", "a.csv:1: no column `label` among ``; name it with --label-column"),
             ("id;label;prediction\n", "a.csv:1: no column `label` among `id;label;prediction`"),
             ("id,label,prediction\n", "a.csv:1: there is no prediction below the header"),
+            (
+                "label,probability\na,0.9\n",
+                "a.csv:1: no column `prediction` or `predicted` among `label`, `probability`; if `moelt predict`",
+            ),
             ("id,label,prediction\n1,a,b\n1,a,b\n", "a.csv:3: id `1` comes twice, first in line 2"),
             ("id,label,prediction\n1,a,b\n,a,b\n", "a.csv:3: the id is empty"),
             ("id,label,prediction\n1,a,\n", "a.csv:2: the prediction is empty"),

@@ -97,6 +97,7 @@ pub(crate) enum Command {
     /// Predict the classes of texts: a CSV or TSV file, or one text per line.
     #[command(after_help = "Examples:\n  \
         moelt predict runs/sst2 reviews.csv --text-column review > predictions.csv\n  \
+        moelt predict runs/mine labelled.csv --label-column label --out mine.csv      for moelt compare\n  \
         echo 'a gorgeous , witty film' | moelt predict runs/sst2\n  \
         tail -f comments.txt | moelt predict runs/sst2\n\n\
         Writes CSV with the header `label,probability` and then one line for each row of the input, in order, \
@@ -105,9 +106,12 @@ pub(crate) enum Command {
         only once it is whole. A row without a text, or with more or fewer fields than the header, has no answer: \
         its line is `,`, both fields empty. The first of such rows are listed on standard error. (A line of a table \
         that is blank as a whole is no row.)\n\n\
+        With --label-column the header is `id,label,prediction,probability`: the number of the row, from 0, its label as it \
+        stands there, and the class that was predicted. Rows without a text or a label are left out. Two such files of the same \
+        input are what `moelt compare` asks for.\n\n\
         A file called .csv, .tsv or .tab is a table. Anything else, standard input too, is one where its first line \
-        names the column that the model was trained on, `text`, `sentence`, or what --text-column names; else each \
-        line is a text.")]
+        names the column that the model was trained on, `text`, `sentence`, or what --text-column names, and with \
+        --label-column; else each line is a text.")]
     Predict(PredictArgs),
     /// Which of two systems is better, or is it at least not worse? A verdict from their predictions, of any tools.
     #[command(after_help = "Examples:\n  \
@@ -117,7 +121,8 @@ pub(crate) enum Command {
         A file has a header and a row for each example: `id,label,prediction`, classes as words or numbers. All files must be of the \
         same examples. With one file each the interval knows of other examples only, and the verdict is about these two models; with \
         a file per seed it is about what training gives. GO, NO-GO, INCONCLUSIVE: docs/verdicts.md. The exit code is 0 whatever the \
-        verdict.")]
+        verdict.\n\n\
+        `moelt predict --label-column` writes such files.")]
     Compare(CompareArgs),
     /// What a training step takes on this machine, on texts without meaning.
     #[command(after_help = "Examples:\n  \
@@ -261,6 +266,10 @@ pub(crate) struct PredictArgs {
     /// Header of the text column; default: `text`, or the one column with a usual name such as `review`.
     #[arg(long)]
     pub(crate) text_column: Option<String>,
+    /// Header of a column of true labels. They are written beside the predictions, in the form that `moelt compare` reads:
+    /// `id,label,prediction,probability`.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) label_column: Option<String>,
     /// Write here instead of to standard output.
     #[arg(long, value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,
