@@ -67,7 +67,7 @@ impl PredictionFile {
         let mut rows: Vec<PredictionRow> = Vec::new();
         for record in reader.records() {
             let record =
-                record.map_err(|e| error(e.position().map_or(0, csv::Position::line), e.to_string()))?;
+                record.map_err(|e| error(e.position().map_or(0, csv::Position::line), unread(&e)))?;
             let line = record.position().map_or(0, csv::Position::line);
             rows.push(places.row(&record, line, rows.len()).map_err(|message| error(line, message))?);
         }
@@ -152,6 +152,16 @@ impl PredictionFile {
 
     fn error(&self, row: &PredictionRow, message: String) -> EvalError {
         EvalError::Predictions { name: self.name.clone(), line: row.line, message }
+    }
+}
+
+/// Why a row cannot be read.
+fn unread(error: &csv::Error) -> String {
+    match error.kind() {
+        csv::ErrorKind::UnequalLengths { expected_len, len, .. } => {
+            format!("has {len} fields where the header has {expected_len}; are the double quotes in pairs?")
+        }
+        _ => error.to_string(),
     }
 }
 
@@ -240,7 +250,7 @@ mod tests {
             ("id,label,prediction\n1,a,b\n1,a,b\n", "a.csv:3: id `1` comes twice, first in line 2"),
             ("id,label,prediction\n1,a,b\n,a,b\n", "a.csv:3: the id is empty"),
             ("id,label,prediction\n1,a,\n", "a.csv:2: the prediction is empty"),
-            ("id,label,prediction\n1,a\n", "a.csv:2: CSV error"),
+            ("id,label,prediction\n1,a\n", "a.csv:2: has 2 fields where the header has 3; are the"),
         ];
         for (text, expected) in cases {
             let message = PredictionFile::read(text, "a.csv", &Columns::default()).unwrap_err().to_string();
