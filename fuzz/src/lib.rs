@@ -10,7 +10,7 @@ mod seeds;
 use std::{fs, io, path::Path, str};
 
 use burn::tensor::Device;
-use moelt_data::{Dataset, TextGroups, TextReader, Vocabulary};
+use moelt_data::{Dataset, TextColumns, TextGroups, TextReader, Vocabulary};
 use moelt_eval::{
     Columns, PredictionFile, TrainingLog, decisions_from_jsonl, predictions_from_csv, predictions_to_csv,
 };
@@ -129,7 +129,7 @@ pub fn groups(bytes: &[u8]) -> bool {
     true
 }
 
-/// A file of texts as each kind of table: to train on, and to predict.
+/// A file of texts as each kind of table: to train on, and to predict, with labels or without.
 pub fn tables(bytes: &[u8]) -> bool {
     let folder = TempDir::new().expect("the folder of temporary files can be written");
     let trains = |name: &str| {
@@ -139,9 +139,11 @@ pub fn tables(bytes: &[u8]) -> bool {
         let data = DataConfig::Csv(CsvConfig { train, ..CsvConfig::default() });
         data.splits(&TextConfig::default()).is_ok()
     };
-    let predicts = |name: &str| {
-        TextReader::new(bytes, name, None).is_ok_and(|mut blocks| blocks.all(|block| block.is_ok()))
+    let reads = |name: &str, columns: TextColumns<'_>| {
+        TextReader::new(bytes, name, columns).is_ok_and(|mut blocks| blocks.all(|block| block.is_ok()))
     };
+    let labelled = TextColumns { label: Some("label"), ..TextColumns::default() };
+    let predicts = |name: &str| reads(name, TextColumns::default()) | reads(name, labelled);
     let kinds = ["texts.csv", "texts.tsv", "texts.txt"];
     kinds.map(|name| trains(name) | predicts(name)).contains(&true)
 }

@@ -68,7 +68,8 @@ pub(crate) enum Step {
 /// What to plan.
 #[derive(Args)]
 pub(crate) struct PlanArgs {
-    /// Data set: a file of configs/datasets that also has one in configs/ablations.
+    /// Data set: a file of configs/datasets that also has one in configs/ablations. On `csv`, a file of your own, the recipe
+    /// follows from the number of its texts, as in `moelt train --data`.
     #[arg(long, default_value = "planted")]
     pub(crate) dataset: String,
     /// Preset of configs/ablations/DATASET.toml, such as smoke, standard, full.

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, bail, ensure};
-use moelt_schema::{AblationPlan, Cell, Digest, PLAN_FORMAT, RunConfig};
+use moelt_schema::{AblationPlan, Cell, CsvConfig, Digest, PLAN_FORMAT, RunConfig, TextConfig};
 use serde::{Deserialize, Serialize};
 
 use super::{
     args::PlanArgs,
     arm::Arm,
+    by_rows::{OWN_RECIPE, recipe_by_rows},
     inputs, needs,
     spec::{AblationSpec, Planned, Preset},
 };
@@ -46,6 +47,8 @@ pub struct Design {
     pub dataset: String,
     /// Everything else.
     pub settings: Settings,
+    /// How many of [`Settings::sets`], the last ones, somebody typed: each must fit an arm. Those of a preset need not.
+    pub typed: usize,
 }
 
 impl Settings {
@@ -84,7 +87,7 @@ impl Design {
             if settings == preset { plain } else { format!("{plain}-{}", Digest::of_json(&settings).short()) }
         };
         let name = args.name.clone().unwrap_or_else(default_name);
-        Ok(Self { name, dataset: args.dataset.clone(), settings })
+        Ok(Self { name, dataset: args.dataset.clone(), settings, typed: args.sets.len() })
     }
 
     /// Loads the config of every cell.
@@ -101,12 +104,12 @@ impl Design {
         let arms: Vec<Arm> = self.settings.phases.iter().map(|name| find(name)).collect::<Result<_>>()?;
         check_arms(&arms)?;
         self.settings.arm_sets.keys().try_for_each(|name| find(name).map(drop)).context("arm_sets")?;
-        let mut loaded = Loaded { used: vec![false; self.settings.sets.len()], configs: Vec::new() };
+        let mut loaded = Loaded { used: vec![false; self.settings.sets.len()], ..Loaded::default() };
         for (arm, seed) in arms.iter().flat_map(|arm| (first_seed..end).map(move |seed| (arm, seed))) {
             self.load(site, arm, seed, &mut loaded)?;
         }
         let spec = AblationSpec::read(site, &self.dataset)?;
-        self.check_used(&loaded, &spec)?;
+        self.check_used(&loaded)?;
         let cells = needs::link(&self.name, loaded.configs, |name| Ok(find(name)?.name))?;
         ensure!(!cells.is_empty(), "no arms: nothing to run");
         let sweep = |cell: &Cell| arms.iter().find(|arm| arm.name == cell.arm).and_then(|arm| arm.sweep);
@@ -143,18 +146,28 @@ impl Design {
         let of_arm = self.settings.arm_sets.get(&arm.name).into_iter().flatten().cloned();
         let sets = self.settings.sets.iter().cloned().chain(own).chain(size).chain(of_arm);
         let sets: Vec<String> = sets.collect();
-        let recipe = self.settings.recipe.as_ref().unwrap_or(&self.dataset);
-        let dataset = site.config(&format!("datasets/{recipe}"))?;
-        let (config, used) = site.configs().load_arm(vec![dataset, site.config(&arm.file)?], &sets)?;
+        let recipe = format!("datasets/{}", self.settings.recipe.as_ref().unwrap_or(&self.dataset));
+        let over = |rows: Option<&str>| {
+            let names = [Some(recipe.as_str()), rows, Some(arm.file.as_str())];
+            let files = names.into_iter().flatten().map(|name| site.config(name)).collect::<Result<_>>()?;
+            Ok::<_, anyhow::Error>(site.configs().load_arm(files, &sets)?)
+        };
+        let (mut config, mut used) = over(None)?;
+        if recipe == OWN_RECIPE
+            && let Some(rows) = loaded.recipe_by_rows(site, &config)?
+        {
+            (config, used) = over(Some(rows))?;
+        }
         loaded.used.iter_mut().zip(used).for_each(|(all, one)| *all |= one);
         loaded.configs.push(config);
         Ok(())
     }
 
-    /// A set that is about a kind which no arm has is a mistake, unless a preset makes it for whatever arms it gets.
-    fn check_used(&self, loaded: &Loaded, spec: &AblationSpec) -> Result<()> {
+    /// A set that is about a kind which no arm has is a mistake, unless a preset makes it for whatever arms it gets: what is
+    /// typed must fit one, whether a preset says the same or not.
+    fn check_used(&self, loaded: &Loaded) -> Result<()> {
         let sets = self.settings.sets.iter().zip(&loaded.used);
-        match sets.filter(|(set, _)| !spec.is_of_a_preset(set)).find(|(_, used)| !**used) {
+        match sets.rev().take(self.typed).rev().find(|(_, used)| !**used) {
             Some((set, _)) if !loaded.configs.is_empty() => {
                 bail!(
                     "--set {set}: no arm that is planned has such a key; leave it out, add the arm{}",
@@ -184,9 +197,30 @@ fn planned(arms: Vec<Arm>, cells: &[Cell]) -> Vec<Planned> {
 }
 
 /// The configs of cells, and which of the sets that they share was used by any.
+#[derive(Default)]
 struct Loaded {
     used: Vec<bool>,
     configs: Vec<RunConfig>,
+    /// The recipes by rows of files of one's own, and how each was read.
+    recipes: Vec<(CsvConfig, TextConfig, Option<&'static str>)>,
+}
+
+impl Loaded {
+    /// What lies over the recipe of a file of one's own, as in `moelt train --data`. A file is read, and told of, once.
+    fn recipe_by_rows(&mut self, site: &Site, config: &RunConfig) -> Result<Option<&'static str>> {
+        let (Some(csv), text) = (config.data.csv(), &config.text) else { return Ok(None) };
+        let known = self.recipes.iter().find(|(other, its_text, _)| (other, its_text) == (csv, text));
+        if let Some((.., recipe)) = known {
+            return Ok(*recipe);
+        }
+        let found = recipe_by_rows(inputs::n_train(site, csv, text)?);
+        let recipe = found.map(|(recipe, note)| {
+            crate::tell!("note: {note}");
+            recipe
+        });
+        self.recipes.push((csv.clone(), text.clone(), recipe));
+        Ok(recipe)
+    }
 }
 
 /// How a set of one parameter, such as `start.weights.run=X`, reads when it also chooses the kind.

@@ -8,7 +8,9 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 use moelt_data::{Dataset, files_of};
-use moelt_schema::{Cell, CsvConfig, DataConfig, Digest, EffectHeadConfig, OtherRun, RunDir, Takes};
+use moelt_schema::{
+    Cell, CsvConfig, DataConfig, Digest, EffectHeadConfig, OtherRun, RunDir, Takes, TextConfig,
+};
 
 use crate::Site;
 
@@ -106,6 +108,15 @@ pub(super) fn check_texts(site: &Site, cells: &[Cell]) -> Result<()> {
         DataConfig::Csv(in_root(site, csv)).splits(&config.text)?;
     }
     Ok(())
+}
+
+/// How many texts of a file of one's own are trained on.
+///
+/// # Errors
+/// When it is not there, or what is wrong with it.
+pub(super) fn n_train(site: &Site, csv: &CsvConfig, text: &TextConfig) -> Result<usize> {
+    data_files(site, &DataConfig::Csv(csv.clone()))?;
+    Ok(DataConfig::Csv(in_root(site, csv)).splits(text)?.train.len())
 }
 
 /// The same files from anywhere.

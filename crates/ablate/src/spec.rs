@@ -152,11 +152,6 @@ impl AblationSpec {
         Ok((preset.phases.clone().unwrap_or_else(|| self.phases.clone()), preset))
     }
 
-    /// Whether a preset sets this.
-    pub(crate) fn is_of_a_preset(&self, set: &str) -> bool {
-        self.presets.values().any(|preset| preset.sets.iter().any(|own| own == set))
-    }
-
     /// The comparisons whose arms are all among `planned`. `find` is the arm that is called so, if there is one.
     ///
     /// # Errors

@@ -2,7 +2,10 @@
 
 use std::io;
 
-use moelt_schema::ConfigFault;
+use moelt_schema::{ConfigFault, TO_UTF8};
+
+/// What ZIP archives begin with, and so do the workbooks of Excel and LibreOffice.
+const ZIP: &[u8] = b"PK\x03\x04";
 
 /// Why a data set cannot be had.
 #[derive(Debug, thiserror::Error)]
@@ -24,14 +27,18 @@ pub enum DataError {
         cause: io::Error,
     },
     /// A file that is not UTF-8.
-    #[error(
-        "{file}:{line}: is not UTF-8 text; convert the file, for example with `iconv -f LATIN1 -t UTF-8` (or -f UTF-16)"
-    )]
+    #[error("{file}:{line}: is not UTF-8 text; {}", TO_UTF8)]
     NotUtf8 {
         /// The file.
         file: String,
         /// Line of the first bad byte.
         line: u64,
+    },
+    /// A table that is packed.
+    #[error("{file}: is a ZIP archive, as Excel workbooks are; save the table as CSV in UTF-8, or unpack it")]
+    Packed {
+        /// The file.
+        file: String,
     },
     /// A file without a row of data.
     #[error("{file}: has no rows; expected a header line and one example per line")]
@@ -137,7 +144,8 @@ pub enum DataError {
     /// Labels that are most likely none.
     #[error(
         "{file}: column `{column}` has {classes} different labels in {rows} rows; at most {most} classes can be \
-         trained. Name the column of the classes (data.csv.label_column), or join rare classes"
+         trained. Name the column of the classes (data.csv.label_column in a config, --label-column on the command \
+         line), or join rare classes"
     )]
     ManyClasses {
         /// The file.
@@ -152,10 +160,16 @@ pub enum DataError {
         most: usize,
     },
     /// A training file from which nothing can be learned.
-    #[error("{file}:{line}: every row up to here, the last, has the label `{label}`; two classes are needed")]
+    #[error(
+        "{file}:{line}: every row up to here, the last, has the label `{label}` in column `{column}`; two classes are needed. \
+         Name the column of the classes (data.csv.label_column in a config, --label-column on the command line), or \
+         add rows of another class"
+    )]
     OneClass {
         /// The file.
         file: String,
+        /// Header of the label column.
+        column: String,
         /// Line of the last row.
         line: u64,
         /// The only label.
@@ -177,6 +191,14 @@ pub enum DataError {
         /// What this one has.
         found: String,
     },
+}
+
+impl DataError {
+    /// Of a file whose first bad byte is on `line`. What it begins with, as far as that is at hand, may tell what it is.
+    pub(crate) fn not_utf8(file: &str, line: u64, beginning: &[u8]) -> Self {
+        let file = file.to_owned();
+        if beginning.starts_with(ZIP) { Self::Packed { file } } else { Self::NotUtf8 { file, line } }
+    }
 }
 
 /// `` `a`, `b` ``: the first few, since a file without a header may have any number.

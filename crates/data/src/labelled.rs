@@ -211,9 +211,12 @@ fn classes_of(file: &str, rows: &[(u64, LabelledRow)], column: &str) -> Result<V
         classes.sort_by_cached_key(|class| class.parse::<u64>().ok());
     }
     match (classes.as_slice(), rows.last()) {
-        ([label], Some((line, _))) => {
-            Err(DataError::OneClass { file: file.to_owned(), line: *line, label: label.clone() })
-        }
+        ([label], Some((line, _))) => Err(DataError::OneClass {
+            file: file.to_owned(),
+            column: column.to_owned(),
+            line: *line,
+            label: label.clone(),
+        }),
         (many, _) if many.len() > MAX_CLASSES => Err(DataError::ManyClasses {
             file: file.to_owned(),
             column: column.to_owned(),
@@ -296,7 +299,13 @@ mod tests {
         assert_eq!(
             message,
             "a.csv: column `id` has 100000 different labels in 100000 rows; at most 10000 classes can be trained. \
-             Name the column of the classes (data.csv.label_column), or join rare classes"
+             Name the column of the classes (data.csv.label_column in a config, --label-column on the command line), or join \
+             rare classes"
         );
+        let one = vec![(2, LabelledRow { label: "spam".to_owned(), ..row(0) })];
+        let message = classes_of("a.csv", &one, "label").unwrap_err().to_string();
+        let expected = "a.csv:2: every row up to here, the last, has the label `spam` in column `label`; two classes are needed. \
+                        Name the column of the classes (data.csv.label_column in a config, --label-column on ";
+        assert!(message.starts_with(expected), "{message}");
     }
 }

@@ -49,6 +49,6 @@ pub use notes::{CutTexts, cut_note};
 pub use own_texts::OwnTexts;
 pub use splits::Splits;
 pub use text_groups::{TEXT_GROUPS_FORMAT, TextGroups, TextGroupsError};
-pub use texts::TextReader;
+pub use texts::{TextColumns, TextReader, TextRow};
 pub use tokenizer::tokenize;
 pub use vocabulary::{VOCABULARY_FORMAT, Vocabulary, VocabularyError};

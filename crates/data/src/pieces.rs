@@ -115,7 +115,8 @@ impl<R: io::Read> Pieces<R> {
     }
 
     fn not_utf8(&self, good: usize, bytes: &[u8]) -> DataError {
-        DataError::NotUtf8 { file: self.name.clone(), line: self.line + newlines(&bytes[..good]) }
+        let beginning = if self.line == 1 { bytes } else { &[] };
+        DataError::not_utf8(&self.name, self.line + newlines(&bytes[..good]), beginning)
     }
 
     fn read(&mut self) -> Result<(), DataError> {

@@ -70,37 +70,8 @@ pub(crate) fn generate(config: &PlantedConfig) -> Result<Splits, DataError> {
 
 /// Refuses what no data set can be made with; gives the drift, if there is one.
 fn check(config: &PlantedConfig) -> Result<Option<Drift>, DataError> {
-    let needed = |per_text| usize::from(per_text > 0);
-    let at_least = [
-        ("data.planted.domains", config.domains, 1),
-        ("data.planted.polar_words", config.polar_words, 2),
-        ("data.planted.polar_per_text", config.polar_per_text, 1),
-        ("data.planted.markers_per_domain", config.markers_per_domain, needed(config.markers_per_text)),
-        ("data.planted.filler_words", config.filler_words, needed(config.fillers_per_text)),
-        ("data.planted.train", config.train, 1),
-        ("data.planted.validation", config.validation, 1),
-        ("data.planted.test", config.test, 1),
-        ("data.planted.times", config.times, 1),
-    ];
-    for (key, value, least) in at_least {
-        if value < least {
-            return Err(DataError::Config(ConfigFault::new(
-                key,
-                format!("is {value}; must be at least {least}"),
-            )));
-        }
-    }
-    let at_most_even = [
-        ("data.planted.label_noise", config.label_noise),
-        ("data.planted.polar_agreement", 1.0 - config.polar_agreement),
-    ];
-    for (key, chance) in at_most_even {
-        if !(0.0..=0.5).contains(&chance) {
-            let message = "must leave a word or label right at least as often as wrong".to_owned();
-            return Err(DataError::Config(ConfigFault::new(key, message)));
-        }
-    }
-    let drift = config.drift().map_err(|fault| DataError::from(fault.within("planted").within("data")))?;
+    let drift = config.check().and_then(|()| config.drift());
+    let drift = drift.map_err(|fault| DataError::from(fault.within("planted").within("data")))?;
     drift.iter().try_for_each(|drift| drifting::check_sizes(config, drift))?;
     Ok(drift)
 }

@@ -28,7 +28,7 @@ impl Source {
     pub(crate) fn from_bytes(bytes: Vec<u8>, name: String) -> Result<Self, DataError> {
         let mut text = String::from_utf8(bytes).map_err(|error| {
             let good = &error.as_bytes()[..error.utf8_error().valid_up_to()];
-            DataError::NotUtf8 { file: name.clone(), line: 1 + newlines(good) }
+            DataError::not_utf8(&name, 1 + newlines(good), error.as_bytes())
         })?;
         if text.starts_with('\u{feff}') {
             text.drain(..'\u{feff}'.len_utf8());
@@ -62,5 +62,8 @@ mod tests {
     fn bytes_that_are_not_utf8_are_named_by_line() {
         let error = Source::from_bytes(b"text\nfine\nna\xefve\n".into(), "a.csv".into()).err().unwrap();
         assert!(error.to_string().starts_with("a.csv:3: is not UTF-8"), "{error}");
+        let workbook =
+            Source::from_bytes(b"PK\x03\x04\x14\0\x06\0\xff\xfe".into(), "a.csv".into()).err().unwrap();
+        assert!(workbook.to_string().starts_with("a.csv: is a ZIP archive, as Excel"), "{workbook}");
     }
 }

@@ -1,4 +1,4 @@
-//! Texts without labels, for prediction: a table's text column, or one text per line.
+//! Texts to predict: a table's text column, perhaps with the labels beside it, or one text per line.
 
 use std::io::Read;
 
@@ -13,24 +13,48 @@ use crate::{
 /// Column names that mark a table when none is asked for.
 const USUAL: [&str; 2] = ["text", "sentence"];
 
+/// Which columns of a table are read.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct TextColumns<'a> {
+    /// That of the texts, which the input must have.
+    pub text: Option<&'a str>,
+    /// One that the texts may stand in where no other is asked for, before the usual names.
+    pub known: Option<&'a str>,
+    /// That of the labels, which the input must have; without it none are read.
+    pub label: Option<&'a str>,
+}
+
+/// What a row says: trimmed, and nothing of it empty.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TextRow {
+    /// What is to be classified.
+    pub text: String,
+    /// Its label, where labels are read.
+    pub label: Option<String>,
+}
+
 /// Texts to predict, as they come: an iterator over blocks of those that one read has completed, so that what is there can
 /// be answered before more is waited for. Little more than a block is held in memory.
 ///
 /// Nothing is left out: every row of a table and every line otherwise has its place in a block. (A line that is blank as a
-/// whole is no row of a table.) Texts are trimmed; `None` stands where there is nothing to classify: an empty text, or a
-/// row of another width than the header, of which nobody knows which field is the text.
+/// whole is no row of a table.) `None` stands where there is nothing to classify: an empty text, a row of another width than
+/// the header, of which nobody knows which field is the text, or an empty label where labels are read.
 ///
 /// ```
-/// use moelt_data::TextReader;
-/// let read = |source: &'static str, name, column| -> Result<Vec<Option<String>>, moelt_data::DataError> {
-///     let blocks: Result<Vec<_>, _> = TextReader::new(source.as_bytes(), name, column)?.collect();
+/// use moelt_data::{DataError, TextColumns, TextReader, TextRow};
+/// let read = |source: &'static str, name, columns| -> Result<Vec<Option<TextRow>>, DataError> {
+///     let blocks: Result<Vec<_>, _> = TextReader::new(source.as_bytes(), name, columns)?.collect();
 ///     Ok(blocks?.concat())
 /// };
-/// let lines = read("a good film\n\na bad one\n", "<stdin>", None)?;
-/// assert_eq!(lines, [Some("a good film".to_owned()), None, Some("a bad one".to_owned())]);
-/// let column = read("id,review\n1,\"well, good\"\n", "films.csv", Some("review"))?;
-/// assert_eq!(column, [Some("well, good".to_owned())]);
-/// # Ok::<(), moelt_data::DataError>(())
+/// let row = |text: &str, label: Option<&str>| {
+///     Some(TextRow { text: text.to_owned(), label: label.map(str::to_owned) })
+/// };
+/// let lines = read("a good film\n\na bad one\n", "<stdin>", TextColumns::default())?;
+/// assert_eq!(lines, [row("a good film", None), None, row("a bad one", None)]);
+/// let columns = TextColumns { text: Some("review"), label: Some("stars"), ..TextColumns::default() };
+/// let labelled = read("stars,review\n5,\"well, good\"\n", "films.csv", columns)?;
+/// assert_eq!(labelled, [row("well, good", Some("5"))]);
+/// # Ok::<(), DataError>(())
 /// ```
 ///
 /// # Errors
@@ -38,8 +62,7 @@ const USUAL: [&str; 2] = ["text", "sentence"];
 pub struct TextReader<R> {
     name: String,
     pieces: Pieces<R>,
-    /// Of a table.
-    columns: Option<Columns<1>>,
+    table: Option<Table>,
     /// A table's first piece, which begins with the header.
     first: Option<Piece>,
     faults: Faults,
@@ -50,39 +73,28 @@ pub struct TextReader<R> {
 impl<R: Read> TextReader<R> {
     /// Reads as far as the first line.
     ///
-    /// With `text_column`, the input must be a table that has it. Without, the input is a table when its
-    /// first line names a column `text` or `sentence`, and one text per line otherwise; only a file called
-    /// `.csv`, `.tsv` or `.tab` must be a table, and its column may have another usual name, such as `review`. Delimiters
-    /// and names of columns are as for training files. `name` stands in errors and tells the extension; for standard input
-    /// it is `<stdin>`.
+    /// With `columns.text` or `columns.label`, the input must be a table that has them. Without, the input is a table when its
+    /// first line names a column `columns.known`, `text` or `sentence`, and one text per line otherwise; only a file called
+    /// `.csv`, `.tsv` or `.tab` must be a table. In what must be a table, the column of the texts may have another usual name,
+    /// such as `review`, where none is asked for. Delimiters and names of columns are as for training files. `name` stands in
+    /// errors and tells the extension; for standard input it is `<stdin>`.
     ///
     /// # Errors
-    /// When the input cannot be read, its beginning is not UTF-8, or it lacks the column.
-    pub fn new(input: R, name: &str, text_column: Option<&str>) -> Result<Self, DataError> {
-        Self::open(input, name, text_column, None)
-    }
-
-    /// The same without a column that it must have, where a table may have one called `known` before the usual names.
-    ///
-    /// # Errors
-    /// As [`Self::new`].
-    pub fn knowing(input: R, name: &str, known: &str) -> Result<Self, DataError> {
-        Self::open(input, name, None, Some(known))
-    }
-
-    fn open(input: R, name: &str, text_column: Option<&str>, known: Option<&str>) -> Result<Self, DataError> {
+    /// When the input cannot be read, its beginning is not UTF-8, or it lacks a column.
+    pub fn new(input: R, name: &str, columns: TextColumns<'_>) -> Result<Self, DataError> {
+        let TextColumns { text, known, label } = columns;
         let mut pieces = Pieces::new(input, name);
         let mut first_line = Source { name: name.to_owned(), text: String::new() };
-        let is_table = text_column.is_some() || Dialect::is_named(&first_line);
+        let must_be = text.is_some() || label.is_some() || Dialect::is_named(&first_line);
         // A line of its own is answered, blank or not, before the next one comes; above a header it says nothing.
-        first_line.text = pieces.first_line(!is_table)?;
+        first_line.text = pieces.first_line(!must_be)?;
         let dialect = Dialect::of(&first_line);
-        let column = text_column.or(usual_column(&first_line, dialect, known));
-        if column.is_some() && dialect.quotes() {
+        let text = text.or(usual_column(&first_line, dialect, known, must_be));
+        if text.is_some() && dialect.quotes() {
             pieces = pieces.quoted(dialect.delimiter);
         }
-        let (columns, first) = match column {
-            Some(column) => {
+        let (table, first) = match text {
+            Some(text) => {
                 let mut first = Piece { line: 1, text: String::new() };
                 while first.text.trim_start_matches(['\r', '\n']).is_empty()
                     && let Some(more) = pieces.next()?
@@ -90,26 +102,30 @@ impl<R: Read> TextReader<R> {
                     first.text += &more.text;
                 }
                 let source = Source { name: name.to_owned(), text: first.text };
-                let columns = Columns::find(&source, dialect, [column])?;
-                (Some(columns), Some(Piece { text: source.text, ..first }))
+                let table = Table::find(&source, dialect, text, label)?;
+                (Some(table), Some(Piece { text: source.text, ..first }))
             }
             None => (None, None),
         };
         let (name, faults) = (name.to_owned(), Faults::default());
-        Ok(Self { name, pieces, columns, first, faults, fault: None, is_over: false })
+        Ok(Self { name, pieces, table, first, faults, fault: None, is_over: false })
     }
 
     /// What was guessed about the input.
     pub fn guesses(&self) -> &[String] {
-        self.columns.as_ref().map_or(&[], |columns| &columns.notes)
+        self.table.as_ref().map_or(&[], Table::notes)
     }
 
     /// Which of the rows so far have nothing to classify.
     pub fn bad_rows(&self) -> Option<String> {
-        self.faults.note(&self.name, "get an empty answer")
+        let outcome = match self.table {
+            Some(Table::Labelled(_)) => "are left out",
+            _ => "get an empty answer",
+        };
+        self.faults.note(&self.name, outcome)
     }
 
-    fn block(&mut self) -> Result<Option<Vec<Option<String>>>, DataError> {
+    fn block(&mut self) -> Result<Option<Vec<Option<TextRow>>>, DataError> {
         if let Some(fault) = self.fault.take() {
             return Err(fault);
         }
@@ -118,37 +134,78 @@ impl<R: Read> TextReader<R> {
             None => (self.pieces.next()?, 0),
         };
         let Some(piece) = piece else { return Ok(None) };
-        let rows = match &self.columns {
-            Some(columns) => {
-                let (rows, fault) = rows_before_fault(columns, &piece, headers);
+        let rows = match &self.table {
+            Some(table) => {
+                let (rows, fault) = table.rows_before_fault(&piece, headers);
                 self.fault = fault;
                 rows
             }
-            None => (piece.line..).zip(piece.text.lines().map(|line| Ok(line.to_owned()))).collect(),
+            None => (piece.line..).zip(piece.text.lines().map(|line| filled(line, None))).collect(),
         };
-        let keep = |(line, text): NumberedText| self.faults.keep(line, text.and_then(filled));
-        Ok(Some(rows.into_iter().map(keep).collect()))
+        Ok(Some(rows.into_iter().map(|(line, row)| self.faults.keep(line, row)).collect()))
     }
 }
 
-/// A text, or why there is none, with its line.
-type NumberedText = (u64, Result<String, RowFault>);
+/// The columns that are read.
+enum Table {
+    Texts(Columns<1>),
+    Labelled(Columns<2>),
+}
 
-/// The texts of a piece, without those of its first rows, as far as nothing is wrong with it as a whole; and what is.
-fn rows_before_fault(
-    columns: &Columns<1>,
+/// What a row says, or why it says nothing, with its line.
+type NumberedRow = (u64, Result<TextRow, RowFault>);
+
+impl Table {
+    fn find(source: &Source, dialect: Dialect, text: &str, label: Option<&str>) -> Result<Self, DataError> {
+        match label {
+            Some(label) => Columns::find(source, dialect, [text, label]).map(Self::Labelled),
+            None => Columns::find(source, dialect, [text]).map(Self::Texts),
+        }
+    }
+
+    fn notes(&self) -> &[String] {
+        match self {
+            Self::Texts(columns) => &columns.notes,
+            Self::Labelled(columns) => &columns.notes,
+        }
+    }
+
+    /// The rows of a piece but for its first ones, as far as nothing is wrong with it as a whole; and what is.
+    fn rows_before_fault(&self, piece: &Piece, headers: usize) -> (Vec<NumberedRow>, Option<DataError>) {
+        let text = |[text]: [String; 1]| filled(&text, None);
+        let labelled = |[text, label]: [String; 2]| filled(&text, Some(&label));
+        match self {
+            Self::Texts(columns) => rows_before_fault(columns, piece, headers, text),
+            Self::Labelled(columns) => rows_before_fault(columns, piece, headers, labelled),
+        }
+    }
+}
+
+fn rows_before_fault<const N: usize>(
+    columns: &Columns<N>,
     piece: &Piece,
     headers: usize,
-) -> (Vec<NumberedText>, Option<DataError>) {
+    filled: impl Fn([String; N]) -> Result<TextRow, RowFault>,
+) -> (Vec<NumberedRow>, Option<DataError>) {
     let mut fault = None;
     let rows = columns.rows(&piece.text, piece.line).skip(headers);
     let rows = rows.map_while(|row| row.map_err(|error| fault = Some(error)).ok());
-    let rows = rows.map(|Row { line, fields }| (line, fields.map(|[text]| text))).collect();
+    let rows = rows.map(|Row { line, fields }| (line, fields.and_then(&filled))).collect();
     (rows, fault)
 }
 
+/// Without the blanks around it, where nothing is empty.
+fn filled(text: &str, label: Option<&str>) -> Result<TextRow, RowFault> {
+    let field = |field: &str, name: &str| match field.trim() {
+        "" => Err(RowFault::Empty(name.to_owned())),
+        field => Ok(field.to_owned()),
+    };
+    let label = label.map(|label| field(label, "label"));
+    Ok(TextRow { text: field(text, "text")?, label: label.transpose()? })
+}
+
 impl<R: Read> Iterator for TextReader<R> {
-    type Item = Result<Vec<Option<String>>, DataError>;
+    type Item = Result<Vec<Option<TextRow>>, DataError>;
 
     fn next(&mut self) -> Option<Self::Item> {
         if self.is_over {
@@ -160,23 +217,21 @@ impl<R: Read> Iterator for TextReader<R> {
     }
 }
 
-/// A text without the blanks around it.
-fn filled(text: String) -> Result<String, RowFault> {
-    let text = text.trim();
-    if text.is_empty() { Err(RowFault::Empty("text".to_owned())) } else { Ok(text.to_owned()) }
-}
-
-/// The column to read when none is asked for; none when the input is no table.
-fn usual_column<'a>(source: &Source, dialect: Dialect, known: Option<&'a str>) -> Option<&'a str> {
+/// The column of the texts when none is asked for; none when the input is no table.
+fn usual_column<'a>(
+    source: &Source,
+    dialect: Dialect,
+    known: Option<&'a str>,
+    must_be: bool,
+) -> Option<&'a str> {
     let columns = header(source, dialect);
-    let is_named = Dialect::is_named(source);
     // The first line of prose is no header, even where it begins with "Text, ".
     let is_name = |column: &String| !column.contains(char::is_whitespace);
     let has = |name: &str| match candidates(&columns, name).first() {
-        Some(&place) => is_named || columns[place] == name || columns.iter().all(is_name),
+        Some(&place) => must_be || columns[place] == name || columns.iter().all(is_name),
         None => false,
     };
-    known.into_iter().chain(USUAL).find(|name| has(name)).or(is_named.then_some(USUAL[0]))
+    known.into_iter().chain(USUAL).find(|name| has(name)).or(must_be.then_some(USUAL[0]))
 }
 
 #[cfg(test)]
@@ -197,11 +252,12 @@ mod tests {
     }
 
     fn read_all(source: impl io::Read, name: &str, column: Option<&str>) -> Result<Read, DataError> {
-        let mut reader = TextReader::new(source, name, column)?;
+        let columns = TextColumns { text: column, ..TextColumns::default() };
+        let mut reader = TextReader::new(source, name, columns)?;
         let (mut texts, mut fault) = (Vec::new(), None);
         for block in &mut reader {
             match block {
-                Ok(block) => texts.extend(block),
+                Ok(block) => texts.extend(block.into_iter().map(|row| row.map(|row| row.text))),
                 Err(error) => fault = Some(error.to_string()),
             }
         }
@@ -219,10 +275,11 @@ mod tests {
     /// `head -3 new.csv | moelt predict RUN`
     #[test]
     fn a_table_may_have_the_column_that_is_known() {
+        let columns = TextColumns { known: Some("body"), ..TextColumns::default() };
         let read = |name: &str, text: &str| {
-            let texts: Result<Vec<_>, DataError> =
-                TextReader::knowing(text.as_bytes(), name, "body").unwrap().collect();
-            texts.unwrap().concat().into_iter().map(Option::unwrap_or_default).collect::<Vec<String>>()
+            let rows: Result<Vec<_>, DataError> =
+                TextReader::new(text.as_bytes(), name, columns).unwrap().collect();
+            rows.unwrap().concat().into_iter().map(|row| row.unwrap().text).collect::<Vec<String>>()
         };
         for name in ["<stdin>", "a.csv"] {
             assert_eq!(read(name, "id,body,team\n1,a b,x\n"), ["a b"], "{name}");
@@ -290,10 +347,11 @@ mod tests {
             }
         }
         sender.send(b"one\ntw").unwrap();
-        let mut reader = TextReader::new(Waiting(receiver), "<stdin>", None).unwrap();
-        assert_eq!(reader.next().unwrap().unwrap(), [Some("one".to_owned())]);
+        let mut reader = TextReader::new(Waiting(receiver), "<stdin>", TextColumns::default()).unwrap();
+        let block = |text: &str| vec![Some(TextRow { text: text.to_owned(), label: None })];
+        assert_eq!(reader.next().unwrap().unwrap(), block("one"));
         sender.send(b"o\n").unwrap();
-        assert_eq!(reader.next().unwrap().unwrap(), [Some("two".to_owned())]);
+        assert_eq!(reader.next().unwrap().unwrap(), block("two"));
         drop(sender);
         assert!(reader.next().is_none());
     }
@@ -310,6 +368,46 @@ mod tests {
             read("<stdin>", "one\n\n").notes,
             ["<stdin>: 1 of 2 rows get an empty answer: <stdin>:2: the text is empty"]
         );
+    }
+
+    /// What rows say, `text=label`, and the notes.
+    fn labelled(
+        name: &str,
+        text: &str,
+        label: &str,
+    ) -> Result<(Vec<Option<String>>, Vec<String>), DataError> {
+        let columns = TextColumns { label: Some(label), ..TextColumns::default() };
+        let mut reader = TextReader::new(text.as_bytes(), name, columns)?;
+        let rows = (&mut reader).collect::<Result<Vec<_>, _>>()?.concat();
+        let said = |row: TextRow| format!("{}={}", row.text, row.label.unwrap());
+        let notes = reader.guesses().iter().cloned().chain(reader.bad_rows()).collect();
+        Ok((rows.into_iter().map(|row| row.map(said)).collect(), notes))
+    }
+
+    #[test]
+    fn labels_stand_beside_their_texts_and_rows_without_one_are_left_out() {
+        let table = "stars,text\n5, a b \n,c\n4,\n3,d,e\n2,f\n";
+        for name in ["a.csv", "<stdin>"] {
+            let (rows, notes) = labelled(name, table, "stars").unwrap();
+            let expected = [Some("a b=5"), None, None, None, Some("f=2")];
+            assert_eq!(rows, expected.map(|row| row.map(str::to_owned)), "{name}");
+            let note = format!(
+                "{name}: 3 of 5 rows are left out: {name}:3: the label is empty; {name}:4: the text is empty; \
+                 {name}:5: has 3 fields where the header has 2"
+            );
+            assert_eq!(notes.last(), Some(&note));
+        }
+        let (rows, notes) = labelled("<stdin>", "review,sentiment\na,b\n", "label").unwrap();
+        assert_eq!(rows, [Some("a=b".to_owned())], "whose labels are asked for is a table");
+        let taken = ["`review` taken for `text`", "`sentiment` taken for `label`"];
+        assert_eq!(notes[1..], taken.map(|taken| format!("<stdin>: column {taken}")));
+        let missing = labelled("a.csv", "text,stars\na,1\n", "label").unwrap_err().to_string();
+        assert!(
+            missing.starts_with("a.csv:1: no column `label`") && missing.contains("`stars`"),
+            "{missing}"
+        );
+        let lines = labelled("<stdin>", "a good film\n", "label").unwrap_err().to_string();
+        assert!(lines.starts_with("<stdin>:1: no column `text`"), "{lines}");
     }
 
     #[test]

@@ -21,6 +21,9 @@ pub struct Columns {
 const USUAL: [(&str, &[&str]); 3] =
     [("id", &["id", "example"]), ("label", &["label"]), ("prediction", &["prediction", "predicted"])];
 
+/// The columns of `moelt predict` where it is given no labels: its `label` is what was predicted.
+const PREDICTED_ALONE: &[&str] = &["label", "probability"];
+
 /// The predictions of one seed.
 ///
 /// ```
@@ -64,7 +67,7 @@ impl PredictionFile {
         let mut rows: Vec<PredictionRow> = Vec::new();
         for record in reader.records() {
             let record =
-                record.map_err(|e| error(e.position().map_or(0, csv::Position::line), e.to_string()))?;
+                record.map_err(|e| error(e.position().map_or(0, csv::Position::line), unread(&e)))?;
             let line = record.position().map_or(0, csv::Position::line);
             rows.push(places.row(&record, line, rows.len()).map_err(|message| error(line, message))?);
         }
@@ -152,6 +155,16 @@ impl PredictionFile {
     }
 }
 
+/// Why a row cannot be read.
+fn unread(error: &csv::Error) -> String {
+    match error.kind() {
+        csv::ErrorKind::UnequalLengths { expected_len, len, .. } => {
+            format!("has {len} fields where the header has {expected_len}; are the double quotes in pairs?")
+        }
+        _ => error.to_string(),
+    }
+}
+
 fn delimiter(name: &str) -> u8 {
     let extension = Path::new(name).extension().and_then(|extension| extension.to_str());
     let is = |tabs: &str| extension.is_some_and(|extension| extension.eq_ignore_ascii_case(tabs));
@@ -196,7 +209,12 @@ fn find(header: &StringRecord, (what, usual): (&str, &[&str]), named: Option<&st
     found.ok_or_else(|| {
         let wanted = named.map_or_else(|| usual.join("` or `"), str::to_owned);
         let there: Vec<&str> = header.iter().collect();
-        format!("no column `{wanted}` among `{}`; name it with --{what}-column", there.join("`, `"))
+        let fix = if there == PREDICTED_ALONE {
+            "if `moelt predict` wrote it, its --label-column writes the true labels too".to_owned()
+        } else {
+            format!("name it with --{what}-column")
+        };
+        format!("no column `{wanted}` among `{}`; {fix}", there.join("`, `"))
     })
 }
 
@@ -225,10 +243,14 @@ mod tests {
             ("", "a.csv:1: no column `label` among ``; name it with --label-column"),
             ("id;label;prediction\n", "a.csv:1: no column `label` among `id;label;prediction`"),
             ("id,label,prediction\n", "a.csv:1: there is no prediction below the header"),
+            (
+                "label,probability\na,0.9\n",
+                "a.csv:1: no column `prediction` or `predicted` among `label`, `probability`; if `moelt predict`",
+            ),
             ("id,label,prediction\n1,a,b\n1,a,b\n", "a.csv:3: id `1` comes twice, first in line 2"),
             ("id,label,prediction\n1,a,b\n,a,b\n", "a.csv:3: the id is empty"),
             ("id,label,prediction\n1,a,\n", "a.csv:2: the prediction is empty"),
-            ("id,label,prediction\n1,a\n", "a.csv:2: CSV error"),
+            ("id,label,prediction\n1,a\n", "a.csv:2: has 2 fields where the header has 3; are the"),
         ];
         for (text, expected) in cases {
             let message = PredictionFile::read(text, "a.csv", &Columns::default()).unwrap_err().to_string();

@@ -12,6 +12,7 @@ pub(crate) mod paired;
 pub(crate) mod power;
 pub(crate) mod rank_correlation;
 pub(crate) mod scores;
+pub(crate) mod share;
 pub(crate) mod skew;
 pub(crate) mod sparse_matrix;
 pub(crate) mod student;

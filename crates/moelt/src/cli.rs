@@ -69,6 +69,8 @@ pub(crate) enum Command {
         A CONFIG is a file, or the name of one that is built in (`moelt config list`).\n\n\
         Of --data a tenth is held out to choose by and a tenth to judge by. When the model has been judged, the recipe is trained \
         once more on all texts, without choosing or judging: that model, in refit/ of the run folder, is the one that answers.\n\n\
+        The brackets behind the test accuracy are its 95 % interval (Wilson's): where the accuracy of this model on all texts of \
+        the same kind plausibly lies. It knows nothing of luck in training: for that, train several seeds (`moelt ablate`).\n\n\
         Notes on standard error, which result.json keeps, say what was skipped, guessed and cut in your own \
         files.\n\n\
         Ctrl-C writes a checkpoint; the same command goes on from it.")]
@@ -87,11 +89,15 @@ pub(crate) enum Command {
         moelt eval runs/first --split test --json\n  \
         moelt eval runs/sst2 --file more.tsv --text-column sentence\n\n\
         The test split is for the last judgement: whatever is chosen by it is flattered by it. Choose by the \
-        validation split.")]
+        validation split.\n\n\
+        An accuracy that nothing was chosen by, of the test split or of --file, has its 95 % interval (Wilson's) behind it in \
+        brackets: where the accuracy of this model on all texts of the same kind plausibly lies. It knows nothing of luck in \
+        training: for that, train several seeds (`moelt ablate`).")]
     Eval(EvalArgs),
     /// Predict the classes of texts: a CSV or TSV file, or one text per line.
     #[command(after_help = "Examples:\n  \
         moelt predict runs/sst2 reviews.csv --text-column review > predictions.csv\n  \
+        moelt predict runs/mine labelled.csv --label-column label --out mine.csv      for moelt compare\n  \
         echo 'a gorgeous , witty film' | moelt predict runs/sst2\n  \
         tail -f comments.txt | moelt predict runs/sst2\n\n\
         Writes CSV with the header `label,probability` and then one line for each row of the input, in order, \
@@ -100,9 +106,12 @@ pub(crate) enum Command {
         only once it is whole. A row without a text, or with more or fewer fields than the header, has no answer: \
         its line is `,`, both fields empty. The first of such rows are listed on standard error. (A line of a table \
         that is blank as a whole is no row.)\n\n\
+        With --label-column the header is `id,label,prediction,probability`: the number of the row, from 0, its label as it \
+        stands there, and the class that was predicted. Rows without a text or a label are left out. Two such files of the same \
+        input are what `moelt compare` asks for.\n\n\
         A file called .csv, .tsv or .tab is a table. Anything else, standard input too, is one where its first line \
-        names the column that the model was trained on, `text`, `sentence`, or what --text-column names; else each \
-        line is a text.")]
+        names the column that the model was trained on, `text`, `sentence`, or what --text-column names, and with \
+        --label-column; else each line is a text.")]
     Predict(PredictArgs),
     /// Which of two systems is better, or is it at least not worse? A verdict from their predictions, of any tools.
     #[command(after_help = "Examples:\n  \
@@ -112,7 +121,8 @@ pub(crate) enum Command {
         A file has a header and a row for each example: `id,label,prediction`, classes as words or numbers. All files must be of the \
         same examples. With one file each the interval knows of other examples only, and the verdict is about these two models; with \
         a file per seed it is about what training gives. GO, NO-GO, INCONCLUSIVE: docs/verdicts.md. The exit code is 0 whatever the \
-        verdict.")]
+        verdict.\n\n\
+        `moelt predict --label-column` writes such files.")]
     Compare(CompareArgs),
     /// What a training step takes on this machine, on texts without meaning.
     #[command(after_help = "Examples:\n  \
@@ -256,6 +266,10 @@ pub(crate) struct PredictArgs {
     /// Header of the text column; default: `text`, or the one column with a usual name such as `review`.
     #[arg(long)]
     pub(crate) text_column: Option<String>,
+    /// Header of a column of true labels. They are written beside the predictions, in the form that `moelt compare` reads:
+    /// `id,label,prediction,probability`.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) label_column: Option<String>,
     /// Write here instead of to standard output.
     #[arg(long, value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,

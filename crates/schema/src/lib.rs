@@ -13,6 +13,7 @@ mod digest;
 mod experts;
 mod run;
 mod stream;
+mod text_file;
 
 pub use self::{
     ablation::{AblationPlan, Cell, ClaimKind, CollapseRule, Comparison, Metric, PLAN_FORMAT},
@@ -46,4 +47,5 @@ pub use self::{
         TimeAccuracy, Unrouted, Wall, WindowState, create_folders, sync_folder, write_atomically,
     },
     stream::{Stream, Streams, uniform},
+    text_file::{TO_UTF8, read_text},
 };

@@ -94,7 +94,8 @@ fn asked(baseline: &Settings, args: &RegressArgs) -> Settings {
 fn measure(site: &Site, args: &RegressArgs, settings: &Settings) -> Result<Option<(AblationPlan, Report)>> {
     ensure!(settings.seeds >= 2, "a comparison needs at least 2 seeds, not {}", settings.seeds);
     let name = format!("regress-{}", args.dataset);
-    let design = Design { name, dataset: args.dataset.clone(), settings: settings.clone() };
+    let (dataset, settings, typed) = (args.dataset.clone(), settings.clone(), args.sets.len());
+    let design = Design { name, dataset, settings, typed };
     let plan = design.plan(site)?;
     let Some(report) = run_afresh(site, &plan, &args.jobs)? else {
         return Ok(None);

@@ -277,7 +277,7 @@ fn a_changed_config_is_refused() {
 fn what_cannot_be_planned_is_said_with_what_can() {
     let workspace = TestWorkspace::new();
     let fails = |args: &[&str]| workspace.xtask(&[&["ablate", "plan"], args].concat(), 1);
-    let cases: [(&[&str], &str); 9] = [
+    let cases: [(&[&str], &str); 10] = [
         (
             &["--phases", "dense,q9"],
             "no arm `q9` in configs/phases; there are: always-grow, averaged, clustered, cut-and-race, dense, dynmoe, early-halving, frozen-N, grow-at-jumps, grow-per-task, head, ",
@@ -292,6 +292,11 @@ fn what_cannot_be_planned_is_said_with_what_can() {
         (&["--dataset", "sst2"], "get them with: cargo xtask data sst2"),
         (&["--set", "seed=3"], "choose with --phases and --seeds"),
         (&["--set", "model.d_fff=3"], "--set model.d_fff=3: `model.d_fff`: unknown field"),
+        (
+            // The preset says the same, for whatever arms it gets.
+            &["--phases", "dense,moe", "--set", "control.policy.lookahead.horizon=64"],
+            "--set control.policy.lookahead.horizon=64: no arm that is planned has such a key; leave it out, add the arm",
+        ),
         (&["--name", "../elsewhere"], "cannot name an ablation"),
     ];
     for (args, expected) in cases {

@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use moelt_schema::AblationPlan;
+
 use crate::support::TestWorkspace;
 
 const HASH: &str = "af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262";
@@ -116,6 +118,23 @@ fn a_file_that_no_cell_could_read_is_told_of_before_the_first() {
     refused("data.csv.label_column=stars", &["my.csv:1: no column `stars`"]);
     refused("data.csv.test_fraction=0", &["data.csv.test_fraction"]);
     refused("data.csv.validation_fraction=0.001", &["data.csv.validation_fraction", "holds no example"]);
+}
+
+#[test]
+fn a_file_of_ones_own_has_the_recipe_by_its_rows() {
+    let workspace = TestWorkspace::new();
+    fs::write(workspace.path("my.csv"), csv_texts("b")).unwrap();
+    let design = ["--dataset", "csv", "--set", "data.csv.train=my.csv", "--phases", "dense,moe"];
+    let small = workspace.plan("small", &design);
+    let batches = |plan: &AblationPlan| -> Vec<usize> {
+        plan.cells.iter().map(|cell| cell.config.train.batch_size).collect()
+    };
+    assert_eq!(batches(&small), [32; 10], "rows/to-2000, in both arms and every seed");
+    let text = workspace.xtask(&[&["ablate", "plan", "--name", "small"][..], &design].concat(), 0);
+    let note = "32 training texts: the recipe is datasets/csv with rows/to-2000 over it";
+    assert_eq!(text.matches(note).count(), 1, "{text}");
+    let set = workspace.plan("set", &[&design[..], &["--set", "train.batch_size=8"]].concat());
+    assert_eq!(batches(&set), [8; 10], "what is set counts more");
 }
 
 #[test]

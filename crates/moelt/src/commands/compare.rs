@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context, bail, ensure};
 use moelt_eval::{Columns, PredictionFile, System, SystemsQuestion};
-use moelt_schema::{AtomicFile, CollapseRule, Metric, RunDir};
+use moelt_schema::{AtomicFile, CollapseRule, Metric, RunDir, read_text};
 
 use crate::cli::{CompareArgs, MetricArg};
 
@@ -101,7 +101,7 @@ fn files_of(path: &Path) -> anyhow::Result<Vec<PathBuf>> {
 
 fn read(path: &Path, columns: &Columns) -> anyhow::Result<PredictionFile> {
     let shown = path.display().to_string();
-    let text = fs::read_to_string(path).with_context(|| shown.clone())?;
+    let text = read_text(path).with_context(|| shown.clone())?;
     Ok(PredictionFile::read(&text, &shown, columns)?)
 }
 

@@ -11,7 +11,10 @@ use moelt_eval::{
 use moelt_schema::{CsvConfig, DataConfig, Metrics};
 use moelt_train::{LoadedModel, Prepared, Split, predict};
 
-use super::load;
+use super::{
+    load,
+    words::{judged, plain},
+};
 use crate::cli::{EvalArgs, SplitName};
 
 /// Classes up to which the confusion matrix is printed.
@@ -43,7 +46,9 @@ pub(crate) fn run(args: &EvalArgs) -> anyhow::Result<()> {
     let text = if args.json {
         serde_json::to_string_pretty(&metrics)? + "\n"
     } else {
-        describe(&metrics, classes, &loaded.checkpoint.manifest.domains)
+        let chosen_by = args.file.is_none() && args.split == SplitName::Validation;
+        let accuracy = if chosen_by { plain } else { judged };
+        describe(&metrics, classes, &loaded.checkpoint.manifest.domains, accuracy)
     };
     Ok(std::io::stdout().write_all(text.as_bytes())?)
 }
@@ -103,10 +108,16 @@ fn data_split(split: SplitName, loaded: &LoadedModel) -> anyhow::Result<Split> {
     Ok(split)
 }
 
-fn describe(metrics: &Metrics, classes: &[String], domains: &[String]) -> String {
+/// `accuracy` says an accuracy on so many texts.
+fn describe(
+    metrics: &Metrics,
+    classes: &[String],
+    domains: &[String],
+    accuracy: fn(f64, usize) -> String,
+) -> String {
     let mut document = Document::default();
     document
-        .paragraph(format!("accuracy  {:.2} % (n = {})", 100.0 * metrics.accuracy, metrics.n))
+        .paragraph(format!("accuracy  {}", accuracy(metrics.accuracy, metrics.n)))
         .paragraph(format!("macro-F1  {:.4}", metrics.macro_f1))
         .paragraph(format!("loss      {:.4} nats", metrics.loss))
         .paragraph(format!("ECE       {:.4}", metrics.ece));
@@ -116,9 +127,8 @@ fn describe(metrics: &Metrics, classes: &[String], domains: &[String]) -> String
         document.paragraph(format!("{} classes; --json has the confusion matrix", classes.len()));
     }
     for domain in &metrics.per_domain {
-        let percent = 100.0 * domain.accuracy;
         let name = domains.get(domain.domain as usize).cloned().unwrap_or_else(|| domain.domain.to_string());
-        document.paragraph(format!("domain {name}: {percent:.2} % (n = {})", domain.n));
+        document.paragraph(format!("domain {name}: {}", accuracy(domain.accuracy, domain.n)));
     }
     document.to_terminal()
 }

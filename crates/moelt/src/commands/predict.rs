@@ -6,13 +6,19 @@ use std::{
 };
 
 use anyhow::Context;
-use moelt_data::{CutTexts, TextReader};
+use moelt_data::{CutTexts, TextColumns, TextReader};
 use moelt_schema::{AtomicFile, DataConfig, TextConfig};
 use moelt_train::{Classification, LoadedModel};
 use rayon::prelude::*;
 
 use super::read_ahead::{Input, ReadAhead};
 use crate::cli::PredictArgs;
+
+/// What stands before the logits of a row.
+const PLAIN: &[&str] = &["label", "probability"];
+
+/// The same where the true labels stand in the input: as `moelt compare` reads it.
+const LABELLED: &[&str] = &["id", "label", "prediction", "probability"];
 
 pub(crate) fn run(args: &PredictArgs) -> anyhow::Result<()> {
     let device = args.device.open()?;
@@ -43,11 +49,13 @@ fn open(args: &PredictArgs, data: &DataConfig) -> anyhow::Result<(String, TextRe
         true => Box::new(stdin()),
         false => Box::new(File::open(&args.file).with_context(|| name.clone())?),
     };
-    let reader = match (args.text_column.as_deref(), data) {
-        (None, DataConfig::Csv(csv)) => TextReader::knowing(input, &name, &csv.text_column),
-        (asked, _) => TextReader::new(input, &name, asked),
+    let columns = TextColumns {
+        text: args.text_column.as_deref(),
+        known: data.csv().map(|csv| csv.text_column.as_str()),
+        label: args.label_column.as_deref(),
     };
-    Ok((name.clone(), reader?))
+    let reader = TextReader::new(input, &name, columns)?;
+    Ok((name, reader))
 }
 
 /// Writes the answers to all rows as they come, and gives the notes that can be made only then.
@@ -61,15 +69,22 @@ fn answer(
     let config = &loaded.checkpoint.config.text;
     let mut cut = CutTexts::default();
     let classes = if args.logits { loaded.classes() } else { &[] };
-    let header = ["label", "probability"].into_iter().chain(classes.iter().map(String::as_str));
+    let header = if args.label_column.is_some() { LABELLED } else { PLAIN };
+    let header = header.iter().copied().chain(classes.iter().map(String::as_str));
     out.write_all(&to_csv([header.map(str::to_owned).collect()])?)?;
+    let mut ids = 0_u64..;
     while let Some(rows) = rows.next_rows()? {
-        let texts: Vec<&str> = rows.iter().flatten().map(String::as_str).collect();
+        let texts: Vec<&str> = rows.iter().flatten().map(|row| row.text.as_str()).collect();
         cut = [cut, cut_of(&texts, config)].into_iter().sum();
         let mut answers = loaded.classify(&texts).into_iter();
-        let answers =
-            rows.iter().map(|text| fields(text.as_ref().and_then(|_| answers.next()), classes.len()));
-        out.write_all(&to_csv(answers)?)?;
+        let lines = rows.into_iter().zip(ids.by_ref()).filter_map(|(row, id)| {
+            let fields = fields(row.as_ref().and_then(|_| answers.next()), classes.len());
+            match args.label_column {
+                Some(_) => row?.label.map(|label| [vec![id.to_string(), label], fields].concat()),
+                None => Some(fields),
+            }
+        });
+        out.write_all(&to_csv(lines)?)?;
         out.flush()?;
     }
     let bad_rows = rows.into_reader().bad_rows();

@@ -7,13 +7,13 @@ use std::{
     thread::{self, JoinHandle},
 };
 
-use moelt_data::{DataError, TextReader};
+use moelt_data::{DataError, TextReader, TextRow};
 
 /// Blocks that wait to be classified, for each thread that classifies: 64 KiB of text each, or a longer row.
 const BLOCKS: usize = 8;
 
-/// A text for each row, where the row has one.
-type Rows = Vec<Option<String>>;
+/// What each row says, where there is something to classify.
+type Rows = Vec<Option<TextRow>>;
 
 /// What rows are read from.
 pub(super) type Input = Box<dyn Read + Send>;

@@ -17,7 +17,12 @@ use moelt_control::OwnPolicies;
 use moelt_schema::{Cell, CellResult, ConfigFiles, RunConfig, RunDir};
 use moelt_train::{LoadedModel, Observer, Outcome, Trainer};
 
-use super::{minutes::shorten, recipe::layered, refit, words::accuracy};
+use super::{
+    minutes::shorten,
+    recipe::layered,
+    refit,
+    words::{accuracy, judged},
+};
 use crate::{
     cli::{RunArgs, TrainArgs},
     progress::Bar,
@@ -121,7 +126,10 @@ pub(super) fn summary(result: &CellResult, run: &RunDir) -> String {
     let test = match result.test.n {
         0 => String::new(),
         _ => {
-            format!("test {}, judged once, at the end: do not choose or tune by it\n", accuracy(&result.test))
+            format!(
+                "test {}, judged once, at the end: do not choose or tune by it\n",
+                judged(result.test.accuracy, result.test.n)
+            )
         }
     };
     format!(

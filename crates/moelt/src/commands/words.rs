@@ -1,5 +1,6 @@
 //! Layers, edits and what they did, and accuracies, in a few words.
 
+use moelt_eval::Interval;
 use moelt_schema::{Edit, ExpertId, ExpertInit, LayerKind, LayerLayout, Metrics, Plan};
 use moelt_train::EditedCheckpoint;
 
@@ -14,12 +15,26 @@ pub(super) fn layer(layer: &LayerLayout) -> String {
     }
 }
 
+/// Of the interval behind an accuracy.
+const LEVEL: f64 = 0.95;
+
 /// `83.72 % (n = 872)`, where there is a text to judge by.
 pub(super) fn accuracy(metrics: &Metrics) -> String {
     match metrics.n {
         0 => "– (no text to judge by)".to_owned(),
-        n => format!("{:.2} % (n = {n})", 100.0 * metrics.accuracy),
+        n => plain(metrics.accuracy, n),
     }
+}
+
+/// `83.72 % (n = 872)`.
+pub(super) fn plain(accuracy: f64, n: usize) -> String {
+    format!("{:.2} % (n = {n})", 100.0 * accuracy)
+}
+
+/// `84.06 % [81.48, 86.34] (n = 872)`: with the interval over texts, for an accuracy by which nothing was chosen.
+pub(super) fn judged(accuracy: f64, n: usize) -> String {
+    let Interval { lower, upper, .. } = Interval::of_share(accuracy, n, LEVEL);
+    format!("{:.2} % [{:.2}, {:.2}] (n = {n})", 100.0 * accuracy, 100.0 * lower, 100.0 * upper)
 }
 
 /// How far an edit moved the logits.
@@ -72,4 +87,16 @@ fn edit(edit: &Edit) -> String {
 
 fn ids(experts: &[ExpertId]) -> String {
     experts.iter().map(|id| id.0.to_string()).collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_accuracy_that_judges_has_its_interval() {
+        assert_eq!(judged(733.0 / 872.0, 872), "84.06 % [81.48, 86.34] (n = 872)");
+        assert_eq!(judged(1.0, 6), "100.00 % [60.97, 100.00] (n = 6)");
+        assert_eq!(judged(0.0, 1), "0.00 % [0.00, 79.35] (n = 1)");
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use moelt_schema::{AblationPlan, Digest};
+use moelt_schema::{AblationPlan, Digest, RunConfig};
 use tempfile::TempDir;
 
 use crate::support::{Ended, TINY_ABLATION, moelt};
@@ -139,4 +139,24 @@ fn an_ablation_runs_in_an_empty_folder_and_its_cells_run_this_very_binary() {
         .with_error("no plan", &["(make a plan first: moelt ablate plan)"]);
     let help = here(&folder, &["ablate", "plan", "--help"]).well().stdout;
     assert!(help.contains("  moelt ablate plan --preset full"), "{help}");
+}
+
+#[test]
+fn an_ablation_on_a_file_of_ones_own_has_the_config_of_training_on_it() {
+    let folder = TempDir::new().unwrap();
+    write(&folder, "reviews.csv", reviews());
+    let short = ["--set", "train.budget.epochs=1"];
+    let plan = ["ablate", "plan", "--dataset", "csv", "--phases", "dense", "--seeds", "1", "--name", "own"];
+    let file = ["--set", "data.csv.train=reviews.csv"];
+    let planned = here(&folder, &[&plan[..], &file, &short].concat()).well();
+    let train =
+        ["train", "--data", "reviews.csv", "phases/dense", "--keep-test", "--threads", "1", "--out", "run"];
+    let trained = here(&folder, &[&train[..], &short].concat()).well();
+    for ended in [planned, trained] {
+        let note = "note: 48 training texts: the recipe is datasets/csv with rows/to-2000 over it";
+        assert!(ended.stderr.contains(note), "{}", ended.stderr);
+    }
+    let read = |file: &str| fs::read_to_string(folder.path().join(file)).unwrap();
+    let plan: AblationPlan = serde_json::from_str(&read("runs/own/plan.json")).unwrap();
+    assert_eq!(plan.cells[0].config, RunConfig::from_toml(&read("run/config.toml")).unwrap());
 }

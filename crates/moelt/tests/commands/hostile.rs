@@ -94,7 +94,7 @@ fn configs() {
         one("a.toml", "seed = 1\nseed = 2", TRAIN, &["a.toml:2", "duplicate key"]),
         one("a.toml", "model = 3", TRAIN, &["a.toml:1", "model"]),
         one("a.toml", "seed = 1\0", TRAIN, &["a.toml:1"]),
-        one("a.toml", (0..=255).collect::<Vec<u8>>(), TRAIN, &["a.toml", "UTF-8"]),
+        one("a.toml", (0..=255).collect::<Vec<u8>>(), TRAIN, &["a.toml: line 2 is not UTF-8", "iconv"]),
         one("a.toml", "parent = 'a.toml'", TRAIN, &["a.toml", "its own parent"]),
         one("a.toml", "parent = 'nowhere.toml'", TRAIN, &["nowhere.toml"]),
         one("a.toml", "parent = '../../../../etc/passwd'", TRAIN, &["etc/passwd"]),
@@ -105,7 +105,12 @@ fn configs() {
             TRAIN,
             &["a.toml:2", "model.d_model", "at most"],
         ),
-        one("a.toml", "[data.planted]\ndomains = 0", TRAIN, &["data.planted.domains", "at least 1"]),
+        one(
+            "a.toml",
+            "[data.planted]\ndomains = 0",
+            TRAIN,
+            &["a.toml:2: `data.planted.domains`", "at least 1"],
+        ),
         one(
             "a.toml",
             "[train.budget]\nsteps = 9223372036854775807",

@@ -92,7 +92,13 @@ fn training_files_that_cannot_be_read() {
             "one class",
             "a.csv",
             b"text,label\na,1\nb,1\n".into(),
-            Refused(&["a.csv:3: ", "label `1`; two classes"]),
+            Refused(&["a.csv:3: ", "label `1` in column `label`; two classes", "--label-column"]),
+        ),
+        (
+            "an Excel workbook",
+            "a.csv",
+            b"PK\x03\x04\x14\0\xff".into(),
+            Refused(&["a.csv: is a ZIP archive, as Excel"]),
         ),
         ("an empty file", "a.csv", Vec::new(), Refused(&["a.csv: has no rows"])),
         ("a header alone", "a.csv", b"text,label\n".into(), Refused(&["a.csv: has no rows"])),
@@ -215,7 +221,18 @@ fn files_to_predict() {
     let before = files(run.dir.path());
     let cases: Vec<(&str, &str, Vec<u8>, Outcome)> = vec![
         ("no header", "a.csv", b"fine,1\n".into(), Refused(&["a.csv:1: no column `text`"])),
-        ("not UTF-8", "a.txt", b"na\xefve\nfine\n".into(), Refused(&["a.txt:1: is not UTF-8"])),
+        (
+            "not UTF-8",
+            "a.txt",
+            b"na\xefve\nfine\n".into(),
+            Refused(&["a.txt:1: is not UTF-8", "iconv -f LATIN1"]),
+        ),
+        (
+            "an Excel workbook",
+            "a.xlsx",
+            b"PK\x03\x04\x14\0\xff\n".into(),
+            Refused(&["a.xlsx: is a ZIP archive"]),
+        ),
         ("an empty table", "a.csv", Vec::new(), Refused(&["a.csv: has no rows"])),
         // Tolerated: a header alone, no lines at all, and, since each row has its line in the output, rows
         // that hold no text.

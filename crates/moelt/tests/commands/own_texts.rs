@@ -228,8 +228,14 @@ fn what_was_chosen_by_comes_first_and_the_test_is_marked() {
     let (first, second) = summary.split_once('\n').unwrap();
     assert!(first.starts_with("sentiment seed 0: validation ") && !first.contains("test"), "{summary}");
     assert!(second.starts_with("test ") && second.contains("judged once"), "{summary}");
+    assert!(second.contains(" % [") && !first.contains('['), "what was chosen by has no interval: {summary}");
     let result = fs::read_to_string(run.dir.result()).unwrap();
     assert!(result.find("\"validation\": {") < result.find("\"test\": {"));
     let judged = Ended::moelt(["eval", run.dir.path().to_str().unwrap(), "--split", "test"]).well();
     assert!(judged.stderr.contains("do not choose or tune by it"), "{}", judged.stderr);
+    let accuracy = |line: &str| line.split(" (n = ").next().unwrap().to_owned();
+    let told = accuracy(&judged.stdout).replacen("accuracy  ", "test ", 1);
+    assert_eq!(told, accuracy(second), "both say the same");
+    let chosen_by = Ended::moelt(["eval", run.dir.path().to_str().unwrap()]).well().stdout;
+    assert!(!chosen_by.lines().next().unwrap().contains('['), "{chosen_by}");
 }

@@ -160,6 +160,40 @@ fn nothing_is_answered_with_a_header() {
     assert_eq!(predict(&[], "id,text\n").well().stdout, "label,probability\n");
 }
 
+/// A second model is the first one with its answers turned around.
+#[test]
+fn labels_beside_predictions_make_what_compare_reads() {
+    let folder = TempDir::new().unwrap();
+    let file = |name: &str, text: &str| {
+        fs::write(folder.path().join(name), text).unwrap();
+        folder.path().join(name).to_str().unwrap().to_owned()
+    };
+    let rows = "a good film,praise\na bad film,blame\nfine,\n\"bad, bad\",blame\n";
+    let table = file("held.csv", &format!("review,test\n{}", rows.repeat(10)));
+    let answers = predict(&["--label-column", "test", &table], "").well();
+    let lines: Vec<&str> = answers.stdout.lines().collect();
+    assert_eq!((lines[0], lines.len()), ("id,label,prediction,probability", 31));
+    let numbered = ["0,praise,praise,", "1,blame,blame,", "3,blame,blame,", "4,praise,praise,"];
+    for (line, begin) in lines[1..].iter().zip(numbered) {
+        assert!(line.starts_with(begin), "{line}: {begin}");
+    }
+    let note = "held.csv: 10 of 40 rows are left out: ";
+    assert!(answers.stderr.contains(note), "{}", answers.stderr);
+    assert_eq!(predict(&["--label-column", "test"], fs::read(&table).unwrap()).well().stdout, answers.stdout);
+    let mine = file("mine.csv", &answers.stdout);
+    let turned = |line: &&str| {
+        let [id, label, prediction] = [0, 1, 2].map(|at| line.split(',').nth(at).unwrap());
+        format!("{id},{label},{}\n", if prediction == "praise" { "blame" } else { "praise" })
+    };
+    let turned: String = lines[1..].iter().map(turned).collect();
+    let other = file("other.csv", &format!("id,label,prediction\n{turned}"));
+    let said = Ended::moelt(["compare", &mine, &other]).well().stdout;
+    assert!(said.contains("mine is better than other by more than 0.50 pp"), "{said}");
+    let alone = file("alone.csv", &predict(&[&table], "").well().stdout);
+    Ended::moelt(["compare", &alone, &mine]).with_error("no labels", &["alone.csv:1: ", "--label-column"]);
+    predict(&["--label-column", "stars", &table], "").with_error("none", &["held.csv:1: no column `stars`"]);
+}
+
 #[test]
 fn devices_are_listed_and_pointed_to() {
     let listed = Ended::moelt(["devices"]).well().stdout;

@@ -216,7 +216,7 @@ fn evaluation_repeats_what_the_run_reports() {
     fs::write(&file, "review\tstars\na good film\tpraise\na bad film\tpraise\n").unwrap();
     let eval = ["eval", run, "--text-column", "review", "--file", file.to_str().unwrap()];
     let ended = Ended::moelt(eval.into_iter().chain(["--label-column", "stars"])).well();
-    assert!(ended.stdout.starts_with("accuracy  50.00 % (n = 2)\n"), "{}", ended.stdout);
+    assert!(ended.stdout.starts_with("accuracy  50.00 % [9.45, 90.55] (n = 2)\n"), "{}", ended.stdout);
     Ended::moelt(eval).with_error("no such column", &["more.tsv:1: no column `label`"]);
 }
 

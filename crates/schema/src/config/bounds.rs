@@ -24,6 +24,14 @@ pub(super) fn at_most(key: &str, n: u64, most: u64) -> Checked {
     Ok(())
 }
 
+/// `least` to `most`.
+pub(super) fn between(key: &str, n: u64, least: u64, most: u64) -> Checked {
+    if n < least {
+        return Err(ConfigFault::new(key, format!("is {n}; must be at least {least}")));
+    }
+    at_most(key, n, most)
+}
+
 /// 1 to `most`.
 pub(super) fn count(key: &str, n: u64, most: u64) -> Checked {
     if n == 0 {
@@ -77,6 +85,9 @@ mod tests {
         let message = |checked: Checked| checked.unwrap_err().to_string();
         assert_eq!(message(count("n", 0, 5)), "`n`: must be at least 1");
         assert_eq!(message(count("n", 6, 5)), "`n`: is 6; must be at most 5");
+        assert_eq!(message(between("n", 1, 2, 5)), "`n`: is 1; must be at least 2");
+        assert_eq!(message(between("n", 6, 2, 5)), "`n`: is 6; must be at most 5");
+        assert_eq!(between("n", 2, 2, 5), Ok(()));
         assert_eq!(message(positive("lr", 1e-60)), format!("`lr`: is {}; must be a number above 0", 1e-60));
         assert_eq!(message(fraction("p", 1.0)), "`p`: is 1; must be at least 0 and below 1");
         assert_eq!(message(share("p", f64::NAN)), "`p`: is NaN; must be 0 to 1");

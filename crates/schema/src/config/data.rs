@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     ConfigFault, RunConfig,
-    bounds::{at_most, count, fraction},
+    bounds::{at_most, between, fraction},
 };
 
 /// Which texts a run trains on.
@@ -240,19 +240,20 @@ pub enum BadLines {
 }
 
 impl PlantedConfig {
-    fn check(&self) -> Result<(), ConfigFault> {
-        at_most("seed", self.seed, i64::MAX as u64)?;
-        at_most("domains", self.domains as u64, 10_000)?;
-        at_most("polar_words", self.polar_words as u64, 1_000_000)?;
-        at_most("markers_per_domain", self.markers_per_domain as u64, 1_000_000_000)?;
-        at_most("filler_words", self.filler_words as u64, 1_000_000_000)?;
-        at_most("markers_per_text", self.markers_per_text as u64, 100_000)?;
-        at_most("polar_per_text", self.polar_per_text as u64, 100_000)?;
-        at_most("fillers_per_text", self.fillers_per_text as u64, 100_000)?;
-        at_most("train", self.train as u64, 1_000_000_000)?;
-        at_most("validation", self.validation as u64, 1_000_000_000)?;
-        at_most("test", self.test as u64, 1_000_000_000)?;
-        count("times", self.times as u64, 1_000_000)?;
+    /// Refuses numbers with which no data set can be made, as far as they tell.
+    ///
+    /// # Errors
+    /// The key within `data.planted`, and what is wrong with its value.
+    pub fn check(&self) -> Result<(), ConfigFault> {
+        self.check_counts()?;
+        for (key, wrong) in
+            [("label_noise", self.label_noise), ("polar_agreement", 1.0 - self.polar_agreement)]
+        {
+            if !(0.0..=0.5).contains(&wrong) {
+                let message = "must leave a word or label right at least as often as wrong";
+                return Err(ConfigFault::new(key, message));
+            }
+        }
         self.check_per_domain(
             "agreements",
             &self.agreements,
@@ -261,6 +262,25 @@ impl PlantedConfig {
         )?;
         self.check_per_domain("shares", &self.shares, |share| share > 0.0 && share.is_finite(), "above 0")?;
         self.drift().map(drop)
+    }
+
+    fn check_counts(&self) -> Result<(), ConfigFault> {
+        at_most("seed", self.seed, i64::MAX as u64)?;
+        let needed = |per_text: usize| u64::from(per_text > 0);
+        let counts = [
+            ("domains", self.domains, 1, 10_000),
+            ("polar_words", self.polar_words, 2, 1_000_000),
+            ("markers_per_domain", self.markers_per_domain, needed(self.markers_per_text), 1_000_000_000),
+            ("filler_words", self.filler_words, needed(self.fillers_per_text), 1_000_000_000),
+            ("markers_per_text", self.markers_per_text, 0, 100_000),
+            ("polar_per_text", self.polar_per_text, 1, 100_000),
+            ("fillers_per_text", self.fillers_per_text, 0, 100_000),
+            ("train", self.train, 1, 1_000_000_000),
+            ("validation", self.validation, 1, 1_000_000_000),
+            ("test", self.test, 1, 1_000_000_000),
+            ("times", self.times, 1, 1_000_000),
+        ];
+        counts.into_iter().try_for_each(|(key, n, least, most)| between(key, n as u64, least, most))
     }
 
     /// A list has one number per domain, or none. Where domains come and go, texts are asked for domain by domain.

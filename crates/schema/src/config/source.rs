@@ -6,6 +6,8 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
+use crate::read_text;
+
 /// Config files by path or by name.
 ///
 /// A name is a path below the folder, with or without `.toml` and a leading `configs/`: `phases/lookahead`. A file of
@@ -154,7 +156,7 @@ impl ConfigText {
     fn on_disk(path: &Path) -> io::Result<Self> {
         Ok(Self {
             shown: path.to_owned(),
-            text: fs::read_to_string(path)?,
+            text: read_text(path)?,
             identity: fs::canonicalize(path)?,
             place: Place::Disk(path.to_owned()),
         })

@@ -53,9 +53,17 @@ fn predictions() {
         pair("another example", b"id,label,prediction\n1,a,a\n2,b,b\n4,a,b\n", &["a.csv", "4"]),
         pair("another label", b"id,label,prediction\n1,b,a\n2,b,b\n3,a,b\n", &["the label is"]),
         pair("an empty field", b"id,label,prediction\n1,,a\n", &["a.csv:2", "label is empty"]),
-        pair("a row too short", b"id,label,prediction\n1,a\n", &["a.csv"]),
-        pair("a quote that stays open", b"id,label,prediction\n\"1,a,a\n", &["a.csv"]),
-        pair("not UTF-8", b"id,label,prediction\n1,\xff,a\n", &["a.csv", "UTF-8"]),
+        pair(
+            "a row too short",
+            b"id,label,prediction\n1,a\n",
+            &["a.csv:2: has 2 fields where the header has 3"],
+        ),
+        pair(
+            "a quote that stays open",
+            b"id,label,prediction\n\"1,a,a\n",
+            &["a.csv:2: has 1 fields", "in pairs"],
+        ),
+        pair("not UTF-8", b"id,label,prediction\n1,\xff,a\n", &["a.csv: line 2 is not UTF-8", "iconv"]),
         pair("no ids on one side", b"label,prediction\na,a\nb,b\na,b\n", &["a.csv:1", "no column of ids"]),
         pair("an endless id", long.as_bytes(), &["is not in"]),
     ]);
