@@ -1,8 +1,8 @@
 //! AdamW with per-row steps, weight averaging, schedules and clipping.
 //!
-//! The optimizer lives on the host: moments are plain vectors, one pass over a parameter updates
-//! value and moments in place, on all threads, and the arithmetic is the same on every backend. On a CPU backend
-//! nothing is copied; on a GPU a step moves gradients down and weights up. A gradient may be that of some rows alone, such as
+//! What the optimizer remembers lies where it computes. On the CPU backend (feature `flex`) moments are plain vectors: one pass over a
+//! parameter updates value and moments in place, on all threads, and nothing is copied. Elsewhere they are tensors beside the
+//! parameters, with the same rules, and a step moves neither gradients nor weights. A gradient may be that of some rows alone, such as
 //! the rows of an embedding table that a batch uses ([`NamedGradients::of_rows`]). State is keyed by the
 //! parameter's path in its module, so that resuming and editing need no process-local ids. Groups are
 //! rules over paths for the same reason: a parameter that an edit adds has its group before it is there.

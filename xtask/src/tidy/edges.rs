@@ -64,7 +64,7 @@ const BURN_FREE: &[&str] =
     &["moelt-schema", "moelt-data", "moelt-control", "moelt-eval", "moelt-ablate", "xtask"];
 
 /// Crates that choose a backend.
-const BACKEND_CHOOSERS: &[&str] = &["moelt", "moelt-kernels"];
+const BACKEND_CHOOSERS: &[&str] = &["moelt", "moelt-kernels", "moelt-optim"];
 
 /// Burn's backends: crates `burn-<name>`, and features `<name>` of `burn`.
 const BACKENDS: &[&str] =
