@@ -169,6 +169,19 @@ mod tests {
         assert_eq!(decision.reason, reason);
     }
 
+    #[test]
+    fn layers_take_turns() {
+        let (layout, [of_layer]) = (Layout::uniform(3, LayerKind::TopK { k: 1 }, 4), sums());
+        let sums = [of_layer.clone(), of_layer.clone(), of_layer];
+        let config = LookaheadConfig { candidates: vec![Move::Prune], layers_at_once: Some(2), ..config() };
+        let mut lookahead = Lookahead::new(config, edits(), 1, PolicyState::default());
+        let prune = |layer| vec![Edit::Prune { layer: LayerId(layer), expert: ExpertId(3) }];
+        for (step, turn) in [(10, [0, 1]), (20, [0, 2]), (30, [1, 2]), (40, [0, 1])] {
+            let decision = lookahead.decide(&window(step, &sums), &layout);
+            assert_eq!(decision.action, Action::Measure(Trial::new(turn.map(prune).to_vec(), 30)), "{step}");
+        }
+    }
+
     /// Criteria are evidence of the measurement they came before, and of no other one.
     #[test]
     fn a_study_looks_before_it_measures() {

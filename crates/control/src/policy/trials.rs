@@ -5,7 +5,7 @@ use moelt_schema::{
     PolicyState, ReplicateEvidence, SplitConfig, Streams, StudyConfig,
 };
 
-use super::survey::{Survey, Surveyor};
+use super::survey::{Survey, Surveyed, Surveyor};
 use crate::{
     Decision, Gain, Look, MeasuredEffect, Race, StatsWindow, StopRule, TokensToTest, Trial,
     gain::best,
@@ -58,11 +58,16 @@ impl Trials {
         (texts > 0).then_some(Look::Criteria(TokensToTest { texts, tokens, tokens_per_expert }))
     }
 
-    /// The moves of all layers that may be edited now.
+    /// The moves of the layers whose turn it is, of those that may be edited now.
     pub(super) fn candidates(&self, survey: &Survey<'_>, layout: &Layout) -> Vec<Candidate> {
         let proposer = &self.surveyor.proposer;
         let of = |layer| proposer.candidates(&self.config.candidates, layer, layout);
-        survey.free().flat_map(|layer| of(&layer.view)).collect()
+        let free: Vec<&Surveyed<'_>> = survey.free().collect();
+        let at_once = self.config.layers_at_once.unwrap_or(free.len()).min(free.len());
+        let first = (self.surveyor.state.decisions.saturating_sub(1) as usize * at_once) % free.len().max(1);
+        let mut turn: Vec<&Surveyed<'_>> = free.iter().cycle().skip(first).take(at_once).copied().collect();
+        turn.sort_by_key(|layer| layer.view.id);
+        turn.into_iter().flat_map(|layer| of(&layer.view)).collect()
     }
 
     /// The trial of these candidates.

@@ -20,6 +20,10 @@ pub struct LookaheadConfig {
     pub cooldown: u64,
     /// Moves to choose among.
     pub candidates: Vec<Move>,
+    /// Layers whose moves are measured at one decision; they take turns, as nothing that a router shows foretells which is worth
+    /// it. A decision then costs as much with many layers as with so few. None: all of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub layers_at_once: Option<usize>,
     /// By what the experts that would be pruned are chosen.
     pub saliency: Saliency,
     /// How new experts begin.
@@ -50,6 +54,7 @@ impl Default for LookaheadConfig {
         Self {
             cooldown: 2,
             candidates: Move::ALL.to_vec(),
+            layers_at_once: None,
             saliency: Saliency::Utilization,
             new_expert: NewExpertConfig::default(),
             horizon: 150,
@@ -67,6 +72,7 @@ impl LookaheadConfig {
     pub(super) fn check(&self) -> Result<(), ConfigFault> {
         at_most("cooldown", self.cooldown, MAX_STEPS)?;
         self.check_candidates()?;
+        self.layers_at_once.iter().try_for_each(|layers| count("layers_at_once", *layers as u64, 1_000))?;
         self.saliency.check_unmeasured()?;
         self.new_expert.check()?;
         at_most("horizon", self.horizon, MAX_STEPS)?;
@@ -186,6 +192,7 @@ mod tests {
         let refused = |key: &str| Err(key.to_owned());
         assert_eq!(check(&|_| {}), Ok(()));
         assert_eq!(check(&|c| c.candidates.clear()), refused("candidates"));
+        assert_eq!(check(&|c| c.layers_at_once = Some(0)), refused("layers_at_once"));
         assert_eq!(check(&|c| c.candidates.push(Move::Grow)), refused("candidates"));
         assert_eq!(check(&|c| c.saliency = Saliency::Loss), refused("saliency"));
         assert_eq!(check(&|c| c.expert_cost = -1.0), refused("expert_cost"));
