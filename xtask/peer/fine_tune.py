@@ -1,18 +1,19 @@
 """Fine-tunes a BERT on the full sentences of SST-2's training file, as `moelt train datasets/sst2 phases/pretrained-dense --set
 data.sst2.phrases=false --threads 1` does: three epochs, batches of 32, lr 5e-5, 10 % warm-up and then linear to 0, one thread.
+With --phrases on all of its texts, as without data.sst2.phrases.
 
     pip install torch transformers safetensors
-    python xtask/peer/fine_tune.py MODEL_DIR SST2_DIR SEED
+    python xtask/peer/fine_tune.py MODEL_DIR SST2_DIR SEED [--epochs N] [--phrases]
 """
+import argparse
 import csv
 import random
-import sys
 import time
 
 import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, get_linear_schedule_with_warmup
 
-EPOCHS, BATCH, LR = 3, 32, 5e-5
+BATCH, LR = 32, 5e-5
 
 
 def read(path):
@@ -40,19 +41,27 @@ def batches(tokenizer, rows):
 
 
 def main():
-    model_dir, data, seed = sys.argv[1], sys.argv[2], int(sys.argv[3])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model_dir")
+    parser.add_argument("data")
+    parser.add_argument("seed", type=int)
+    parser.add_argument("--epochs", type=int, default=3)
+    parser.add_argument("--phrases", action="store_true")
+    args = parser.parse_args()
+    model_dir, data, seed = args.model_dir, args.data, args.seed
     torch.set_num_threads(1)
     torch.manual_seed(seed)
     rng = random.Random(seed)
-    train, dev = full_sentences(read(f"{data}/train.tsv")), read(f"{data}/dev.tsv")
+    train, dev = read(f"{data}/train.tsv"), read(f"{data}/dev.tsv")
+    train = train if args.phrases else full_sentences(train)
     tokenizer = AutoTokenizer.from_pretrained(model_dir)
     model = AutoModelForSequenceClassification.from_pretrained(model_dir, num_labels=2)
-    steps = EPOCHS * -(-len(train) // BATCH)
+    steps = args.epochs * -(-len(train) // BATCH)
     optimizer = torch.optim.AdamW(model.parameters(), lr=LR, weight_decay=0.01)
     schedule = get_linear_schedule_with_warmup(optimizer, steps // 10, steps)
     started = time.process_time()
     model.train()
-    for _ in range(EPOCHS):
+    for _ in range(args.epochs):
         rng.shuffle(train)
         for inputs, labels in batches(tokenizer, train):
             loss = model(**inputs, labels=labels).loss
@@ -65,7 +74,7 @@ def main():
     model.eval()
     with torch.no_grad():
         right = sum((model(**inputs).logits.argmax(1) == labels).sum().item() for inputs, labels in batches(tokenizer, dev))
-    print(f"seed {seed}: {len(train)} sentences, {steps} steps, {seconds:.0f} CPU-seconds of training, dev {100 * right / len(dev):.2f} %")
+    print(f"seed {seed}: {len(train)} texts, {steps} steps, {seconds:.0f} CPU-seconds of training, dev {100 * right / len(dev):.2f} %")
 
 
 main()
