@@ -48,6 +48,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         "moelt-bench",
         &[
             "moelt-schema",
+            "moelt-data",
             "moelt-kernels",
             "moelt-model",
             "moelt-optim",
