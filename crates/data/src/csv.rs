@@ -204,7 +204,7 @@ mod tests {
             (b"a,0\nb,1\n", "train.csv:1: no column `text`", "names `a`, `0`"),
             (b"text,stars\nb,1\n", "train.csv:1: no column `label`", "names `text`, `stars`"),
             (b"text,label\na,0\n\xff,1\n", "train.csv:3: is not UTF-8", "iconv"),
-            (b"text,label\na,0\nb,0\n", "train.csv:3: every row", "label `0`; two classes"),
+            (b"text,label\na,0\nb,0\n", "train.csv:3: every row", "label `0` in column `label`; two classes"),
             (b"", "train.csv: has no rows", "header line"),
             (b"text,label\n", "train.csv: has no rows", "header line"),
         ];

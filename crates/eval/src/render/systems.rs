@@ -274,7 +274,7 @@ mod tests {
             ..report(metric, IntervalOver::Seeds, &[0.9; 2], &[0.8; 2])
         };
         let (.., reasons, scope) = parts(&report);
-        assert!(report.document().to_markdown().contains("| macro-F1 % |"));
+        assert!(report.document().to_markdown().contains("macro-F1 % |"));
         assert_eq!(
             reasons,
             [

@@ -195,7 +195,7 @@ mod tests {
         );
         // Its gain lies beyond the axis, too: there is nothing but the arrow.
         assert!(bars[2].contains(r#"x1="176.0" x2="176.0" y1="9""#) && !bars[2].contains("circle"));
-        assert_eq!(bars[2].matches("polygon").count(), 1);
+        assert_eq!(bars[2].matches("<polygon").count(), 1);
     }
 
     #[test]
