@@ -16,6 +16,10 @@ use moelt_schema::{CheckedPlan, LayerKind, Layout, ModelConfig, OptimConfig, Pla
 use moelt_surgery::{Trainable, apply};
 use moelt_train::param_groups;
 
+/// That of the binary: with another one a pass waits for pages.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const ROWS: usize = 16_000;
 const BATCH: usize = 128;
 const TOKENS: usize = 20;
