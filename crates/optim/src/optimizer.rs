@@ -111,43 +111,32 @@ impl Optimizer {
     pub fn step<M: Module>(&mut self, module: M, gradients: &NamedGradients, lr: f64) -> M {
         let clip_scale =
             if self.clip_norm > 0.0 { self.clip_scale(self.clipped_norm(gradients)) } else { 1.0 };
+        let step = Step { gradients, lr, clip_scale };
         if gradients.are_resident() {
-            self.step_where_it_lies(module, gradients, lr, clip_scale)
+            self.step_where_it_lies(module, step)
         } else {
-            self.step_on_host(module, gradients, lr, clip_scale)
+            self.step_on_host(module, step)
         }
     }
 
-    fn step_on_host<M: Module>(
-        &mut self,
-        module: M,
-        gradients: &NamedGradients,
-        lr: f64,
-        clip_scale: f64,
-    ) -> M {
+    fn step_on_host<M: Module>(&mut self, module: M, step: Step<'_>) -> M {
         let Self { adamw, groups, state: states, .. } = self;
         let states = states.host_mut();
         let edit = |gradient: &Gradient, path: &str, shape: &[usize], weights: &mut TensorData| {
             let group = groups.of(path);
-            let scale = if group.clip { clip_scale as f32 } else { 1.0 };
             let weights = weights.as_mut_slice().expect("moelt trains in f32");
             let rows = Rows::of(shape, group.row_axis);
             let state = states.entry(path.to_owned()).or_insert_with(|| ParamState::new(shape, rows.len()));
             check_state(path, [&state.shape, shape], state.steps.len(), rows);
             gradient.check(path, shape);
-            let update = |t| adamw.at(t, lr * group.lr_scale, group.weight_decay, scale);
+            let update =
+                |t| adamw.at(t, step.lr * group.lr_scale, group.weight_decay, step.scale(&group) as f32);
             state.step(weights, gradient, &group, update);
         };
-        map_some(module, |path| gradients.0.get(path), edit)
+        map_some(module, |path| step.gradients.0.get(path), edit)
     }
 
-    fn step_where_it_lies<M: Module>(
-        &mut self,
-        module: M,
-        gradients: &NamedGradients,
-        lr: f64,
-        clip_scale: f64,
-    ) -> M {
+    fn step_where_it_lies<M: Module>(&mut self, module: M, step: Step<'_>) -> M {
         let Self { adamw, groups, state: states, corrections, .. } = self;
         let Some(device) = module.devices().first().map(|device| device.clone().inner()) else {
             return module;
@@ -161,11 +150,27 @@ impl Optimizer {
             let state = states.entry(path.to_owned()).or_insert_with(anew);
             state.check(path, shape, rows);
             gradient.check(path, shape);
-            let scale = if group.clip { clip_scale } else { 1.0 };
-            let rule = Rule { adamw: *adamw, corrections, lr: lr * group.lr_scale, scale };
+            let (lr, scale) = (step.lr * group.lr_scale, step.scale(&group));
+            let rule = Rule { adamw: *adamw, corrections, lr, scale };
             *weights = state.step(weights.clone(), gradient, &group, &rule);
         };
-        map_some(module, |path| gradients.0.get(path), edit)
+        map_some(module, |path| step.gradients.0.get(path), edit)
+    }
+}
+
+/// What a step of all parameters has in common.
+#[derive(Clone, Copy)]
+struct Step<'a> {
+    gradients: &'a NamedGradients,
+    lr: f64,
+    /// What gradients that are clipped are multiplied by.
+    clip_scale: f64,
+}
+
+impl Step<'_> {
+    /// What the gradients of a group are multiplied by.
+    fn scale(&self, group: &ParamGroup) -> f64 {
+        if group.clip { self.clip_scale } else { 1.0 }
     }
 }
 
