@@ -26,9 +26,10 @@ fn all(folder: &TempDir, name: &str) -> Run {
     edited(folder, name, &ALL)
 }
 
-/// Experts that choose, come and go.
+/// Experts that choose, come and go. All have as many tokens, so that it is not by these that they are told apart.
 fn choosing(folder: &TempDir, name: &str) -> Run {
-    edited(folder, name, &["model.expert_choice=true", "model.n_layers=2", "train.budget.epochs=2"])
+    let saliency = "control.policy.rule.saliency=\"router_mass\"";
+    edited(folder, name, &["model.expert_choice=true", "model.n_layers=2", "train.budget.epochs=2", saliency])
 }
 
 fn edited(folder: &TempDir, name: &str, sets: &[&str]) -> Run {
@@ -104,7 +105,7 @@ fn experts_that_choose_have_as_many_tokens_after_every_edit() {
             routing["tokens_per_expert"].as_array().unwrap().iter().map(|n| n.as_f64().unwrap()).collect();
         // Of experts that were there throughout a window.
         let most = loads.iter().copied().fold(0.0, f64::max);
-        assert!(loads.iter().filter(|load| **load == most).count() > 1, "{loads:?}");
+        assert!(loads.iter().filter(|load| **load == most).count() > 1 || loads.len() == 1, "{loads:?}");
     }
     Ended::moelt(["eval".as_ref(), run.dir.path()]).well();
 }
