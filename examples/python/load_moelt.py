@@ -57,7 +57,8 @@ class Classifier:
         probs = (seen @ weight.T + bias).softmax(1)
         chosen = (probs.log() + balance_bias).sort(descending=True, stable=True).indices[:, :k]
         weights = torch.zeros_like(probs).scatter(1, chosen, probs.gather(1, chosen))
-        return weights / weights.sum(1, keepdim=True) if chosen.shape[1] > 1 else weights
+        as_trained = chosen.shape[1] == 1 or self.model.get("expert_choice", False)
+        return weights if as_trained else weights / weights.sum(1, keepdim=True)
 
     def top_any(self, name, seen):
         """The same for all experts whose threshold a token passes, or the best one."""

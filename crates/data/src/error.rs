@@ -50,7 +50,7 @@ pub enum DataError {
     #[error(
         "{file}:{line}: no column `{column}`; the first line must name the columns, and it names {}. \
          Add a header, or say which columns hold what (data.csv.text_column and data.csv.label_column in a \
-         config, --text-column and --label-column on the command line)",
+         config or by --set, --text-column and --label-column of train, eval and predict)",
         quoted(columns)
     )]
     NoColumn {
@@ -66,8 +66,8 @@ pub enum DataError {
     /// A header with two columns of which either could be the one that is needed.
     #[error(
         "{file}:{line}: column `{column}` could be {}; rename all but one, or name the one that is meant \
-         (data.csv.text_column and data.csv.label_column in a config, --text-column and --label-column on the command \
-         line)",
+         (data.csv.text_column and data.csv.label_column in a config or by --set, --text-column and --label-column of \
+         train, eval and predict)",
         quoted(columns)
     )]
     TwoColumns {
@@ -144,8 +144,8 @@ pub enum DataError {
     /// Labels that are most likely none.
     #[error(
         "{file}: column `{column}` has {classes} different labels in {rows} rows; at most {most} classes can be \
-         trained. Name the column of the classes (data.csv.label_column in a config, --label-column on the command \
-         line), or join rare classes"
+         trained. Name the column of the classes (data.csv.label_column in a config or by --set, --label-column of moelt \
+         train), or join rare classes"
     )]
     ManyClasses {
         /// The file.
@@ -162,7 +162,7 @@ pub enum DataError {
     /// A training file from which nothing can be learned.
     #[error(
         "{file}:{line}: every row up to here, the last, has the label `{label}` in column `{column}`; two classes are needed. \
-         Name the column of the classes (data.csv.label_column in a config, --label-column on the command line), or \
+         Name the column of the classes (data.csv.label_column in a config or by --set, --label-column of moelt train), or \
          add rows of another class"
     )]
     OneClass {

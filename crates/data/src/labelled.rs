@@ -299,7 +299,7 @@ mod tests {
         assert_eq!(
             message,
             "a.csv: column `id` has 100000 different labels in 100000 rows; at most 10000 classes can be trained. \
-             Name the column of the classes (data.csv.label_column in a config, --label-column on the command line), or join \
+             Name the column of the classes (data.csv.label_column in a config or by --set, --label-column of moelt train), or join \
              rare classes"
         );
         let one = vec![(2, LabelledRow { label: "spam".to_owned(), ..row(0) })];

@@ -46,6 +46,7 @@
 //! is a [`render::Document`]; with the feature `html` a report is a page with charts, too. Statistics know nothing of verdicts, verdicts nothing of reports; nothing here sees a model.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod csv_lines;
 mod error;
 #[cfg(test)]
 mod fixtures;

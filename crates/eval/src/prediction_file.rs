@@ -4,7 +4,7 @@ use std::{collections::HashMap, path::Path};
 
 use csv::{ReaderBuilder, StringRecord};
 
-use crate::EvalError;
+use crate::{EvalError, csv_lines::Lines};
 
 /// The headers of the columns, where they are not the usual ones.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -65,10 +65,10 @@ impl PredictionFile {
         let header = reader.headers().map_err(|e| error(1, e.to_string()))?.clone();
         let places = Places::find(&header, columns).map_err(|message| error(1, message))?;
         let mut rows: Vec<PredictionRow> = Vec::new();
+        let mut lines = Lines::of(text);
         for record in reader.records() {
-            let record =
-                record.map_err(|e| error(e.position().map_or(0, csv::Position::line), unread(&e)))?;
-            let line = record.position().map_or(0, csv::Position::line);
+            let record = record.map_err(|e| error(lines.at(e.position()), unread(&e)))?;
+            let line = lines.at(record.position());
             rows.push(places.row(&record, line, rows.len()).map_err(|message| error(line, message))?);
         }
         if rows.is_empty() {
@@ -202,12 +202,12 @@ impl Places {
     }
 }
 
-/// The one column of this name, or else of a usual one.
+/// The one column of this name, or else of a usual one: a name is given for all files, and some may have the usual ones.
 fn find(header: &StringRecord, (what, usual): (&str, &[&str]), named: Option<&str>) -> Result<usize, String> {
     let of = |name: &str| header.iter().position(|found| found.trim().eq_ignore_ascii_case(name));
-    let found = named.map_or_else(|| usual.iter().find_map(|name| of(name)), of);
+    let found = named.and_then(of).or_else(|| usual.iter().find_map(|name| of(name)));
     found.ok_or_else(|| {
-        let wanted = named.map_or_else(|| usual.join("` or `"), str::to_owned);
+        let wanted = named.into_iter().chain(usual.iter().copied()).collect::<Vec<_>>().join("` or `");
         let there: Vec<&str> = header.iter().collect();
         let fix = if there == PREDICTED_ALONE {
             "if `moelt predict` wrote it, its --label-column writes the true labels too".to_owned()

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use moelt_schema::Prediction;
 
-use crate::EvalError;
+use crate::{EvalError, csv_lines::Lines};
 
 /// Columns before the probabilities.
 const COLUMNS: [&str; 4] = ["example", "domain", "label", "predicted"];
@@ -58,9 +58,10 @@ pub fn predictions_from_csv(text: &str, name: &str) -> Result<Vec<Prediction>, E
         return Err(error(1, format!("header `{}` is not `{}`", found.join(","), expected.join(","))));
     }
     let mut predictions = Vec::new();
+    let mut lines = Lines::of(text);
     for record in reader.records() {
-        let record = record.map_err(|e| error(e.position().map_or(0, csv::Position::line), e.to_string()))?;
-        let line = record.position().map_or(0, csv::Position::line);
+        let record = record.map_err(|e| error(lines.at(e.position()), e.to_string()))?;
+        let line = lines.at(record.position());
         predictions.push(parse(&record, predictions.len()).map_err(|message| error(line, message))?);
     }
     Ok(predictions)

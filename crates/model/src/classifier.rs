@@ -13,8 +13,8 @@ use moelt_schema::{
 };
 
 use crate::{
-    AuxLosses, LayerContext, LayerNorm, Mode, ModelInput, MoeLayer, MoeLayerConfig, Pool, PositionEmbedding,
-    RoutedTokens, Router, SelfAttention, TokenConv, TokenEmbedding,
+    AuxLosses, Choice, LayerContext, LayerNorm, Mode, ModelInput, MoeLayer, MoeLayerConfig, Pool,
+    PositionEmbedding, RoutedTokens, Router, SelfAttention, TokenConv, TokenEmbedding,
     init::{SharedPart, param, shared_rng},
     norm::normalise,
     pooling::mean_of_sequence,
@@ -344,7 +344,7 @@ impl Classifier {
                     .then(|| mode.jitter(self.rates.router_jitter, shape, &device))
                     .flatten(),
                 capacity_factor: mode.is_training().then_some(self.rates.capacity_factor).flatten(),
-                expert_choice: mode.is_training() && self.rates.expert_choice,
+                choice: self.choice(mode.is_training()),
             };
             let output = layer.forward_in(x, context);
             x = output.x;
@@ -355,6 +355,15 @@ impl Classifier {
             outputs.flops += attention + output.flops;
         }
         (x, outputs)
+    }
+
+    /// Who chooses behind top-k routers.
+    pub(crate) fn choice(&self, training: bool) -> Choice {
+        match (self.rates.expert_choice, training) {
+            (false, _) => Choice::Tokens,
+            (true, true) => Choice::Experts,
+            (true, false) => Choice::TokensAfterExperts,
+        }
     }
 
     /// Values that are trained: every parameter but the biases of routers.

@@ -8,7 +8,7 @@
 //! - router: `2 r · d · n_experts`
 //! - shared expert: `4 r · d · shared_d_ff`
 //! - experts: `4 d · d_ff` for each token of an expert. With top-k routing those are the (token, expert) pairs of the
-//!   routing, `r · min(top_k, n_experts)`; with assigned experts and in a dense layer `r`. With top-any routing all
+//!   routing, `r · min(top_k, n_experts)`, or where experts choose `n_experts · ⌈r · top_k / n_experts⌉`; with assigned experts and in a dense layer `r`. With top-any routing all
 //!   `n_experts · r` are *computed*, and those above their thresholds are *unpadded*.
 //! - attention pooling: `2 t · d`
 //! - classifier: `2 s · width · n_classes`
@@ -54,7 +54,7 @@ impl Classifier {
         Flops::unpadded(2 * input.n_tokens() as u64 * per_token)
     }
 
-    /// Operations of a forward pass on `input` that are asked for, from sizes alone: for budgets that are made
+    /// Operations of a forward pass of training on `input` that are asked for, from sizes alone: for budgets that are made
     /// before anything is routed. Without top-any layers it is exactly [`Flops::unpadded`] of the pass. How many
     /// experts top-any routing will choose cannot be known: all are counted, the most that a pass can need.
     pub fn unpadded_forward_flops(&self, input: &ModelInput) -> u64 {
@@ -63,7 +63,7 @@ impl Classifier {
             Unit::Sequence => input.batch(),
         };
         let of_layer = |layer: &MoeLayer| {
-            let expert_tokens = ExpertTokens::unpadded(tokens * layer.experts_per_token());
+            let expert_tokens = ExpertTokens::unpadded(layer.pairs(tokens, self.choice(true)));
             layer.flops(tokens, expert_tokens).unpadded
         };
         let attention = self.attention.iter().map(|attention| attention.flops(input.lengths()).unpadded);

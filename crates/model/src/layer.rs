@@ -122,10 +122,22 @@ pub struct LayerContext<'a> {
     /// How many tokens an expert behind a top-k router takes, as a multiple of the even load ([`Dispatch::within_capacity`]); none:
     /// all that come.
     pub capacity_factor: Option<f64>,
-    /// Whether experts behind a top-k router choose tokens, `⌈tokens · top_k / n_experts⌉` each (Zhou et al. 2022).
-    pub expert_choice: bool,
+    /// Who chooses behind a top-k router.
+    pub choice: Choice,
     /// What is multiplied with what experts add to tokens, as dropout does: `[tokens, d_model]`.
     pub mask: Option<Tensor<2>>,
+}
+
+/// Who chooses behind a top-k router, and what a pair of a token and an expert counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Choice {
+    /// Each token its `top_k` best experts. Their probabilities, renormalised to sum to 1 for two or more.
+    #[default]
+    Tokens,
+    /// Each expert its `⌈tokens · top_k / n_experts⌉` best tokens (Zhou et al. 2022). The probability.
+    Experts,
+    /// Each token, in a network that was trained with experts that choose: the probability, as there.
+    TokensAfterExperts,
 }
 
 /// What a layer gives back. Nothing of it is kept in the layer.

@@ -57,7 +57,7 @@ pub use conv::TokenConv;
 pub use embedding::TokenEmbedding;
 pub use input::ModelInput;
 pub use layer::{
-    AssignedRouter, AuxLosses, DensePass, Dispatch, Experts, LayerContext, MoeLayer, MoeLayerConfig,
+    AssignedRouter, AuxLosses, Choice, DensePass, Dispatch, Experts, LayerContext, MoeLayer, MoeLayerConfig,
     MoeOutput, RoutedTokens, RoutedTopAny, RoutedTopK, Router, RouterProbabilities, TopAnyDispatch,
     TopAnyRouter, TopKRouter, diversity_loss, load_balancing_loss, mean_entropy, router_z_loss,
     routing_entropy, simplicity_loss,

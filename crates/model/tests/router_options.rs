@@ -111,10 +111,12 @@ fn capacity_is_of_training_alone() {
 #[test]
 fn expert_choice_is_of_training_alone_and_gives_all_experts_as_many_tokens() {
     let (plain, chosen) = (model(|_| {}), model(|model| model.expert_choice = true));
-    assert_eq!(
-        values(plain.forward(&input(), Mode::Eval).logits),
-        values(chosen.forward(&input(), Mode::Eval).logits)
-    );
+    let evaluated = |model: &Classifier| model.forward(&input(), Mode::Eval);
+    // The same experts, with probabilities as they are for weights: they add less than when they sum to 1.
+    let (of_plain, of_chosen) = (evaluated(&plain).routing, evaluated(&chosen).routing);
+    assert_eq!(of_plain[0].tokens_per_expert, of_chosen[0].tokens_per_expert);
+    assert!((of_plain[0].expert_weight.iter().sum::<f64>() - 5.0).abs() < 1e-5);
+    assert!(of_chosen[0].expert_weight.iter().sum::<f64>() < 4.9);
     let mut rng = Streams::new(1).rng(Stream::Dropout, 1);
     let output = chosen.forward(&input(), Mode::Train(&mut rng));
     for sums in &output.routing {
@@ -124,5 +126,7 @@ fn expert_choice_is_of_training_alone_and_gives_all_experts_as_many_tokens() {
         assert!((sums.mass.iter().sum::<f64>() - 5.0).abs() < 1e-5);
     }
     assert!(output.aux_loss.is_none() && output.routed.is_empty());
+    // Twelve pairs in each layer, as was foretold.
+    assert_eq!(output.flops.unpadded, chosen.unpadded_forward_flops(&input()));
     assert!(plain.forward(&input(), Mode::Eval).routing.iter().all(|sums| sums.unrouted.tokens == 0.0));
 }

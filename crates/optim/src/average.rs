@@ -125,7 +125,19 @@ impl WeightAverage {
         every: u64,
         row_axis: impl Fn(&str) -> Option<usize>,
     ) -> Self {
-        if module.devices().first().is_none_or(computes_on_host) {
+        let on_host = module.devices().first().is_none_or(computes_on_host);
+        Self::new_at(on_host, module, decay, every, row_axis)
+    }
+
+    /// The same on the host or not.
+    fn new_at<M: Module>(
+        on_host: bool,
+        module: &M,
+        decay: f64,
+        every: u64,
+        row_axis: impl Fn(&str) -> Option<usize>,
+    ) -> Self {
+        if on_host {
             let of_param = |(path, weights): (String, HostTensor)| {
                 let state = AverageState::new(weights, row_axis(&path));
                 (path, state)
@@ -204,7 +216,8 @@ impl WeightAverage {
         mut visit: impl FnMut(String, Option<Average<'_>>, &dyn Visited),
     ) {
         let device = module.devices().first().map(|device| device.clone().inner());
-        let mut all = match device.filter(|device| !computes_on_host(device)) {
+        let lies_there = self.state.if_resident().is_some();
+        let mut all = match device.filter(|device| lies_there || !computes_on_host(device)) {
             Some(device) => Averages::Resident(self.state.resident_mut(&device)),
             None => Averages::Host(self.state.host_mut()),
         };
@@ -281,12 +294,27 @@ mod tests {
     }
 
     fn average(row_axis: Option<usize>) -> WeightAverage {
-        WeightAverage::new(&fill(100.0), 0.5f64.sqrt(), 2, |path| row_axis.filter(|_| path == "weight"))
+        average_at(true, row_axis)
+    }
+
+    fn average_at(on_host: bool, row_axis: Option<usize>) -> WeightAverage {
+        let of_weight = |path: &str| row_axis.filter(|_| path == "weight");
+        WeightAverage::new_at(on_host, &fill(100.0), 0.5f64.sqrt(), 2, of_weight)
     }
 
     #[test]
     fn hand_worked_average() {
-        let mut average = average(None);
+        hand_worked(average(None));
+    }
+
+    #[test]
+    fn hand_worked_average_where_the_weights_lie() {
+        let average = average_at(false, None);
+        assert!(average.state.if_resident().is_some());
+        hand_worked(average);
+    }
+
+    fn hand_worked(mut average: WeightAverage) {
         let value = |average: &WeightAverage| average.state()["weight"].weights.data[0];
         average.update(&fill(1.0), 1); // before the first update: the weights themselves
         assert_eq!(value(&average), 1.0);
@@ -317,7 +345,12 @@ mod tests {
 
     #[test]
     fn what_is_not_trained_is_copied() {
-        let mut average = average(None);
+        for on_host in [true, false] {
+            untrained_is_copied(average_at(on_host, None));
+        }
+    }
+
+    fn untrained_is_copied(mut average: WeightAverage) {
         average.update(&fill(1.0), 2);
         let mut module = fill(9.0);
         module.weight = module.weight.set_require_grad(false);

@@ -131,15 +131,6 @@ impl Gradient {
         }
     }
 
-    fn dot(&self, other: &Self) -> f64 {
-        match (&self.values, &other.values) {
-            (Values::Resident(one), Values::Resident(other)) => {
-                read((one.clone() * other.clone()).sum()).into_iter().map(f64::from).sum()
-            }
-            _ => parallel::dot(self.values(), other.values()),
-        }
-    }
-
     fn add(&mut self, other: &Self) {
         self.square.take();
         match (&mut self.values, &other.values) {
@@ -239,16 +230,23 @@ impl NamedGradients {
     /// # Panics
     /// When a gradient is one of other rows.
     pub fn dot(&self, other: &Self) -> f64 {
-        let of_path = |(path, gradient): (&String, &Gradient)| {
-            let other = other.0.get(path)?;
+        let (mut sum, mut resident) = (0.0, Vec::new());
+        for (path, gradient) in &self.0 {
+            let Some(other) = other.0.get(path) else { continue };
             assert_eq!(gradient.rows, other.rows, "gradients of `{path}` are those of other rows");
-            Some(gradient.dot(other))
-        };
-        self.0.iter().filter_map(of_path).sum()
+            match (&gradient.values, &other.values) {
+                (Values::Resident(one), Values::Resident(other)) => {
+                    resident.push((one.clone() * other.clone()).sum());
+                }
+                _ => sum += parallel::dot(gradient.values(), other.values()),
+            }
+        }
+        sum + read_sums(resident).into_iter().sum::<f64>()
     }
 
     /// Euclidean norm over the parameters that `included` accepts. On the host it is summed in double precision, in
-    /// path order; on a device each parameter is summed there, and all sums are read back at once.
+    /// path order; on a device each parameter is summed there in single precision (a norm beyond 1.8e19 is infinite), and all sums
+    /// are read back at once.
     pub fn norm(&self, included: impl Fn(&str) -> bool) -> f64 {
         let included = || self.0.iter().filter(|(path, _)| included(path)).map(|(_, gradient)| gradient);
         let unknown: Vec<&Gradient> =
@@ -263,12 +261,9 @@ impl NamedGradients {
             Values::Resident(values) => Some(values.clone().square().sum()),
             Values::Host(_) => None,
         };
-        let squares: Vec<Tensor<1>> = gradients.iter().filter_map(square).collect();
-        if squares.is_empty() {
-            return;
-        }
-        for (gradient, square) in gradients.iter().zip(read(Tensor::cat(squares, 0))) {
-            gradient.square.get_or_init(|| f64::from(square));
+        let squares = read_sums(gradients.iter().filter_map(square).collect());
+        for (gradient, square) in gradients.iter().zip(squares) {
+            gradient.square.get_or_init(|| square);
         }
     }
 
@@ -276,4 +271,12 @@ impl NamedGradients {
     pub(crate) fn are_resident(&self) -> bool {
         self.0.values().any(Gradient::is_resident)
     }
+}
+
+/// Numbers on a device, `[1]` each, read back in one go.
+fn read_sums(sums: Vec<Tensor<1>>) -> Vec<f64> {
+    if sums.is_empty() {
+        return Vec::new();
+    }
+    read(Tensor::cat(sums, 0)).into_iter().map(f64::from).collect()
 }

@@ -12,7 +12,7 @@ use crate::{
     adamw::{Update, Values},
     gradients::Gradient,
     host::map_some,
-    mirror::{Mirror, Resident},
+    mirror::Mirror,
     resident::{Corrections, ResidentState, Rule},
     table::Table,
 };
@@ -109,6 +109,9 @@ impl Optimizer {
     /// When a parameter's shape is not the one its state was made for: an edit that forgot the
     /// optimizer.
     pub fn step<M: Module>(&mut self, module: M, gradients: &NamedGradients, lr: f64) -> M {
+        if gradients.0.is_empty() {
+            return module;
+        }
         let clip_scale =
             if self.clip_norm > 0.0 { self.clip_scale(self.clipped_norm(gradients)) } else { 1.0 };
         let step = Step { gradients, lr, clip_scale };
@@ -146,7 +149,7 @@ impl Optimizer {
         let edit = |gradient: &Gradient, path: &str, shape: &[usize], weights: &mut Tensor<1>| {
             let group = groups.of(path);
             let rows = Rows::of(shape, group.row_axis);
-            let anew = || ResidentState::upload(&ParamState::new(shape, rows.len()), &device);
+            let anew = || ResidentState::new(shape, rows.len(), &device);
             let state = states.entry(path.to_owned()).or_insert_with(anew);
             state.check(path, shape, rows);
             gradient.check(path, shape);

@@ -91,6 +91,17 @@ impl Corrections {
 }
 
 impl ResidentState {
+    /// Nothing remembered yet.
+    pub(crate) fn new(shape: &[usize], rows: usize, device: &Device) -> Self {
+        let zeros = || Tensor::zeros([shape.iter().product::<usize>()], device);
+        Self {
+            shape: shape.to_vec(),
+            moment_1: zeros(),
+            moment_2: zeros(),
+            steps: Tensor::zeros([rows], device),
+        }
+    }
+
     /// Makes sure that it is of a parameter of this shape and these rows.
     pub(crate) fn check(&self, path: &str, shape: &[usize], rows: Rows) {
         check_state(path, [&self.shape, shape], self.steps.dims()[0], rows);
@@ -135,12 +146,12 @@ impl ResidentState {
     }
 }
 
-/// Rows that have a gradient, `[1, rows, 1]`.
+/// Rows that have a gradient, `[1, rows, 1]`: one that is not a number, too.
 ///
 /// # Shapes
 /// - gradient: `[outer, rows, inner]`
 fn touched(gradient: &Tensor<3>) -> Tensor<3, Bool> {
-    gradient.clone().max_abs_dim(0).max_dim(2).greater_elem(0.0)
+    gradient.clone().max_abs_dim(0).max_dim(2).not_equal_elem(0.0)
 }
 
 /// Values on a device.

@@ -147,6 +147,10 @@ impl RunConfig {
                            \"frozen\"";
             return Err(ConfigFault::new("train.budget.flops_of", message));
         }
+        if self.model.expert_choice && self.train.balance_bias_rate > 0.0 {
+            let message = "is above 0, but with model.expert_choice loads are even by choice; set one of the two to its default";
+            return Err(ConfigFault::new("train.balance_bias_rate", message));
+        }
         self.check_positions()?;
         match self.start {
             // The experts are known when it starts.
@@ -211,7 +215,7 @@ mod tests {
         config.model.row_dropout = 1.0;
         assert_eq!(config.check().unwrap_err().key, "model.row_dropout");
         type Change = fn(&mut RunConfig);
-        let changes: [(Change, &str); 5] = [
+        let changes: [(Change, &str); 6] = [
             (|c| c.model.router_jitter = 1.0, "model.router_jitter"),
             (|c| c.model.capacity_factor = Some(0.0), "model.capacity_factor"),
             (
@@ -220,6 +224,7 @@ mod tests {
             ),
             (|c| c.train.router_z_coef = -0.1, "train.router_z_coef"),
             (|c| c.train.balance_bias_rate = f64::NAN, "train.balance_bias_rate"),
+            (|c| (c.train.balance_bias_rate, c.model.expert_choice) = (0.1, true), "train.balance_bias_rate"),
         ];
         for (change, key) in changes {
             let mut config = RunConfig::default();

@@ -120,6 +120,7 @@ impl Policy for EffectHead {
     fn decide(&mut self, window: &StatsWindow<'_>, layout: &Layout) -> Decision {
         self.trials.surveyor.begin(window, layout);
         let survey = self.trials.surveyor.survey(window, layout);
+        self.trials.take_turns(&survey, layout);
         let candidates = self.trials.candidates(&survey, layout);
         let forecasts = self.forecasts(&candidates, &survey);
         let (sure, open) = (self.sure(&forecasts), self.intended(Intent::Ask, &forecasts));

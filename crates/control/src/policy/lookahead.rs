@@ -1,4 +1,4 @@
-//! Every move is tried at every decision point; the best that surely beats keeping is made.
+//! Every move is tried at every decision point, or those of the layers whose turn it is; the best that surely beats keeping is made.
 //!
 //! At most one layer is edited a decision. "Keep" is always the alternative: it is what every candidate is
 //! measured against.
@@ -31,6 +31,7 @@ impl Policy for Lookahead {
         self.0.surveyor.begin(window, layout);
         self.0.criteria.clear();
         let survey = self.0.surveyor.survey(window, layout);
+        self.0.take_turns(&survey, layout);
         let evidence = self.0.evidence(window, &survey);
         if self.0.candidates(&survey, layout).is_empty() {
             return Decision::keep(survey.nothing_to_do(), evidence);
@@ -176,10 +177,36 @@ mod tests {
         let config = LookaheadConfig { candidates: vec![Move::Prune], layers_at_once: Some(2), ..config() };
         let mut lookahead = Lookahead::new(config, edits(), 1, PolicyState::default());
         let prune = |layer| vec![Edit::Prune { layer: LayerId(layer), expert: ExpertId(3) }];
-        for (step, turn) in [(10, [0, 1]), (20, [0, 2]), (30, [1, 2]), (40, [0, 1])] {
-            let decision = lookahead.decide(&window(step, &sums), &layout);
-            assert_eq!(decision.action, Action::Measure(Trial::new(turn.map(prune).to_vec(), 30)), "{step}");
+        let mut asked = |step| match lookahead.decide(&window(step, &sums), &layout).action {
+            Action::Measure(Trial { candidates, .. }) => candidates,
+            action => panic!("{action:?}"),
+        };
+        for (step, turn) in [(10, [0, 1]), (20, [2, 0]), (30, [1, 2]), (40, [0, 1])] {
+            let mut turn = turn.map(prune).to_vec();
+            turn.sort_by_key(|edits| format!("{edits:?}"));
+            assert_eq!(asked(step), turn, "{step}");
         }
+    }
+
+    /// Layer 0 is edited whenever its turn comes, and cools down for one decision after it.
+    #[test]
+    fn no_layer_is_left_out_while_others_are_edited() {
+        let (layout, [of_layer]) = (Layout::uniform(3, LayerKind::TopK { k: 1 }, 4), sums());
+        let sums = [of_layer.clone(), of_layer.clone(), of_layer];
+        let config = LookaheadConfig { candidates: vec![Move::Prune], layers_at_once: Some(1), ..config() };
+        let mut lookahead = Lookahead::new(config, edits(), 1, PolicyState::default());
+        let mut turns = [0; 3];
+        for step in 1..=9 {
+            let Action::Measure(trial) = lookahead.decide(&window(step * 10, &sums), &layout).action else {
+                panic!("a layer is free at every decision");
+            };
+            let [Edit::Prune { layer, .. }] = trial.candidates[0][..] else { panic!("{trial:?}") };
+            turns[layer.0 as usize] += 1;
+            if layer == LayerId(0) {
+                lookahead.observe(&window(step * 10, &sums), &layout, &[effect(&trial.candidates[0], 0.1)]);
+            }
+        }
+        assert_eq!(turns, [3; 3]);
     }
 
     /// Criteria are evidence of the measurement they came before, and of no other one.

@@ -17,6 +17,8 @@ use crate::{
 pub(super) struct Trials {
     pub(super) config: LookaheadConfig,
     pub(super) surveyor: Surveyor,
+    /// The layers whose turn it is in the decision that is under way, where they take turns.
+    turn: Vec<LayerId>,
     /// What the look before the measurement that is under way found, in a study. No other decision knows of it.
     pub(super) criteria: Vec<(LayerId, GrowthCriteria)>,
 }
@@ -34,7 +36,7 @@ impl Trials {
             Proposer { limits: edits.limits(), saliency: config.saliency, new_expert: config.new_expert };
         let (cooldown, streams) = (config.cooldown, Streams::new(seed));
         let surveyor = Surveyor { edits, cooldown, proposer, streams, state };
-        Self { config, surveyor, criteria: Vec::new() }
+        Self { config, surveyor, turn: Vec::new(), criteria: Vec::new() }
     }
 
     /// What the routers did and what a head would see; in a study, what labels would say, too.
@@ -58,16 +60,26 @@ impl Trials {
         (texts > 0).then_some(Look::Criteria(TokensToTest { texts, tokens, tokens_per_expert }))
     }
 
-    /// The moves of the layers whose turn it is, of those that may be edited now.
+    /// Lets layers take turns, where not all are weighed at once: of those with moves it is on those whose turn was the longest ago.
+    pub(super) fn take_turns(&mut self, survey: &Survey<'_>, layout: &Layout) {
+        let Some(at_once) = self.config.layers_at_once else { return };
+        let with_moves = survey.free().filter(|layer| !self.moves(layer, layout).is_empty());
+        self.turn = with_moves.map(|layer| layer.view.id).collect();
+        let PolicyState { layers, decisions, .. } = &mut self.surveyor.state;
+        self.turn.sort_by_key(|layer| (layers[layer.0 as usize].last_turn, *layer));
+        self.turn.truncate(at_once);
+        self.turn.iter().for_each(|layer| layers[layer.0 as usize].last_turn = Some(*decisions));
+    }
+
+    /// The moves of the layers that may be edited now, of those whose turn it is.
     pub(super) fn candidates(&self, survey: &Survey<'_>, layout: &Layout) -> Vec<Candidate> {
-        let proposer = &self.surveyor.proposer;
-        let of = |layer| proposer.candidates(&self.config.candidates, layer, layout);
-        let free: Vec<&Surveyed<'_>> = survey.free().collect();
-        let at_once = self.config.layers_at_once.unwrap_or(free.len()).min(free.len());
-        let first = (self.surveyor.state.decisions.saturating_sub(1) as usize * at_once) % free.len().max(1);
-        let mut turn: Vec<&Surveyed<'_>> = free.iter().cycle().skip(first).take(at_once).copied().collect();
-        turn.sort_by_key(|layer| layer.view.id);
-        turn.into_iter().flat_map(|layer| of(&layer.view)).collect()
+        let all = self.config.layers_at_once.is_none();
+        let weighed = survey.free().filter(|layer| all || self.turn.contains(&layer.view.id));
+        weighed.flat_map(|layer| self.moves(layer, layout)).collect()
+    }
+
+    fn moves(&self, layer: &Surveyed<'_>, layout: &Layout) -> Vec<Candidate> {
+        self.surveyor.proposer.candidates(&self.config.candidates, &layer.view, layout)
     }
 
     /// The trial of these candidates.

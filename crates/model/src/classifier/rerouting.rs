@@ -27,7 +27,7 @@ impl Classifier {
         let (x, before) = self.expert_layers(x, input, 0..at, &mut Mode::Eval);
         let (x, attention) = self.attended(at, x, input, &mut Mode::Eval);
         let router_input = self.router_input(&x, input);
-        let pass = self.layers[at].dense_pass(x, router_input)?;
+        let pass = self.layers[at].dense_pass(x, router_input, self.choice(false))?;
         let flops = before.flops + attention + pass.flops() + self.flops_before(input);
         Some(Rerouting { layer: at, pass, input, flops })
     }

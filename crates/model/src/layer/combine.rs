@@ -5,9 +5,9 @@ use moelt_kernels::{ExpertOutput, indices, sum_rows};
 use moelt_schema::{LayerSums, Unrouted};
 
 use super::{
-    AuxLosses, Dispatch, ExpertTokens, Experts, LayerContext, RoutedTokens, Router, TopAnyRouter, TopKRouter,
-    diversity_loss,
-    expert_choice::ChosenTokens,
+    AuxLosses, Choice, Dispatch, ExpertTokens, Experts, LayerContext, RoutedTokens, Router, TopAnyRouter,
+    TopKRouter, diversity_loss,
+    expert_choice::{ChosenTokens, tokens_per_expert},
     load_balancing_loss, router_z_loss, simplicity_loss,
     top_any::RoutedTopAny,
     top_k::{RoutedTopK, RouterProbabilities},
@@ -42,8 +42,8 @@ pub(super) fn combined(
     context: &LayerContext<'_>,
 ) -> Combined {
     match router {
-        Router::TopK(router) if context.expert_choice => expert_choice(router, experts, x, seen),
-        Router::TopK(router) => top_k(router, experts, x, seen, context.capacity_factor),
+        Router::TopK(router) if context.choice == Choice::Experts => expert_choice(router, experts, x, seen),
+        Router::TopK(router) => top_k(router, experts, x, seen, context),
         Router::TopAny(router) => top_any(router, experts, x, seen),
         Router::Assigned(_) => assigned(experts, x, context.groups),
     }
@@ -79,11 +79,12 @@ fn top_k(
     experts: &Experts,
     x: Tensor<2>,
     seen: Tensor<2>,
-    capacity_factor: Option<f64>,
+    context: &LayerContext<'_>,
 ) -> Combined {
-    let (routed, dropped) = match capacity_factor {
-        Some(factor) => within_capacity(router.forward(seen.clone()), factor),
-        None => (router.forward(seen.clone()), 0.0),
+    let routed = router.forward_by(seen.clone(), context.choice);
+    let (routed, dropped) = match context.capacity_factor {
+        Some(factor) => within_capacity(routed, factor),
+        None => (routed, 0.0),
     };
     let RoutedTopK { probabilities, expert_weights, dispatch } = routed;
     let ExpertOutput { y, norms } = experts.forward_sparse(x.clone(), &dispatch, expert_weights.clone());
@@ -104,7 +105,8 @@ fn expert_choice(router: &TopKRouter, experts: &Experts, x: Tensor<2>, seen: Ten
     let [tokens, _] = x.dims();
     let (probabilities, read) = router.probabilities(seen.clone());
     let [_, n_experts] = probabilities.probs.dims();
-    let chosen = ChosenTokens::new(read.probs(), n_experts, router.top_k.min(n_experts));
+    let n_open = n_experts - router.n_closed;
+    let chosen = ChosenTokens::new(read.probs(), n_experts, tokens_per_expert(tokens, router.top_k, n_open));
     let (pairs, n_pairs) = (chosen.pairs(), chosen.dispatch.n_pairs());
     let weight_of_pair = probabilities.probs.clone().reshape([tokens * n_experts, 1]);
     let weights = sum_rows(weight_of_pair, &chosen.places(n_experts), &pairs, n_pairs);

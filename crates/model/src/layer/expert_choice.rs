@@ -11,20 +11,24 @@ pub(super) struct ChosenTokens {
     pub(super) dispatch: Dispatch,
 }
 
+/// How many tokens an expert takes: `⌈tokens · top_k / n_open⌉`, as far as there are so many, of `n_open` experts that can choose.
+pub(crate) fn tokens_per_expert(tokens: usize, top_k: usize, n_open: usize) -> usize {
+    (tokens * top_k.min(n_open)).div_ceil(n_open.max(1)).min(tokens)
+}
+
 impl ChosenTokens {
-    /// For each expert the `⌈tokens · top_k / n_experts⌉` tokens to which it has the largest probability; the earlier token wins a
-    /// tie. An expert that nothing may choose takes nothing.
+    /// For each expert the `taken` tokens to which it has the largest probability; the earlier token wins a tie. An expert that is
+    /// closed takes nothing. A probability that is not a number is the largest, so that the loss tells of it.
     ///
     /// # Shapes
     /// - probs: `[tokens, n_experts]`, row-major
-    pub(super) fn new(probs: &[f32], n_experts: usize, top_k: usize) -> Self {
+    pub(super) fn new(probs: &[f32], n_experts: usize, taken: usize) -> Self {
         let n_tokens = probs.len() / n_experts;
-        let taken = (n_tokens * top_k).div_ceil(n_experts);
         let (mut tokens, mut experts) = (Vec::new(), Vec::new());
         for expert in 0..n_experts {
             let prob = |token: u32| probs[token as usize * n_experts + expert];
-            let mut best: Vec<u32> = (0..n_tokens as u32).filter(|token| prob(*token) > 0.0).collect();
-            best.sort_by(|one, other| prob(*other).total_cmp(&prob(*one)));
+            let mut best: Vec<u32> = (0..n_tokens as u32).filter(|token| prob(*token) != 0.0).collect();
+            best.sort_by(|one, other| prob(*other).abs().total_cmp(&prob(*one).abs()));
             best.truncate(taken);
             best.sort_unstable();
             experts.resize(experts.len() + best.len(), expert as u32);
@@ -61,21 +65,31 @@ mod tests {
     use moelt_schema::LayerKind;
 
     use super::*;
-    use crate::{LayerContext, MoeLayer, MoeLayerConfig, MoeOutput, Router, host::to_host};
+    use crate::{Choice, LayerContext, MoeLayer, MoeLayerConfig, MoeOutput, Router, host::to_host};
 
     /// Three tokens for two experts are two for each. The first gives 1.0 to token 2 and 0.5 to token 0, the second 0.6 to token 1 and
     /// 0.5 to token 0. An expert that is closed to all takes nothing, and of equals the earlier are taken.
     #[test]
     fn hand_worked_choice() {
-        let chosen = ChosenTokens::new(&[0.5, 0.5, 0.4, 0.6, 1.0, 0.0], 2, 1);
+        let chosen = ChosenTokens::new(&[0.5, 0.5, 0.4, 0.6, 1.0, 0.0], 2, tokens_per_expert(3, 1, 2));
         assert_eq!(chosen.tokens, [0, 2, 0, 1]);
         assert_eq!(chosen.dispatch.experts(), [0, 0, 1, 1]);
         assert_eq!(chosen.dispatch.loads(), [2, 2]);
         assert_eq!(chosen.places(2), [0, 4, 1, 3]);
         assert!(chosen.unchosen(3).is_empty());
-        let closed = ChosenTokens::new(&[1.0, 0.0, 1.0, 0.0, 1.0, 0.0], 2, 1);
-        assert_eq!((&*closed.tokens, closed.dispatch.loads()), (&[0, 1][..], &[2, 0][..]));
-        assert_eq!(closed.unchosen(3), [2]);
+        let one_open = ChosenTokens::new(&[1.0, 0.0, 1.0, 0.0, 1.0, 0.0], 2, 2);
+        assert_eq!((&*one_open.tokens, one_open.dispatch.loads()), (&[0, 1][..], &[2, 0][..]));
+        assert_eq!(one_open.unchosen(3), [2]);
+        let not_a_number = ChosenTokens::new(&[0.2, 0.8, f32::NAN, f32::NAN, 0.9, 0.1], 2, 1);
+        assert_eq!(not_a_number.tokens, [1, 1]);
+    }
+
+    #[test]
+    fn experts_that_can_choose_share_all_tokens() {
+        assert_eq!(tokens_per_expert(5, 2, 4), 3);
+        assert_eq!(tokens_per_expert(5, 2, 1), 5, "of one open expert all");
+        assert_eq!(tokens_per_expert(16, 1, 64), 1);
+        assert_eq!(tokens_per_expert(3, 9, 2), 3);
     }
 
     /// A layer of two experts that add 1 and 10, by the same probability for each token.
@@ -92,16 +106,16 @@ mod tests {
         layer
     }
 
-    fn pass(expert_choice: bool, x: [f32; 3]) -> MoeOutput {
+    fn pass(choice: Choice, x: [f32; 3]) -> MoeOutput {
         let x = Tensor::<1>::from_data(x, &Device::flex()).reshape([3, 1]);
-        layer().forward_in(x, LayerContext { expert_choice, ..LayerContext::default() })
+        layer().forward_in(x, LayerContext { choice, ..LayerContext::default() })
     }
 
     /// The second expert's probabilities are σ(x) = ½, ⅘ and ⅕ for x = 0, ln 4 and −ln 4: it takes the first two tokens, the first
     /// expert takes the first and the third.
     #[test]
     fn a_token_gets_what_those_make_of_it_that_chose_it() {
-        let output = pass(true, [0.0, 4f32.ln(), -(4f32.ln())]);
+        let output = pass(Choice::Experts, [0.0, 4f32.ln(), -(4f32.ln())]);
         let added: Vec<f32> =
             to_host(output.x).iter().zip([0.0, 4f32.ln(), -(4f32.ln())]).map(|(y, x)| y - x).collect();
         for (added, expected) in added.iter().zip([0.5 + 5.0, 8.0, 0.8]) {
@@ -113,6 +127,22 @@ mod tests {
         assert!((sums.weighted_norm[1] - 13.0).abs() < 1e-4);
         assert_eq!(sums.unrouted.tokens, 0.0);
         assert!(output.aux_losses.load_balancing.is_none() && output.routed.is_none());
-        assert!(output.flops.computed > pass(false, [0.0; 3]).flops.computed, "four pairs and not three");
+        assert!(
+            output.flops.computed > pass(Choice::Tokens, [0.0; 3]).flops.computed,
+            "four pairs and not three"
+        );
+    }
+
+    /// The first token goes to the first of its two experts, which are as likely: ½ · 1.
+    #[test]
+    fn afterwards_tokens_choose_again() {
+        let x = [0.0, 4f32.ln(), -(4f32.ln())];
+        let added =
+            |choice| -> Vec<f32> { to_host(pass(choice, x).x).iter().zip(x).map(|(y, x)| y - x).collect() };
+        for choice in [Choice::Tokens, Choice::TokensAfterExperts] {
+            for (added, expected) in added(choice).iter().zip([0.5, 8.0, 0.8]) {
+                assert!((added - expected).abs() < 1e-5, "{choice:?}: {added} {expected}");
+            }
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use moelt_schema::Flops;
 
-use super::{Experts, MoeLayer, Router};
+use super::{Choice, Experts, MoeLayer, Router, expert_choice::tokens_per_expert};
 
 /// Tokens that experts compute, each counted once for each expert that computes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,13 +37,17 @@ impl MoeLayer {
         self.router.as_ref().and_then(Router::weight).map_or(0, |weight| product(&weight.dims()))
     }
 
-    /// The most experts that a token may need: those it is sent to, with top-any routing all.
-    pub(crate) fn experts_per_token(&self) -> usize {
+    /// The most (token, expert) pairs that a pass on so many tokens may need: those that are asked for, with top-any routing all.
+    pub(crate) fn pairs(&self, tokens: usize, choice: Choice) -> usize {
         let [n_experts, ..] = self.experts.w_in.dims();
         match &self.router {
-            Some(Router::TopK(router)) => router.top_k.min(n_experts),
-            Some(Router::Assigned(_)) => 1,
-            Some(Router::TopAny(_)) | None => n_experts,
+            Some(Router::TopK(router)) if choice == Choice::Experts => {
+                let n_open = n_experts - router.n_closed;
+                n_open * tokens_per_expert(tokens, router.top_k, n_open)
+            }
+            Some(Router::TopK(router)) => tokens * router.top_k.min(n_experts),
+            Some(Router::Assigned(_)) => tokens,
+            Some(Router::TopAny(_)) | None => tokens * n_experts,
         }
     }
 }

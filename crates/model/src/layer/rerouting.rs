@@ -4,7 +4,7 @@ use burn::tensor::{Tensor, TensorData};
 use moelt_kernels::indices;
 use moelt_schema::{Flops, NormPlacement};
 
-use super::{Dispatch, ExpertTokens, MoeLayer, Router, top_k::chosen_weights};
+use super::{Choice, Dispatch, ExpertTokens, MoeLayer, Router, top_k::chosen_weights};
 use crate::{
     LayerNorm,
     host::to_host,
@@ -23,6 +23,7 @@ pub struct DensePass {
     balance_biases: Vec<f32>,
     n_experts: usize,
     top_k: usize,
+    choice: Choice,
     norm: Option<LayerNorm>,
     norm_placement: NormPlacement,
     flops: Flops,
@@ -33,7 +34,12 @@ impl MoeLayer {
     ///
     /// # Shapes
     /// - x, router_input: `[tokens, d_model]`
-    pub(crate) fn dense_pass(&self, x: Tensor<2>, router_input: Option<Tensor<2>>) -> Option<DensePass> {
+    pub(crate) fn dense_pass(
+        &self,
+        x: Tensor<2>,
+        router_input: Option<Tensor<2>>,
+        choice: Choice,
+    ) -> Option<DensePass> {
         let Some(Router::TopK(router)) = &self.router else { return None };
         let ([tokens, d_model], [n_experts, ..]) = (x.dims(), self.experts.w_in.dims());
         let y = before(&self.norm, self.norm_placement, x.clone());
@@ -47,6 +53,7 @@ impl MoeLayer {
             balance_biases: router.balance_biases(),
             n_experts,
             top_k: router.top_k,
+            choice,
             norm: self.norm.clone(),
             norm_placement: self.norm_placement,
             flops: self.flops(tokens, ExpertTokens::unpadded(n_experts * tokens)),
@@ -84,7 +91,7 @@ impl DensePass {
         let device = self.x.device();
         let chosen = self.outputs.clone().select(0, indices(&rows, &device)).reshape([tokens, k, d_model]);
         let weights = Tensor::<2>::from_data(TensorData::new(weights, [tokens, k]), &device);
-        let weighted = chosen * chosen_weights(weights).reshape([tokens, k, 1]);
+        let weighted = chosen * chosen_weights(weights, self.choice).reshape([tokens, k, 1]);
         let sum = self.x.clone() + weighted.sum_dim(1).reshape([tokens, d_model]);
         after(&self.norm, self.norm_placement, sum)
     }
@@ -145,7 +152,7 @@ mod tests {
     #[test]
     fn with_all_experts_it_is_the_layer() {
         for k in [1, 2] {
-            let pass = layer(k).dense_pass(tokens(), None).unwrap();
+            let pass = layer(k).dense_pass(tokens(), None, Choice::Tokens).unwrap();
             assert_close(pass.with_experts(&[true; 5]), layer(k).forward(tokens()).x);
         }
     }
@@ -165,7 +172,7 @@ mod tests {
             experts.b_in = experts.b_in.clone().map(|b| b.select(0, kept.clone()));
             experts.w_out = experts.w_out.clone().map(|w| w.select(0, kept.clone()));
             experts.b_out = experts.b_out.clone().map(|b| b.select(0, kept.clone()));
-            let pass = layer(k).dense_pass(tokens(), None).unwrap();
+            let pass = layer(k).dense_pass(tokens(), None, Choice::Tokens).unwrap();
             assert_close(pass.with_experts(&[false, true, false, true, false]), small.forward(tokens()).x);
         }
     }
@@ -174,6 +181,6 @@ mod tests {
     fn a_layer_without_a_router_has_none() {
         let dense =
             MoeLayerConfig::new(4, 3).with_n_experts(1).with_kind(LayerKind::Dense).init(&Device::flex());
-        assert!(dense.dense_pass(tokens(), None).is_none());
+        assert!(dense.dense_pass(tokens(), None, Choice::Tokens).is_none());
     }
 }

@@ -6,7 +6,7 @@ use burn::{
 };
 use moelt_schema::{ExpertId, LayerId, Streams};
 
-use super::Dispatch;
+use super::{Choice, Dispatch};
 use crate::{
     host::to_host,
     init::{ExpertPart, expert_rows, fixed_zeros, param},
@@ -107,6 +107,14 @@ impl TopKRouter {
     /// # Shapes
     /// - x: `[tokens, d_model]`
     pub fn forward(&self, x: Tensor<2>) -> RoutedTopK {
+        self.forward_by(x, Choice::Tokens)
+    }
+
+    /// The same, with weights as `choice` says.
+    ///
+    /// # Shapes
+    /// - x: `[tokens, d_model]`
+    pub(super) fn forward_by(&self, x: Tensor<2>, choice: Choice) -> RoutedTopK {
         let device = x.device();
         let (probabilities, read) = self.probabilities(x);
         let ([tokens, n_experts], router_probs) = (probabilities.probs.dims(), probabilities.probs.clone());
@@ -115,7 +123,7 @@ impl TopKRouter {
         let chosen: Vec<i64> = dispatch.experts().iter().map(|e| i64::from(*e)).collect();
         let chosen = TensorData::new(chosen, [tokens, top_k]);
         let probs = router_probs.gather(1, Tensor::<2, Int>::from_data(chosen, &device));
-        RoutedTopK { probabilities, expert_weights: chosen_weights(probs), dispatch }
+        RoutedTopK { probabilities, expert_weights: chosen_weights(probs, choice), dispatch }
     }
 
     /// How likely each expert is for each token, as tensors and on the host.
@@ -182,14 +190,15 @@ impl ReadBack {
     }
 }
 
-/// Probabilities of the chosen experts as weights: they sum to 1, but that of a single one stays.
+/// Probabilities of the chosen experts as weights: they sum to 1, but that of a single one stays, and so do those of a network
+/// whose experts have chosen.
 ///
 /// # Shapes
 /// - probs: `[tokens, top_k]`
 /// - output: the same
-pub(super) fn chosen_weights(probs: Tensor<2>) -> Tensor<2> {
+pub(super) fn chosen_weights(probs: Tensor<2>, choice: Choice) -> Tensor<2> {
     let [_, top_k] = probs.dims();
-    if top_k > 1 { probs.clone() / probs.sum_dim(1) } else { probs }
+    if top_k > 1 && choice == Choice::Tokens { probs.clone() / probs.sum_dim(1) } else { probs }
 }
 
 /// `−Σ p ln p` over all values, with `0 ln 0 = 0`.
@@ -273,6 +282,16 @@ mod tests {
         let one = balanced(1);
         assert_eq!(one.dispatch.experts(), [0]);
         assert!((one.expert_weights.into_scalar::<f32>() - 1.0 / 8.0).abs() < 1e-6);
+    }
+
+    #[test]
+    fn weights_sum_to_one_unless_they_were_trained_as_probabilities() {
+        let probs = || Tensor::<2>::from_data([[0.5, 0.3]], &Device::flex());
+        let renormalised = to_host(chosen_weights(probs(), Choice::Tokens));
+        assert!((renormalised[0] - 0.625).abs() < 1e-6 && (renormalised[1] - 0.375).abs() < 1e-6);
+        assert_eq!(to_host(chosen_weights(probs(), Choice::TokensAfterExperts)), [0.5, 0.3]);
+        let one = || Tensor::<2>::from_data([[0.5]], &Device::flex());
+        assert_eq!(to_host(chosen_weights(one(), Choice::Tokens)), [0.5]);
     }
 
     #[test]

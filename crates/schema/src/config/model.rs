@@ -63,7 +63,8 @@ pub struct ModelConfig {
     /// Of training alone: experts behind a top-k router choose tokens, and not tokens experts. Each takes the
     /// `⌈tokens · top_k / n_experts⌉` tokens of a batch to which its router gives it the largest probability, so that all have as
     /// many; a token may have any number of experts, or none (expert choice, Zhou et al. 2022). Whatever else is asked of the model has
-    /// tokens choose, as what is said of a text must not depend on the texts beside it.
+    /// tokens choose, as what is said of a text must not depend on the texts beside it. Either way a pair counts by its probability,
+    /// which is not renormalised.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub expert_choice: bool,
     /// MoE (or dense) layers; blocks of a transformer.

@@ -266,7 +266,7 @@ pub struct LayerSums {
     /// (token, choice) pairs of these that came when their expert was full; only with `model.capacity_factor`.
     #[serde(default)]
     pub dropped: f64,
-    /// Tokens that passed no threshold, and the sum of them; top-any routing only.
+    /// Tokens that passed no threshold or, with `model.expert_choice`, that no expert chose; and the sum of them.
     pub unrouted: Unrouted,
 }
 

@@ -181,7 +181,7 @@ impl PolicyState {
         })?;
         for memory in &self.layers {
             let asked = memory.asked_to_prune.values().chain([&memory.asked_to_grow]);
-            for counted in asked.chain(&memory.last_edit) {
+            for counted in asked.chain(&memory.last_edit).chain(&memory.last_turn) {
                 at_most("state.policy.layers", *counted, decisions, "state.policy.decisions")?;
             }
         }

@@ -115,6 +115,9 @@ pub struct GateState {
 pub struct LayerMemory {
     /// The decision that edited the layer last, counted from 1.
     pub last_edit: Option<u64>,
+    /// The decision that weighed the layer's moves last, where layers take turns.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_turn: Option<u64>,
     /// Windows in a row that asked to grow.
     pub asked_to_grow: u64,
     /// Windows in a row that asked to prune an expert.

@@ -35,7 +35,7 @@ pub struct RoutingStats {
     /// Fraction of the (token, choice) pairs that came when their expert was full; 0 without `model.capacity_factor`.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub dropped: f64,
-    /// Fraction of the tokens that passed no threshold; 0 unless routing is top-any.
+    /// Fraction of the tokens that passed no threshold or, with `model.expert_choice`, that no expert chose; 0 otherwise.
     pub unrouted: f64,
 }
 

@@ -20,8 +20,8 @@ pub struct LookaheadConfig {
     pub cooldown: u64,
     /// Moves to choose among.
     pub candidates: Vec<Move>,
-    /// Layers whose moves are measured at one decision; they take turns, as nothing that a router shows foretells which is worth
-    /// it. A decision then costs as much with many layers as with so few. None: all of them.
+    /// Layers whose moves are weighed at one decision. They take turns, as nothing that a router shows foretells which is worth it:
+    /// those whose turn was the longest ago. A decision then costs as much with many layers as with so few. None: all of them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub layers_at_once: Option<usize>,
     /// By what the experts that would be pruned are chosen.
