@@ -12,7 +12,7 @@ use crate::{
     host::{Visited, check, computes_on_host, map_params, visit_params},
     import,
     mirror::{Mirror, Resident},
-    resident::{flat, read},
+    transfer::{flat, read},
 };
 
 /// Every `every` steps `a ← (d (1 − dⁿ⁻¹) a + (1 − d) w) / (1 − dⁿ)`, with `d = decay^every` at the n-th

@@ -11,7 +11,7 @@ use crate::{
     Rows,
     host::{Carried, Path, computes_on_host},
     parallel,
-    resident::{read, whole},
+    transfer::{read, whole},
 };
 
 /// Gradients of the parameters that took part in a loss, by path. They lie where the parameters do: what is done with them moves

@@ -40,13 +40,16 @@ mod parallel;
 mod resident;
 mod rows;
 mod schedule;
+mod state;
 mod table;
+mod transfer;
 
 pub use adamw::AdamW;
 pub use average::{AverageState, WeightAverage};
 pub use gradients::{NamedGradients, take_gradients};
 pub use groups::{ParamGroup, ParamGroups};
 pub use host::{HostTensor, ImportError, export, export_some, import, replace};
-pub use optimizer::{Optimizer, ParamState};
+pub use optimizer::Optimizer;
 pub use rows::Rows;
 pub use schedule::Schedule;
+pub use state::ParamState;

@@ -1,9 +1,13 @@
 //! A step of a parameter where it lies: the arithmetic of the host by tensor operations. Nothing is read back.
 
-use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
+use burn::tensor::{Bool, Device, Int, Tensor};
 
 use crate::{
-    AdamW, ParamGroup, ParamState, Rows, gradients::Gradient, mirror::Resident, optimizer::check_state,
+    AdamW, ParamGroup, ParamState, Rows,
+    gradients::Gradient,
+    mirror::Resident,
+    state::check_state,
+    transfer::{flat, read, whole},
 };
 
 /// [`ParamState`] on a device, values in one row.
@@ -152,23 +156,6 @@ impl ResidentState {
 /// - gradient: `[outer, rows, inner]`
 fn touched(gradient: &Tensor<3>) -> Tensor<3, Bool> {
     gradient.clone().max_abs_dim(0).max_dim(2).not_equal_elem(0.0)
-}
-
-/// Values on a device.
-pub(crate) fn flat(values: Vec<f32>, device: &Device) -> Tensor<1> {
-    let n = values.len();
-    Tensor::from_data(TensorData::new(values, [n]), device)
-}
-
-/// Whole numbers on a device.
-pub(crate) fn whole(values: Vec<i64>, device: &Device) -> Tensor<1, Int> {
-    let n = values.len();
-    Tensor::from_data(TensorData::new(values, [n]), device)
-}
-
-/// Values on the host.
-pub(crate) fn read(values: Tensor<1>) -> Vec<f32> {
-    values.try_into_vec_as().expect("moelt trains in f32")
 }
 
 #[cfg(test)]

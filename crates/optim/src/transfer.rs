@@ -1,0 +1,20 @@
+//! Between host memory and tensors in one row.
+
+use burn::tensor::{Device, Int, Tensor, TensorData};
+
+/// Values on a device.
+pub(crate) fn flat(values: Vec<f32>, device: &Device) -> Tensor<1> {
+    let n = values.len();
+    Tensor::from_data(TensorData::new(values, [n]), device)
+}
+
+/// Whole numbers on a device.
+pub(crate) fn whole(values: Vec<i64>, device: &Device) -> Tensor<1, Int> {
+    let n = values.len();
+    Tensor::from_data(TensorData::new(values, [n]), device)
+}
+
+/// Values on the host.
+pub(crate) fn read(values: Tensor<1>) -> Vec<f32> {
+    values.try_into_vec_as().expect("moelt trains in f32")
+}
