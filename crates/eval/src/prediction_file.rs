@@ -39,6 +39,8 @@ pub struct PredictionFile {
     name: String,
     rows: Vec<PredictionRow>,
     has_ids: bool,
+    /// Columns that were named and are not there.
+    lacks: Vec<String>,
 }
 
 /// One example.
@@ -74,7 +76,9 @@ impl PredictionFile {
         if rows.is_empty() {
             return Err(error(1, "there is no prediction below the header".to_owned()));
         }
-        let file = Self { name: name.to_owned(), rows, has_ids: places.id.is_some() };
+        let named = [&columns.id, &columns.label, &columns.prediction].into_iter().flatten();
+        let lacks = named.filter(|named| place_of(&header, named).is_none()).cloned().collect();
+        let file = Self { name: name.to_owned(), rows, has_ids: places.id.is_some(), lacks };
         file.by_id()?;
         Ok(file)
     }
@@ -92,6 +96,11 @@ impl PredictionFile {
     /// Whether its examples have ids of their own.
     pub fn has_ids(&self) -> bool {
         self.has_ids
+    }
+
+    /// The columns that were named and that it does not have; it was read by the usual names in their place.
+    pub fn lacks(&self) -> &[String] {
+        &self.lacks
     }
 
     /// The predictions in the order of `reference`, whose examples this file must have.
@@ -202,9 +211,13 @@ impl Places {
     }
 }
 
+fn place_of(header: &StringRecord, name: &str) -> Option<usize> {
+    header.iter().position(|found| found.trim().eq_ignore_ascii_case(name))
+}
+
 /// The one column of this name, or else of a usual one: a name is given for all files, and some may have the usual ones.
 fn find(header: &StringRecord, (what, usual): (&str, &[&str]), named: Option<&str>) -> Result<usize, String> {
-    let of = |name: &str| header.iter().position(|found| found.trim().eq_ignore_ascii_case(name));
+    let of = |name: &str| place_of(header, name);
     let found = named.and_then(of).or_else(|| usual.iter().find_map(|name| of(name)));
     found.ok_or_else(|| {
         let wanted = named.into_iter().chain(usual.iter().copied()).collect::<Vec<_>>().join("` or `");

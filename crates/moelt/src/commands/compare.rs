@@ -65,6 +65,14 @@ fn systems(args: &CompareArgs) -> anyhow::Result<[System; 2]> {
         Ok::<System, anyhow::Error>(System { name: name(paths), files })
     });
     let (mut a, mut b) = (a?, b?);
+    let files: Vec<&PredictionFile> = a.files.iter().chain(&b.files).collect();
+    let nowhere =
+        files[0].lacks().iter().find(|column| files.iter().all(|file| file.lacks().contains(column)));
+    if let Some(column) = nowhere {
+        bail!(
+            "no file has a column `{column}`; correct its name, or leave the option out for the usual names"
+        );
+    }
     if a.name == b.name || a.name.is_empty() || b.name.is_empty() {
         (a.name, b.name) = ("A".to_owned(), "B".to_owned());
     }

@@ -86,11 +86,15 @@ fn a_run_is_compared_with_another_tool_row_by_row() {
     let with_ids: String = (0..).zip(other.lines()).map(|(id, line)| format!("{id}\t{line}\n")).collect();
     let other = file(&folder, "always.tsv", &format!("id\ttruth\tguess\n{with_ids}"));
     let run_folder = run.dir.path().to_str().unwrap();
+    // Headers that are named are those of whatever file has them, and must be somewhere.
     let columns = ["--label-column", "truth", "--prediction-column", "guess"];
+    compare(&[&[run_folder, &other][..], &columns].concat()).well();
+    let mistyped = ["--label-column", "truth", "--prediction-column", "gess"];
     refused(
-        &[&[run_folder, &other][..], &columns].concat(),
-        &["test.csv:1: no column `truth` among `example`"],
+        &[&[run_folder, &other][..], &mistyped].concat(),
+        &["always.tsv:1: no column `gess` or `prediction` or `predicted` among `id`, `truth`, `guess`"],
     );
+    refused(&[run_folder, run_folder, "--label-column", "truth"], &["no file has a column `truth`"]);
     let renamed = fs::read_to_string(&other).unwrap().replace("truth\tguess", "label\tprediction");
     let other = file(&folder, "always.tsv", &renamed);
     let report = compare(&[run_folder, &other, "--json"]).well().stdout;
