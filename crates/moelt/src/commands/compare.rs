@@ -66,8 +66,8 @@ fn systems(args: &CompareArgs) -> anyhow::Result<[System; 2]> {
     });
     let (mut a, mut b) = (a?, b?);
     let files: Vec<&PredictionFile> = a.files.iter().chain(&b.files).collect();
-    let nowhere =
-        files[0].lacks().iter().find(|column| files.iter().all(|file| file.lacks().contains(column)));
+    let mut lacked = files.iter().flat_map(|file| file.lacks());
+    let nowhere = lacked.find(|column| files.iter().all(|file| file.lacks().contains(column)));
     if let Some(column) = nowhere {
         bail!(
             "no file has a column `{column}`; correct its name, or leave the option out for the usual names"
