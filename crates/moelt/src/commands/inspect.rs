@@ -7,7 +7,7 @@ use std::io::Write;
 use moelt_eval::render::{Column, Document, Table};
 use moelt_optim::{HostTensor, export};
 use moelt_schema::{LayerId, LayerKind, LayerLayout, Manifest, RoutingWarning};
-use moelt_train::LoadedModel;
+use moelt_train::{Checkpoint, LoadedModel};
 use serde::Serialize;
 
 use self::experts::{ExpertFacts, experts, table};
@@ -42,7 +42,7 @@ fn describe(loaded: &LoadedModel, experts: &[ExpertFacts]) -> String {
         document.paragraph(line);
     });
     for (id, layer) in (0..).map(LayerId).zip(manifest.layout.layers()) {
-        describe_layer(&mut document, id, layer, manifest, experts);
+        describe_layer(&mut document, id, layer, &loaded.checkpoint, experts);
     }
     for warning in warnings(loaded) {
         document.paragraph(format!("warning     {warning}"));
@@ -79,7 +79,7 @@ fn describe_layer(
     document: &mut Document,
     id: LayerId,
     layer: &LayerLayout,
-    manifest: &Manifest,
+    checkpoint: &Checkpoint,
     experts: &[ExpertFacts],
 ) {
     let line = format!("layer {}     {}", id.0, words::layer(layer));
@@ -87,7 +87,10 @@ fn describe_layer(
         document.paragraph(line);
         return;
     }
-    let counted = match routing(manifest).get(&id) {
+    let counted = match routing(&checkpoint.manifest).get(&id) {
+        Some(sums) if checkpoint.config.model.expert_choice => {
+            format!("; statistics of {} tokens of training, in which experts chose them", sums.tokens)
+        }
         Some(sums) => format!("; statistics of {} tokens", sums.tokens),
         None => "; no statistics: a window had just ended".to_owned(),
     };

@@ -108,6 +108,8 @@ fn experts_that_choose_have_as_many_tokens_after_every_edit() {
         assert!(loads.iter().filter(|load| **load == most).count() > 1 || loads.len() == 1, "{loads:?}");
     }
     Ended::moelt(["eval".as_ref(), run.dir.path()]).well();
+    let shown = Ended::moelt(["inspect".as_ref(), run.dir.path()]).well().stdout;
+    assert!(shown.contains("tokens of training, in which experts chose them"), "{shown}");
 }
 
 #[cfg(unix)]

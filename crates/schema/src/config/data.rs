@@ -342,7 +342,10 @@ impl CsvConfig {
 
     fn check(&self) -> Result<(), ConfigFault> {
         if self.train.is_empty() {
-            return Err(ConfigFault::new("train", "is not set; name the file, such as reviews.csv"));
+            return Err(ConfigFault::new(
+                "train",
+                "is not set; name the file, as --set data.csv.train=reviews.csv does",
+            ));
         }
         if self.stream.is_some() && self.domain_column.is_none() {
             return Err(ConfigFault::new(
