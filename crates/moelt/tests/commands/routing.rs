@@ -108,7 +108,16 @@ fn experts_that_choose_have_as_many_tokens_after_every_edit() {
         assert!(loads.iter().filter(|load| **load == most).count() > 1 || loads.len() == 1, "{loads:?}");
     }
     Ended::moelt(["eval".as_ref(), run.dir.path()]).well();
-    let shown = Ended::moelt(["inspect".as_ref(), run.dir.path()]).well().stdout;
+}
+
+#[test]
+fn it_is_shown_that_experts_chose() {
+    let folder = TempDir::new().unwrap();
+    // No window ends before the last step.
+    let run = choosing(&folder, "choosing").set("train.log_every=1000").set("train.budget.epochs=1");
+    run.train().well();
+    let before = run.dir.checkpoints().join("step-00000014");
+    let shown = Ended::moelt(["inspect".as_ref(), before.as_os_str()]).well().stdout;
     assert!(shown.contains("tokens of training, in which experts chose them"), "{shown}");
 }
 
