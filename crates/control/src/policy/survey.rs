@@ -69,8 +69,8 @@ impl Surveyor {
     /// A layer was edited by this decision.
     pub(super) fn edited(&mut self, layer: LayerId) {
         let memory = &mut self.state.layers[layer.0 as usize];
-        let (last_edit, last_turn) = (Some(self.state.decisions), memory.last_turn);
-        *memory = LayerMemory { last_edit, last_turn, ..LayerMemory::default() };
+        let (last_edit, turns) = (Some(self.state.decisions), memory.turns);
+        *memory = LayerMemory { last_edit, turns, ..LayerMemory::default() };
     }
 
     /// Makes a move.

@@ -60,15 +60,15 @@ impl Trials {
         (texts > 0).then_some(Look::Criteria(TokensToTest { texts, tokens, tokens_per_expert }))
     }
 
-    /// Lets layers take turns, where not all are weighed at once: of those with moves it is on those whose turn was the longest ago.
+    /// Lets layers take turns, where not all are weighed at once: of those with moves it is on those that have had the fewest.
     pub(super) fn take_turns(&mut self, survey: &Survey<'_>, layout: &Layout) {
         let Some(at_once) = self.config.layers_at_once else { return };
         let with_moves = survey.free().filter(|layer| !self.moves(layer, layout).is_empty());
         self.turn = with_moves.map(|layer| layer.view.id).collect();
-        let PolicyState { layers, decisions, .. } = &mut self.surveyor.state;
-        self.turn.sort_by_key(|layer| (layers[layer.0 as usize].last_turn, *layer));
+        let layers = &mut self.surveyor.state.layers;
+        self.turn.sort_by_key(|layer| (layers[layer.0 as usize].turns, *layer));
         self.turn.truncate(at_once);
-        self.turn.iter().for_each(|layer| layers[layer.0 as usize].last_turn = Some(*decisions));
+        self.turn.iter().for_each(|layer| layers[layer.0 as usize].turns += 1);
     }
 
     /// The moves of the layers that may be edited now, of those whose turn it is.

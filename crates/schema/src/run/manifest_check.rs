@@ -180,8 +180,8 @@ impl PolicyState {
             format!("state.policy.layers: has {} memories of {n_layers} layers", self.layers.len())
         })?;
         for memory in &self.layers {
-            let asked = memory.asked_to_prune.values().chain([&memory.asked_to_grow]);
-            for counted in asked.chain(&memory.last_edit).chain(&memory.last_turn) {
+            let asked = memory.asked_to_prune.values().chain([&memory.asked_to_grow, &memory.turns]);
+            for counted in asked.chain(&memory.last_edit) {
                 at_most("state.policy.layers", *counted, decisions, "state.policy.decisions")?;
             }
         }

@@ -115,13 +115,17 @@ pub struct GateState {
 pub struct LayerMemory {
     /// The decision that edited the layer last, counted from 1.
     pub last_edit: Option<u64>,
-    /// The decision that weighed the layer's moves last, where layers take turns.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub last_turn: Option<u64>,
+    /// Decisions that weighed the layer's moves, where layers take turns.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub turns: u64,
     /// Windows in a row that asked to grow.
     pub asked_to_grow: u64,
     /// Windows in a row that asked to prune an expert.
     pub asked_to_prune: BTreeMap<ExpertId, u64>,
+}
+
+fn is_zero(n: &u64) -> bool {
+    *n == 0
 }
 
 /// A control head. It is numbers and no tensors, so that no gradient can pass from it to the backbone.

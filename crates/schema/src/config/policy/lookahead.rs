@@ -21,7 +21,7 @@ pub struct LookaheadConfig {
     /// Moves to choose among.
     pub candidates: Vec<Move>,
     /// Layers whose moves are weighed at one decision. They take turns, as nothing that a router shows foretells which is worth it:
-    /// those whose turn was the longest ago. A decision then costs as much with many layers as with so few. None: all of them.
+    /// those that have had the fewest. A decision then costs as much with many layers as with so few. None: all of them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub layers_at_once: Option<usize>,
     /// By what the experts that would be pruned are chosen.
