@@ -305,7 +305,7 @@ mod tests {
         let one = vec![(2, LabelledRow { label: "spam".to_owned(), ..row(0) })];
         let message = classes_of("a.csv", &one, "label").unwrap_err().to_string();
         let expected = "a.csv:2: every row up to here, the last, has the label `spam` in column `label`; two classes are needed. \
-                        Name the column of the classes (data.csv.label_column in a config, --label-column on ";
+                        Name the column of the classes (data.csv.label_column in a config or by --set, --label-column of ";
         assert!(message.starts_with(expected), "{message}");
     }
 }
