@@ -7,6 +7,7 @@ outside the embedding; AdamW. A user of PyTorch might write the expert layer in 
 fastest is the one to compare with. (Every token through every expert is left out above 16 experts, where it only wastes time.)
 
     python3 train_step.py --threads 2 --experts 8
+    python3 train_step.py --device cuda --experts 64 --d-model 512 --d-ff 1024 --batch 256
 
 prints one JSON object: milliseconds of a step, one figure per repetition, for each way.
 """
@@ -146,8 +147,12 @@ def main():
     for name, default in {**sizes, "top_k": 2, "steps": 10, "repetitions": 5}.items():
         parser.add_argument("--" + name.replace("_", "-"), type=int, default=default)
     parser.add_argument("--embedding-update", choices=["dense", "lazy"], default="dense")
+    parser.add_argument("--device", default="cpu", help="such as cuda; products are in float32 there, too, unless --tf32")
+    parser.add_argument("--tf32", action="store_true")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
+    torch.set_default_device(args.device)
+    torch.set_float32_matmul_precision("high" if args.tf32 else "highest")
     ways = [way for way in WAYS if way != "everywhere" or args.experts <= 16]
     print(json.dumps({way: time_way(args, way) for way in ways}))
 

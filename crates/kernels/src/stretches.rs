@@ -28,17 +28,7 @@ pub(crate) fn stretches_mut<'a>(
     lengths.iter().map(of).collect()
 }
 
-/// For each place of a grid `[lengths.len(), longest]` its row; `padding` where there is none.
-pub(crate) fn grid_rows(lengths: &[usize], longest: usize, padding: usize) -> Vec<u32> {
-    let (mut rows, mut start) = (Vec::with_capacity(lengths.len() * longest), 0);
-    for length in lengths {
-        rows.extend((0..longest).map(|at| if at < *length { start + at } else { padding } as u32));
-        start += length;
-    }
-    rows
-}
-
-/// For each row its place in that grid.
+/// For each row its place in a grid `[lengths.len(), longest]`.
 pub(crate) fn grid_places(lengths: &[usize], longest: usize) -> Vec<u32> {
     let places = |(at, length): (usize, &usize)| at * longest..at * longest + length;
     lengths.iter().enumerate().flat_map(places).map(|place| place as u32).collect()
@@ -50,7 +40,6 @@ mod tests {
 
     #[test]
     fn hand_worked_grid() {
-        assert_eq!(grid_rows(&[1, 3], 3, 4), [0, 4, 4, 1, 2, 3]);
         assert_eq!(grid_places(&[1, 3], 3), [0, 3, 4, 5]);
     }
 

@@ -3,8 +3,12 @@
 use burn::tensor::Tensor;
 
 pub(crate) mod composed;
+#[cfg(feature = "cube")]
+mod cube;
 #[cfg(feature = "flex")]
 mod fused;
+#[cfg(any(feature = "flex", feature = "cube"))]
+mod pairs;
 
 /// Adds rows of `x` to rows of zeros: `y[into[i]] += x[from[i]]` for every i, in their order.
 ///
@@ -23,6 +27,11 @@ pub fn sum_rows(x: Tensor<2>, from: &[u32], into: &[u32], n_sums: usize) -> Tens
     if crate::extension::is_fused(&x) {
         check(&x, from, into, n_sums);
         return fused::sum_rows(x, from, into, n_sums);
+    }
+    #[cfg(feature = "cube")]
+    if cube::takes(&x) {
+        check(&x, from, into, n_sums);
+        return cube::sum_rows(x, from, into, n_sums);
     }
     composed::sum_rows(x, from, into, n_sums)
 }

@@ -7,9 +7,9 @@ use burn::tensor::{
 use moelt_schema::Activation;
 
 use super::{ExpertOutput, StackedExperts};
-use crate::indices;
+use crate::sum_rows;
 
-/// What [`expert_feed_forward`](crate::expert_feed_forward) gives, by ordinary tensor operations: tokens are gathered into one
+/// What [`expert_feed_forward`](crate::expert_feed_forward) gives, by ordinary tensor operations: tokens stand in one
 /// queue per expert, as long as the longest, so that the cost follows `top_k` as far as the load is even.
 ///
 /// # Shapes
@@ -40,22 +40,23 @@ pub fn expert_feed_forward(
 
 /// What each expert makes of each of its tokens: `[tokens · top_k, d_model]`, a token's choices side by side.
 fn outputs(x: Tensor<2>, expert_indices: &[u32], top_k: usize, experts: StackedExperts) -> Tensor<2> {
-    let ([_, d_model], [n_experts, ..], device) = (x.dims(), experts.w_in.dims(), x.device());
-    let grid = Grid::new(expert_indices, n_experts);
-    let queues = x.select(0, indices(&grid.tokens(top_k), &device));
-    let queues = queues.reshape([n_experts, grid.longest, d_model]);
+    let ([_, d_model], [n_experts, ..]) = (x.dims(), experts.w_in.dims());
+    let Grid { longest, places } = Grid::new(expert_indices, n_experts);
+    let pairs: Vec<u32> = (0..places.len() as u32).collect();
+    let tokens: Vec<u32> = pairs.iter().map(|pair| pair / top_k as u32).collect();
+    let queues = sum_rows(x, &tokens, &places, n_experts * longest).reshape([n_experts, longest, d_model]);
     let sums = queues.matmul(experts.w_in) + experts.b_in.unsqueeze_dim(1);
     let hidden = match experts.activation {
         Activation::Relu => relu(sums),
         Activation::Gelu => gelu(sums),
     };
     let y = hidden.matmul(experts.w_out) + experts.b_out.unsqueeze_dim(1);
-    y.reshape([n_experts * grid.longest, d_model]).select(0, indices(&grid.places, &device))
+    sum_rows(y.reshape([n_experts * longest, d_model]), &places, &pairs, pairs.len())
 }
 
-/// Queues of equal length, one per expert: `[n_experts, longest]`.
+/// Queues of equal length, one per expert: `[n_experts, longest]`. What stands behind the end of one are zeros, and nothing reads
+/// what an expert makes of them.
 struct Grid {
-    n_experts: usize,
     longest: usize,
     /// For every (token, choice) pair its place.
     places: Vec<u32>,
@@ -73,17 +74,7 @@ impl Grid {
         }
         let longest = lengths.into_iter().max().unwrap_or(0);
         places.iter_mut().zip(expert_indices).for_each(|(place, expert)| *place += expert * longest);
-        Self { n_experts, longest: longest as usize, places }
-    }
-
-    /// For every place the token that stands there. Places behind the end of a queue name token 0; nothing reads what an
-    /// expert makes of them.
-    fn tokens(&self, top_k: usize) -> Vec<u32> {
-        let mut tokens = vec![0; self.n_experts * self.longest];
-        for (pair, place) in self.places.iter().enumerate() {
-            tokens[*place as usize] = (pair / top_k) as u32;
-        }
-        tokens
+        Self { longest: longest as usize, places }
     }
 }
 
@@ -96,6 +87,5 @@ mod tests {
         // Token 0 goes to experts 1 and 2, token 1 to 0 and 1: the longest queue has two places.
         let grid = Grid::new(&[1, 2, 0, 1], 3);
         assert_eq!((grid.longest, &grid.places[..]), (2, &[2, 4, 0, 3][..]));
-        assert_eq!(grid.tokens(2), [1, 0, 0, 1, 0, 0]);
     }
 }

@@ -1,9 +1,9 @@
 //! Largest values over a padded grid, on any backend.
 
-use burn::tensor::Tensor;
+use burn::tensor::{Device, Tensor, TensorData};
 
 use super::check;
-use crate::{indices, stretches::grid_rows};
+use crate::{stretches::grid_places, sum_rows};
 
 /// Below every value that a network has.
 const FLOOR: f32 = -1e30;
@@ -23,7 +23,14 @@ pub fn max_rows(x: Tensor<2>, lengths: &[usize]) -> Tensor<2> {
     if n == 0 {
         return Tensor::zeros([0, width], &device);
     }
-    let padded = Tensor::cat(vec![x, Tensor::full([1, width], FLOOR, &device)], 0);
-    let grid = padded.select(0, indices(&grid_rows(lengths, longest, rows), &device));
+    let (at, places): (Vec<u32>, _) = ((0..rows as u32).collect(), grid_places(lengths, longest));
+    let grid = sum_rows(x, &at, &places, n * longest) + floor(&places, n * longest, &device);
     grid.reshape([n, longest, width]).max_dim(1).reshape([n, width])
+}
+
+/// `[places, 1]`: what is added where there is no row.
+fn floor(taken: &[u32], places: usize, device: &Device) -> Tensor<2> {
+    let mut values = vec![FLOOR; places];
+    taken.iter().for_each(|place| values[*place as usize] = 0.0);
+    Tensor::from_data(TensorData::new(values, [places, 1]), device)
 }

@@ -3,10 +3,7 @@
 use burn::tensor::{Device, Tensor, TensorData, activation::softmax};
 
 use super::check;
-use crate::{
-    indices,
-    stretches::{grid_places, grid_rows},
-};
+use crate::{stretches::grid_places, sum_rows};
 
 /// Added to the score of a place without a token: far below every other score.
 const MASKED: f32 = -1e30;
@@ -28,14 +25,14 @@ pub fn self_attention(qkv: Tensor<2>, lengths: &[usize], n_heads: usize) -> Tens
     if tokens == 0 {
         return Tensor::zeros([0, width / 3], &device);
     }
-    let padded = Tensor::cat(vec![qkv, Tensor::zeros([1, width], &device)], 0);
-    let grid = padded.select(0, indices(&grid_rows(lengths, longest, tokens), &device));
+    let (at, places): (Vec<u32>, _) = ((0..tokens as u32).collect(), grid_places(lengths, longest));
+    let grid = sum_rows(qkv, &at, &places, n * longest);
     let heads = grid.reshape([n, longest, 3, n_heads, d_head]).permute([2, 0, 3, 1, 4]);
     let [q, k, v] = [0, 1, 2].map(|at| heads.clone().narrow(0, at, 1).squeeze_dim::<4>(0));
     let scores = q.matmul(k.transpose()) / (d_head as f32).sqrt();
     let probabilities = softmax(scores + mask(lengths, longest, &device), 3);
     let y = probabilities.matmul(v).swap_dims(1, 2).reshape([n * longest, width / 3]);
-    y.select(0, indices(&grid_places(lengths, longest), &device))
+    sum_rows(y, &places, &at, tokens)
 }
 
 /// `[sequences, 1, 1, longest]`: what is added to the scores of each place.
