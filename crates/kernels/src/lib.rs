@@ -4,6 +4,7 @@
 //! gradients, and it says what the operation is. The *fused* one is written by hand for Burn's CPU backend, with its own
 //! backward pass, and must agree with the composed one to rounding. An operation takes the fused form where all its tensors
 //! are `f32` on that backend, and the composed one elsewhere. The forms of [`composed`] are there to compare with.
+//! [`sum_rows`] has a third form, a kernel for GPUs (feature `cube`): all that moves rows on a GPU goes through it.
 //!
 //! Results do not depend on how many threads compute them: what is divided among threads are rows that know nothing of one
 //! another, and sums have a fixed order.

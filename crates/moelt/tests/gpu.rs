@@ -1,0 +1,143 @@
+//! Operations on every GPU that is there, there and back, beside those of the CPU. Nothing where no GPU backend was compiled in:
+//!
+//! ```text
+//! cargo test --release -p moelt --features wgpu --test gpu
+//! ```
+
+#![cfg(all(feature = "flex", any(feature = "wgpu", feature = "cuda")))]
+#![allow(clippy::unwrap_used)] // a test that cannot go on should stop
+
+use burn::tensor::{Device, Tensor, TensorData};
+use moelt_kernels::{
+    Activation, StackedExperts, expert_feed_forward, layer_norm, max_rows, self_attention, sum_rows,
+};
+use moelt_schema::{Stream, Streams, uniform};
+
+/// The devices to compare with the CPU, with how far a product may be off: on NVIDIA's tensor cores Burn multiplies `f32` in TF32,
+/// with ten bits behind the leading one.
+fn devices() -> Vec<(&'static str, Device, f32)> {
+    vec![
+        #[cfg(feature = "wgpu")]
+        ("wgpu", Device::wgpu(burn::tensor::DeviceKind::DefaultDevice), 1e-5),
+        #[cfg(feature = "cuda")]
+        ("cuda", Device::cuda(0), 2e-3),
+    ]
+}
+
+/// Values between −1 and 1 and whole numbers, the same for the same seed.
+struct Draws(u64);
+
+impl Draws {
+    fn values(&mut self, n: usize) -> Vec<f32> {
+        self.0 += 1;
+        uniform(1, n, &mut Streams::new(self.0).rng(Stream::Dropout, 0))
+    }
+
+    fn whole(&mut self, n: usize, below: usize) -> Vec<u32> {
+        let part = |value: f32| (((value + 1.0) / 2.0 * below as f32) as u32).min(below as u32 - 1);
+        self.values(n).into_iter().map(part).collect()
+    }
+}
+
+/// An input of an operation, with a gradient of its own.
+fn input<const D: usize>(values: &[f32], shape: [usize; D], device: &Device) -> Tensor<D> {
+    Tensor::from_data(TensorData::new(values.to_vec(), shape), device).require_grad()
+}
+
+/// The output and the gradients of inputs, given weights for the output's values.
+macro_rules! there_and_back {
+    ($y:expr, $weights:expr; $($input:expr),+) => {{
+        let y = $y;
+        let weights = Tensor::from_data(TensorData::new($weights.to_vec(), y.dims()), &y.device());
+        let gradients = (y.clone() * weights).sum().backward();
+        vec![y.inner().into_data(), $($input.grad(&gradients).unwrap().into_data()),+]
+    }};
+}
+
+/// Runs an operation on the CPU and on each GPU.
+fn compare(name: &str, products: bool, run: impl Fn(&Device) -> Vec<TensorData>) {
+    let expected = run(&Device::flex().autodiff());
+    for (device_name, device, of_products) in devices() {
+        let is = run(&device.autodiff());
+        for (part, (is, expected)) in is.into_iter().zip(&expected).enumerate() {
+            let (is, expected) = (is.try_to_vec::<f32>().unwrap(), expected.try_to_vec::<f32>().unwrap());
+            assert_eq!(is.len(), expected.len(), "{name} on {device_name}");
+            let largest = expected.iter().fold(1.0, |largest: f32, value| largest.max(value.abs()));
+            let far = is.iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max) / largest;
+            let allowed = if products { of_products } else { 1e-5 };
+            assert!(far < allowed, "{name} on {device_name}: part {part} is off by {far:e} of {largest}");
+        }
+    }
+}
+
+#[test]
+fn sums_of_rows() {
+    for (case, [rows, width, n_sums, n_pairs]) in
+        [[5, 4, 3, 7], [300, 6, 500, 2000], [40, 3, 1, 900], [7, 130, 9, 0], [1000, 128, 64, 4096]]
+            .into_iter()
+            .enumerate()
+    {
+        let mut draws = Draws(100 * case as u64);
+        let (from, into) = (draws.whole(n_pairs, rows), draws.whole(n_pairs, n_sums));
+        let (x, weights) = (draws.values(rows * width), draws.values(n_sums * width));
+        compare(&format!("sum_rows {rows} {width} {n_sums} {n_pairs}"), false, |device| {
+            let x = input(&x, [rows, width], device);
+            there_and_back!(sum_rows(x.clone(), &from, &into, n_sums), weights; x)
+        });
+    }
+}
+
+#[test]
+fn largest_values_of_stretches() {
+    let (mut draws, lengths, width) = (Draws(1000), [1, 9, 4, 30], 12);
+    let (x, weights) = (draws.values(44 * width), draws.values(4 * width));
+    compare("max_rows", false, |device| {
+        let x = input(&x, [44, width], device);
+        there_and_back!(max_rows(x.clone(), &lengths), weights; x)
+    });
+}
+
+#[test]
+fn layer_norms() {
+    let (mut draws, shape) = (Draws(2000), [33, 48]);
+    let [x, weights] = [(); 2].map(|()| draws.values(33 * 48));
+    let [gamma, beta] = [(); 2].map(|()| draws.values(48));
+    compare("layer_norm", false, |device| {
+        let x = input(&x, shape, device);
+        let [gamma, beta] = [&gamma, &beta].map(|values| input(values, [48], device));
+        there_and_back!(layer_norm(x.clone(), gamma.clone(), beta.clone(), 1e-5), weights; x, gamma, beta)
+    });
+}
+
+#[test]
+fn attention_within_sequences() {
+    let (mut draws, lengths) = (Draws(3000), [5, 1, 17]);
+    let (qkv, weights) = (draws.values(23 * 48), draws.values(23 * 16));
+    compare("self_attention", true, |device| {
+        let qkv = input(&qkv, [23, 48], device);
+        there_and_back!(self_attention(qkv.clone(), &lengths, 2), weights; qkv)
+    });
+}
+
+#[test]
+fn tokens_through_their_experts() {
+    let (mut draws, [tokens, d_model, d_ff, n_experts, k]) = (Draws(4000), [40, 16, 24, 5, 2]);
+    let x = draws.values(tokens * d_model);
+    // The last expert has no token.
+    let chosen: Vec<u32> = draws.whole(tokens, 4).into_iter().flat_map(|one| [one, (one + 1) % 4]).collect();
+    let (expert_weights, weights) = (draws.values(tokens * k), draws.values(tokens * d_model));
+    let [w_in, w_out] = [(); 2].map(|()| draws.values(n_experts * d_model * d_ff));
+    let (b_in, b_out) = (draws.values(n_experts * d_ff), draws.values(n_experts * d_model));
+    compare("expert_feed_forward", true, |device| {
+        let (x, by) = (input(&x, [tokens, d_model], device), input(&expert_weights, [tokens, k], device));
+        let experts = StackedExperts {
+            w_in: input(&w_in, [n_experts, d_model, d_ff], device),
+            b_in: input(&b_in, [n_experts, d_ff], device),
+            w_out: input(&w_out, [n_experts, d_ff, d_model], device),
+            b_out: input(&b_out, [n_experts, d_model], device),
+            activation: Activation::Gelu,
+        };
+        let y = expert_feed_forward(x.clone(), &chosen, by.clone(), experts.clone()).y;
+        there_and_back!(y, weights; x, by, experts.w_in, experts.b_in, experts.w_out, experts.b_out)
+    });
+}
