@@ -31,6 +31,9 @@
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
+#[cfg(feature = "cube")]
+mod cube;
+mod exact_product;
 #[cfg(feature = "flex")]
 mod exp;
 #[cfg(feature = "flex")]
@@ -46,6 +49,7 @@ mod self_attention;
 mod stretches;
 mod sum_rows;
 
+pub use exact_product::exact_product;
 pub use feed_forward::{ExpertOutput, StackedExperts, expert_feed_forward};
 pub use layer_norm::layer_norm;
 pub use max_rows::max_rows;

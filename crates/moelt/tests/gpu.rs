@@ -9,7 +9,8 @@
 
 use burn::tensor::{Device, Tensor, TensorData};
 use moelt_kernels::{
-    Activation, StackedExperts, expert_feed_forward, layer_norm, max_rows, self_attention, sum_rows,
+    Activation, StackedExperts, exact_product, expert_feed_forward, layer_norm, max_rows, self_attention,
+    sum_rows,
 };
 use moelt_schema::{Stream, Streams, uniform};
 
@@ -140,4 +141,21 @@ fn tokens_through_their_experts() {
         let y = expert_feed_forward(x.clone(), &chosen, by.clone(), experts.clone()).y;
         there_and_back!(y, weights; x, by, experts.w_in, experts.b_in, experts.w_out, experts.b_out)
     });
+}
+
+#[test]
+fn exact_products() {
+    let mut draws = Draws(5000);
+    for [rows, columns, width] in [[70, 5, 48], [3, 9, 130], [16, 4, 7]] {
+        let [x, w] = [rows, columns].map(|n| draws.values(n * width));
+        let weights = draws.values(rows * columns);
+        compare("exact_product", true, |device| {
+            let (x, w) = (input(&x, [rows, width], device), input(&w, [columns, width], device));
+            there_and_back!(exact_product(x.clone(), w.clone()), weights; x, w)
+        });
+        compare("exact_product forward", false, |device| {
+            let (x, w) = (input(&x, [rows, width], device), input(&w, [columns, width], device));
+            vec![exact_product(x, w).inner().into_data()]
+        });
+    }
 }

@@ -3,7 +3,7 @@
 
 use burn::{
     backend::{
-        Autodiff, Backend, Dispatch, DispatchDevice, TensorMetadata,
+        Autodiff, Backend, Dispatch, TensorMetadata,
         autodiff::{
             checkpoint::{base::Checkpointer, strategy::CheckpointStrategy},
             grads::Gradients,
@@ -23,14 +23,7 @@ use burn_cubecl::{
 };
 
 use super::pairs::Pairs;
-
-/// Columns of a thread, the most first: a read of 16 bytes is as fast as one of 4.
-const COLUMNS: [usize; 3] = [4, 2, 1];
-
-/// Whether the tensor is one that this form takes: `f32`, on a GPU.
-pub(super) fn takes(x: &Tensor<2>) -> bool {
-    matches!(x.device().inner().as_dispatch(), DispatchDevice::Cube(_)) && x.dtype() == DType::F32
-}
+use crate::cube::columns_at_once;
 
 /// What [`sum_rows`](crate::sum_rows) gives, by a kernel.
 pub(super) fn sum_rows(x: Tensor<2>, from: &[u32], into: &[u32], n_sums: usize) -> Tensor<2> {
@@ -62,7 +55,7 @@ impl RowSums for CubeBackend {
             CubeTensor::new_contiguous(client.clone(), device.clone(), shape, handle, DType::U32)
                 .into_buffer_arg()
         };
-        let columns = COLUMNS.into_iter().find(|n| width.is_multiple_of(*n)).unwrap_or(1);
+        let columns = columns_at_once(width);
         let sums = empty_device_contiguous_dtype(client.clone(), device.clone(), shape, x.dtype);
         let threads = pairs.n_sums * width / columns;
         let cube_dim = CubeDim::new(&client, threads);

@@ -4,6 +4,7 @@ use burn::{
     module::{Module, Param},
     tensor::{Device, Tensor, TensorData, activation::sigmoid, assert_shape},
 };
+use moelt_kernels::exact_product;
 use moelt_schema::{ExpertId, LayerId, Streams};
 
 use super::{TopAnyDispatch, top_k::column_sums};
@@ -74,7 +75,7 @@ impl TopAnyRouter {
         assert_shape!(x, [.., d_model]);
         assert_shape!(threshold, [n_experts]);
         let [tokens, _] = x.dims();
-        let scores = sigmoid(unit_rows(x).matmul(unit_rows(weight).transpose()));
+        let scores = sigmoid(exact_product(unit_rows(x), unit_rows(weight)));
         let thresholds = sigmoid(threshold).unsqueeze::<2>();
         let mut host = to_host(Tensor::cat(vec![scores.clone(), thresholds.clone()], 0));
         let host_thresholds = host.split_off(tokens * n_experts);

@@ -4,6 +4,7 @@ use burn::{
     module::{Module, Param},
     tensor::{Device, Int, Tensor, TensorData, activation::softmax, assert_shape},
 };
+use moelt_kernels::exact_product;
 use moelt_schema::{ExpertId, LayerId, Streams};
 
 use super::{Choice, Dispatch};
@@ -98,7 +99,7 @@ impl TopKRouter {
         let (weight, bias) = (self.weight.val(), self.bias.val());
         let [n_experts, _] = weight.dims();
         assert_shape!(bias, [n_experts]);
-        x.matmul(weight.transpose()) + bias.unsqueeze()
+        exact_product(x, weight) + bias.unsqueeze()
     }
 
     /// Routes each token to `min(top_k, n_experts)` experts. The probabilities are read back once: the
