@@ -31,6 +31,7 @@
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
+mod adamw_step;
 #[cfg(feature = "cube")]
 mod cube;
 mod exact_product;
@@ -39,6 +40,8 @@ mod exp;
 #[cfg(feature = "flex")]
 mod extension;
 mod feed_forward;
+#[cfg(feature = "cube")]
+mod lanes;
 mod layer_norm;
 #[cfg(feature = "flex")]
 mod matrix;
@@ -46,22 +49,28 @@ mod max_rows;
 #[cfg(feature = "flex")]
 mod rows;
 mod self_attention;
+mod square_sum;
 mod stretches;
 mod sum_rows;
+mod touched_rows;
 
+pub use adamw_step::{AdamWConstants, AdamWRows, AdamWValues, adamw_step};
 pub use exact_product::exact_product;
 pub use feed_forward::{ExpertOutput, StackedExperts, expert_feed_forward};
 pub use layer_norm::layer_norm;
 pub use max_rows::max_rows;
 pub use moelt_schema::Activation;
 pub use self_attention::self_attention;
+pub use square_sum::square_sum;
 pub use sum_rows::sum_rows;
+pub use touched_rows::touched_rows;
 
 /// The forms that run on every backend.
 pub mod composed {
     pub use crate::{
-        feed_forward::composed::expert_feed_forward, layer_norm::composed::layer_norm,
-        max_rows::composed::max_rows, self_attention::composed::self_attention, sum_rows::composed::sum_rows,
+        adamw_step::composed::adamw_step, feed_forward::composed::expert_feed_forward,
+        layer_norm::composed::layer_norm, max_rows::composed::max_rows,
+        self_attention::composed::self_attention, sum_rows::composed::sum_rows,
     };
 }
 

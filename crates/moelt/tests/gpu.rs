@@ -9,8 +9,8 @@
 
 use burn::tensor::{Device, Tensor, TensorData};
 use moelt_kernels::{
-    Activation, StackedExperts, exact_product, expert_feed_forward, layer_norm, max_rows, self_attention,
-    sum_rows,
+    Activation, AdamWConstants, AdamWRows, AdamWValues, StackedExperts, adamw_step, exact_product,
+    expert_feed_forward, layer_norm, max_rows, self_attention, square_sum, sum_rows, touched_rows,
 };
 use moelt_schema::{Stream, Streams, uniform};
 
@@ -156,6 +156,58 @@ fn exact_products() {
         compare("exact_product forward", false, |device| {
             let (x, w) = (input(&x, [rows, width], device), input(&w, [columns, width], device));
             vec![exact_product(x, w).inner().into_data()]
+        });
+    }
+}
+
+/// Rows along each axis, some of them zeros; with widths of every number of columns at once.
+const VIEWS: [[usize; 3]; 5] = [[1, 6, 40], [3, 4, 5], [1, 1, 1000], [5, 7, 1], [1, 300, 6]];
+
+/// Values of which those of every third row are 0.
+fn with_rows_of_zeros(values: Vec<f32>, [_, rows, inner]: [usize; 3]) -> Vec<f32> {
+    let is_zero = |at: usize| (at / inner % rows).is_multiple_of(3) && rows > 1;
+    values.into_iter().enumerate().map(|(at, value)| if is_zero(at) { 0.0 } else { value }).collect()
+}
+
+#[test]
+fn rows_with_a_gradient_and_their_norms() {
+    let mut draws = Draws(6000);
+    for view in VIEWS {
+        let n = view.iter().product();
+        let values = with_rows_of_zeros(draws.values(n), view);
+        compare(&format!("touched_rows and square_sum {view:?}"), false, |device| {
+            let values =
+                Tensor::<1>::from_data(TensorData::new(values.clone(), [n]), &device.clone().inner());
+            let touched = touched_rows(values.clone(), view).float();
+            vec![touched.into_data(), square_sum(values).into_data()]
+        });
+    }
+}
+
+#[test]
+fn steps_of_adamw() {
+    let mut draws = Draws(7000);
+    let constants = AdamWConstants { beta1: 0.9, beta2: 0.99, eps: 1e-8, shrink: 0.999, scale: 0.5 };
+    for (view, rested) in VIEWS.into_iter().flat_map(|view| [(view, false), (view, true)]) {
+        let (n, rows) = (view.iter().product(), view[1]);
+        let [weights, moment_1] = [(); 2].map(|()| draws.values(n));
+        let moment_2: Vec<f32> = draws.values(n).into_iter().map(f32::abs).collect();
+        let gradient = with_rows_of_zeros(draws.values(n), view);
+        let [step, root] = [(); 2].map(|()| draws.values(rows).into_iter().map(f32::abs).collect::<Vec<_>>());
+        compare(&format!("adamw_step {view:?}"), false, |device| {
+            let device = device.clone().inner();
+            let on = |values: &[f32]| {
+                Tensor::<1>::from_data(TensorData::new(values.to_vec(), [values.len()]), &device)
+            };
+            let gradient = on(&gradient);
+            let touched = rested.then(|| touched_rows(gradient.clone(), view));
+            let rows = AdamWRows { view, step: on(&step), root: on(&root), touched };
+            let values =
+                AdamWValues { weights: on(&weights), moment_1: on(&moment_1), moment_2: on(&moment_2) };
+            // Held on to, what was there must stay.
+            let held = values.weights.clone();
+            let AdamWValues { weights, moment_1, moment_2 } = adamw_step(values, gradient, constants, rows);
+            vec![weights.into_data(), moment_1.into_data(), moment_2.into_data(), held.into_data()]
         });
     }
 }

@@ -6,6 +6,7 @@ use burn::{
     module::{Module, ModuleVisitor, Param},
     tensor::{Bool, Gradients, Tensor, TensorData},
 };
+use moelt_kernels::square_sum;
 
 use crate::{
     Rows,
@@ -258,7 +259,7 @@ impl NamedGradients {
     /// Reads the squares of the norms of gradients on a device back, in one go.
     fn read_squares(gradients: &[&Gradient]) {
         let square = |gradient: &&Gradient| match &gradient.values {
-            Values::Resident(values) => Some(values.clone().square().sum()),
+            Values::Resident(values) => Some(square_sum(values.clone())),
             Values::Host(_) => None,
         };
         let squares = read_sums(gradients.iter().filter_map(square).collect());

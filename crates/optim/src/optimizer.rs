@@ -14,6 +14,7 @@ use crate::{
     mirror::Mirror,
     resident::{Corrections, ResidentState, Rule},
     state::check_state,
+    transfer::taken,
 };
 
 /// AdamW over a module's parameters. It knows how each of them is updated and what it remembers of it, both by
@@ -141,7 +142,7 @@ impl Optimizer {
             gradient.check(path, shape);
             let (lr, scale) = (step.lr * group.lr_scale, step.scale(&group));
             let rule = Rule { adamw: *adamw, corrections, lr, scale };
-            *weights = state.step(weights.clone(), gradient, &group, &rule);
+            *weights = state.step(taken(weights), gradient, &group, &rule);
         };
         map_some(module, |path| step.gradients.0.get(path), edit)
     }

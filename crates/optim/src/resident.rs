@@ -1,13 +1,14 @@
-//! A step of a parameter where it lies: the arithmetic of the host by tensor operations. Nothing is read back.
+//! A step of a parameter where it lies: the arithmetic of the host by tensor operations, and on GPUs by a kernel. Nothing is read back.
 
-use burn::tensor::{Bool, Device, Int, Tensor};
+use burn::tensor::{Device, Int, Tensor};
+use moelt_kernels::{AdamWConstants, AdamWRows, AdamWValues, adamw_step, touched_rows};
 
 use crate::{
     AdamW, ParamGroup, ParamState, Rows,
     gradients::Gradient,
     mirror::Resident,
     state::check_state,
-    transfer::{flat, read, whole},
+    transfer::{flat, read, taken, whole},
 };
 
 /// [`ParamState`] on a device, values in one row.
@@ -86,11 +87,11 @@ impl Corrections {
         Self { step: flat(step, device), root: flat(root, device) }
     }
 
-    /// Of rows with these steps, `[1, rows, 1]` each.
-    fn at(&self, steps: &Tensor<1, Int>) -> [Tensor<3>; 2] {
+    /// Of rows with these steps, `[rows]` each.
+    fn at(&self, steps: &Tensor<1, Int>) -> [Tensor<1>; 2] {
         let [last] = self.step.dims().map(|n| n as i64 - 1);
         let place = steps.clone().clamp_max(last);
-        [&self.step, &self.root].map(|of| of.clone().select(0, place.clone()).reshape([1, -1, 1]))
+        [&self.step, &self.root].map(|of| of.clone().select(0, place.clone()))
     }
 }
 
@@ -122,40 +123,28 @@ impl ResidentState {
         group: &ParamGroup,
         rule: &Rule<'_>,
     ) -> Tensor<1> {
-        let rows = Rows::of(&self.shape, group.row_axis);
-        let of_rows = |values: Tensor<1>| values.reshape(rows.view());
-        let AdamW { beta1, beta2, eps } = rule.adamw;
-        let lr = rule.lr;
-        let gradient = of_rows(gradient.spread(&self.shape));
-        let touched = group.row_axis.map(|_| touched(&gradient));
+        let view = Rows::of(&self.shape, group.row_axis).view();
+        let gradient = gradient.spread(&self.shape);
+        let touched = group.row_axis.map(|_| touched_rows(gradient.clone(), view));
         self.steps = match &touched {
-            Some(touched) => self.steps.clone() + touched.clone().int().reshape([-1]),
+            Some(touched) => self.steps.clone() + touched.clone().int(),
             None => self.steps.clone() + 1,
         };
-        let [step, root] = rule.corrections.at(&self.steps);
-        let gradient = gradient * rule.scale as f32;
-        let old = [weights, self.moment_1.clone(), self.moment_2.clone()].map(of_rows);
-        let [weights, moment_1, moment_2] = old.clone();
-        let moment_1 = moment_1 * beta1 as f32 + gradient.clone() * (1.0 - beta1 as f32);
-        let moment_2 = moment_2 * beta2 as f32 + gradient.clone() * (1.0 - beta2 as f32) * gradient;
-        let change = moment_1.clone() * (step * lr as f32) / (moment_2.clone().sqrt() * root + eps as f32);
-        let weights = weights * (1.0 - lr * group.weight_decay) as f32 - change;
-        let kept = |new: Tensor<3>, old: Tensor<3>| match &touched {
-            Some(touched) => old.mask_where(touched.clone().expand(rows.view()), new).reshape([-1]),
-            None => new.reshape([-1]),
+        let AdamW { beta1, beta2, eps } = rule.adamw;
+        let constants = AdamWConstants {
+            beta1: beta1 as f32,
+            beta2: beta2 as f32,
+            eps: eps as f32,
+            shrink: (1.0 - rule.lr * group.weight_decay) as f32,
+            scale: rule.scale as f32,
         };
-        let [old_weights, old_1, old_2] = old;
-        (self.moment_1, self.moment_2) = (kept(moment_1, old_1), kept(moment_2, old_2));
-        kept(weights, old_weights)
+        let [step, root] = rule.corrections.at(&self.steps);
+        let rows = AdamWRows { view, step: step * rule.lr as f32, root, touched };
+        let [moment_1, moment_2] = [&mut self.moment_1, &mut self.moment_2].map(taken);
+        let stepped = adamw_step(AdamWValues { weights, moment_1, moment_2 }, gradient, constants, rows);
+        (self.moment_1, self.moment_2) = (stepped.moment_1, stepped.moment_2);
+        stepped.weights
     }
-}
-
-/// Rows that have a gradient, `[1, rows, 1]`: one that is not a number, too.
-///
-/// # Shapes
-/// - gradient: `[outer, rows, inner]`
-fn touched(gradient: &Tensor<3>) -> Tensor<3, Bool> {
-    gradient.clone().max_abs_dim(0).max_dim(2).not_equal_elem(0.0)
 }
 
 #[cfg(test)]

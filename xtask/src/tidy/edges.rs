@@ -9,7 +9,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("moelt-data", &["moelt-schema"]),
     ("moelt-kernels", &["moelt-schema"]),
     ("moelt-model", &["moelt-schema", "moelt-kernels"]),
-    ("moelt-optim", &["moelt-schema"]),
+    ("moelt-optim", &["moelt-schema", "moelt-kernels"]),
     ("moelt-control", &["moelt-schema"]),
     ("moelt-surgery", &["moelt-schema", "moelt-optim"]),
     ("moelt-eval", &["moelt-schema"]),
