@@ -4,7 +4,8 @@
 //! gradients, and it says what the operation is. The *fused* one is written by hand for Burn's CPU backend, with its own
 //! backward pass, and must agree with the composed one to rounding. An operation takes the fused form where all its tensors
 //! are `f32` on that backend, and the composed one elsewhere. The forms of [`composed`] are there to compare with.
-//! [`sum_rows`] has a third form, a kernel for GPUs (feature `cube`): all that moves rows on a GPU goes through it.
+//! Some have a third, a kernel for GPUs (feature `cube`): [`sum_rows`], through which goes all that moves rows, [`adamw_step`],
+//! [`touched_rows`], [`square_sum`] and [`exact_product`].
 //!
 //! Results do not depend on how many threads compute them: what is divided among threads are rows that know nothing of one
 //! another, and sums have a fixed order.

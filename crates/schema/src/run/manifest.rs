@@ -366,6 +366,14 @@ pub struct Probe {
     pub logits: Vec<Vec<f32>>,
     /// Logits of the averaged weights, when averaging is on.
     pub ema_logits: Option<Vec<Vec<f32>>>,
+    /// The largest relative error that matrix products made of an operand where the logits were computed; 0, and not written, where
+    /// they are those of single precision.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub rounding: f32,
+}
+
+fn is_zero(rounding: &f32) -> bool {
+    *rounding == 0.0
 }
 
 #[cfg(test)]

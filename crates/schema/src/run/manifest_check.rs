@@ -16,6 +16,9 @@ impl Manifest {
     /// Texts in a probe, at most.
     pub const MAX_PROBES: usize = 4;
 
+    /// The coarsest rounding of products that a probe may have: that of seven bits behind the leading one.
+    const MOST_ROUNDING: f32 = 0.004;
+
     /// Refuses a manifest that is not of `config`, or that no run can have written.
     ///
     /// # Errors
@@ -248,6 +251,9 @@ impl Probe {
         ensure(tokens.is_none(), || {
             let most = config.text.max_tokens;
             format!("probe.inputs: a text has {} tokens; must be 1 to {most}", tokens.unwrap_or(0))
+        })?;
+        ensure((0.0..=Manifest::MOST_ROUNDING).contains(&self.rounding), || {
+            format!("probe.rounding: is {}; must be 0 to {}", self.rounding, Manifest::MOST_ROUNDING)
         })?;
         let averaged = config.optim.ema_decay > 0.0;
         ensure(self.ema_logits.is_some() == averaged, || {

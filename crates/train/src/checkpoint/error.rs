@@ -117,8 +117,8 @@ pub enum CheckpointError {
     },
     /// The model does not compute what it computed at save.
     #[error(
-        "{}: probe {input} of the {weights} weights gave logits {saved:?} at save and gives {now:?} now: \
-         the weights are not where they belong",
+        "{}: probe {input} of the {weights} weights gave logits {saved:?} at save and gives {now:?} now, \
+         more than {tolerance} · (1 + |logit|) apart: the weights are not where they belong",
         path.display()
     )]
     Probe {
@@ -132,6 +132,8 @@ pub enum CheckpointError {
         saved: Vec<f32>,
         /// Logits now.
         now: Vec<f32>,
+        /// How far they may be apart, relative to 1 + |logit|.
+        tolerance: f32,
     },
 }
 

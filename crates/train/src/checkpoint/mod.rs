@@ -11,6 +11,7 @@ mod hugging_face;
 mod model;
 mod names;
 mod probe;
+mod rounding;
 mod store;
 mod tensors;
 mod whole;

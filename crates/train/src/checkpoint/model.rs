@@ -14,7 +14,7 @@ use moelt_schema::{AssignedBy, ExpertAxes, RunDir, Streams};
 use super::{
     Checkpoint, CheckpointError, CheckpointStore, ExpertNames,
     files::{AVERAGE, GROUPS, MANIFEST, MODEL, OPTIMIZER, VOCABULARY},
-    probe::{check_probe, inputs_of},
+    probe::{check_probe, inputs_of, tolerance},
     tensors::{StoredTensors, check_keys, n_values},
 };
 
@@ -72,11 +72,12 @@ impl LoadedModel {
         let average = average.transpose()?;
         let probe = &checkpoint.manifest.probe;
         let inputs = inputs_of(probe);
-        check_probe(&trained, &inputs, &probe.logits, "trained", path)?;
+        let tolerance = tolerance(probe, &trained);
+        check_probe(&trained, &inputs, &probe.logits, tolerance, "trained", path)?;
         let evaluated = average.as_ref().map_or(trained.clone(), |average| fill(weights_of(average)));
         if average.is_some() {
             let saved = probe.ema_logits.as_deref().unwrap_or_default();
-            check_probe(&evaluated, &inputs, saved, "averaged", path)?;
+            check_probe(&evaluated, &inputs, saved, tolerance, "averaged", path)?;
         }
         let optimizer = optimizer(&checkpoint, &names, &shapes, path)?;
         tracing::info!(

@@ -2,16 +2,20 @@
 
 use std::path::Path;
 
+use burn::module::Module;
 use moelt_data::{Encoded, TokenBatch};
 use moelt_model::{Classifier, Mode};
 use moelt_schema::{Manifest, Probe};
 
-use super::CheckpointError;
+use super::{CheckpointError, rounding::of_products};
 use crate::evaluate::{host, model_input};
 
 /// Largest accepted difference, relative to 1 + |logit|: room for another backend, none for another
 /// weight.
 const TOLERANCE: f32 = 1e-4;
+
+/// The same where products are not exact, at save or now, in roundings of an operand.
+const ROUNDINGS: f32 = 20.0;
 
 /// The first few texts.
 pub(crate) fn probe_inputs(texts: &[Encoded]) -> Vec<Encoded> {
@@ -33,8 +37,18 @@ pub(crate) fn make_probe(inputs: &[Encoded], trained: &Classifier, averaged: Opt
         logits: logits(trained, inputs),
         ema_logits: averaged.map(|model| logits(model, inputs)),
         groups: groups.collect(),
+        rounding: rounding(trained),
         inputs: inputs.iter().map(Encoded::to_tokens).collect(),
     }
+}
+
+/// How far a logit of this model may be from that of a probe, relative to 1 + |logit|.
+pub(crate) fn tolerance(probe: &Probe, model: &Classifier) -> f32 {
+    TOLERANCE.max(ROUNDINGS * probe.rounding.max(rounding(model)))
+}
+
+fn rounding(model: &Classifier) -> f32 {
+    model.devices().first().map_or(0.0, |device| of_products(&device.clone().inner()))
 }
 
 /// Refuses a model that does not compute what the probe says. `weights` names it in the error.
@@ -42,11 +56,12 @@ pub(crate) fn check_probe(
     model: &Classifier,
     inputs: &[Encoded],
     saved: &[Vec<f32>],
+    tolerance: f32,
     weights: &'static str,
     path: &Path,
 ) -> Result<(), CheckpointError> {
     let now = logits(model, inputs);
-    let close = |(a, b): (&f32, &f32)| (a - b).abs() <= TOLERANCE * (1.0 + a.abs());
+    let close = |(a, b): (&f32, &f32)| (a - b).abs() <= tolerance * (1.0 + a.abs());
     let same = |(a, b): (&Vec<f32>, &Vec<f32>)| a.len() == b.len() && a.iter().zip(b).all(close);
     let wrong = (saved.len() != now.len())
         .then_some(0)
@@ -60,6 +75,7 @@ pub(crate) fn check_probe(
             input,
             saved: row(saved, input),
             now: row(&now, input),
+            tolerance,
         }),
     }
 }
