@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import load_file
-from torch.nn.functional import gelu, layer_norm, normalize, pad, relu, scaled_dot_product_attention
+from torch.nn.functional import gelu, layer_norm, normalize, pad, relu, scaled_dot_product_attention, silu
 
 from moelt_tokens import Vocabulary
 
@@ -48,8 +48,9 @@ class Classifier:
         return seen @ self.w[f"{name}.w_out"] + self.w[f"{name}.b_out"]
 
     def feed_forward(self, name, expert, x):
-        w_in, b_in, w_out, b_out = (self.w[f"{name}.{part}"][expert] for part in ("w_in", "b_in", "w_out", "b_out"))
-        return {"relu": relu, "gelu": gelu}[self.model["activation"]](x @ w_in + b_in) @ w_out + b_out
+        linear = lambda part, x: x @ self.w[f"{name}.w_{part}"][expert] + self.w[f"{name}.b_{part}"][expert]
+        gated = lambda units: silu(linear("gate", x)) * units
+        return linear("out", {"relu": relu, "gelu": gelu, "swiglu": gated}[self.model["activation"]](linear("in", x)))
 
     def top_k(self, name, k, seen):
         """The expert weights of each token: the probabilities of its k best experts."""

@@ -48,6 +48,7 @@ impl Inputs {
             b_in: values([n_experts, D_FF], device),
             w_out: values([n_experts, D_FF, D_MODEL], device),
             b_out: values([n_experts, D_MODEL], device),
+            gate: None,
             activation: Activation::Relu,
         };
         let choices = |token: usize| match load {

@@ -59,6 +59,7 @@ pub(crate) fn apply<const D: usize>(operation: impl Operation + 'static, inputs:
         1 => Dispatch::fused_1(next(), operation),
         3 => Dispatch::fused_3(next(), next(), next(), operation),
         6 => Dispatch::fused_6(next(), next(), next(), next(), next(), next(), operation),
+        8 => Dispatch::fused_8(next(), next(), next(), next(), next(), next(), next(), next(), operation),
         n => unreachable!("there is no operation of {n} tensors"),
     })
 }
@@ -81,6 +82,7 @@ trait Fused: Backend {
     fn fused_1(a: FloatTensor<Self>, operation: Arc<dyn Operation>) -> FloatTensor<Self>;
     fn fused_3(a: FloatTensor<Self>, b: FloatTensor<Self>, c: FloatTensor<Self>, operation: Arc<dyn Operation>) -> FloatTensor<Self>;
     fn fused_6(a: FloatTensor<Self>, b: FloatTensor<Self>, c: FloatTensor<Self>, d: FloatTensor<Self>, e: FloatTensor<Self>, f: FloatTensor<Self>, operation: Arc<dyn Operation>) -> FloatTensor<Self>;
+    fn fused_8(a: FloatTensor<Self>, b: FloatTensor<Self>, c: FloatTensor<Self>, d: FloatTensor<Self>, e: FloatTensor<Self>, f: FloatTensor<Self>, g: FloatTensor<Self>, h: FloatTensor<Self>, operation: Arc<dyn Operation>) -> FloatTensor<Self>;
 }
 
 /// The functions of [`Fused`], which hand their tensors on as an array.
@@ -91,7 +93,7 @@ macro_rules! by_arrays {
         })+
     };
     ($run:expr) => {
-        by_arrays!($run; fused_1: a; fused_3: a b c; fused_6: a b c d e f;);
+        by_arrays!($run; fused_1: a; fused_3: a b c; fused_6: a b c d e f; fused_8: a b c d e f g h;);
     };
 }
 

@@ -20,6 +20,7 @@
 //!     b_in: Tensor::zeros([3, 5], &device),
 //!     w_out: Tensor::ones([3, 5, 4], &device),
 //!     b_out: Tensor::zeros([3, 4], &device),
+//!     gate: None,
 //!     activation: Activation::Relu,
 //! };
 //! // Two tokens, two experts each, weighted alike.
@@ -57,7 +58,7 @@ mod touched_rows;
 
 pub use adamw_step::{AdamWConstants, AdamWRows, AdamWValues, adamw_step};
 pub use exact_product::exact_product;
-pub use feed_forward::{ExpertOutput, StackedExperts, expert_feed_forward};
+pub use feed_forward::{ExpertGate, ExpertOutput, StackedExperts, expert_feed_forward, hidden_units};
 pub use layer_norm::layer_norm;
 pub use max_rows::max_rows;
 pub use moelt_schema::Activation;

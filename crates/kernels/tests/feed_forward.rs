@@ -10,14 +10,16 @@ use common::{
     assert_close, assert_same_bits_on_any_threads, exact, finite_differences, host, rng, scattered, tensor,
     weighted,
 };
-use moelt_kernels::{Activation, ExpertOutput, StackedExperts, composed, expert_feed_forward};
+use moelt_kernels::{Activation, ExpertGate, ExpertOutput, StackedExperts, composed, expert_feed_forward};
 use proptest::prelude::*;
 use rand::RngExt;
 
 /// Either form.
 type Form = fn(Tensor<2>, &[u32], Tensor<2>, StackedExperts) -> ExpertOutput;
 
-/// Sizes and choices, and values in the order `x`, `expert_weights`, `w_in`, `b_in`, `w_out`, `b_out`.
+const ACTIVATIONS: [Activation; 3] = [Activation::Relu, Activation::Gelu, Activation::Swiglu];
+
+/// Sizes and choices, and values in the order of [`NAMES`], from `x` on.
 #[derive(Clone, Debug)]
 struct Case {
     tokens: usize,
@@ -26,7 +28,8 @@ struct Case {
     d_ff: usize,
     activation: Activation,
     expert_indices: Vec<u32>,
-    values: [Vec<f32>; 6],
+    /// The last two are empty without gates.
+    values: [Vec<f32>; 8],
     /// What is multiplied with the outputs and summed: the loss whose gradients are compared.
     weights: Vec<f32>,
 }
@@ -59,13 +62,17 @@ impl Case {
         let mut values = |n: usize| scattered(n, &mut rng);
         let weight = n_experts * d_model * d_ff;
         let lengths =
-            [tokens * d_model, tokens * top_k, weight, n_experts * d_ff, weight, n_experts * d_model];
+            [tokens * d_model, tokens * top_k, weight, n_experts * d_ff, weight, n_experts * d_model, 0, 0];
         let (values, weights) = (lengths.map(&mut values), values(tokens * d_model));
         let activation = Activation::Relu;
         Self { tokens, n_experts, d_model, d_ff, activation, expert_indices, values, weights }
     }
 
-    fn with(self, activation: Activation) -> Self {
+    fn with(mut self, activation: Activation) -> Self {
+        let mut rng = rng(2 * self.tokens as u64 + 1);
+        let n = if activation.is_gated() { self.n_experts * self.d_ff } else { 0 };
+        self.values[6] = scattered(self.d_model * n, &mut rng);
+        self.values[7] = scattered(n, &mut rng);
         Self { activation, ..self }
     }
 
@@ -73,24 +80,38 @@ impl Case {
         self.expert_indices.len() / self.tokens
     }
 
-    /// Outputs, their norms before they are weighted, and the gradients of all inputs.
-    fn run(&self, form: Form) -> [Vec<f32>; 8] {
-        let (e, d, f) = (self.n_experts, self.d_model, self.d_ff);
-        let device = Device::flex().autodiff();
-        let [x, expert_weights, w_in, b_in, w_out, b_out] = &self.values;
-        let expert_weights = tensor(expert_weights, [self.tokens, self.top_k()], &device).require_grad();
-        let x = tensor(x, [self.tokens, d], &device).require_grad();
-        let experts = StackedExperts {
-            w_in: tensor(w_in, [e, d, f], &device).require_grad(),
-            b_in: tensor(b_in, [e, f], &device).require_grad(),
-            w_out: tensor(w_out, [e, f, d], &device).require_grad(),
-            b_out: tensor(b_out, [e, d], &device).require_grad(),
-            activation: self.activation,
+    fn experts(&self, device: &Device) -> StackedExperts {
+        let ([e, d, f], tracked) = ([self.n_experts, self.d_model, self.d_ff], device.is_autodiff());
+        let [_, _, w_in, b_in, w_out, b_out, w_gate, b_gate] = &self.values;
+        let gate = || ExpertGate {
+            w_gate: tensor(w_gate, [e, d, f], device).set_require_grad(tracked),
+            b_gate: tensor(b_gate, [e, f], device).set_require_grad(tracked),
         };
+        StackedExperts {
+            w_in: tensor(w_in, [e, d, f], device).set_require_grad(tracked),
+            b_in: tensor(b_in, [e, f], device).set_require_grad(tracked),
+            w_out: tensor(w_out, [e, f, d], device).set_require_grad(tracked),
+            b_out: tensor(b_out, [e, d], device).set_require_grad(tracked),
+            gate: self.activation.is_gated().then(gate),
+            activation: self.activation,
+        }
+    }
+
+    /// Outputs, their norms before they are weighted, and the gradients of all inputs.
+    fn run(&self, form: Form) -> [Vec<f32>; 10] {
+        let device = Device::flex().autodiff();
+        let [x, expert_weights, ..] = &self.values;
+        let expert_weights = tensor(expert_weights, [self.tokens, self.top_k()], &device).require_grad();
+        let x = tensor(x, [self.tokens, self.d_model], &device).require_grad();
+        let experts = self.experts(&device);
         let output = form(x.clone(), &self.expert_indices, expert_weights.clone(), experts.clone());
         let ExpertOutput { y, norms } = output;
         let gradients = (y.clone() * tensor(&self.weights, y.dims(), &device)).sum().backward();
-        let StackedExperts { w_in, b_in, w_out, b_out, .. } = experts;
+        let StackedExperts { w_in, b_in, w_out, b_out, gate, .. } = experts;
+        let of_gate = gate.map(|ExpertGate { w_gate, b_gate }| {
+            [host(w_gate.grad(&gradients).unwrap()), host(b_gate.grad(&gradients).unwrap())]
+        });
+        let [w_gate, b_gate] = of_gate.unwrap_or_default();
         [
             host(y.inner()),
             host(norms),
@@ -100,25 +121,35 @@ impl Case {
             host(b_in.grad(&gradients).unwrap()),
             host(w_out.grad(&gradients).unwrap()),
             host(b_out.grad(&gradients).unwrap()),
+            w_gate,
+            b_gate,
         ]
     }
 
-    fn exact_values(&self) -> [Vec<f64>; 6] {
+    fn exact_values(&self) -> [Vec<f64>; 8] {
         self.values.each_ref().map(|values| exact(values))
     }
 
     /// Outputs by plain loops, and the norms of what goes into them.
-    fn outputs(&self, [x, expert_weights, w_in, b_in, w_out, b_out]: &[Vec<f64>; 6]) -> [Vec<f64>; 2] {
+    fn outputs(&self, values: &[Vec<f64>; 8]) -> [Vec<f64>; 2] {
+        let [x, expert_weights, w_in, b_in, w_out, b_out, w_gate, b_gate] = values;
         let (d, f, top_k) = (self.d_model, self.d_ff, self.top_k());
         let (mut y, mut norms) = (vec![0.0; self.tokens * d], Vec::new());
         for (pair, expert) in self.expert_indices.iter().enumerate() {
             let (expert, token) = (*expert as usize, pair / top_k);
+            let sum = |weight: &[f64], bias: &[f64], unit: usize| {
+                let sum: f64 = (0..d).map(|i| x[token * d + i] * weight[(expert * d + i) * f + unit]).sum();
+                sum + bias[expert * f + unit]
+            };
             let unit = |unit: usize| {
-                let sum: f64 = (0..d).map(|i| x[token * d + i] * w_in[(expert * d + i) * f + unit]).sum();
-                let sum = sum + b_in[expert * f + unit];
+                let x = sum(w_in, b_in, unit);
                 match self.activation {
-                    Activation::Relu => sum.max(0.0),
-                    Activation::Gelu => sum * normal_distribution(sum),
+                    Activation::Relu => x.max(0.0),
+                    Activation::Gelu => x * normal_distribution(x),
+                    Activation::Swiglu => {
+                        let gate = sum(w_gate, b_gate, unit);
+                        x * gate / (1.0 + (-gate).exp())
+                    }
                 }
             };
             let hidden: Vec<f64> = (0..f).map(unit).collect();
@@ -146,7 +177,8 @@ fn normal_distribution(x: f64) -> f64 {
     0.5 + (-0.5 * x * x).exp() / (2.0 * std::f64::consts::PI).sqrt() * sum
 }
 
-const NAMES: [&str; 8] = ["y", "norms", "x", "expert_weights", "w_in", "b_in", "w_out", "b_out"];
+const NAMES: [&str; 10] =
+    ["y", "norms", "x", "expert_weights", "w_in", "b_in", "w_out", "b_out", "w_gate", "b_gate"];
 
 fn assert_agree(case: &Case) {
     let (fused, composed) = (case.run(expert_feed_forward), case.run(composed::expert_feed_forward));
@@ -164,12 +196,12 @@ proptest! {
         (n_experts, top_k) in (1..5usize).prop_flat_map(|n| (Just(n), 1..=n)),
         (d_model, d_ff) in (1..5usize, 1..6usize),
         choice in prop_oneof![Just(Choice::Any), Just(Choice::First), Just(Choice::LastTokenElsewhere)],
-        activation in prop_oneof![Just(Activation::Relu), Just(Activation::Gelu)],
+        activation in proptest::sample::select(&ACTIVATIONS[..]),
         seed: u64,
     ) {
         let case = Case::new([tokens, n_experts, top_k, d_model, d_ff], choice, seed).with(activation);
         let [y, norms, gradients @ ..] = case.run(expert_feed_forward);
-        let loss = |inputs: &[Vec<f64>; 6]| weighted(&case.outputs(inputs)[0], &case.weights);
+        let loss = |inputs: &[Vec<f64>; 8]| weighted(&case.outputs(inputs)[0], &case.weights);
         let expected = finite_differences(case.exact_values(), loss);
         for (is, expected) in [y, norms].iter().zip(case.outputs(&case.exact_values())) {
             assert_close("outputs", is, &expected);
@@ -191,8 +223,7 @@ fn forms_agree_where_work_is_divided() {
         ([1, 64, 64, 16, 32], Choice::Any),
     ] {
         let case = Case::new(sizes, choice, 7);
-        assert_agree(&case);
-        assert_agree(&case.with(Activation::Gelu));
+        ACTIVATIONS.into_iter().for_each(|activation| assert_agree(&case.clone().with(activation)));
     }
 }
 
@@ -201,16 +232,19 @@ fn threads_change_no_bit() {
     let case = Case::new([1500, 4, 2, 40, 150], Choice::LastTokenElsewhere, 3);
     assert_same_bits_on_any_threads(|| case.run(expert_feed_forward));
     // One expert, whose products are divided.
-    let case = Case::new([600, 1, 1, 140, 300], Choice::First, 3).with(Activation::Gelu);
-    assert_same_bits_on_any_threads(|| case.run(expert_feed_forward));
+    for activation in [Activation::Gelu, Activation::Swiglu] {
+        let case = Case::new([600, 1, 1, 140, 300], Choice::First, 3).with(activation);
+        assert_same_bits_on_any_threads(|| case.run(expert_feed_forward));
+    }
 }
 
 #[test]
 fn an_expert_without_tokens_has_gradients_of_zero() {
-    for activation in [Activation::Relu, Activation::Gelu] {
+    for activation in ACTIVATIONS {
         let case = Case::new([5, 3, 1, 4, 6], Choice::First, 1).with(activation);
-        let [.., w_in, b_in, w_out, b_out] = case.run(expert_feed_forward);
-        for gradient in [w_in, b_in, w_out, b_out] {
+        let [_, _, _, _, of_experts @ ..] = case.run(expert_feed_forward);
+        let there = if activation.is_gated() { 6 } else { 4 };
+        for gradient in &of_experts[..there] {
             let (first, others) = gradient.split_at(gradient.len() / 3);
             assert!(first.iter().any(|value| *value != 0.0) && others.iter().all(|value| *value == 0.0));
         }
@@ -230,6 +264,7 @@ fn hand_worked_outputs_and_gradients() {
         w_out: Tensor::from_data([[[2.0, 1.0], [7.0, 7.0]], [[1.0, 1.0], [1.0, 1.0]]], &device)
             .require_grad(),
         b_out: Tensor::from_data([[0.0, 1.0], [5.0, 5.0]], &device).require_grad(),
+        gate: None,
         activation: Activation::Relu,
     };
     let x = Tensor::<2>::from_data([[1.0, 2.0]], &device).require_grad();
@@ -261,6 +296,7 @@ fn hand_worked_gelu() {
             b_in: Tensor::zeros([1, 1], &device),
             w_out: Tensor::ones([1, 1, 1], &device),
             b_out: Tensor::zeros([1, 1], &device),
+            gate: None,
             activation: Activation::Gelu,
         };
         let x = Tensor::<2>::from_data([[1.0], [-1.0], [3.0], [0.0]], &device).require_grad();
@@ -271,18 +307,52 @@ fn hand_worked_gelu() {
     }
 }
 
+/// One expert with one hidden unit of weight 1, its gate of weight ½ and bias 1: `x silu(x / 2 + 1)`. With x = 2 and σ(2) = 0.8807971 that
+/// is 2 · 1.7615942, and the slope 1.7615942 + 2 · ½ · (σ(2) + 2 σ(2) (1 − σ(2))); with x = −2 the gate's sum is 0: silu 0, slope ½.
+#[test]
+fn hand_worked_swiglu() {
+    let device = Device::flex().autodiff();
+    for form in [expert_feed_forward as Form, composed::expert_feed_forward] {
+        let gate = ExpertGate {
+            w_gate: Tensor::full([1, 1, 1], 0.5, &device).require_grad(),
+            b_gate: Tensor::ones([1, 1], &device).require_grad(),
+        };
+        let experts = StackedExperts {
+            w_in: Tensor::ones([1, 1, 1], &device),
+            b_in: Tensor::zeros([1, 1], &device),
+            w_out: Tensor::ones([1, 1, 1], &device),
+            b_out: Tensor::zeros([1, 1], &device),
+            gate: Some(gate.clone()),
+            activation: Activation::Swiglu,
+        };
+        let x = Tensor::<2>::from_data([[2.0], [-2.0]], &device).require_grad();
+        let y = form(x.clone(), &[0; 2], Tensor::ones([2, 1], &device), experts).y;
+        assert_close("y", &host(y.clone().inner()), &[3.523_188_3, 0.0]);
+        let gradients = y.sum().backward();
+        assert_close("x", &host(x.grad(&gradients).unwrap()), &[2.852_378_4, -0.5]);
+        // x times the slope: 2 · 1.0907842 − 2 · ½, and for the weight each times x once more.
+        assert_close("b_gate", &host(gate.b_gate.grad(&gradients).unwrap()), &[1.181_568_5]);
+        assert_close("w_gate", &host(gate.w_gate.grad(&gradients).unwrap()), &[6.363_137_0]);
+    }
+}
+
+#[test]
+#[should_panic(expected = "Swiglu needs a gate")]
+fn an_activation_whose_gate_is_missing_is_refused() {
+    let case = Case::new([2, 2, 1, 3, 4], Choice::Any, 1);
+    let experts = StackedExperts { activation: Activation::Swiglu, ..case.experts(&Device::flex()) };
+    expert_feed_forward(
+        Tensor::ones([2, 3], &Device::flex()),
+        &[0, 1],
+        Tensor::ones([2, 1], &Device::flex()),
+        experts,
+    );
+}
+
 #[test]
 fn no_tokens_give_no_outputs() {
     let device = Device::flex();
-    let mut case = Case::new([1, 2, 1, 3, 4], Choice::Any, 1);
-    let [_, _, w_in, b_in, w_out, b_out] = std::mem::take(&mut case.values);
-    let experts = StackedExperts {
-        w_in: tensor(&w_in, [2, 3, 4], &device),
-        b_in: tensor(&b_in, [2, 4], &device),
-        w_out: tensor(&w_out, [2, 4, 3], &device),
-        b_out: tensor(&b_out, [2, 3], &device),
-        activation: Activation::Relu,
-    };
+    let experts = Case::new([1, 2, 1, 3, 4], Choice::Any, 1).with(Activation::Swiglu).experts(&device);
     for form in [expert_feed_forward as Form, composed::expert_feed_forward] {
         let (none, weights) = (tensor(&[], [0, 3], &device), tensor(&[], [0, 1], &device));
         let ExpertOutput { y, norms } = form(none, &[], weights, experts.clone());
@@ -293,7 +363,7 @@ fn no_tokens_give_no_outputs() {
 /// As through Burn's activations: it is the loss that reports it.
 #[test]
 fn a_nan_reaches_the_outputs_of_its_token_alone() {
-    for activation in [Activation::Relu, Activation::Gelu] {
+    for activation in ACTIVATIONS {
         let mut case = Case::new([2, 2, 1, 3, 4], Choice::First, 1).with(activation);
         case.values[0][0] = f32::NAN;
         let [y, ..] = case.run(expert_feed_forward);
@@ -303,19 +373,15 @@ fn a_nan_reaches_the_outputs_of_its_token_alone() {
 
 #[test]
 fn without_a_graph_the_outputs_are_the_same() {
-    let case = Case::new([300, 4, 2, 8, 16], Choice::Any, 5);
     let device = Device::flex();
-    let [x, expert_weights, w_in, b_in, w_out, b_out] = &case.values;
-    let experts = StackedExperts {
-        w_in: tensor(w_in, [4, 8, 16], &device),
-        b_in: tensor(b_in, [4, 16], &device),
-        w_out: tensor(w_out, [4, 16, 8], &device),
-        b_out: tensor(b_out, [4, 8], &device),
-        activation: Activation::Relu,
-    };
-    let (x, weights) = (tensor(x, [300, 8], &device), tensor(expert_weights, [300, 2], &device));
-    let ExpertOutput { y, norms } = expert_feed_forward(x, &case.expert_indices, weights, experts);
-    assert_eq!([host(y), host(norms)], case.run(expert_feed_forward)[..2]);
+    for activation in ACTIVATIONS {
+        let case = Case::new([300, 4, 2, 8, 16], Choice::Any, 5).with(activation);
+        let [x, expert_weights, ..] = &case.values;
+        let (x, weights) = (tensor(x, [300, 8], &device), tensor(expert_weights, [300, 2], &device));
+        let ExpertOutput { y, norms } =
+            expert_feed_forward(x, &case.expert_indices, weights, case.experts(&device));
+        assert_eq!([host(y), host(norms)], case.run(expert_feed_forward)[..2]);
+    }
 }
 
 #[test]
@@ -330,13 +396,7 @@ fn an_expert_that_is_not_there_is_refused() {
 #[should_panic(expected = "3 choices for 2 tokens with 1 weights each")]
 fn other_choices_than_weights_are_refused() {
     let device = Device::flex();
-    let experts = StackedExperts {
-        w_in: Tensor::ones([2, 3, 4], &device),
-        b_in: Tensor::ones([2, 4], &device),
-        w_out: Tensor::ones([2, 4, 3], &device),
-        b_out: Tensor::ones([2, 3], &device),
-        activation: Activation::Relu,
-    };
+    let experts = Case::new([2, 2, 1, 3, 4], Choice::Any, 1).experts(&device);
     let (x, weights) = (Tensor::ones([2, 3], &device), Tensor::ones([2, 1], &device));
     expert_feed_forward(x, &[0, 1, 0], weights, experts);
 }

@@ -10,6 +10,7 @@
 //! - experts: `4 d · d_ff` for each token of an expert. With top-k routing those are the (token, expert) pairs of the
 //!   routing, `r · min(top_k, n_experts)`, or where experts choose `n_experts · ⌈r · top_k / n_experts⌉`; with assigned experts and in a dense layer `r`. With top-any routing all
 //!   `n_experts · r` are *computed*, and those above their thresholds are *unpadded*.
+//!   With gated hidden units it is `6 d · d_ff`, and of a shared expert `6 r · d · shared_d_ff`.
 //! - attention pooling: `2 t · d`
 //! - classifier: `2 s · width · n_classes`
 //!
@@ -76,8 +77,8 @@ impl Classifier {
 mod tests {
     use burn::tensor::Device;
     use moelt_schema::{
-        ConvConfig, EncoderConfig, ExpertBlocks, LayerKind, Layout, ModelConfig, Pooling, RoutingConfig,
-        Streams, TransformerConfig,
+        Activation, ConvConfig, EncoderConfig, ExpertBlocks, LayerKind, Layout, ModelConfig, Pooling,
+        RoutingConfig, Streams, TransformerConfig,
     };
 
     use super::*;
@@ -93,7 +94,17 @@ mod tests {
     }
 
     fn with_shared(unit: Unit, kind: LayerKind, shared_d_ff: usize) -> Classifier {
+        with_activation(Activation::Relu, unit, kind, shared_d_ff)
+    }
+
+    fn with_activation(
+        activation: Activation,
+        unit: Unit,
+        kind: LayerKind,
+        shared_d_ff: usize,
+    ) -> Classifier {
         let model = ModelConfig {
+            activation,
             d_model: 4,
             d_ff: 3,
             top_k: 2,
@@ -154,6 +165,16 @@ mod tests {
             let flops = |model: &Classifier| model.forward(&input(), Mode::Eval).flops.computed;
             assert_eq!(flops(&with) - flops(&without), 4 * 96);
         }
+    }
+
+    /// Three products in place of two: of an expert 6 · 4 · 3 = 72, of the shared one 6 · 4 · 6 = 144.
+    #[test]
+    fn gates_are_a_third_product() {
+        let top_2 = LayerKind::TopK { k: 2 };
+        let gated = with_activation(Activation::Swiglu, Unit::Token, top_2, 6);
+        let expected = 384 + 32 + 4 * (40 + 2 * 72 + 144);
+        assert_eq!(gated.unpadded_forward_flops(&input()), expected);
+        assert_eq!(gated.forward(&input(), Mode::Eval).flops, Flops::unpadded(expected));
     }
 
     /// A pass counts the pairs of its routing. With top-any routing it computes more: all tokens for five experts.

@@ -69,6 +69,8 @@ pub(crate) enum ExpertPart {
     WOut,
     BOut,
     Router,
+    WGate,
+    BGate,
 }
 
 impl ExpertPart {

@@ -193,11 +193,16 @@ impl MoeLayerConfig {
         MoeLayer {
             norm: self.layer_norm.then(|| LayerNorm::new(d_model, self.norm_epsilon, device)),
             router: Router::new(layer, layout, d_model, streams, device),
-            experts: Experts::new(layer, &layout.experts, d_model, self.d_ff, streams, device)
-                .with_activation(self.activation),
+            experts: Experts::new(
+                layer,
+                &layout.experts,
+                [d_model, self.d_ff],
+                self.activation,
+                streams,
+                device,
+            ),
             shared: (self.shared_d_ff > 0).then(|| {
-                let shared = Experts::shared(layer, d_model, self.shared_d_ff, streams, device);
-                shared.with_activation(self.activation)
+                Experts::shared(layer, [d_model, self.shared_d_ff], self.activation, streams, device)
             }),
             norm_placement: self.norm_placement,
         }

@@ -1,6 +1,6 @@
 //! How large a model is going to be, known before any of it exists.
 
-use moelt_schema::{LayerId, LayerKind, LayerLayout, Pooling};
+use moelt_schema::{Activation, LayerId, LayerKind, LayerLayout, Pooling};
 
 use crate::ClassifierConfig;
 
@@ -14,10 +14,12 @@ impl ClassifierConfig {
             let (prefix, width) = (format!("layers.{at}"), model.routed_width());
             let layer_id = LayerId(at as u32);
             let (d_ff, shared) = (model.expert_width(layer_id), model.shared_width(layer_id));
-            let shared = (shared > 0).then(|| feed_forward(&format!("{prefix}.shared"), 1, width, shared));
+            let feed_forward =
+                |part, n, d_ff| feed_forward(&format!("{prefix}.{part}"), [n, width, d_ff], model.activation);
+            let shared = (shared > 0).then(|| feed_forward("shared", 1, shared));
             norm(&format!("{prefix}.norm"), width, model.layer_norm)
                 .chain(router_parameters(&prefix, layer, width))
-                .chain(feed_forward(&format!("{prefix}.experts"), layer.n_experts(), width, d_ff))
+                .chain(feed_forward("experts", layer.n_experts(), d_ff))
                 .chain(shared.into_iter().flatten())
         });
         let positions = self.n_positions().map(|n| named("positions.table", vec![n, d_model]));
@@ -100,9 +102,8 @@ fn router_parameters(
 /// `n` feed-forward networks of tokens that are `width` wide.
 fn feed_forward(
     path: &str,
-    n: usize,
-    width: usize,
-    d_ff: usize,
+    [n, width, d_ff]: [usize; 3],
+    activation: Activation,
 ) -> impl Iterator<Item = (String, Vec<usize>)> + use<> {
     let parts = [
         ("w_in", vec![n, width, d_ff]),
@@ -110,8 +111,10 @@ fn feed_forward(
         ("w_out", vec![n, d_ff, width]),
         ("b_out", vec![n, width]),
     ];
+    let gate = [("w_gate", vec![n, width, d_ff]), ("b_gate", vec![n, d_ff])];
     let path = path.to_owned();
-    parts.into_iter().map(move |(part, shape)| (format!("{path}.{part}"), shape))
+    let gate = gate.into_iter().filter(move |_| activation.is_gated());
+    parts.into_iter().chain(gate).map(move |(part, shape)| (format!("{path}.{part}"), shape))
 }
 
 fn volume(shape: &[usize]) -> u128 {

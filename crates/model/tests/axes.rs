@@ -5,14 +5,22 @@
 mod common;
 
 use burn::tensor::Device;
-use common::{DENSE, Seen, TOP_ANY, TOP_K, input, model, params, resized};
+use common::{DENSE, Seen, TOP_ANY, TOP_K, input, model, model_with, params, resized};
 use moelt_model::{Classifier, Mode};
 use moelt_schema::{
-    ExpertAxes, ExpertAxis, ExpertRole, LayerId, LayerKind, Layout, ModelConfig, RoutingConfig, RowInit,
-    Stream, Streams, uniform,
+    Activation, ExpertAxes, ExpertAxis, ExpertRole, LayerId, LayerKind, Layout, ModelConfig, RoutingConfig,
+    RowInit, Stream, Streams, uniform,
 };
 
 const ROUTINGS: [RoutingConfig; 3] = [DENSE, TOP_K, TOP_ANY];
+
+/// Models of every kind of routing, without gates and with them.
+fn models() -> impl Iterator<Item = (RoutingConfig, Classifier)> {
+    ROUTINGS.into_iter().flat_map(|routing| {
+        [Activation::Relu, Activation::Swiglu]
+            .map(|activation| (routing.clone(), model_with(activation, routing.clone(), &Device::flex())))
+    })
+}
 
 fn axis_paths(axes: &[ExpertAxis]) -> Vec<&str> {
     axes.iter().map(|axis| axis.param.as_str()).collect()
@@ -49,12 +57,17 @@ fn the_axes_of_a_layer() {
         ("router.threshold", None, ExpertRole::Other, RowInit::Zeros),
     ];
     assert_first_axes(&model(TOP_ANY, &Device::flex()).expert_axes(), &top_any);
+    let gate = [
+        ("experts.w_gate", Some(2), ExpertRole::Input, uniform(5, 5)),
+        ("experts.b_gate", Some(1), ExpertRole::Input, uniform(5, 6)),
+    ];
+    let gated = model_with(Activation::Swiglu, TOP_K, &Device::flex()).expert_axes();
+    assert_first_axes(&gated, &[&expected[..], &gate].concat());
 }
 
 #[test]
 fn a_row_drawn_as_its_axis_says_is_the_models_own_initial_row() {
-    for routing in ROUTINGS {
-        let model = model(routing, &Device::flex());
+    for (routing, model) in models() {
         let params = params(&model, None);
         let layout = ModelConfig { routing, n_layers: 2, ..ModelConfig::default() }.initial_layout();
         for axis in model.expert_axes() {
@@ -81,14 +94,28 @@ fn a_row_drawn_as_its_axis_says_is_the_models_own_initial_row() {
 
 #[test]
 fn every_parameter_of_a_layer_with_an_expert_axis_is_named() {
-    for routing in ROUTINGS {
-        let model = model(routing, &Device::flex());
+    for (_, model) in models() {
         let axes = model.expert_axes();
         let params = params(&model, None);
         let in_layers = params.keys().filter(|path| path.starts_with("layers.") && !path.contains(".norm."));
         let mut named = axis_paths(&axes);
         named.sort_unstable();
         assert_eq!(named, in_layers.collect::<Vec<_>>());
+    }
+}
+
+/// Whoever has no gates begins as ever.
+#[test]
+fn gates_are_more_parameters_and_change_no_others() {
+    for routing in ROUTINGS {
+        let [without, with] = [Activation::Relu, Activation::Swiglu]
+            .map(|activation| params(&model_with(activation, routing.clone(), &Device::flex()), None));
+        let more = with.keys().filter(|path| !without.contains_key(*path)).map(String::as_str);
+        let expected =
+            [0, 1].map(|layer| ["b", "w"].map(|part| format!("layers.{layer}.experts.{part}_gate")));
+        assert_eq!(more.collect::<Vec<_>>(), expected.concat());
+        assert!(without.iter().all(|(path, seen)| with[path] == *seen));
+        assert_ne!(with["layers.0.experts.w_gate"].values, with["layers.0.experts.w_in"].values);
     }
 }
 

@@ -12,8 +12,8 @@ use moelt_model::{
     AuxLosses, Classifier, ClassifierConfig, Mode, ModelInput, MoeLayer, MoeLayerConfig, Router,
 };
 use moelt_schema::{
-    ConvConfig, EncoderConfig, LayerKind, LayerSums, ModelConfig, NormPlacement, Pooling, Positions,
-    RouterInput, RoutingConfig, RoutingStats, Stream, Streams, TransformerConfig, Unit,
+    Activation, ConvConfig, EncoderConfig, LayerKind, LayerSums, ModelConfig, NormPlacement, Pooling,
+    Positions, RouterInput, RoutingConfig, RoutingStats, Stream, Streams, TransformerConfig, Unit,
 };
 use rand::{Rng, RngExt};
 
@@ -25,7 +25,7 @@ fn config(model: ModelConfig) -> ClassifierConfig {
     ClassifierConfig { layout: model.initial_layout(), model, n_rows: ROWS, n_classes: 3 }
 }
 
-/// Every kind of routing, both units, every encoder, whatever a router may see, and pooling that is learned.
+/// Every kind of routing, both units, every encoder, whatever a router may see, pooling that is learned, and gates.
 fn small_configs() -> Vec<ModelConfig> {
     let of_unit = |unit| {
         let top_any = ModelConfig { routing: TOP_ANY, ..small(unit, 1) };
@@ -39,6 +39,7 @@ fn small_configs() -> Vec<ModelConfig> {
     let attentive = of_unit(Unit::Token).into_iter().chain(of_unit(Unit::Sequence));
     units
         .chain(attentive.map(|config| ModelConfig { pooling: Pooling::Attention, ..config }))
+        .chain(of_unit(Unit::Token).map(|config| ModelConfig { activation: Activation::Swiglu, ..config }))
         .chain([RouterInput::Sequence, RouterInput::TokenAndSequence].into_iter().flat_map(seeing))
         .chain([EncoderConfig::Bag {}, turned_before(), learned_after()].into_iter().flat_map(encoded))
         .collect()
@@ -314,6 +315,11 @@ fn dense_and_moe_have_the_same_active_parameters_but_for_the_router() {
     assert_eq!(moe - dense, 4 * 8 + 8);
     // Top-any: two experts more (8 × 6 weights each way and both biases), and 4 thresholds.
     assert_eq!(active(TOP_ANY) - moe, 2 * (2 * 8 * 6 + 6 + 8) + 4);
+    // Gates of both active experts: 8 × 6 weights and their biases.
+    let gated = ModelConfig { activation: Activation::Swiglu, routing: TOP_K, ..small(Unit::Token, 2) };
+    let gated = config(gated);
+    let of_gated = gated.init(&Streams::new(1), &device).n_active_params(&gated.layout);
+    assert_eq!(of_gated - moe, 2 * (8 * 6 + 6));
     // A shared expert of 5 units works on every token; a dense layer has none.
     assert_eq!(active_with(TOP_K, 5) - moe, 2 * 8 * 5 + 5 + 8);
     assert_eq!(active_with(RoutingConfig::Dense {}, 5), dense);

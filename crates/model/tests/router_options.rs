@@ -10,7 +10,7 @@ use burn::{
 };
 use common::{TOP_K, input, params};
 use moelt_model::{Classifier, ClassifierConfig, LayerContext, Mode, MoeLayerConfig};
-use moelt_schema::{LayerId, LayerKind, ModelConfig, Stream, Streams};
+use moelt_schema::{Activation, LayerId, LayerKind, ModelConfig, Stream, Streams};
 
 fn model(change: impl Fn(&mut ModelConfig)) -> Classifier {
     let mut model =
@@ -72,6 +72,31 @@ fn a_shared_expert_adds_its_part_to_every_token() {
     }
 }
 
+/// `(1, 1)` has the unit 3½ and the gate ½ · 4 − 2 = 0 or 1: silu(0) = 0, and silu(1) = σ(1).
+#[test]
+fn a_shared_expert_has_gates_as_the_others_do() {
+    let device = Device::flex();
+    let config = MoeLayerConfig::new(2, 1).with_n_experts(2).with_layer_norm(false).with_shared_d_ff(1);
+    let mut layer = config.with_activation(Activation::Swiglu).init(&device);
+    layer.experts.w_out = Param::from_tensor(Tensor::zeros([2, 1, 2], &device));
+    layer.experts.b_out = Param::from_tensor(Tensor::zeros([2, 2], &device));
+    for (bias, open) in [(-2.0, 0.0), (-1.0, 1.0 / (1.0 + (-1f32).exp()))] {
+        let shared = layer.shared.as_mut().unwrap();
+        shared.w_in = Param::from_data([[[1.0], [2.0]]], &device);
+        shared.b_in = Param::from_data([[0.5]], &device);
+        shared.w_gate = Some(Param::from_data([[[0.5], [1.5]]], &device));
+        shared.b_gate = Some(Param::from_data([[bias]], &device));
+        shared.w_out = Param::from_data([[[3.0, -1.0]]], &device);
+        shared.b_out = Param::from_data([[0.25, 0.0]], &device);
+        let x = values(layer.forward(Tensor::from_data([[1.0, 1.0]], &device)).x);
+        let expected = [1.25 + 3.0 * 3.5 * open, 1.0 - 3.5 * open];
+        assert!(
+            x.iter().zip(expected).all(|(is, expected)| (is - expected).abs() < 1e-5),
+            "{x:?} {expected:?}"
+        );
+    }
+}
+
 #[test]
 fn a_shared_expert_begins_with_weights_of_its_own_and_changes_no_others() {
     let (without, with) = (params(&model(|_| {}), None), params(&model(|model| model.shared_d_ff = 4), None));
@@ -82,6 +107,9 @@ fn a_shared_expert_begins_with_weights_of_its_own_and_changes_no_others() {
     assert!(without.iter().all(|(path, seen)| with[path] == *seen));
     assert_eq!(with["layers.0.shared.w_in"].shape, [1, 5, 4]);
     assert_ne!(with["layers.0.shared.w_in"].values, with["layers.1.shared.w_in"].values);
+    let gated = params(&model(|model| (model.shared_d_ff, model.activation) = (4, Activation::Swiglu)), None);
+    assert!(with.iter().all(|(path, seen)| gated[path] == *seen));
+    assert_eq!(gated["layers.1.shared.w_gate"].shape, [1, 5, 4]);
 }
 
 #[test]

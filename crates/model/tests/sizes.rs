@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 use burn::tensor::Device;
 use moelt_model::ClassifierConfig;
 use moelt_schema::{
-    ConvConfig, EncoderConfig, ExpertBlocks, ModelConfig, NormPlacement, Pooling, Positions, Streams,
-    TransformerConfig, Unit,
+    Activation, ConvConfig, EncoderConfig, ExpertBlocks, ModelConfig, NormPlacement, Pooling, Positions,
+    Streams, TransformerConfig, Unit,
 };
 
 use crate::common::{DENSE, TOP_ANY, TOP_K, params};
@@ -21,6 +21,7 @@ fn variants() -> impl Iterator<Item = ClassifierConfig> {
     let around = (0..24).map(|i: usize| ModelConfig {
         unit: [Unit::Token, Unit::Sequence][i % 2],
         encoder: [EncoderConfig::Bag {}, EncoderConfig::Conv(ConvConfig { width: 3 })][i / 2 % 2].clone(),
+        activation: [Activation::Gelu, Activation::Swiglu][(i + i / 4) % 2],
         layer_norm: (i / 4).is_multiple_of(2),
         pooling: [Pooling::Mean, Pooling::SumMax, Pooling::Attention][i / 8],
         ..ModelConfig::default()

@@ -9,8 +9,9 @@
 
 use burn::tensor::{Device, Tensor, TensorData};
 use moelt_kernels::{
-    Activation, AdamWConstants, AdamWRows, AdamWValues, StackedExperts, adamw_step, exact_product,
-    expert_feed_forward, layer_norm, max_rows, self_attention, square_sum, sum_rows, touched_rows,
+    Activation, AdamWConstants, AdamWRows, AdamWValues, ExpertGate, StackedExperts, adamw_step,
+    exact_product, expert_feed_forward, layer_norm, max_rows, self_attention, square_sum, sum_rows,
+    touched_rows,
 };
 use moelt_schema::{Stream, Streams, uniform};
 
@@ -127,8 +128,9 @@ fn tokens_through_their_experts() {
     // The last expert has no token.
     let chosen: Vec<u32> = draws.whole(tokens, 4).into_iter().flat_map(|one| [one, (one + 1) % 4]).collect();
     let (expert_weights, weights) = (draws.values(tokens * k), draws.values(tokens * d_model));
-    let [w_in, w_out] = [(); 2].map(|()| draws.values(n_experts * d_model * d_ff));
-    let (b_in, b_out) = (draws.values(n_experts * d_ff), draws.values(n_experts * d_model));
+    let [w_in, w_out, w_gate] = [(); 3].map(|()| draws.values(n_experts * d_model * d_ff));
+    let [b_in, b_gate] = [(); 2].map(|()| draws.values(n_experts * d_ff));
+    let b_out = draws.values(n_experts * d_model);
     compare("expert_feed_forward", true, |device| {
         let (x, by) = (input(&x, [tokens, d_model], device), input(&expert_weights, [tokens, k], device));
         let experts = StackedExperts {
@@ -136,10 +138,16 @@ fn tokens_through_their_experts() {
             b_in: input(&b_in, [n_experts, d_ff], device),
             w_out: input(&w_out, [n_experts, d_ff, d_model], device),
             b_out: input(&b_out, [n_experts, d_model], device),
-            activation: Activation::Gelu,
+            gate: None,
+            activation: Activation::Swiglu,
         };
+        let gate = ExpertGate {
+            w_gate: input(&w_gate, [n_experts, d_model, d_ff], device),
+            b_gate: input(&b_gate, [n_experts, d_ff], device),
+        };
+        let experts = StackedExperts { gate: Some(gate.clone()), ..experts };
         let y = expert_feed_forward(x.clone(), &chosen, by.clone(), experts.clone()).y;
-        there_and_back!(y, weights; x, by, experts.w_in, experts.b_in, experts.w_out, experts.b_out)
+        there_and_back!(y, weights; x, by, experts.w_in, experts.b_in, experts.w_out, experts.b_out, gate.w_gate, gate.b_gate)
     });
 }
 

@@ -98,10 +98,14 @@ mod tests {
         // [experts, d = 2, units = 3] and [experts, units = 3, d = 2].
         let w_in = tensor([2, 2, 3], [[1.0, 5.0, -3.0, 2.0, -4.0, 6.0], [-3.0, 1.0, 5.0, 6.0, 2.0, -4.0]]);
         let w_out = tensor([2, 3, 2], [[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], [5.0, 6.0, 1.0, 2.0, 3.0, 4.0]]);
+        // Gates that are all alike, but for the bias of the first unit.
+        let b_gate = HostTensor { shape: vec![2, 3], data: vec![7.0, 1.0, 1.0, 1.0, 7.0, 1.0] };
         let (input, output) = (axis("w_in", 2, ExpertRole::Input), axis("w_out", 1, ExpertRole::Output));
+        let gate = axis("b_gate", 1, ExpertRole::Input);
         let params = [
             OldParam { axis: &input, part: 0, tensor: &w_in },
             OldParam { axis: &output, part: 1, tensor: &w_out },
+            OldParam { axis: &gate, part: 2, tensor: &b_gate },
         ];
         let matched = matched_units(&params, 0, 1).unwrap();
         assert_eq!(matched, [1, 2, 0]);

@@ -154,8 +154,7 @@ fn param_rows(
             RowSource::Keep(old) | RowSource::Halve(old) => Row::Old(*old),
             RowSource::Shifted(old, by) => Row::Values(param.shifted(*old, by)?),
             RowSource::Redrawn { expert, old, units, .. } => {
-                let Redraws { biases, streams } = redraws;
-                Row::Values(param.with_units_redrawn(*expert, *old, units, &biases[old], streams)?)
+                Row::Values(redraws.row(param, *expert, *old, units)?)
             }
             RowSource::New { expert, start } => Row::Values(param.start(*expert, start, streams)?),
             RowSource::Merge { into, .. } => Row::Values(merged_row(param, *into, &merges[into])),

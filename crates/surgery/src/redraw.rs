@@ -1,7 +1,7 @@
 //! Hidden units drawn anew: each fires for about half of the tokens around a centre.
 //!
-//! A unit's weights are drawn as those of a fresh expert would be; its bias is such that the mean token lies on its edge; what it
-//! adds to the output begins at a third of a fresh unit's, so that the expert goes on nearly as it was.
+//! A unit's weights are drawn as those of a fresh expert would be; its bias is such that the mean token lies on its edge, and so of its
+//! gate, if it has one; what it adds to the output begins at a third of a fresh unit's, so that the expert goes on nearly as it was.
 
 use std::collections::BTreeMap;
 
@@ -14,10 +14,11 @@ const GENTLY: f32 = 0.3;
 
 /// What redrawn units are made of.
 pub(crate) struct Redraws {
-    /// For each expert with such units, by its position: the bias of every unit that puts the centre on its edge.
-    pub(crate) biases: BTreeMap<usize, Vec<f32>>,
+    /// For each expert with such units, by its position, and each parameter with biases, by its place: the bias of every unit that puts
+    /// the centre on its edge.
+    biases: BTreeMap<(usize, u8), Vec<f32>>,
     /// Others at every step: an expert may be redrawn again.
-    pub(crate) streams: Streams,
+    streams: Streams,
 }
 
 /// Of the units that a plan draws anew.
@@ -31,23 +32,43 @@ pub(crate) fn redraws(
     streams: &Streams,
 ) -> Result<Redraws, SurgeryError> {
     let streams = streams.rehearsal(step);
-    let mut of_experts = BTreeMap::new();
+    let into_units = params.iter().filter(|param| param.axis.role == ExpertRole::Input);
+    let (biases_of_units, weights): (Vec<_>, Vec<_>) =
+        into_units.filter(|param| param.units().is_some()).partition(|param| param.is_bias());
+    let mut biases = BTreeMap::new();
     for source in &map.rows {
         let RowSource::Redrawn { expert, old, units, centre } = source else { continue };
-        let mut biases = Vec::new();
-        for param in params.iter().filter(|param| param.weights_units()) {
-            biases = param.edges(*expert, *old, units, centre, &streams)?;
+        for (at, param) in weights.iter().enumerate() {
+            let edges = param.edges(*expert, *old, units, centre, &streams)?;
+            if let Some(bias) = biases_of_units.get(at) {
+                biases.insert((*old, bias.part), edges);
+            }
         }
-        of_experts.insert(*old, biases);
     }
-    Ok(Redraws { biases: of_experts, streams })
+    Ok(Redraws { biases, streams })
+}
+
+impl Redraws {
+    /// The row of an expert some of whose hidden units are drawn anew.
+    ///
+    /// # Errors
+    /// When a unit is not there.
+    pub(crate) fn row(
+        &self,
+        param: &OldParam<'_>,
+        expert: ExpertId,
+        old: usize,
+        drawn: &[usize],
+    ) -> Result<Vec<f32>, SurgeryError> {
+        let biases = self.biases.get(&(old, param.part)).map_or(&[][..], Vec::as_slice);
+        param.with_units_redrawn(expert, old, drawn, biases, &self.streams)
+    }
 }
 
 impl OldParam<'_> {
-    /// Whether it holds the weights into hidden units, and not their biases.
-    fn weights_units(&self) -> bool {
-        let Some(units) = self.units().filter(|_| self.axis.role == ExpertRole::Input) else { return false };
-        units.len() > n_units(&units)
+    /// Whether it holds one number for each hidden unit.
+    fn is_bias(&self) -> bool {
+        self.units().is_some_and(|units| units.len() == n_units(&units))
     }
 
     /// For each unit minus the product of the centre with its weights as they will be.
@@ -79,7 +100,7 @@ impl OldParam<'_> {
     ///
     /// # Errors
     /// When a unit is not there.
-    pub(crate) fn with_units_redrawn(
+    fn with_units_redrawn(
         &self,
         expert: ExpertId,
         old: usize,
@@ -113,4 +134,43 @@ impl OldParam<'_> {
 
 fn n_units(units: &[usize]) -> usize {
     units.iter().max().map_or(0, |last| last + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use moelt_optim::HostTensor;
+    use moelt_schema::ExpertAxis;
+
+    use super::*;
+
+    /// One expert of two inputs and three units; unit 1 is drawn anew. Its own bias and that of its gate put the centre on the edge
+    /// of the weights that each of them stands beside.
+    #[test]
+    fn every_bias_is_the_edge_of_its_own_weights() {
+        let axes = [
+            ExpertAxis::input("w_in"),
+            ExpertAxis::input_bias("b_in"),
+            ExpertAxis::output("w_out"),
+            ExpertAxis::input("w_gate"),
+            ExpertAxis::input_bias("b_gate"),
+        ];
+        let ones =
+            |shape: &[usize]| HostTensor { shape: shape.to_vec(), data: vec![1.0; shape.iter().product()] };
+        let tensors = [&[1, 2, 3][..], &[1, 3], &[1, 3, 2], &[1, 2, 3], &[1, 3]].map(ones);
+        let param = |part: usize| OldParam { axis: &axes[part], part: part as u8, tensor: &tensors[part] };
+        let params = [0, 1, 2, 3, 4].map(param);
+        let (expert, centre) = (ExpertId(0), vec![0.5, -2.0]);
+        let rows = vec![RowSource::Redrawn { expert, old: 0, units: vec![1], centre: centre.clone() }];
+        let redraws = redraws(&params, &RowMap { n_old: 1, rows }, 7, &Streams::new(1)).unwrap();
+        let row = |part: usize| redraws.row(&params[part], expert, 0, &[1]).unwrap();
+        let mut edges = Vec::new();
+        for (weight, bias) in [(0, 1), (3, 4)] {
+            let (weight, bias) = (row(weight), row(bias));
+            assert_eq!([weight[0], weight[2], bias[0], bias[2]], [1.0; 4], "other units stay");
+            let edge = -(weight[1] * centre[0] + weight[4] * centre[1]);
+            assert!((bias[1] - edge).abs() < 1e-6, "{bias:?} {edge}");
+            edges.push(edge);
+        }
+        assert_ne!(edges[0], edges[1]);
+    }
 }

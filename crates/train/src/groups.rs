@@ -4,7 +4,8 @@ use moelt_optim::{ParamGroup, ParamGroups};
 use moelt_schema::{EmbeddingUpdate, OptimConfig};
 
 /// Biases, norms, queries and thresholds: one vector or number per expert, layer or model.
-const VECTORS: [&str; 8] = ["bias", "b_in", "b_out", "gamma", "beta", "query", "threshold", "balance_bias"];
+const VECTORS: [&str; 9] =
+    ["bias", "b_in", "b_out", "b_gate", "gamma", "beta", "query", "threshold", "balance_bias"];
 
 /// The path of the embedding table.
 pub(crate) const EMBEDDING: &str = "embedding.table";
@@ -52,7 +53,7 @@ mod tests {
     use burn::tensor::{Device, Tensor};
     use moelt_model::{Classifier, ClassifierConfig, Mode, ModelInput};
     use moelt_optim::{AdamW, HostTensor, Optimizer, export, import};
-    use moelt_schema::{ConvConfig, EncoderConfig, Layout, ModelConfig, Pooling, Streams};
+    use moelt_schema::{Activation, ConvConfig, EncoderConfig, Layout, ModelConfig, Pooling, Streams};
     use moelt_surgery::Trainable;
 
     use super::*;
@@ -71,7 +72,7 @@ mod tests {
     }
 
     /// A layer of two experts that are both used, and a dense layer.
-    fn model() -> Classifier {
+    fn model(activation: Activation) -> Classifier {
         let layout: Layout = serde_json::from_value(serde_json::json!({
             "layers": [{"kind": {"top_k": {"k": 2}}, "experts": [0, 1]}, {"kind": "dense", "experts": [0]}],
             "next_id": 2,
@@ -79,8 +80,15 @@ mod tests {
         .unwrap();
         let encoder = EncoderConfig::Conv(ConvConfig { width: 3 });
         let pooling = Pooling::Attention;
-        let model =
-            ModelConfig { d_model: 4, d_ff: 3, shared_d_ff: 5, encoder, pooling, ..ModelConfig::default() };
+        let model = ModelConfig {
+            d_model: 4,
+            d_ff: 3,
+            activation,
+            shared_d_ff: 5,
+            encoder,
+            pooling,
+            ..ModelConfig::default()
+        };
         let config = ClassifierConfig { model, layout, n_rows: 9, n_classes: 2 };
         config.init(&Streams::new(3), &Device::flex().autodiff())
     }
@@ -100,8 +108,10 @@ mod tests {
             ("head.weight", matrix),
             ("input_norm.beta", vector),
             ("input_norm.gamma", vector),
+            ("layers.0.experts.b_gate", expert_vector),
             ("layers.0.experts.b_in", expert_vector),
             ("layers.0.experts.b_out", expert_vector),
+            ("layers.0.experts.w_gate", expert_matrix),
             ("layers.0.experts.w_in", expert_matrix),
             ("layers.0.experts.w_out", expert_matrix),
             ("layers.0.norm.beta", vector),
@@ -109,25 +119,31 @@ mod tests {
             ("layers.0.router.balance_bias", expert_vector),
             ("layers.0.router.bias", expert_vector),
             ("layers.0.router.weight", expert_vector),
+            ("layers.0.shared.b_gate", vector),
             ("layers.0.shared.b_in", vector),
             ("layers.0.shared.b_out", vector),
+            ("layers.0.shared.w_gate", matrix),
             ("layers.0.shared.w_in", matrix),
             ("layers.0.shared.w_out", matrix),
+            ("layers.1.experts.b_gate", expert_vector),
             ("layers.1.experts.b_in", expert_vector),
             ("layers.1.experts.b_out", expert_vector),
+            ("layers.1.experts.w_gate", expert_matrix),
             ("layers.1.experts.w_in", expert_matrix),
             ("layers.1.experts.w_out", expert_matrix),
             ("layers.1.norm.beta", vector),
             ("layers.1.norm.gamma", vector),
+            ("layers.1.shared.b_gate", vector),
             ("layers.1.shared.b_in", vector),
             ("layers.1.shared.b_out", vector),
+            ("layers.1.shared.w_gate", matrix),
             ("layers.1.shared.w_in", matrix),
             ("layers.1.shared.w_out", matrix),
             ("output_norm.beta", vector),
             ("output_norm.gamma", vector),
             ("pool.query", vector),
         ];
-        let trainable = trainable(model());
+        let trainable = trainable(model(Activation::Swiglu));
         let groups = trainable.optimizer.groups();
         let groups: Vec<_> =
             export(&trainable.module).into_keys().map(|path| (groups.of(&path), path)).collect();
@@ -153,9 +169,9 @@ mod tests {
     /// tokens: an expert whose hidden units are all off still passes its output bias on.
     #[test]
     fn of_an_expert_with_tokens_and_no_active_unit_only_the_output_bias_steps() {
-        let mut weights = export(&model());
+        let mut weights = export(&model(Activation::Relu));
         weights.get_mut("layers.0.experts.b_in").unwrap().data[..3].fill(-100.0);
-        let model = import(model(), weights.clone()).unwrap();
+        let model = import(model(Activation::Relu), weights.clone()).unwrap();
         let output = model.forward(&ModelInput::new(&[1, 2, 3, 4, 5, 6], 3, 1, &[3, 3]), Mode::Eval);
         assert_eq!(output.routing[0].tokens_per_expert, [6.0, 6.0]);
         let task = Tensor::<2>::from_data([[1.0, -2.0], [-3.0, 5.0]], &output.logits.device());

@@ -6,7 +6,8 @@
 mod support;
 
 use moelt_schema::{
-    Budget, Event, Flops, Pooling, RoutingConfig, RoutingStats, RunConfig, RunDir, RunRef, StartConfig, Unit,
+    Activation, Budget, Event, Flops, Pooling, RoutingConfig, RoutingStats, RunConfig, RunDir, RunRef,
+    StartConfig, Unit,
 };
 use moelt_train::Prepared;
 use tempfile::TempDir;
@@ -46,7 +47,8 @@ fn forward(config: &RunConfig, routing: &[RoutingStats], tokens: u64, sequences:
         let routed = stats.tokens_per_expert.iter().sum::<f64>() as u64;
         let is_top_any = matches!(model.routing, RoutingConfig::TopAny { .. });
         let computed = if is_top_any { n_experts * rows } else { routed };
-        let (router, one_row) = (2 * rows * d * n_experts, 2 * (d * d_ff + d_ff * d));
+        let gate = if model.activation == Activation::Swiglu { d * d_ff } else { 0 };
+        let (router, one_row) = (2 * rows * d * n_experts, 2 * (d * d_ff + d_ff * d + gate));
         Flops { computed: router + one_row * computed, unpadded: router + one_row * routed }
     };
     Flops::unpadded(shared) + routing.iter().map(layer).sum()
@@ -75,10 +77,11 @@ type Arm = (&'static str, fn(&mut RunConfig));
 
 #[test]
 fn a_run_counts_what_it_computed_and_what_of_it_was_asked_for() {
-    let arms: [Arm; 4] = [
+    let arms: [Arm; 5] = [
         ("top-1 of tokens", |c| c.model.top_k = 1),
         ("top-2 of tokens", |c| c.model.top_k = 2),
         ("top-1 of sequences", |c| (c.model.unit, c.model.top_k) = (Unit::Sequence, 1)),
+        ("gated", |c| c.model.activation = Activation::Swiglu),
         ("top-any of tokens", |c| c.model.routing = RoutingConfig::TopAny { n_experts: 5 }),
     ];
     for (name, change) in arms {

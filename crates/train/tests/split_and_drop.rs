@@ -6,7 +6,9 @@ mod support;
 
 use std::path::Path;
 
-use moelt_schema::{Budget, DataConfig, DecisionKind, Edit, Event, ExpertInit, RunConfig, RunDir, Unit};
+use moelt_schema::{
+    Activation, Budget, DataConfig, DecisionKind, Edit, Event, ExpertInit, RunConfig, RunDir, Unit,
+};
 use support::{FROZEN, Finished, config, finish, interrupt, kill};
 use tempfile::TempDir;
 
@@ -46,10 +48,6 @@ fn run_of(policy: &str, change: impl Fn(&mut RunConfig)) -> RunConfig {
     })
 }
 
-fn eager() -> RunConfig {
-    run_of(EAGER, |_| ())
-}
-
 fn edits(run: &Finished) -> Vec<Edit> {
     let of_plan = |event: &Event| match event {
         Event::Edit { plan, .. } => plan.edits.clone(),
@@ -87,8 +85,14 @@ fn goes_on_from_every_decision(config: &RunConfig, whole: &Finished, folder: &Pa
 
 #[test]
 fn killed_or_stopped_at_any_decision_a_run_goes_on_bit_by_bit() {
+    for activation in [Activation::Relu, Activation::Swiglu] {
+        does_everything_and_goes_on(&run_of(EAGER, |config| config.model.activation = activation));
+    }
+}
+
+fn does_everything_and_goes_on(config: &RunConfig) {
     let folder = TempDir::new().unwrap();
-    let whole = finish(&eager(), &RunDir::new(folder.path().join("whole")));
+    let whole = finish(config, &RunDir::new(folder.path().join("whole")));
     let edits = edits(&whole);
     let is_split = |edit: &Edit| matches!(edit, Edit::Grow { init: ExpertInit::SplitAlong { .. }, .. });
     assert!(edits.iter().any(is_split), "{edits:?}");
@@ -97,7 +101,7 @@ fn killed_or_stopped_at_any_decision_a_run_goes_on_bit_by_bit() {
     let actions = whole.actions();
     assert!(actions.iter().any(|(_, action)| *action == DecisionKind::Measure), "{actions:?}");
     assert!(whole.manifest.state.measuring_flops.computed > 0, "looks and races cost something");
-    goes_on_from_every_decision(&eager(), &whole, folder.path());
+    goes_on_from_every_decision(config, &whole, folder.path());
 }
 
 /// `zero-shot-cut`, with a bound that nothing exceeds.

@@ -8,8 +8,8 @@ use std::{collections::BTreeMap, fs, path::Path};
 use burn::tensor::Device;
 use moelt_optim::{HostTensor, Rows, export};
 use moelt_schema::{
-    Edit, EventsPosition, Evidence, ExpertAxes, ExpertId, ExpertInit, ExpertRole, LayerId, Limits, Plan,
-    Probe, RampIn, RunConfig,
+    Activation, Edit, EventsPosition, Evidence, ExpertAxes, ExpertId, ExpertInit, ExpertRole, LayerId,
+    Limits, Plan, Probe, RampIn, RoutingConfig, RunConfig,
 };
 use moelt_train::{CheckpointStore, LoadedModel, Prepared, TrainState};
 use safetensors::SafeTensors;
@@ -37,6 +37,7 @@ batch_size = 16
 
 const TOTAL: u64 = 1000;
 const LAYERS: [LayerId; 2] = [LayerId(0), LayerId(1)];
+const ACTIVATIONS: [Activation; 3] = [Activation::Relu, Activation::Gelu, Activation::Swiglu];
 const TENSORS: [&str; 3] = ["model.safetensors", "average.safetensors", "optimizer.safetensors"];
 
 /// A run without a folder.
@@ -48,8 +49,12 @@ struct Run {
 
 impl Run {
     fn new(ramping_in: u64) -> Self {
+        Self::of(|config| config.control.edits.ramp_in = ramping_in)
+    }
+
+    fn of(change: impl Fn(&mut RunConfig)) -> Self {
         let mut config = RunConfig::from_toml(CONFIG).unwrap();
-        config.control.edits.ramp_in = ramping_in;
+        change(&mut config);
         let prepared = Prepared::new(&config).unwrap();
         let mut state = TrainState::new(&config, &prepared, &Device::flex());
         state.progress.total_steps = TOTAL;
@@ -131,7 +136,14 @@ fn reorder(run: &mut Run, orders: [Vec<ExpertId>; 2]) {
 /// averages or windows did not move along, or moved anything else, the runs would part.
 #[test]
 fn surgery_that_cancels_out_leaves_a_run_bit_identical_to_a_frozen_one() {
-    let [mut frozen, mut edited] = [Run::new(60), Run::new(60)];
+    for activation in [Activation::Relu, Activation::Swiglu] {
+        let run =
+            || Run::of(|config| (config.control.edits.ramp_in, config.model.activation) = (60, activation));
+        assert_edits_cancel_out([run(), run()]);
+    }
+}
+
+fn assert_edits_cancel_out([mut frozen, mut edited]: [Run; 2]) {
     for run in [&mut frozen, &mut edited] {
         run.train(10);
         run.grow(&ExpertInit::Fresh);
@@ -197,6 +209,54 @@ fn a_hundred_rounds_of_growing_pruning_saving_and_loading_leave_nothing_behind()
     }
     assert_eq!(run.state.layout.next_id(), ExpertId(4 + 100));
     assert_eq!(run.experts(LayerId(0)).len(), 4);
+}
+
+/// What was saved after a step, and loaded: the same run to the last bit, whatever was edited before.
+#[test]
+fn an_edited_run_that_is_saved_and_loaded_goes_on_bit_by_bit() {
+    const LAYER: LayerId = LayerId(0);
+    for activation in ACTIVATIONS {
+        let folder = TempDir::new().unwrap();
+        let mut run =
+            Run::of(|config| (config.control.edits.ramp_in, config.model.activation) = (3, activation));
+        run.train(5);
+        let before = run.bits();
+        let copy = ExpertInit::Copy { parent: ExpertId(1), noise: 0.1 };
+        for edit in [
+            Edit::Grow { layer: LAYER, new: run.state.layout.next_id(), init: copy },
+            Edit::Prune { layer: LAYER, expert: ExpertId(0) },
+            Edit::Merge { layer: LAYER, from: ExpertId(2), into: ExpertId(3), share: 0.5 },
+            Edit::Grow { layer: LAYER, new: ExpertId(5), init: ExpertInit::Split { parent: ExpertId(3) } },
+        ] {
+            run.edit(vec![edit]);
+            run.train(2);
+            let loaded = LoadedModel::load(&run.save(folder.path()), &Device::flex().autodiff()).unwrap();
+            let mut resumed = Run::of(|config| config.clone_from(&run.config));
+            resumed.state = TrainState::restore(loaded);
+            for run in [&mut run, &mut resumed] {
+                run.train(3);
+            }
+            assert_eq!(resumed.bits(), run.bits(), "{activation:?}");
+        }
+        assert_ne!(run.bits(), before);
+        assert_eq!(run.experts(LAYER).len(), 4);
+    }
+}
+
+/// Where every expert serves every token, halves of an expert do together what it did.
+#[test]
+fn a_split_keeps_the_function() {
+    for activation in ACTIVATIONS {
+        let mut run = Run::of(|config| {
+            (config.control.edits.ramp_in, config.model.activation) = (0, activation);
+            (config.model.top_k, config.model.routing) = (16, RoutingConfig::TopK { n_experts: 4 });
+        });
+        run.train(20);
+        let before = run.probe();
+        run.grow(&ExpertInit::Split { parent: ExpertId(2) });
+        let moved = deviation(&before.logits, &run.probe().logits);
+        assert!(moved <= 1e-6, "{activation:?}: {moved}");
+    }
 }
 
 #[test]
@@ -308,9 +368,17 @@ fn a_ramp_in_does_not_stay_in_those_that_are_merged() {
 
 #[test]
 fn the_first_update_of_a_new_expert_and_its_router_row_is_at_most_lr() {
-    let mut run = Run::new(0);
-    run.config.optim.weight_decay = 0.0;
-    run.state = TrainState::new(&run.config, &run.prepared, &Device::flex());
+    for (activation, axes) in [(Activation::Relu, 5), (Activation::Swiglu, 7)] {
+        let run = Run::of(|config| {
+            (config.control.edits.ramp_in, config.optim.weight_decay) = (0, 0.0);
+            config.model.activation = activation;
+        });
+        assert_first_update_is_at_most_lr(run, axes);
+    }
+}
+
+/// `n_axes` parameters of a layer are trained row by row.
+fn assert_first_update_is_at_most_lr(mut run: Run, n_axes: usize) {
     run.train(100);
     let new = run.grow(&ExpertInit::Copy { parent: ExpertId(0), noise: 0.1 });
     let before = run.weights();
@@ -320,7 +388,7 @@ fn the_first_update_of_a_new_expert_and_its_router_row_is_at_most_lr() {
         |role| !matches!(role, ExpertRole::RouterBias | ExpertRole::BalanceBias | ExpertRole::Other);
     let axes: Vec<_> =
         run.state.model().expert_axes().into_iter().filter(|axis| trained(axis.role)).collect();
-    assert_eq!(axes.len(), 2 * 5);
+    assert_eq!(axes.len(), 2 * n_axes);
     for axis in axes {
         let position = run.position(axis.layer, new[axis.layer.0 as usize]);
         assert_eq!(run.state.trainable.optimizer.state()[&axis.param].steps[position], 1, "{}", axis.param);

@@ -14,7 +14,7 @@ pub struct ExpertGradients {
     pub inputs: Vec<f32>,
     /// Its hidden units after the activation, `[rows, d_ff]`.
     pub hidden: Vec<f32>,
-    /// The gradient at its hidden units before the activation, `[rows, d_ff]`.
+    /// The gradient at what its hidden units, and gates where they have any, sum up: `[rows, d_sums]`.
     pub hidden_gradients: Vec<f32>,
     /// The gradient at its output, `[rows, d_model]`.
     pub gradients: Vec<f32>,
@@ -22,6 +22,8 @@ pub struct ExpertGradients {
     pub d_model: usize,
     /// Columns of hidden units.
     pub d_ff: usize,
+    /// Columns of their sums: `d_ff`, or twice as many with gates.
+    pub d_sums: usize,
 }
 
 /// How the gradients of an expert's tokens lie to one another.
@@ -53,7 +55,7 @@ impl ExpertGradients {
     /// Products of the parameters' gradients of every two tokens, `[rows, rows]`. The gradient of a weight matrix is an outer product,
     /// so that none of them is ever written out.
     fn products(&self, flops: &mut Flops) -> DMatrix<f64> {
-        let incoming = outer_products(&self.inputs(), &matrix(&self.hidden_gradients, self.d_ff), flops);
+        let incoming = outer_products(&self.inputs(), &matrix(&self.hidden_gradients, self.d_sums), flops);
         incoming + outer_products(&self.hidden(), &self.gradients(), flops)
     }
 

@@ -22,6 +22,7 @@ fn expert(times: usize, gradients: [f32; 2]) -> ExpertGradients {
         gradients: gradients.repeat(times),
         d_model: 1,
         d_ff: 1,
+        d_sums: 1,
     }
 }
 
@@ -54,6 +55,17 @@ fn incoming_weights_count() {
     close(turn.direction, 3.0);
 }
 
+/// With gates a token's gradient is (x, 1) ⊗ (dh, dg): of dh = 3 and dg = 4 the squares are 2 · 25, the mean of ±1 is 0 and of 1 is 1.
+#[test]
+fn incoming_weights_of_gates_count() {
+    let mut expert = expert(50, [0.0, 0.0]);
+    (expert.hidden_gradients, expert.d_sums) = ([3.0, 4.0].repeat(100), 2);
+    let turn = expert.turn(1.0, &mut Flops::default());
+    close(turn.conflict, 0.5);
+    close(turn.variance, 25.0);
+    close(turn.direction, 5.0);
+}
+
 /// The products are those of gradients written out: two columns, two units.
 #[test]
 fn products_are_those_of_gradients_written_out() {
@@ -65,6 +77,7 @@ fn products_are_those_of_gradients_written_out() {
         gradients: vec![0.5, -1.0, 1.0, 1.0],
         d_model: 2,
         d_ff: 2,
+        d_sums: 2,
     };
     let outer = |a: [f64; 3], b: [f64; 2]| a.into_iter().flat_map(move |a| b.map(|b| a * b));
     let one: Vec<f64> =
@@ -94,6 +107,7 @@ fn what_the_expert_cannot_do_is_a_gap_and_what_it_can_is_none() {
             gradients,
             d_model: 1,
             d_ff: 1,
+            d_sums: 1,
         };
         expressivity_gap(&expert, &mut rng(), &mut Flops::default())
     };

@@ -1,10 +1,6 @@
 //! Tokens through their experts by batched products, on any backend.
 
-use burn::tensor::{
-    Tensor,
-    activation::{gelu, relu},
-};
-use moelt_schema::Activation;
+use burn::tensor::Tensor;
 
 use super::{ExpertOutput, StackedExperts};
 use crate::sum_rows;
@@ -45,12 +41,7 @@ fn outputs(x: Tensor<2>, expert_indices: &[u32], top_k: usize, experts: StackedE
     let pairs: Vec<u32> = (0..places.len() as u32).collect();
     let tokens: Vec<u32> = pairs.iter().map(|pair| pair / top_k as u32).collect();
     let queues = sum_rows(x, &tokens, &places, n_experts * longest).reshape([n_experts, longest, d_model]);
-    let sums = queues.matmul(experts.w_in) + experts.b_in.unsqueeze_dim(1);
-    let hidden = match experts.activation {
-        Activation::Relu => relu(sums),
-        Activation::Gelu => gelu(sums),
-    };
-    let y = hidden.matmul(experts.w_out) + experts.b_out.unsqueeze_dim(1);
+    let y = experts.forward(queues);
     sum_rows(y.reshape([n_experts * longest, d_model]), &places, &pairs, pairs.len())
 }
 

@@ -1,7 +1,7 @@
 //! The arithmetic of the fused form, on plain slices.
 //!
-//! Forward, each chunk is a task of its own: it gathers its tokens and multiplies twice. Backward there are two kinds of task. A
-//! chunk goes back through both products, to the gradients of its hidden units and tokens. Then every weight has one sum over
+//! Forward, each chunk is a task of its own: it gathers its tokens and multiplies twice, or three times where units have gates.
+//! Backward there are two kinds of task. A chunk goes back through all products, to the gradients of its hidden units and tokens. Then every weight has one sum over
 //! all tokens of its expert, chunk after chunk. A large product is divided among threads by rows of what it gives and never
 //! within a sum, so that a single busy expert occupies all threads and their number changes no bit.
 
@@ -15,23 +15,19 @@ use moelt_schema::Activation;
 use rayon::prelude::*;
 
 use super::{
-    ExpertOutput, StackedExperts,
+    ExpertGate, ExpertOutput, StackedExperts,
     activation::{Slopes, activate},
     chunks::{Chunk, Chunks},
+    linear::Linear,
 };
 use crate::{
     extension::{Inputs, Operation, WayBack, apply, dims, exactly, tensor, values},
-    matrix::{Matrix, Old, multiply},
+    matrix::Old,
     rows::{add, add_scaled, dot, gathered, widest},
 };
 
 /// Tokens of a task that adds up rows.
 const TOKENS: usize = 64;
-
-/// The fewest rows of a part of a product, and values that come out of it. Smaller ones are not worth a task, and gemm
-/// multiplies some of them in another order.
-const PART_ROWS: usize = 128;
-const PART_VALUES: usize = 1 << 14;
 
 /// What [`expert_feed_forward`](crate::expert_feed_forward) gives, by the fused form.
 pub(super) fn expert_feed_forward(
@@ -43,8 +39,12 @@ pub(super) fn expert_feed_forward(
     let ([_, top_k], [n_experts, ..]) = (expert_weights.dims(), experts.w_in.dims());
     let device = x.device().inner();
     let chunks = Arc::new(Chunks::new(expert_indices, n_experts, top_k));
-    let StackedExperts { w_in, b_in, w_out, b_out, activation } = experts;
+    let StackedExperts { w_in, b_in, w_out, b_out, gate, activation } = experts;
     let inputs = Inputs::default().with(x).with(expert_weights).with(w_in).with(b_in).with(w_out).with(b_out);
+    let inputs = match gate {
+        Some(ExpertGate { w_gate, b_gate }) => inputs.with(w_gate).with(b_gate),
+        None => inputs,
+    };
     let norms = Arc::new(OnceLock::new());
     let y = apply(FeedForward { chunks, activation, norms: norms.clone() }, inputs);
     let norms = norms.get().cloned().expect("a pass leaves its norms");
@@ -67,12 +67,12 @@ impl Operation for FeedForward {
     }
 
     fn forward_tracked(&self, inputs: Vec<FlexTensor>) -> (FlexTensor, WayBack) {
-        let pass = Pass::new(exactly(inputs), self.chunks.clone(), self.activation);
+        let pass = Pass::new(inputs, self.chunks.clone(), self.activation);
         let kept: Vec<Kept> = pass.chunks.all.par_iter().map(|chunk| pass.forward_of(chunk)).collect();
         let (y, norms) = pass.mixed(&kept);
         // The first call is the only one: every pass has a place of its own.
         self.norms.get_or_init(|| norms);
-        (y, WayBack::new(move |grad| pass.backward(&kept, values(grad)).into()))
+        (y, WayBack::new(move |grad| pass.backward(&kept, values(grad))))
     }
 }
 
@@ -81,10 +81,9 @@ impl Operation for FeedForward {
 struct Pass {
     x: FlexTensor,
     expert_weights: FlexTensor,
-    w_in: FlexTensor,
-    b_in: FlexTensor,
-    w_out: FlexTensor,
-    b_out: FlexTensor,
+    linear_in: Linear,
+    linear_out: Linear,
+    gate: Option<Linear>,
     chunks: Arc<Chunks>,
     activation: Activation,
     d_model: usize,
@@ -109,33 +108,32 @@ struct ChunkGradients {
     expert_weights: Vec<f32>,
     /// `[pairs, d_model]`
     y: Vec<f32>,
-    /// `[pairs, d_ff]`, before the activation.
+    /// `[pairs, d_ff]`, of the sums of hidden units.
     hidden: Vec<f32>,
+    /// `[pairs, d_ff]`, of the sums of their gates.
+    gate: Option<Vec<f32>>,
     /// `[pairs, d_model]`
     x: Vec<f32>,
 }
 
 impl Pass {
-    /// Of tensors whose shapes fit: `x`, `expert_weights`, `w_in`, `b_in`, `w_out`, `b_out`.
-    fn new(
-        [x, expert_weights, w_in, b_in, w_out, b_out]: [FlexTensor; 6],
-        chunks: Arc<Chunks>,
-        activation: Activation,
-    ) -> Self {
+    /// Of tensors whose shapes fit: `x`, `expert_weights`, `w_in`, `b_in`, `w_out`, `b_out`, and `w_gate`, `b_gate` with gates.
+    fn new(mut inputs: Vec<FlexTensor>, chunks: Arc<Chunks>, activation: Activation) -> Self {
+        let gate = activation.is_gated().then(|| exactly(inputs.split_off(6)));
+        let [x, expert_weights, w_in, b_in, w_out, b_out] = exactly(inputs);
         let [_, d_model, d_ff] = dims(&w_in);
-        Self { x, expert_weights, w_in, b_in, w_out, b_out, chunks, activation, d_model, d_ff }
+        let (linear_in, linear_out) = (Linear::new(w_in, b_in), Linear::new(w_out, b_out));
+        let gate = gate.map(|[w_gate, b_gate]| Linear::new(w_gate, b_gate));
+        Self { x, expert_weights, linear_in, linear_out, gate, chunks, activation, d_model, d_ff }
     }
 
     fn forward_of(&self, chunk: &Chunk) -> Kept {
-        let (d_model, d_ff, n) = (self.d_model, self.d_ff, chunk.pairs.len());
         let tokens = chunk.pairs.iter().map(|pair| *pair as usize / self.chunks.top_k);
-        let x = gathered(values(&self.x), d_model, tokens);
-        // Products are added to the biases.
-        let mut hidden = expert(&self.b_in, chunk.expert).repeat(n);
-        multiply_side_by_side(&mut hidden, Old::Kept, Matrix::from_rows(&x, d_model), self.w_in(chunk));
-        let slopes = activate(self.activation, &mut hidden);
-        let mut y = expert(&self.b_out, chunk.expert).repeat(n);
-        multiply_side_by_side(&mut y, Old::Kept, Matrix::from_rows(&hidden, d_ff), self.w_out(chunk));
+        let x = gathered(values(&self.x), self.d_model, tokens);
+        let mut hidden = self.linear_in.forward(chunk.expert, &x);
+        let gate = self.gate.as_ref().map(|gate| gate.forward(chunk.expert, &x));
+        let slopes = activate(self.activation, &mut hidden, gate);
+        let y = self.linear_out.forward(chunk.expert, &hidden);
         Kept { x, hidden, slopes, y }
     }
 
@@ -159,14 +157,13 @@ impl Pass {
         (tensor(y, self.x.shape()), norms)
     }
 
-    /// The gradients of `x`, `expert_weights`, `w_in`, `b_in`, `w_out` and `b_out` from that of the output.
-    fn backward(&self, kept: &[Kept], grad: &[f32]) -> [FlexTensor; 6] {
+    /// The gradients of all inputs, in their order, from that of the output.
+    fn backward(&self, kept: &[Kept], grad: &[f32]) -> Vec<FlexTensor> {
         let back = |(chunk, kept)| self.backward_of(chunk, kept, grad);
         let gradients: Vec<ChunkGradients> = self.chunks.all.par_iter().zip(kept).map(back).collect();
-        let [w_in, b_in, w_out, b_out] = self.weight_gradients(kept, &gradients);
-        let (x, expert_weights) =
-            (self.token_gradients(&gradients), self.expert_weight_gradients(&gradients));
-        [x, expert_weights, w_in, b_in, w_out, b_out]
+        let of_linear = self.linear_gradients(kept, &gradients);
+        let of_tokens = [self.token_gradients(&gradients), self.expert_weight_gradients(&gradients)];
+        of_tokens.into_iter().chain(of_linear).collect()
     }
 
     fn backward_of(&self, chunk: &Chunk, kept: &Kept, grad: &[f32]) -> ChunkGradients {
@@ -184,27 +181,14 @@ impl Pass {
             });
         });
         let mut hidden = vec![0.0; n * d_ff];
-        let w_out = self.w_out(chunk).transposed();
-        multiply_side_by_side(&mut hidden, Old::Overwritten, Matrix::from_rows(&y, d_model), w_out);
-        kept.slopes.go_back(&kept.hidden, &mut hidden);
+        self.linear_out.go_back(chunk.expert, &y, Old::Overwritten, &mut hidden);
+        let gate = kept.slopes.go_back(&kept.hidden, &mut hidden);
         let mut x = vec![0.0; n * d_model];
-        multiply_side_by_side(
-            &mut x,
-            Old::Overwritten,
-            Matrix::from_rows(&hidden, d_ff),
-            self.w_in(chunk).transposed(),
-        );
-        ChunkGradients { expert_weights, y, hidden, x }
-    }
-
-    /// `[d_model, d_ff]` of the chunk's expert.
-    fn w_in(&self, chunk: &Chunk) -> Matrix<'_> {
-        Matrix::from_rows(expert(&self.w_in, chunk.expert), self.d_ff)
-    }
-
-    /// `[d_ff, d_model]` of the chunk's expert.
-    fn w_out(&self, chunk: &Chunk) -> Matrix<'_> {
-        Matrix::from_rows(expert(&self.w_out, chunk.expert), self.d_model)
+        self.linear_in.go_back(chunk.expert, &hidden, Old::Overwritten, &mut x);
+        if let Some((linear, grad)) = self.gate.as_ref().zip(gate.as_ref()) {
+            linear.go_back(chunk.expert, grad, Old::Kept, &mut x);
+        }
+        ChunkGradients { expert_weights, y, hidden, gate, x }
     }
 
     /// The gradient of each pair's weight, where it belongs.
@@ -229,61 +213,17 @@ impl Pass {
         tensor(x, self.x.shape())
     }
 
-    /// Gradients of `w_in`, `b_in`, `w_out` and `b_out`: zero for an expert without tokens.
-    fn weight_gradients(&self, kept: &[Kept], gradients: &[ChunkGradients]) -> [FlexTensor; 4] {
-        let (d_model, d_ff) = (self.d_model, self.d_ff);
-        let zeros = |tensor| vec![0.0; values(tensor).len()];
-        let [mut w_in, mut w_out] = [&self.w_in, &self.w_out].map(zeros);
-        let [mut b_in, mut b_out] = [&self.b_in, &self.b_out].map(zeros);
-        let linear_in = w_in.par_chunks_mut(d_model * d_ff).zip(b_in.par_chunks_mut(d_ff));
-        let linear_out = w_out.par_chunks_mut(d_ff * d_model).zip(b_out.par_chunks_mut(d_model));
-        let experts = linear_in.zip(linear_out).zip(&self.chunks.of_expert);
-        experts.for_each(|((linear_in, linear_out), chunks)| {
-            let chunks = || kept[chunks.clone()].iter().zip(&gradients[chunks.clone()]);
-            let of_in: Vec<_> = chunks().map(|(kept, grad)| (&kept.x[..], &grad.hidden[..])).collect();
-            let of_out: Vec<_> = chunks().map(|(kept, grad)| (&kept.hidden[..], &grad.y[..])).collect();
-            rayon::join(|| add_linear(linear_in, &of_in), || add_linear(linear_out, &of_out));
-        });
-        [
-            tensor(w_in, self.w_in.shape()),
-            tensor(b_in, self.b_in.shape()),
-            tensor(w_out, self.w_out.shape()),
-            tensor(b_out, self.b_out.shape()),
-        ]
+    /// Gradients of weights and biases, in the order of the inputs.
+    fn linear_gradients(&self, kept: &[Kept], gradients: &[ChunkGradients]) -> Vec<FlexTensor> {
+        let chunks = || kept.iter().zip(gradients);
+        let of_in: Vec<_> = chunks().map(|(kept, grad)| (&kept.x[..], &grad.hidden[..])).collect();
+        let of_out: Vec<_> = chunks().map(|(kept, grad)| (&kept.hidden[..], &grad.y[..])).collect();
+        let of_gate: Vec<_> =
+            chunks().filter_map(|(kept, grad)| Some((&kept.x[..], grad.gate.as_deref()?))).collect();
+        let maps =
+            [(Some(&self.linear_in), of_in), (Some(&self.linear_out), of_out), (self.gate.as_ref(), of_gate)];
+        let there = maps.into_par_iter().filter_map(|(linear, chunks)| Some((linear?, chunks)));
+        let gradients = there.map(|(linear, chunks)| linear.gradients(&chunks, &self.chunks.of_expert));
+        gradients.collect::<Vec<_>>().concat()
     }
-}
-
-/// Adds the gradients of a weight and a bias from what came in and the gradient of what came out, chunk after chunk.
-///
-/// # Shapes
-/// - weight: `[n_in, n_out]`
-/// - bias: `[n_out]`
-/// - chunks: `[pairs, n_in]` and `[pairs, n_out]`
-fn add_linear((weight, bias): (&mut [f32], &mut [f32]), chunks: &[(&[f32], &[f32])]) {
-    let n_out = bias.len();
-    let n_in = weight.len() / n_out;
-    for (x, grad) in chunks {
-        let x = Matrix::from_rows(x, n_in).transposed();
-        multiply_side_by_side(weight, Old::Kept, x, Matrix::from_rows(grad, n_out));
-    }
-    widest(|| chunks.iter().for_each(|(_, grad)| grad.chunks_exact(n_out).for_each(|row| add(bias, row))));
-}
-
-/// [`multiply`] with the rows divided among threads. A row's bits do not depend on it; each part costs one more look at all
-/// of `b`, which is why there are no more parts than threads.
-fn multiply_side_by_side(out: &mut [f32], old: Old, a: Matrix<'_>, b: Matrix<'_>) {
-    let n_rows = a.n_rows();
-    let most = (n_rows / PART_ROWS).min(out.len() / PART_VALUES);
-    let rows = n_rows.div_ceil(rayon::current_num_threads().min(most).max(1));
-    let width = out.len() / n_rows;
-    out.par_chunks_mut(rows * width).enumerate().for_each(|(part, out)| {
-        multiply(out, old, a.narrow_rows(part * rows, out.len() / width), b);
-    });
-}
-
-/// An expert's part of a stacked parameter.
-fn expert(tensor: &FlexTensor, expert: usize) -> &[f32] {
-    let all = values(tensor);
-    let n = all.len() / tensor.shape()[0];
-    &all[expert * n..][..n]
 }

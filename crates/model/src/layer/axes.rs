@@ -3,7 +3,7 @@
 use moelt_schema::{ExpertAxis, LayerId};
 
 use super::{MoeLayer, Router};
-use crate::init::ExpertPart::{BIn, BOut, Router as RouterRow, WIn, WOut};
+use crate::init::ExpertPart::{BGate, BIn, BOut, Router as RouterRow, WGate, WIn, WOut};
 
 impl MoeLayer {
     /// Every parameter with an expert axis, for a layer that lies at `path` in its module (`moe`, `blocks.1.moe`) and
@@ -27,10 +27,22 @@ impl MoeLayer {
             Some(Router::TopK(_)) => Some(ExpertAxis::balance_bias("router.balance_bias")),
             Some(Router::TopAny(_) | Router::Assigned(_)) | None => None,
         };
+        let gate = self.experts.activation.is_gated().then(|| {
+            [
+                ExpertAxis::input("experts.w_gate").with_init(WGate.init(d_model)),
+                ExpertAxis::input_bias("experts.b_gate").with_init(BGate.init(d_model)),
+            ]
+        });
         let placed = |axis: ExpertAxis| {
             let param = if path.is_empty() { axis.param } else { format!("{path}.{}", axis.param) };
             ExpertAxis { param, layer, ..axis }
         };
-        router.into_iter().chain(experts).chain(balance).map(placed).collect()
+        router
+            .into_iter()
+            .chain(experts)
+            .chain(balance)
+            .chain(gate.into_iter().flatten())
+            .map(placed)
+            .collect()
     }
 }

@@ -4,16 +4,14 @@ use burn::{
     module::{Module, Param},
     tensor::{Device, Tensor, assert_shape},
 };
-use moelt_kernels::{ExpertOutput, StackedExperts, expert_feed_forward};
+use moelt_kernels::{ExpertGate, ExpertOutput, StackedExperts, expert_feed_forward, hidden_units};
 use moelt_schema::{Activation, ExpertId, LayerId, Streams, uniform};
 
-use super::{
-    Dispatch,
-    activation::{activate, back},
-};
+use super::{Dispatch, activation::back};
 use crate::init::{ExpertPart, SharedPart, expert_rows, param, shared_rng};
 
-/// `FFNₑ(x) = act(x W_in,ₑ + b_in,ₑ) W_out,ₑ + b_out,ₑ` for each expert e. One contiguous parameter per
+/// `FFNₑ(x) = act(x W_in,ₑ + b_in,ₑ) W_out,ₑ + b_out,ₑ` for each expert e, or with gates
+/// `FFNₑ(x) = (silu(x W_gate,ₑ + b_gate,ₑ) ⊙ (x W_in,ₑ + b_in,ₑ)) W_out,ₑ + b_out,ₑ`. One contiguous parameter per
 /// kind, experts on the leading axis: what batched matrix products want.
 #[derive(Module, Debug)]
 pub struct Experts {
@@ -25,55 +23,61 @@ pub struct Experts {
     pub w_out: Param<Tensor<3>>,
     /// `[n_experts, d_model]`
     pub b_out: Param<Tensor<2>>,
+    /// `[n_experts, d_model, d_ff]`; there exactly where the activation [`is_gated`](Activation::is_gated).
+    pub w_gate: Option<Param<Tensor<3>>>,
+    /// `[n_experts, d_ff]`; there where `w_gate` is.
+    pub b_gate: Option<Param<Tensor<2>>>,
     /// What hidden units make of their sums.
     #[module(skip)]
     pub activation: Activation,
 }
 
 impl Experts {
-    /// Each expert from its own streams, `U(±1/√fan_in)`, with ReLU.
+    /// Each expert from its own streams, `U(±1/√fan_in)`.
     pub fn new(
         layer: LayerId,
         experts: &[ExpertId],
-        d_model: usize,
-        d_ff: usize,
+        [d_model, d_ff]: [usize; 2],
+        activation: Activation,
         streams: &Streams,
         device: &Device,
     ) -> Self {
-        let stack = |part, fan_in, n| expert_rows(part, fan_in, n, layer, experts, streams);
-        let e = experts.len();
-        Self {
-            w_in: param(stack(ExpertPart::WIn, d_model, d_model * d_ff), [e, d_model, d_ff], device),
-            b_in: param(stack(ExpertPart::BIn, d_model, d_ff), [e, d_ff], device),
-            w_out: param(stack(ExpertPart::WOut, d_ff, d_ff * d_model), [e, d_ff, d_model], device),
-            b_out: param(stack(ExpertPart::BOut, d_ff, d_model), [e, d_model], device),
-            activation: Activation::Relu,
-        }
+        let draw = |part, fan_in, n| expert_rows(part, fan_in, n, layer, experts, streams);
+        Self::drawn([experts.len(), d_model, d_ff], activation, draw, device)
     }
 
-    /// One expert that belongs to no layout, `U(±1/√fan_in)`, with ReLU.
+    /// One expert that belongs to no layout, `U(±1/√fan_in)`.
     pub(super) fn shared(
         layer: LayerId,
-        d_model: usize,
-        d_ff: usize,
+        [d_model, d_ff]: [usize; 2],
+        activation: Activation,
         streams: &Streams,
         device: &Device,
     ) -> Self {
         let mut rng = shared_rng(streams, SharedPart::SharedExpert(layer.0));
-        let mut draw = |fan_in, n| uniform(fan_in, n, &mut rng);
-        Self {
-            w_in: param(draw(d_model, d_model * d_ff), [1, d_model, d_ff], device),
-            b_in: param(draw(d_model, d_ff), [1, d_ff], device),
-            w_out: param(draw(d_ff, d_ff * d_model), [1, d_ff, d_model], device),
-            b_out: param(draw(d_ff, d_model), [1, d_model], device),
-            activation: Activation::Relu,
-        }
+        let draw = |_, fan_in, n| uniform(fan_in, n, &mut rng);
+        Self::drawn([1, d_model, d_ff], activation, draw, device)
     }
 
-    /// The same experts with another activation.
-    #[must_use]
-    pub fn with_activation(self, activation: Activation) -> Self {
-        Self { activation, ..self }
+    /// `draw` gives the values of a part: of all experts, so many of each, for this fan-in. The gate is the last, so that all else is the
+    /// same without one.
+    fn drawn(
+        [n_experts, d_model, d_ff]: [usize; 3],
+        activation: Activation,
+        mut draw: impl FnMut(ExpertPart, usize, usize) -> Vec<f32>,
+        device: &Device,
+    ) -> Self {
+        let (e, is_gated) = (n_experts, activation.is_gated());
+        Self {
+            w_in: param(draw(ExpertPart::WIn, d_model, d_model * d_ff), [e, d_model, d_ff], device),
+            b_in: param(draw(ExpertPart::BIn, d_model, d_ff), [e, d_ff], device),
+            w_out: param(draw(ExpertPart::WOut, d_ff, d_ff * d_model), [e, d_ff, d_model], device),
+            b_out: param(draw(ExpertPart::BOut, d_ff, d_model), [e, d_model], device),
+            w_gate: is_gated
+                .then(|| param(draw(ExpertPart::WGate, d_model, d_model * d_ff), [e, d_model, d_ff], device)),
+            b_gate: is_gated.then(|| param(draw(ExpertPart::BGate, d_model, d_ff), [e, d_ff], device)),
+            activation,
+        }
     }
 
     /// Sends every token through every expert.
@@ -82,11 +86,9 @@ impl Experts {
     /// - x: `[n_experts, tokens, d_model]`
     /// - output: the same
     pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
-        let w_in = self.w_in.val();
-        let [n_experts, d_model, _] = w_in.dims();
+        let [n_experts, d_model, _] = self.w_in.dims();
         assert_shape!(x, [n_experts, .., d_model]);
-        let hidden = activate(self.activation, x.matmul(w_in) + self.b_in.val().unsqueeze_dim(1));
-        hidden.matmul(self.w_out.val()) + self.b_out.val().unsqueeze_dim(1)
+        self.stacked().forward(x)
     }
 
     /// Sends every token through the one expert there is.
@@ -103,47 +105,79 @@ impl Experts {
         expert_feed_forward(x, &vec![0; tokens], weights, self.stacked()).y
     }
 
+    /// Numbers that one expert sums up for its hidden units: one for each, two with gates.
+    pub fn d_sums(&self) -> usize {
+        let [.., d_ff] = self.w_in.dims();
+        if self.activation.is_gated() { 2 * d_ff } else { d_ff }
+    }
+
     /// What the hidden units of one expert sum up, before the activation.
     ///
     /// # Shapes
     /// - x: `[tokens, d_model]`
-    /// - output: `[tokens, d_ff]`
+    /// - output: `[tokens, d_sums]`: the sums of the `d_ff` units, and beside them those of their gates, if there are any
     ///
     /// # Panics
     /// When there is no expert at `position`.
     pub fn hidden_sums(&self, position: usize, x: Tensor<2>) -> Tensor<2> {
-        let (w_in, b_in) = (self.w_in.val(), self.b_in.val());
-        let [_, d_model, d_ff] = w_in.dims();
+        let [_, d_model, d_ff] = self.w_in.dims();
         assert_shape!(x, [.., d_model]);
-        let w_in = w_in.narrow(0, position, 1).reshape([d_model, d_ff]);
-        x.matmul(w_in) + b_in.narrow(0, position, 1)
+        let sums = |weight: Tensor<3>, bias: Tensor<2>| {
+            let weight = weight.narrow(0, position, 1).reshape([d_model, d_ff]);
+            x.clone().matmul(weight) + bias.narrow(0, position, 1)
+        };
+        let of_units = sums(self.w_in.val(), self.b_in.val());
+        match self.gate() {
+            Some(ExpertGate { w_gate, b_gate }) => Tensor::cat(vec![of_units, sums(w_gate, b_gate)], 1),
+            None => of_units,
+        }
     }
 
     /// What hidden units make of their sums. With ReLU it is 0 where a unit does not fire.
     ///
     /// # Shapes
-    /// - sums: `[tokens, d_ff]`, what [`Self::hidden_sums`] gives
-    /// - output: the same
+    /// - sums: `[tokens, d_sums]`, what [`Self::hidden_sums`] gives
+    /// - output: `[tokens, d_ff]`
     pub fn hidden(&self, sums: Tensor<2>) -> Tensor<2> {
-        activate(self.activation, sums)
+        let (sums, gate) = self.parts(sums);
+        hidden_units(self.activation, sums, gate)
+    }
+
+    /// Above 0 where a hidden unit fires: its sum is, or that of its gate if it has one.
+    ///
+    /// # Shapes
+    /// - sums: `[tokens, d_sums]`, what [`Self::hidden_sums`] gives
+    /// - output: `[tokens, d_ff]`
+    pub fn firing(&self, sums: Tensor<2>) -> Tensor<2> {
+        let (sums, gate) = self.parts(sums);
+        gate.unwrap_or(sums)
     }
 
     /// The gradient by the sums of one expert's hidden units, given that at its output.
     ///
     /// # Shapes
-    /// - sums: `[tokens, d_ff]`, what [`Self::hidden_sums`] gives
+    /// - sums: `[tokens, d_sums]`, what [`Self::hidden_sums`] gives
     /// - gradient: `[tokens, d_model]`
-    /// - output: `[tokens, d_ff]`
+    /// - output: `[tokens, d_sums]`
     ///
     /// # Panics
     /// When there is no expert at `position`.
     pub fn hidden_gradient(&self, position: usize, sums: Tensor<2>, gradient: Tensor<2>) -> Tensor<2> {
         let w_out = self.w_out.val();
         let [_, d_ff, d_model] = w_out.dims();
-        assert_shape!(sums, [.., d_ff]);
         assert_shape!(gradient, [.., d_model]);
         let w_out = w_out.narrow(0, position, 1).reshape([d_ff, d_model]);
-        back(self.activation, sums, gradient.matmul(w_out.transpose()))
+        let (sums, gate) = self.parts(sums);
+        back(self.activation, sums, gate, gradient.matmul(w_out.transpose()))
+    }
+
+    /// The sums of units, and those of their gates.
+    fn parts(&self, sums: Tensor<2>) -> (Tensor<2>, Option<Tensor<2>>) {
+        let [.., d_ff] = self.w_in.dims();
+        let d_sums = self.d_sums();
+        assert_shape!(sums, [.., d_sums]);
+        let gate = self.activation.is_gated().then(|| sums.clone().narrow(1, d_ff, d_ff));
+        (sums.narrow(1, 0, d_ff), gate)
     }
 
     /// Sends each token to its chosen experts only, so that the cost follows `top_k`, not `n_experts`.
@@ -160,12 +194,18 @@ impl Experts {
         expert_feed_forward(x, dispatch.experts(), expert_weights, self.stacked())
     }
 
+    fn gate(&self) -> Option<ExpertGate> {
+        let (w_gate, b_gate) = (self.w_gate.as_ref()?.val(), self.b_gate.as_ref()?.val());
+        Some(ExpertGate { w_gate, b_gate })
+    }
+
     fn stacked(&self) -> StackedExperts {
         StackedExperts {
             w_in: self.w_in.val(),
             b_in: self.b_in.val(),
             w_out: self.w_out.val(),
             b_out: self.b_out.val(),
+            gate: self.gate(),
             activation: self.activation,
         }
     }

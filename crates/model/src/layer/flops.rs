@@ -56,7 +56,8 @@ impl Experts {
     /// Multiplications of one expert for one token.
     fn row_products(&self) -> u64 {
         let [_, d_model, d_ff] = self.w_in.dims();
-        2 * product(&[d_model, d_ff])
+        let n_products = if self.activation.is_gated() { 3 } else { 2 };
+        n_products * product(&[d_model, d_ff])
     }
 }
 

@@ -125,14 +125,18 @@ fn softmax_of(logits: &[f32], there: &[bool]) -> Vec<f32> {
 #[cfg(test)]
 mod tests {
     use burn::tensor::Device;
-    use moelt_schema::LayerKind;
+    use moelt_schema::{Activation, LayerKind};
 
     use super::*;
     use crate::MoeLayerConfig;
 
     fn layer(k: usize) -> MoeLayer {
+        layer_with(Activation::Relu, k)
+    }
+
+    fn layer_with(activation: Activation, k: usize) -> MoeLayer {
         let config = MoeLayerConfig::new(4, 3).with_n_experts(5).with_kind(LayerKind::TopK { k });
-        let mut layer = config.with_shared_d_ff(2).init(&Device::flex());
+        let mut layer = config.with_shared_d_ff(2).with_activation(activation).init(&Device::flex());
         let Some(Router::TopK(router)) = &mut layer.router else { panic!() };
         let biases = [0.3, -0.2, 0.1, 0.2, -0.4];
         router.balance_bias = router.balance_bias.clone().map(|old| Tensor::from_data(biases, &old.device()));
@@ -151,9 +155,10 @@ mod tests {
 
     #[test]
     fn with_all_experts_it_is_the_layer() {
-        for k in [1, 2] {
-            let pass = layer(k).dense_pass(tokens(), None, Choice::Tokens).unwrap();
-            assert_close(pass.with_experts(&[true; 5]), layer(k).forward(tokens()).x);
+        for (activation, k) in [(Activation::Relu, 1), (Activation::Relu, 2), (Activation::Swiglu, 2)] {
+            let layer = layer_with(activation, k);
+            let pass = layer.dense_pass(tokens(), None, Choice::Tokens).unwrap();
+            assert_close(pass.with_experts(&[true; 5]), layer.forward(tokens()).x);
         }
     }
 

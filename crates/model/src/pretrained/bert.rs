@@ -113,6 +113,7 @@ impl MoeLayer {
     fn walk_bert(&mut self, file: &mut dyn TensorFile, prefix: &str) {
         let experts = &mut self.experts;
         assert!(self.router.is_none() && experts.w_in.dims()[0] == 1, "layers of a BERT are dense");
+        assert!(!experts.activation.is_gated(), "hidden units of a BERT have no gates");
         matrix(file, &format!("{prefix}.intermediate.dense.weight"), &mut experts.w_in);
         vector(file, &format!("{prefix}.intermediate.dense.bias"), &mut experts.b_in);
         matrix(file, &format!("{prefix}.output.dense.weight"), &mut experts.w_out);

@@ -9,7 +9,7 @@ use burn::{
     tensor::{Device, Gradients, Tensor},
 };
 use moelt_model::{Classifier, ClassifierConfig, ModelInput};
-use moelt_schema::{ModelConfig, RoutingConfig, Streams};
+use moelt_schema::{Activation, ModelConfig, RoutingConfig, Streams};
 
 pub(crate) const DENSE: RoutingConfig = RoutingConfig::Dense {};
 pub(crate) const TOP_K: RoutingConfig = RoutingConfig::TopK { n_experts: 4 };
@@ -17,7 +17,13 @@ pub(crate) const TOP_ANY: RoutingConfig = RoutingConfig::TopAny { n_experts: 4 }
 
 /// Two layers, 5 wide, with 4 experts of 3 hidden units, or one of 6.
 pub(crate) fn model(routing: RoutingConfig, device: &Device) -> Classifier {
-    let model = ModelConfig { d_model: 5, d_ff: 3, routing, n_layers: 2, ..ModelConfig::default() };
+    model_with(Activation::Relu, routing, device)
+}
+
+/// The same with another activation.
+pub(crate) fn model_with(activation: Activation, routing: RoutingConfig, device: &Device) -> Classifier {
+    let model =
+        ModelConfig { d_model: 5, d_ff: 3, activation, routing, n_layers: 2, ..ModelConfig::default() };
     let config = ClassifierConfig { layout: model.initial_layout(), model, n_rows: 9, n_classes: 3 };
     config.init(&Streams::new(3), device)
 }

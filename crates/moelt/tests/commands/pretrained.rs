@@ -266,6 +266,8 @@ fn encoders_that_cannot_be_opened_are_refused_by_file_and_reason() {
     }
     let routed = encoder(&folder, "routed", &[]).set("model.routing.top_k.n_experts=4");
     routed.train().with_error("experts without a way to get them", &["`model.routing`", "model.upcycle"]);
+    let gated = encoder(&folder, "gated", &[]).set("model.activation=swiglu");
+    gated.train().with_error("gates", &["`model.activation`", "model.pretrained", "remove one of the two"]);
     let long = encoder(&folder, "long", &[]).set("text.max_tokens=17");
     long.train().with_error("more tokens than positions", &["`text.max_tokens`: is 17", "n_positions = 16"]);
 }

@@ -29,9 +29,10 @@ use crate::{Digest, LayerId, LayerKind, Layout};
 pub struct ModelConfig {
     /// Width of a token's vector.
     pub d_model: usize,
-    /// Hidden units of one expert. A dense layer has `top_k × d_ff`: the same active parameters.
+    /// Hidden units of one expert. A dense layer has `top_k × d_ff`: the same active parameters. With `swiglu` a unit has half as many
+    /// parameters again, those of its gate.
     pub d_ff: usize,
-    /// What hidden units make of their sums.
+    /// What hidden units make of their sums: `relu`, `gelu` or `swiglu`.
     pub activation: Activation,
     /// Folder of a pretrained encoder with `config.json`, `model.safetensors` and `tokenizer.json`, as Hugging Face writes them:
     /// weights begin as those there. Its sizes take the place of whatever this section says, and its tokenizer that of `[text]`.
@@ -210,6 +211,10 @@ impl ModelConfig {
         if self.vectors.is_some() && self.pretrained.is_some() {
             let message = "names vectors of words, but model.pretrained brings tokens and vectors of its own; remove one of the two";
             return Err(ConfigFault::new("vectors", message));
+        }
+        if self.pretrained.is_some() && self.activation.is_gated() {
+            let message = "is \"swiglu\", but the hidden units of the encoder that model.pretrained names have no gates; remove one of the two";
+            return Err(ConfigFault::new("activation", message));
         }
         let key = if self.upcycle.is_some() { "upcycle" } else { "pretrained" };
         let needs_dense = self.upcycle.is_some() || self.pretrained.is_some();

@@ -5,7 +5,8 @@ use crate::{LayerId, Layout};
 /// What an expert-axis parameter is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ExpertRole {
-    /// Into the hidden units of the expert: weights or bias.
+    /// Into the hidden units of the expert, or into their gates: weights or bias. Where there are several weights, their biases come
+    /// in the same order.
     Input,
     /// Out of the hidden units: weights or bias. All zero means: the expert adds nothing.
     Output,
@@ -71,12 +72,12 @@ impl ExpertAxis {
         Self::new(param, None, ExpertRole::Router, RowInit::ByShape)
     }
 
-    /// Weights into the hidden units, `[n_experts, d_model, d_hidden]`.
+    /// Weights into the hidden units or their gates, `[n_experts, d_model, d_hidden]`.
     pub fn input(param: impl Into<String>) -> Self {
         Self::new(param, Some(2), ExpertRole::Input, RowInit::ByShape)
     }
 
-    /// Biases of the hidden units, `[n_experts, d_hidden]`; 0 in a fresh expert.
+    /// Biases of the hidden units or their gates, `[n_experts, d_hidden]`; 0 in a fresh expert.
     pub fn input_bias(param: impl Into<String>) -> Self {
         Self::new(param, Some(1), ExpertRole::Input, RowInit::Zeros)
     }

@@ -97,7 +97,7 @@ impl Seen {
             if pairs.is_empty() {
                 continue;
             }
-            let seen = self.experts.entry(position).or_insert_with(|| nothing(d_model, d_ff));
+            let seen = self.experts.entry(position).or_insert_with(|| nothing(experts));
             seen.tokens += pairs.len();
             let room = ExpertGradients::MOST_TOKENS.saturating_sub(seen.inputs.len() / d_model);
             let pairs = &pairs[..pairs.len().min(room)];
@@ -109,7 +109,8 @@ impl Seen {
             let gradient = rows(&gradient, pairs.iter().map(|pair| pair / k)) * weights;
             let sums = experts.hidden_sums(position as usize, tokens.clone());
             let back = experts.hidden_gradient(position as usize, sums.clone(), gradient.clone());
-            flops += Flops::unpadded(4 * (pairs.len() * d_model * d_ff) as u64);
+            let [_, d_sums] = back.dims();
+            flops += Flops::unpadded(2 * (pairs.len() * d_model * (d_sums + d_ff)) as u64);
             seen.inputs.extend(host(tokens));
             seen.gradients.extend(host(gradient));
             seen.hidden.extend(host(experts.hidden(sums)));
@@ -139,7 +140,8 @@ fn rows(of: &Tensor<2>, places: impl Iterator<Item = usize>) -> Tensor<2> {
     of.clone().select(0, Tensor::<1, Int>::from_data(TensorData::new(places, [n]), &of.device()))
 }
 
-fn nothing(d_model: usize, d_ff: usize) -> ExpertGradients {
+fn nothing(experts: &Experts) -> ExpertGradients {
+    let [_, d_model, d_ff] = experts.w_in.dims();
     ExpertGradients {
         tokens: 0,
         inputs: Vec::new(),
@@ -148,5 +150,6 @@ fn nothing(d_model: usize, d_ff: usize) -> ExpertGradients {
         gradients: Vec::new(),
         d_model,
         d_ff,
+        d_sums: experts.d_sums(),
     }
 }

@@ -35,10 +35,12 @@ impl Arena<'_> {
                 let Some((position, (_, routed))) = position.zip(routed) else { continue };
                 let Some(x) = tokens_of(routed, position) else { continue };
                 let experts = &model.layer(*layer).experts;
-                let hidden = experts.hidden(experts.hidden_sums(position, x.clone()));
-                let ([tokens, d_model], [_, units]) = (x.dims(), hidden.dims());
-                flops += Flops::unpadded(2 * (tokens * d_model * units) as u64);
-                sums.get_or_insert_with(|| Sums::of(d_model, units)).add(&host(x), &host(hidden));
+                let sums_of_units = experts.hidden_sums(position, x.clone());
+                let ([tokens, d_model], [_, d_sums]) = (x.dims(), sums_of_units.dims());
+                flops += Flops::unpadded(2 * (tokens * d_model * d_sums) as u64);
+                let firing = experts.firing(sums_of_units);
+                let [_, units] = firing.dims();
+                sums.get_or_insert_with(|| Sums::of(d_model, units)).add(&host(x), &host(firing));
             }
         }
         let found = experts.iter().zip(sums).map(|((layer, expert), sums)| FiringUnits {
@@ -65,12 +67,13 @@ impl Sums {
         Self { tokens: 0.0, fired: vec![0.0; units], x: vec![0.0; d_model] }
     }
 
-    fn add(&mut self, x: &[f32], hidden: &[f32]) {
+    /// `firing` is above 0 where a unit fires.
+    fn add(&mut self, x: &[f32], firing: &[f32]) {
         self.tokens += (x.len() / self.x.len().max(1)) as f64;
         for token in x.chunks_exact(self.x.len().max(1)) {
             self.x.iter_mut().zip(token).for_each(|(sum, value)| *sum += f64::from(*value));
         }
-        for token in hidden.chunks_exact(self.fired.len().max(1)) {
+        for token in firing.chunks_exact(self.fired.len().max(1)) {
             let fires = token.iter().map(|value| f64::from(u8::from(*value > 0.0)));
             self.fired.iter_mut().zip(fires).for_each(|(sum, fires)| *sum += fires);
         }

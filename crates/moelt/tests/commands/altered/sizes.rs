@@ -4,7 +4,8 @@ use std::{fs, path::Path};
 
 use moelt_data::Vocabulary;
 use moelt_schema::{
-    ConvConfig, EncoderConfig, LabelHeadConfig, PolicyConfig, RoutingConfig, RunConfig, TransformerConfig,
+    Activation, ConvConfig, EncoderConfig, LabelHeadConfig, PolicyConfig, RoutingConfig, RunConfig,
+    TransformerConfig,
 };
 use serde_json::{Value, json};
 
@@ -85,6 +86,11 @@ fn configs_beyond_the_weights() {
             &[HOLDS, "`layers.0.shared.w_out` [1, 100000000, 16]"],
         ),
         config("a shared expert", |c| c.model.shared_d_ff = 3, &["missing", "layers.0.shared.w_in"]),
+        config(
+            "gates",
+            |c| c.model.activation = Activation::Swiglu,
+            &["missing", "layers.0.experts.w_gate.expert.0"],
+        ),
         config(
             "a convolution of width 10⁸ + 1",
             |c| c.model.encoder = conv(100_000_001),

@@ -201,6 +201,7 @@ impl ModelConfig {
             hidden_act: match self.activation {
                 Activation::Gelu => "gelu".to_owned(),
                 Activation::Relu => "relu".to_owned(),
+                Activation::Swiglu => return Err(needs("activation", "hidden units without gates")),
             },
             layer_norm_eps: self.norm_epsilon,
             position_embedding_type: absolute(),
@@ -219,12 +220,19 @@ pub(crate) fn lay_over(model: &Table) -> Result<Option<Table>, String> {
     let Some(Value::String(folder)) = model.get("pretrained") else { return Ok(None) };
     let files = PretrainedFiles::new(Path::new(folder));
     let mut section = files.model_section()?;
+    // What was chosen stays, to be judged with the rest.
     if model.contains_key("routing") {
-        // What was chosen stays, to be judged with the rest.
         section.remove("routing");
+    }
+    if model.get("activation").cloned().is_some_and(is_gated) {
+        section.remove("activation");
     }
     noted(model, &mut section, "pretrained_digest", folder, files.digest()?)?;
     Ok(Some(section))
+}
+
+fn is_gated(activation: Value) -> bool {
+    activation.try_into().is_ok_and(Activation::is_gated)
 }
 
 /// Hash of the hashes of files.
@@ -294,7 +302,11 @@ mod tests {
     #[test]
     fn what_no_bert_has_is_named() {
         type Change = fn(&mut ModelConfig);
-        let cases: [(Change, &str); 3] = [
+        let cases: [(Change, &str); 4] = [
+            (
+                |model| model.activation = Activation::Swiglu,
+                "model.activation: a BERT has hidden units without",
+            ),
             (|model| model.encoder = ModelConfig::default().encoder, "model.encoder: a BERT has that of a"),
             (|model| model.layer_norm = false, "model.layer_norm"),
             (
