@@ -316,8 +316,7 @@ fn the_first_update_of_a_new_expert_and_its_router_row_is_at_most_lr() {
     let before = run.weights();
     run.train(1);
     let after = run.weights();
-    let trained =
-        |role| !matches!(role, ExpertRole::RouterBias | ExpertRole::BalanceBias | ExpertRole::Other);
+    let trained = |role: ExpertRole| role.is_trained() && role != ExpertRole::Other;
     let axes: Vec<_> =
         run.state.model().expert_axes().into_iter().filter(|axis| trained(axis.role)).collect();
     assert_eq!(axes.len(), 2 * 5);
