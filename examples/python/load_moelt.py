@@ -3,8 +3,6 @@
     moelt export RUN --out DIR
     pip install torch numpy safetensors      # and tokenizers, for pretrained encoders
     python load_moelt.py DIR < texts.txt     # one text per line; gives CSV: the class and the logits of all classes
-
-Assigned experts are not read: what assigns a text to its group is not exported.
 """
 
 import csv, json, sys
@@ -14,6 +12,7 @@ import torch
 from safetensors.torch import load_file
 from torch.nn.functional import gelu, layer_norm, normalize, pad, relu, scaled_dot_product_attention, silu
 
+from moelt_groups import Groups
 from moelt_tokens import Vocabulary
 
 
@@ -23,6 +22,7 @@ class Classifier:
     def __init__(self, folder):
         folder = Path(folder)
         self.config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        self.groups = Groups(folder / "groups.json") if (folder / "groups.json").is_file() else None
         self.vocabulary, self.w = Vocabulary(folder / "vocabulary.json"), load_file(folder / "model.safetensors")
         self.model = self.config["model"]
         self.transformer = self.model["encoder"].get("transformer", {"norm": "pre"})
@@ -69,11 +69,14 @@ class Classifier:
         active = torch.where(active.any(1, keepdim=True), active, best)
         return active / active.sum(1, keepdim=True)
 
-    def experts(self, name, kind, seen, x):
-        """The weighted sum of the chosen experts, and the shared one; routers see `seen`."""
+    def experts(self, name, kind, groups, seen, x):
+        """The weighted sum of the chosen experts, and the shared one; routers see `seen`, or the `groups` of the text decide."""
         shared = self.feed_forward(f"{name}.shared", 0, x) if f"{name}.shared.w_in" in self.w else 0
         if kind == "dense":
             return self.feed_forward(f"{name}.experts", 0, x) + shared
+        if kind == "assigned":
+            n_experts = len(self.w[f"{name}.experts.w_in"])
+            return self.feed_forward(f"{name}.experts", next((g for g in groups if g < n_experts), n_experts - 1), x) + shared
         weights = self.top_any(name, seen) if kind == "top_any" else self.top_k(name, kind["top_k"]["k"], seen)
         return sum(weights[:, [e]] * self.feed_forward(f"{name}.experts", e, x) for e in range(weights.shape[1])) + shared
 
@@ -84,7 +87,7 @@ class Classifier:
         return torch.cat(total[self.model["pooling"]])[None]
 
     def logits(self, text):
-        w, by_token = self.w, self.model["unit"] == "token"
+        w, by_token, groups = self.w, self.model["unit"] == "token", self.groups and self.groups.ranked(text)
         x = torch.stack([w["embedding.table"][rows].sum(0) for rows in self.vocabulary.encode(text)])
         x = self.norm("input_norm", x + w["positions.table"][: len(x)] if "positions.table" in w else x)
         if "conv.weight" in w:
@@ -98,7 +101,7 @@ class Classifier:
             name, mean = f"layers.{at}", x.mean(0, keepdim=True).expand_as(x)
             seen = {"token": x, "sequence": mean, "token_and_sequence": x + mean}[self.model["router_input"] if by_token else "token"]
             seen = seen if self.transformer["norm"] == "post" else self.norm(f"{name}.norm", seen)
-            x = self.residual(f"{name}.norm", x, lambda y: self.experts(name, layer["kind"], seen, y))
+            x = self.residual(f"{name}.norm", x, lambda y: self.experts(name, layer["kind"], groups, seen, y))
         x = self.norm("output_norm", self.pool(x) if by_token else x)
         return (x @ w["head.weight"] + w["head.bias"])[0]
 

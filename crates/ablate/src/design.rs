@@ -115,7 +115,7 @@ impl Design {
         let sweep = |cell: &Cell| arms.iter().find(|arm| arm.name == cell.arm).and_then(|arm| arm.sweep);
         let cells: Vec<Cell> = cells.into_iter().map(|cell| Cell { sweep: sweep(&cell), ..cell }).collect();
         let data = inputs::digests(site, &cells)?;
-        inputs::check_texts(site, &cells)?;
+        inputs::check_texts(site, &cells)?.iter().for_each(|note| crate::tell!("note: {note}"));
         Ok(AblationPlan {
             format: PLAN_FORMAT,
             name: self.name.clone(),

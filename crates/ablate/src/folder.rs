@@ -45,6 +45,15 @@ impl AblationFolder {
         Ok(Self(site.runs(name)))
     }
 
+    /// The names of all that were planned, sorted.
+    pub(crate) fn names(site: &Site) -> Vec<String> {
+        let folders = fs::read_dir(site.runs("")).into_iter().flatten().flatten();
+        let planned = folders.map(|folder| Self(folder.path())).filter(|folder| folder.plan().is_file());
+        let mut names: Vec<String> = planned.map(|folder| folder.name()).collect();
+        names.sort();
+        names
+    }
+
     /// The ablation's name.
     pub(crate) fn name(&self) -> String {
         self.0.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()

@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
-    path::Path,
+    path::{MAIN_SEPARATOR, Path},
 };
 
 use anyhow::{Context, Result, bail, ensure};
@@ -92,12 +92,14 @@ fn shown(path: &Path) -> String {
     path.display().to_string()
 }
 
-/// Reads files of one's own once, as each cell is going to.
+/// Reads files of one's own once, as each cell is going to. Returns what a reader of the results should know about them,
+/// each note once.
 ///
 /// # Errors
 /// What is wrong with them: better told now than by each cell.
-pub(super) fn check_texts(site: &Site, cells: &[Cell]) -> Result<()> {
-    let mut seen = Vec::new();
+pub(super) fn check_texts(site: &Site, cells: &[Cell]) -> Result<Vec<String>> {
+    let (mut seen, mut notes) = (Vec::new(), Vec::new());
+    let root = format!("{}{}", site.root().display(), MAIN_SEPARATOR);
     for config in cells.iter().map(|cell| &cell.config) {
         let Some(csv) = config.data.csv() else { continue };
         if seen.contains(&(csv, &config.text)) {
@@ -105,9 +107,15 @@ pub(super) fn check_texts(site: &Site, cells: &[Cell]) -> Result<()> {
         }
         seen.push((csv, &config.text));
         check_held_out(csv)?;
-        DataConfig::Csv(in_root(site, csv)).splits(&config.text)?;
+        for note in DataConfig::Csv(in_root(site, csv)).splits(&config.text)?.notes {
+            // As the config names files.
+            let note = note.replace(&root, "");
+            if !notes.contains(&note) {
+                notes.push(note);
+            }
+        }
     }
-    Ok(())
+    Ok(notes)
 }
 
 /// How many texts of a file of one's own are trained on.

@@ -15,9 +15,22 @@ use crate::Site;
 /// When there is none, none of this version, or one that was altered.
 pub(super) fn read(site: &Site, folder: &AblationFolder) -> Result<AblationPlan> {
     let path = folder.plan();
-    let text = fs::read_to_string(&path)
-        .with_context(|| format!("{} (make a plan first: {} plan)", path.display(), site.command()))?;
+    let missing = || {
+        let there = names_there(site);
+        format!("{} (make a plan first: {} plan{there})", path.display(), site.command())
+    };
+    let text = fs::read_to_string(&path).with_context(missing)?;
     AblationPlan::from_json(&text).map_err(|message| anyhow!("{}: {message}", path.display()))
+}
+
+/// The ablations that could be meant: `; or name one that is there: night, planted-standard`.
+fn names_there(site: &Site) -> String {
+    const SHOWN: usize = 20;
+    let names = AblationFolder::names(site);
+    let more = names.len().saturating_sub(SHOWN);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    let shown = names.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(", ");
+    if names.is_empty() { String::new() } else { format!("; or name one that is there: {shown}{more}") }
 }
 
 /// Whether cells that run now run what was planned.

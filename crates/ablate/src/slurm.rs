@@ -7,6 +7,7 @@ mod commands;
 mod jobs;
 mod levels;
 mod script;
+mod time_limit;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -44,6 +45,10 @@ pub(super) fn submit(
     if arrays.is_empty() {
         return say_next(site, &plan.name, &queued);
     }
+    if let Some(limit) = &args.time {
+        let warned = time_limit::warning(limit, &open, &took(folder, plan));
+        warned.into_iter().for_each(|warning| crate::tell!("{warning}"));
+    }
     let mut submission = Submission { site, folder, args, keep, jobs, job_of: queued };
     for (number, array) in arrays.iter().enumerate() {
         submission.array(number + 1, array).with_context(|| submission.what_is_left(&arrays[number..]))?;
@@ -66,6 +71,15 @@ fn is_finished(folder: &AblationFolder, cell: &Cell, dry_run: bool) -> bool {
 
 fn has_result(folder: &AblationFolder, cell: &Cell) -> bool {
     matches!(folder.cell(&cell.id).result(cell), Ok(Some(_)))
+}
+
+/// The arms of finished cells, with the seconds that each trained.
+fn took<'a>(folder: &AblationFolder, plan: &'a AblationPlan) -> Vec<(&'a str, f64)> {
+    let of = |cell: &'a Cell| {
+        let result = folder.cell(&cell.id).result(cell).ok()??;
+        Some((cell.arm.as_str(), result.seconds))
+    };
+    plan.cells.iter().filter_map(of).collect()
 }
 
 /// Arrays on their way to Slurm.

@@ -4,6 +4,8 @@ use std::io;
 
 use moelt_schema::{ConfigFault, TO_UTF8};
 
+use crate::label_kinds::other_kind;
+
 /// What ZIP archives begin with, and so do the workbooks of Excel and LibreOffice.
 const ZIP: &[u8] = b"PK\x03\x04";
 
@@ -117,7 +119,11 @@ pub enum DataError {
         column: String,
     },
     /// A label that is not one of the classes.
-    #[error("{file}:{line}: unknown label `{label}`; the classes are {}", quoted(known))]
+    #[error(
+        "{file}:{line}: unknown label `{label}`; the classes are {}{}",
+        quoted(known),
+        kind(label, known)
+    )]
     UnknownLabel {
         /// The file.
         file: String,
@@ -127,6 +133,23 @@ pub enum DataError {
         label: String,
         /// The classes.
         known: Vec<String>,
+    },
+    /// Labels that are numbers where classes have names, or the other way round.
+    #[error(
+        "{file}: column `{column}` has labels such as `{label}`; the classes are {}; {fix}",
+        quoted(known)
+    )]
+    LabelKind {
+        /// The file.
+        file: String,
+        /// Header of the label column.
+        column: String,
+        /// One of the labels.
+        label: String,
+        /// The classes.
+        known: Vec<String>,
+        /// What sets them apart, and what to do.
+        fix: &'static str,
     },
     /// A file that most likely was misunderstood.
     #[error(
@@ -199,6 +222,11 @@ impl DataError {
         let file = file.to_owned();
         if beginning.starts_with(ZIP) { Self::Packed { file } } else { Self::NotUtf8 { file, line } }
     }
+}
+
+/// What to do where labels and classes are of two kinds.
+fn kind(label: &str, classes: &[String]) -> String {
+    other_kind(label, classes).map_or(String::new(), |fix| format!("; {fix}"))
 }
 
 /// `` `a`, `b` ``: the first few, since a file without a header may have any number.

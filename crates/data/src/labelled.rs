@@ -13,7 +13,7 @@ use crate::{
     bad_lines::{Faults, RowFault},
     error::shorten,
     source::Source,
-    table::{Dialect, Row, read_columns},
+    table::{Row, read_columns},
 };
 
 /// Classes beyond which nothing is trained. Every prediction has a probability for each class: with 5,000 classes and
@@ -167,7 +167,7 @@ fn read_rows(file: &str, config: &CsvConfig) -> Result<(Rows, Vec<String>), Data
 
 /// The rows in the columns of text, label and perhaps domain.
 fn filled_rows<const N: usize>(source: &Source, names: [&str; N]) -> Result<(Rows, Vec<String>), DataError> {
-    let table = read_columns(source, Dialect::of(source), names)?;
+    let table = read_columns(source, source.dialect(), names)?;
     let filled = |fields: [String; N]| {
         let mut fields = fields.map(|field| field.trim().to_owned());
         if let Some((_, name)) = fields.iter().zip(names).find(|(field, _)| field.is_empty()) {

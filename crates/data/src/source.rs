@@ -2,6 +2,8 @@
 
 use std::{fs, path::Path};
 
+use moelt_schema::Dialect;
+
 use crate::DataError;
 
 /// A byte order mark, which is no text.
@@ -36,10 +38,9 @@ impl Source {
         Ok(Self { name, text })
     }
 
-    /// What the file's name ends in, lower-cased: `csv`, or nothing.
-    pub(crate) fn extension(&self) -> String {
-        let extension = Path::new(&self.name).extension().unwrap_or_default();
-        extension.to_string_lossy().to_ascii_lowercase()
+    /// How its fields are told apart, where it is a table.
+    pub(crate) fn dialect(&self) -> Dialect {
+        Dialect::of(&self.name, &self.text)
     }
 }
 

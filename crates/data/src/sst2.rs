@@ -9,7 +9,7 @@
 
 use std::{collections::HashSet, path::Path};
 
-use moelt_schema::{ConfigFault, Sst2Config, Stream, Streams, TextConfig};
+use moelt_schema::{ConfigFault, Dialect, Sst2Config, Stream, Streams, TextConfig};
 use rand::seq::SliceRandom;
 
 use crate::{
@@ -18,7 +18,7 @@ use crate::{
     notes::{repeats, shared},
     phrases::Phrases,
     source::Source,
-    table::{Dialect, Row, read_columns},
+    table::{Row, read_columns},
 };
 
 /// Reads `train.tsv` and `dev.tsv` and splits the former by sentence.

@@ -3,6 +3,7 @@
 use std::iter;
 
 use csv::{ReaderBuilder, StringRecord};
+use moelt_schema::Dialect;
 
 use crate::{
     DataError,
@@ -16,63 +17,6 @@ const USUAL: [(&str, &[&str]); 2] = [
     ("text", &["review", "sentence", "content", "body", "comment", "message", "tweet"]),
     ("label", &["sentiment", "class", "category", "target"]),
 ];
-
-/// How fields are told apart.
-///
-/// Comma- and semicolon-separated fields may be quoted; in tab-separated files a double quote is a
-/// character like any other, as in GLUE.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Dialect {
-    pub(crate) delimiter: u8,
-    /// Chosen by what the header looks like.
-    pub(crate) guessed: bool,
-}
-
-impl Dialect {
-    /// GLUE's.
-    pub(crate) const TAB: Self = Self { delimiter: b'\t', guessed: false };
-
-    /// Tabs where the extension says so, or else whichever delimiter the header has most of, outside double
-    /// quotes. Where it has none or as many of two, `.csv` means commas.
-    pub(crate) fn of(source: &Source) -> Self {
-        let extension = source.extension();
-        if matches!(extension.as_str(), "tsv" | "tab") {
-            return Self::TAB;
-        }
-        let header = source.text.lines().find(|line| !line.is_empty()).unwrap_or_default();
-        let count = |delimiter: u8| count_unquoted(header, delimiter);
-        // Of equals, the last one.
-        let candidates = if extension == "csv" { *b";\t," } else { *b";,\t" };
-        let delimiter = candidates.into_iter().max_by_key(|&delimiter| count(delimiter)).unwrap_or(b',');
-        let as_named = extension == "csv" && delimiter == b',';
-        Self { delimiter, guessed: count(delimiter) > 0 && !as_named }
-    }
-
-    /// Whether the extension says that the file is a table.
-    pub(crate) fn is_named(source: &Source) -> bool {
-        matches!(source.extension().as_str(), "tsv" | "tab" | "csv")
-    }
-
-    pub(crate) fn quotes(self) -> bool {
-        self.delimiter != b'\t'
-    }
-
-    /// What was guessed, for the user.
-    fn note(self, source: &Source) -> Option<String> {
-        let name = match self.delimiter {
-            b';' => "semicolon",
-            b'\t' => "tab",
-            _ => "comma",
-        };
-        self.guessed.then(|| format!("{}: read as {name}-separated, as its header is", source.name))
-    }
-}
-
-/// How often a line has a delimiter that is not within double quotes.
-fn count_unquoted(line: &str, delimiter: u8) -> usize {
-    let outside = line.split('"').step_by(2);
-    outside.flat_map(str::bytes).filter(|&byte| byte == delimiter).count()
-}
 
 /// The rows of a table in the columns asked for, and what was guessed.
 #[derive(Debug)]
@@ -129,7 +73,7 @@ impl<const N: usize> Columns<N> {
     /// When the header lacks a column or has two that it could be.
     pub(crate) fn find(source: &Source, dialect: Dialect, names: [&str; N]) -> Result<Self, DataError> {
         let columns = header(source, dialect);
-        let mut notes: Vec<String> = dialect.note(source).into_iter().collect();
+        let mut notes: Vec<String> = dialect.note(&source.name).into_iter().collect();
         let places = find_columns(source, &columns, names, &mut notes)?;
         Ok(Self { file: source.name.clone(), dialect, width: columns.len(), places, notes })
     }
@@ -266,8 +210,7 @@ mod tests {
 
     fn rows(name: &str, text: &str) -> Result<Vec<(u64, String)>, String> {
         let source = source(name, text);
-        let table =
-            read_columns(&source, Dialect::of(&source), ["text"]).map_err(|error| error.to_string())?;
+        let table = read_columns(&source, source.dialect(), ["text"]).map_err(|error| error.to_string())?;
         let text =
             |fields: Result<[String; 1], RowFault>| fields.map_or_else(|f| f.to_string(), |[text]| text);
         Ok(table.rows.into_iter().map(|Row { line, fields }| (line, text(fields))).collect())
@@ -278,25 +221,10 @@ mod tests {
     }
 
     #[test]
-    fn the_delimiter_comes_from_the_extension_or_the_header() {
-        let delimiter = |name, text| Dialect::of(&source(name, text)).delimiter;
-        assert_eq!(delimiter("a.tsv", "a,b"), b'\t');
-        assert_eq!(delimiter("a.TAB", "a,b"), b'\t');
-        assert_eq!(delimiter("a.csv", "a,b"), b',');
-        assert_eq!(delimiter("a.csv", "\n\na;b"), b';');
-        assert_eq!(delimiter("a.csv", "a\tb"), b'\t');
-        assert_eq!(delimiter("a.csv", "\"a;b;c\",d"), b',');
-        assert_eq!(delimiter("a.csv", "a"), b',');
-        assert_eq!(delimiter("a.data", "a\tb"), b'\t');
-        assert_eq!(delimiter("a", "a;b;c"), b';');
-        assert_eq!(delimiter("a", "a,b"), b',');
-    }
-
-    #[test]
     fn what_was_guessed_is_a_note() {
         let notes = |name, text| {
             let source = source(name, text);
-            read_columns(&source, Dialect::of(&source), ["text"]).unwrap().notes
+            read_columns(&source, source.dialect(), ["text"]).unwrap().notes
         };
         assert_eq!(notes("a.csv", "text,label\n"), [""; 0]);
         assert_eq!(notes("a.tsv", "text\tlabel\n"), [""; 0]);
@@ -321,7 +249,7 @@ mod tests {
     fn a_column_that_nobody_named_may_have_a_usual_name() {
         let read = |text| {
             let source = source("a.csv", text);
-            let table = read_columns(&source, Dialect::of(&source), ["text", "label"]);
+            let table = read_columns(&source, source.dialect(), ["text", "label"]);
             table.map(|table| table.notes).map_err(|error| error.to_string())
         };
         let notes =
@@ -334,10 +262,7 @@ mod tests {
         let none = read("title,stars\n").unwrap_err();
         assert!(none.starts_with("a.csv:1: no column `text`") && none.contains("`title`, `stars`"), "{none}");
         let source = source("a.csv", "review,label\n");
-        assert!(
-            read_columns(&source, Dialect::of(&source), ["sentence"]).is_err(),
-            "it was asked for by name"
-        );
+        assert!(read_columns(&source, source.dialect(), ["sentence"]).is_err(), "it was asked for by name");
     }
 
     #[test]
@@ -396,14 +321,14 @@ mod tests {
         #[test]
         fn no_bytes_make_the_reader_panic(bytes: Vec<u8>, name in "a(\\.csv|\\.tsv|)") {
             if let Ok(source) = Source::from_bytes(bytes, name) {
-                let _ = read_columns(&source, Dialect::of(&source), ["text", "label"]);
+                let _ = read_columns(&source, source.dialect(), ["text", "label"]);
             }
         }
 
         #[test]
         fn no_rows_make_the_reader_panic(rows in "text,label\n([a\",\r\n]{0,12}\n){0,5}[\"\r\n]{0,3}") {
             let source = source("a.csv", &rows);
-            let _ = read_columns(&source, Dialect::of(&source), ["text", "label"]);
+            let _ = read_columns(&source, source.dialect(), ["text", "label"]);
         }
     }
 }

@@ -2,12 +2,14 @@
 
 use std::io::Read;
 
+use moelt_schema::Dialect;
+
 use crate::{
     DataError,
     bad_lines::{Faults, RowFault},
     pieces::{Piece, Pieces},
     source::Source,
-    table::{Columns, Dialect, Row, candidates, header},
+    table::{Columns, Row, candidates, header},
 };
 
 /// Column names that mark a table when none is asked for.
@@ -85,10 +87,10 @@ impl<R: Read> TextReader<R> {
         let TextColumns { text, known, label } = columns;
         let mut pieces = Pieces::new(input, name);
         let mut first_line = Source { name: name.to_owned(), text: String::new() };
-        let must_be = text.is_some() || label.is_some() || Dialect::is_named(&first_line);
+        let must_be = text.is_some() || label.is_some() || Dialect::is_named(name);
         // A line of its own is answered, blank or not, before the next one comes; above a header it says nothing.
         first_line.text = pieces.first_line(!must_be)?;
-        let dialect = Dialect::of(&first_line);
+        let dialect = first_line.dialect();
         let text = text.or(usual_column(&first_line, dialect, known, must_be));
         if text.is_some() && dialect.quotes() {
             pieces = pieces.quoted(dialect.delimiter);

@@ -1,8 +1,9 @@
-//! Predictions of any tool: a CSV or TSV file with the true and the predicted class of each example, as words.
+//! Predictions of any tool: a delimited file with the true and the predicted class of each example, as words.
 
-use std::{collections::HashMap, path::Path};
+use std::collections::HashMap;
 
 use csv::{ReaderBuilder, StringRecord};
+use moelt_schema::Dialect;
 
 use crate::{EvalError, csv_lines::Lines};
 
@@ -57,13 +58,14 @@ pub struct PredictionRow {
 }
 
 impl PredictionFile {
-    /// Reads the text of a file; fields are separated by tabs where `name` ends in `.tsv` or `.tab`, else by commas.
+    /// Reads the text of a file; what separates its fields is found as in files to train on ([`Dialect::of`]).
     ///
     /// # Errors
     /// When a column is not there, a field is empty, an id comes twice, or there is no row. The message names file and line.
     pub fn read(text: &str, name: &str, columns: &Columns) -> Result<Self, EvalError> {
         let error = |line, message| EvalError::Predictions { name: name.to_owned(), line, message };
-        let mut reader = ReaderBuilder::new().delimiter(delimiter(name)).from_reader(text.as_bytes());
+        let mut reader =
+            ReaderBuilder::new().delimiter(Dialect::of(name, text).delimiter).from_reader(text.as_bytes());
         let header = reader.headers().map_err(|e| error(1, e.to_string()))?.clone();
         let places = Places::find(&header, columns).map_err(|message| error(1, message))?;
         let mut rows: Vec<PredictionRow> = Vec::new();
@@ -113,17 +115,22 @@ impl PredictionFile {
         let expected = reference.by_id()?;
         for row in &self.rows {
             let Some(other) = expected.get(row.id.as_str()) else {
-                return Err(self.error(row, format!("{} is not in {}", self.called(row), reference.name)));
+                let hint = self.shift_from(reference);
+                return Err(
+                    self.error(row, format!("{} is not in {}{hint}", self.called(row), reference.name))
+                );
             };
             if row.label != other.label {
                 let (found, place) = (&other.label, reference.place(other));
                 let message = format!("the label is `{}`, but `{found}` in {place}", row.label);
-                return Err(self.error(row, format!("{message}: both must judge by the same labels")));
+                let hint = self.shift_from(reference);
+                return Err(self.error(row, format!("{message}: both must judge by the same labels{hint}")));
             }
         }
         let prediction = |row: &PredictionRow| {
             let found = own.get(row.id.as_str()).map(|own| own.prediction.as_str());
-            let missing = || format!("{} is not in {}", reference.called(row), self.name);
+            let missing =
+                || format!("{} is not in {}{}", reference.called(row), self.name, self.shift_from(reference));
             found.ok_or_else(|| reference.error(row, missing()))
         };
         reference.rows.iter().map(prediction).collect()
@@ -137,6 +144,26 @@ impl PredictionFile {
         let (without, with) = if self.has_ids { (reference, self) } else { (self, reference) };
         let message = format!("no column of ids, but {} has one: give both one, or take it away", with.name);
         Err(EvalError::Predictions { name: without.name.clone(), line: 1, message })
+    }
+
+    /// Why no ids fit, where those of one file are numbers that lie one higher than those of the other.
+    fn shift_from(&self, reference: &Self) -> String {
+        let ranges = (self.id_range(), reference.id_range());
+        let (Some([own, own_last]), Some([others, others_last])) = ranges else { return String::new() };
+        if own.abs_diff(others) != 1 || own.wrapping_sub(others) != own_last.wrapping_sub(others_last) {
+            return String::new();
+        }
+        let (name, other) = (&self.name, &reference.name);
+        format!(
+            "; the ids of {name} begin with {own} and those of {other} with {others}: ids are rows counted from 0"
+        )
+    }
+
+    /// The least and the greatest id, where all are numbers that stand in the file.
+    fn id_range(&self) -> Option<[u64; 2]> {
+        let ids = self.rows.iter().map(|row| row.id.parse::<u64>().ok());
+        let ids: Vec<u64> = ids.collect::<Option<_>>().filter(|_| self.has_ids)?;
+        Some([*ids.iter().min()?, *ids.iter().max()?])
     }
 
     fn by_id(&self) -> Result<HashMap<&str, &PredictionRow>, EvalError> {
@@ -172,12 +199,6 @@ fn unread(error: &csv::Error) -> String {
         }
         _ => error.to_string(),
     }
-}
-
-fn delimiter(name: &str) -> u8 {
-    let extension = Path::new(name).extension().and_then(|extension| extension.to_str());
-    let is = |tabs: &str| extension.is_some_and(|extension| extension.eq_ignore_ascii_case(tabs));
-    if is("tsv") || is("tab") { b'\t' } else { b',' }
 }
 
 /// Where the columns are.
@@ -245,6 +266,9 @@ mod tests {
         assert!(moelts.has_ids() && moelts.rows()[0].prediction == "0");
         let tabs = read("b.TSV", "Label\tPrediction\na,b\tc\n");
         assert_eq!((tabs.has_ids(), tabs.rows()[0].label.as_str()), (false, "a,b"));
+        let semicolons = read("c.csv", "id;label;prediction\n1;a,b;\"c;d\"\n");
+        assert_eq!((semicolons.has_ids(), semicolons.rows()[0].label.as_str()), (true, "a,b"));
+        assert_eq!(semicolons.rows()[0].prediction, "c;d");
         let columns = Columns { prediction: Some("guess".into()), ..Columns::default() };
         let named = PredictionFile::read("id,label,prediction,guess\n1,a,b,c\n", "a.csv", &columns).unwrap();
         assert_eq!(named.rows()[0].prediction, "c");
@@ -254,7 +278,7 @@ mod tests {
     fn errors_name_file_line_and_column() {
         let cases = [
             ("", "a.csv:1: no column `label` among ``; name it with --label-column"),
-            ("id;label;prediction\n", "a.csv:1: no column `label` among `id;label;prediction`"),
+            ("id|label|prediction\n", "a.csv:1: no column `label` among `id|label|prediction`"),
             ("id,label,prediction\n", "a.csv:1: there is no prediction below the header"),
             (
                 "label,probability\na,0.9\n",
@@ -286,6 +310,17 @@ mod tests {
             let message = read("b.csv", text).in_order_of(&first).unwrap_err().to_string();
             assert!(message.starts_with(expected), "{message}\nis not\n{expected}");
         }
+        let numbered = |from: u64| {
+            let rows = ["x,x", "y,x", "y,y"].iter().zip(from..).map(|(row, id)| format!("{id},{row}\n"));
+            "id,label,prediction\n".to_owned() + &rows.collect::<String>()
+        };
+        let a = read("a.csv", &numbered(1));
+        let from = |from| read("b.csv", &numbered(from)).in_order_of(&a).unwrap_err().to_string();
+        let hint = "; the ids of b.csv begin with 0 and those of a.csv with 1: ids are rows counted from 0";
+        assert_eq!(from(0), format!("b.csv:2: id `0` is not in a.csv{hint}"));
+        let shifted = from(2);
+        assert!(shifted.ends_with("begin with 2 and those of a.csv with 1: ids are rows counted from 0"));
+        assert!(!from(3).contains("counted"));
         let [three, two] = [3, 2].map(|n| "label,prediction\n".to_owned() + &"x,y\n".repeat(n));
         let message = read("b.csv", &three).in_order_of(&read("a.csv", &two)).unwrap_err().to_string();
         assert_eq!(message, "b.csv:4: row 2 (from 0) is not in a.csv");

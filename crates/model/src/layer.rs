@@ -6,12 +6,14 @@ use burn::{
     module::Module,
     tensor::{Device, Tensor, assert_shape},
 };
-use moelt_kernels::indices;
 use moelt_schema::{
     Activation, Flops, LayerId, LayerKind, LayerLayout, LayerSums, Layout, NormPlacement, Streams,
 };
 
-use crate::norm::{LayerNorm, after, before};
+use crate::{
+    norm::{LayerNorm, after, before},
+    rows::rows_of,
+};
 
 mod activation;
 mod axes;
@@ -176,7 +178,7 @@ impl RoutedTokens {
     /// # Panics
     /// When there is no such token.
     pub fn inputs_of(&self, tokens: &[u32]) -> Tensor<2> {
-        self.inputs.clone().select(0, indices(tokens, &self.inputs.device()))
+        rows_of(&self.inputs, tokens)
     }
 }
 

@@ -49,6 +49,7 @@ mod norm;
 mod pooling;
 mod positions;
 mod pretrained;
+mod rows;
 mod sizes;
 
 pub use attention::SelfAttention;
@@ -67,3 +68,4 @@ pub use norm::LayerNorm;
 pub use pooling::Pool;
 pub use positions::PositionEmbedding;
 pub use pretrained::{PretrainedEncoder, PretrainedError, WordVectors};
+pub use rows::rows_of;

@@ -118,10 +118,10 @@ pub(crate) enum Command {
         moelt compare new.csv old.csv\n  \
         moelt compare --a new-*.csv --b old-*.csv --claim non-inferiority --margin 0.01\n  \
         moelt compare runs/first other-tool.csv --prediction-column guess --json\n\n\
-        A file has a header and a row for each example: `id,label,prediction`, classes as words or numbers. All files must be of the \
-        same examples. With one file each the interval knows of other examples only, and the verdict is about these two models; with \
-        a file per seed it is about what training gives. GO, NO-GO, INCONCLUSIVE: docs/verdicts.md. The exit code is 0 whatever the \
-        verdict.\n\n\
+        A file has a header and a row for each example: `id,label,prediction`, classes as words or numbers. Fields are separated by \
+        commas, semicolons or tabs. All files must be of the same examples. With one file each the interval knows of other examples \
+        only, and the verdict is about these two models; with a file per seed it is about what training gives. GO, NO-GO, \
+        INCONCLUSIVE: docs/verdicts.md. The exit code is 0 whatever the verdict.\n\n\
         `moelt predict --label-column` writes such files.")]
     Compare(CompareArgs),
     /// What a training step takes on this machine, on texts without meaning.

@@ -13,6 +13,7 @@ mod drift;
 mod error;
 mod fault;
 mod file;
+mod meant;
 mod model;
 mod optim;
 mod policy;

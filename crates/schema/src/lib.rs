@@ -2,13 +2,14 @@
 //!
 //! This crate holds the words the other crates share and nothing that acts on them: which experts
 //! exist ([`Layout`]) and how that changes ([`Plan`], [`RowMap`]), what a router did ([`RoutingStats`]), how a run is configured ([`RunConfig`]),
-//! what it wrote down ([`Event`], [`Manifest`], [`CellResult`]) and what an ablation consists of
-//! ([`AblationPlan`]). It knows no tensor library, so that readers of run folders need none.
+//! what it wrote down ([`Event`], [`Manifest`], [`CellResult`]), what an ablation consists of
+//! ([`AblationPlan`]) and how tables are delimited ([`Dialect`]). It knows no tensor library, so that readers of run folders need none.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod ablation;
 mod config;
+mod dialect;
 mod digest;
 mod experts;
 mod run;
@@ -29,6 +30,7 @@ pub use self::{
         Stretch, StudyConfig, SubwordConfig, Takes, TaskStart, TextConfig, TrainConfig, TransformerConfig,
         Unit, UpcycleConfig, VectorFiles, config_differences, load_config, resolved_toml,
     },
+    dialect::Dialect,
     digest::{Digest, DigestError},
     experts::{
         Birth, CheckedPlan, Edit, EditLog, EffectEvidence, Evidence, ExpertAxes, ExpertAxis, ExpertId,

@@ -48,7 +48,6 @@ impl OldParam<'_> {
         let layer = self.axis.layer;
         let fresh = || fresh_row(self.axis, self.part, &self.tensor.shape, expert, streams);
         let rng = || streams.expert(Stream::Surgery, layer, expert, self.part);
-        let offset = matches!(self.axis.role, ExpertRole::RouterBias | ExpertRole::BalanceBias);
         Ok(match start {
             RowStart::Fresh => fresh(),
             RowStart::Aimed(direction) if self.axis.role == ExpertRole::Router => {
@@ -56,12 +55,13 @@ impl OldParam<'_> {
                 direction.clone()
             }
             RowStart::Aimed(_) => fresh(),
-            RowStart::Copy { parent, .. } if offset => self.row(*parent),
+            RowStart::Copy { parent, .. } if !self.axis.role.is_trained() => self.row(*parent),
             RowStart::Copy { parent, noise } => noisy(self.row(*parent), *noise, &mut rng()),
             RowStart::Half(parent) => self.halved(*parent),
             RowStart::Shifted(parent, by) => self.shifted(*parent, by)?,
             RowStart::Upcycled { parent, reinit } => match self.axis.role {
-                ExpertRole::Router | ExpertRole::RouterBias | ExpertRole::BalanceBias => fresh(),
+                ExpertRole::Router => fresh(),
+                role if !role.is_trained() => fresh(),
                 // Which units are drawn anew is one choice an expert, the same in all of its parameters.
                 _ => {
                     let choice = streams.expert(Stream::Surgery, layer, expert, u8::MAX);

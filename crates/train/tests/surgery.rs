@@ -384,8 +384,7 @@ fn assert_first_update_is_at_most_lr(mut run: Run, n_axes: usize) {
     let before = run.weights();
     run.train(1);
     let after = run.weights();
-    let trained =
-        |role| !matches!(role, ExpertRole::RouterBias | ExpertRole::BalanceBias | ExpertRole::Other);
+    let trained = |role: ExpertRole| role.is_trained() && role != ExpertRole::Other;
     let axes: Vec<_> =
         run.state.model().expert_axes().into_iter().filter(|axis| trained(axis.role)).collect();
     assert_eq!(axes.len(), 2 * n_axes);

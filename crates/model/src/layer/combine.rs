@@ -1,7 +1,7 @@
 //! What the chosen experts make of a layer's tokens together, with the routing sums.
 
 use burn::tensor::{Tensor, TensorData};
-use moelt_kernels::{ExpertOutput, indices, sum_rows};
+use moelt_kernels::{ExpertOutput, sum_rows};
 use moelt_schema::{LayerSums, Unrouted};
 
 use super::{
@@ -12,7 +12,7 @@ use super::{
     top_any::RoutedTopAny,
     top_k::{RoutedTopK, RouterProbabilities},
 };
-use crate::host::to_host;
+use crate::{host::to_host, rows::rows_of};
 
 /// The weighted sum of expert outputs for a batch, and what the router did.
 pub(super) struct Combined {
@@ -213,8 +213,7 @@ fn unrouted(tokens: &[u32], seen: Tensor<2>) -> Unrouted {
     if tokens.is_empty() {
         return Unrouted::default();
     }
-    let at = indices(tokens, &seen.device());
-    let sum = to_host(seen.select(0, at).sum_dim(0)).into_iter().map(f64::from).collect();
+    let sum = to_host(rows_of(&seen, tokens).sum_dim(0)).into_iter().map(f64::from).collect();
     Unrouted { tokens: tokens.len() as f64, sum }
 }
 

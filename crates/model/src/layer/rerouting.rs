@@ -1,7 +1,6 @@
 //! What every expert would say of every token, kept: any set of experts can then be judged with its tokens re-routed.
 
 use burn::tensor::{Tensor, TensorData};
-use moelt_kernels::indices;
 use moelt_schema::{Flops, NormPlacement};
 
 use super::{Choice, Dispatch, ExpertTokens, MoeLayer, Router, top_k::chosen_weights};
@@ -9,6 +8,7 @@ use crate::{
     LayerNorm,
     host::to_host,
     norm::{after, before},
+    rows::rows_of,
 };
 
 /// A pass through all experts of a layer with top-k routing.
@@ -89,7 +89,7 @@ impl DensePass {
             pairs().map(|(token, expert)| probs[token * self.n_experts + expert]).collect();
         let rows: Vec<u32> = pairs().map(|(token, expert)| (expert * tokens + token) as u32).collect();
         let device = self.x.device();
-        let chosen = self.outputs.clone().select(0, indices(&rows, &device)).reshape([tokens, k, d_model]);
+        let chosen = rows_of(&self.outputs, &rows).reshape([tokens, k, d_model]);
         let weights = Tensor::<2>::from_data(TensorData::new(weights, [tokens, k]), &device);
         let weighted = chosen * chosen_weights(weights, self.choice).reshape([tokens, k, 1]);
         let sum = self.x.clone() + weighted.sum_dim(1).reshape([tokens, d_model]);
@@ -125,6 +125,7 @@ fn softmax_of(logits: &[f32], there: &[bool]) -> Vec<f32> {
 #[cfg(test)]
 mod tests {
     use burn::tensor::Device;
+    use moelt_kernels::indices;
     use moelt_schema::{Activation, LayerKind};
 
     use super::*;

@@ -10,7 +10,7 @@ use moelt_schema::{ClaimKind, Metric};
 pub(crate) struct CompareArgs {
     /// The two systems, A and B: each a file of predictions, a folder of such files (one per seed), or a run folder, whose
     /// predictions of the test split are meant.
-    #[arg(value_name = "PREDICTIONS", num_args = 2, required_unless_present_all = ["a", "b"])]
+    #[arg(value_name = "PREDICTIONS")]
     pub(crate) systems: Vec<PathBuf>,
     /// A where it has several seeds: a file or run folder for each.
     #[arg(long, value_name = "PREDICTIONS", num_args = 1.., requires = "b", conflicts_with = "systems")]

@@ -54,11 +54,7 @@ fn write(path: &Path, text: &str) -> io::Result<()> {
 /// A and B.
 fn systems(args: &CompareArgs) -> anyhow::Result<[System; 2]> {
     let columns = Columns::from(args.columns.clone());
-    let sides: [&[PathBuf]; 2] = match args.systems.as_slice() {
-        [a, b] => [std::slice::from_ref(a), std::slice::from_ref(b)],
-        _ => [&args.a, &args.b],
-    };
-    let [a, b] = sides.map(|paths| {
+    let [a, b] = sides(args)?.map(|paths| {
         let files: Vec<PathBuf> =
             paths.iter().map(|path| files_of(path)).collect::<anyhow::Result<Vec<_>>>()?.concat();
         let files = files.iter().map(|file| read(file, &columns)).collect::<anyhow::Result<_>>()?;
@@ -77,6 +73,23 @@ fn systems(args: &CompareArgs) -> anyhow::Result<[System; 2]> {
         (a.name, b.name) = ("A".to_owned(), "B".to_owned());
     }
     Ok([a, b])
+}
+
+/// The paths that were given for A and for B.
+fn sides(args: &CompareArgs) -> anyhow::Result<[&[PathBuf]; 2]> {
+    match args.systems.as_slice() {
+        [a, b] => Ok([std::slice::from_ref(a), std::slice::from_ref(b)]),
+        [] if !args.a.is_empty() => Ok([&args.a, &args.b]),
+        given => bail!(
+            "{} given, and two systems are compared: name the predictions of each, as in `moelt compare new.csv old.csv`; several \
+             seeds of a system go behind --a and --b, as in `moelt compare --a new-*.csv --b old-*.csv`",
+            match given {
+                [] => "nothing is".to_owned(),
+                [one] => format!("`{}` alone is", one.display()),
+                more => format!("{} paths are", more.len()),
+            }
+        ),
+    }
 }
 
 /// The files that a path means, one per seed.

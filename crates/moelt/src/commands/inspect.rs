@@ -6,7 +6,7 @@ use std::io::Write;
 
 use moelt_eval::render::{Column, Document, Table};
 use moelt_optim::{HostTensor, export};
-use moelt_schema::{LayerId, LayerKind, LayerLayout, Manifest, RoutingWarning};
+use moelt_schema::{LayerId, LayerKind, LayerLayout, LayerSums, Manifest, RoutingStats, RoutingWarning};
 use moelt_train::{Checkpoint, LoadedModel};
 use serde::Serialize;
 
@@ -88,13 +88,21 @@ fn describe_layer(
         return;
     }
     let counted = match routing(&checkpoint.manifest).get(&id) {
-        Some(sums) if checkpoint.config.model.expert_choice => {
-            format!("; statistics of {} tokens of training, in which experts chose them", sums.tokens)
-        }
-        Some(sums) => format!("; statistics of {} tokens", sums.tokens),
+        Some(sums) => counted(sums, checkpoint.config.model.expert_choice),
         None => "; no statistics: a window had just ended".to_owned(),
     };
     document.paragraph(line + &counted).table(table(experts, id));
+}
+
+/// Which tokens the statistics of a layer are of, and how many of them had no expert of their own.
+fn counted(sums: &LayerSums, expert_choice: bool) -> String {
+    let RoutingStats { tokens, unrouted, dropped, .. } = RoutingStats::from_sums(sums);
+    let chosen = if expert_choice { " of training, in which experts chose them" } else { "" };
+    let share = |part: f64, what: &str| {
+        if part > 0.0 { format!("; {:.2} % of {what}", 100.0 * part) } else { String::new() }
+    };
+    let unrouted = share(unrouted, "the tokens unrouted");
+    format!("; statistics of {tokens} tokens{chosen}{unrouted}{}", share(dropped, "their choices dropped"))
 }
 
 /// What the routers did before the checkpoint that somebody should look at.
@@ -143,5 +151,25 @@ fn spread(steps: &[u64]) -> String {
     match (steps.iter().min(), steps.iter().max()) {
         (Some(least), Some(most)) if least < most => format!("{least}–{most}"),
         (_, most) => most.copied().unwrap_or(0).to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use moelt_schema::Unrouted;
+
+    use super::*;
+
+    #[test]
+    fn tokens_without_an_expert_are_shown_where_there_are_any() {
+        let sums = LayerSums { tokens: 8.0, tokens_per_expert: vec![6.0, 4.0], ..LayerSums::zeros(2) };
+        assert_eq!(counted(&sums, false), "; statistics of 8 tokens");
+        let unrouted = Unrouted { tokens: 1.0, sum: vec![0.5] };
+        let some = LayerSums { unrouted, dropped: 2.0, ..sums };
+        let expected =
+            "; statistics of 8 tokens; 12.50 % of the tokens unrouted; 20.00 % of their choices dropped";
+        assert_eq!(counted(&some, false), expected);
+        let chosen = "; statistics of 8 tokens of training, in which experts chose them; 12.50 % of";
+        assert!(counted(&some, true).starts_with(chosen));
     }
 }

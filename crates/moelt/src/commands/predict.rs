@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::Context;
-use moelt_data::{CutTexts, TextColumns, TextReader};
+use moelt_data::{CutTexts, TextColumns, TextReader, check_label_kind};
 use moelt_schema::{AtomicFile, DataConfig, TextConfig};
 use moelt_train::{Classification, LoadedModel};
 use rayon::prelude::*;
@@ -74,6 +74,12 @@ fn answer(
     out.write_all(&to_csv([header.map(str::to_owned).collect()])?)?;
     let mut ids = 0_u64..;
     while let Some(rows) = rows.next_rows()? {
+        if let Some(column) = &args.label_column
+            && ids.start == 0
+        {
+            let labels = rows.iter().flatten().filter_map(|row| row.label.as_deref());
+            check_label_kind(name, column, labels, loaded.classes())?;
+        }
         let texts: Vec<&str> = rows.iter().flatten().map(|row| row.text.as_str()).collect();
         cut = [cut, cut_of(&texts, config)].into_iter().sum();
         let mut answers = loaded.classify(&texts).into_iter();

@@ -43,21 +43,20 @@ fn held_out(judged: &RunConfig) -> Result<&CsvConfig, String> {
     Ok(csv)
 }
 
-/// What has become of it, and what is known of the same checkpoint of the run that was judged.
+/// What was done, what answers now, and what is known of the same checkpoint of the run that was judged.
 pub(super) fn summary(again: &CellResult, judged: &CellResult, refit: &RunDir) -> String {
+    let folder = refit.path().display();
     let last = if judged.last.step == judged.best_step || judged.test.n == 0 {
         String::new()
     } else {
         format!(
-            "its last checkpoint, which in the run before had {:.2} % on the test; ",
+            "Its last checkpoint is used; in the run before, the last checkpoint had {:.2} % on the test.\n",
             100.0 * judged.last.test
         )
     };
     format!(
-        "trained again on all {} texts, for predict and export: {last}{:.0} s → {}\n",
-        again.splits.train,
-        again.seconds,
-        refit.path().display()
+        "Trained once more, on all {} texts: {:.0} s → {folder}\n`predict`, `export` and `eval --file` use this model.\n{last}",
+        again.splits.train, again.seconds,
     )
 }
 

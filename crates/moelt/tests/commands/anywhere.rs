@@ -136,7 +136,7 @@ fn an_ablation_runs_in_an_empty_folder_and_its_cells_run_this_very_binary() {
         "cells on the same data share their texts"
     );
     here(&folder, &["ablate", "collect", "--name", "none"])
-        .with_error("no plan", &["(make a plan first: moelt ablate plan)"]);
+        .with_error("no plan", &["(make a plan first: moelt ablate plan; or name one that is there: tiny)"]);
     let help = here(&folder, &["ablate", "plan", "--help"]).well().stdout;
     assert!(help.contains("  moelt ablate plan --preset full"), "{help}");
 }
@@ -144,7 +144,7 @@ fn an_ablation_runs_in_an_empty_folder_and_its_cells_run_this_very_binary() {
 #[test]
 fn an_ablation_on_a_file_of_ones_own_has_the_config_of_training_on_it() {
     let folder = TempDir::new().unwrap();
-    write(&folder, "reviews.csv", reviews());
+    write(&folder, "reviews.csv", reviews() + "60,,pos\n");
     let short = ["--set", "train.budget.epochs=1"];
     let plan = ["ablate", "plan", "--dataset", "csv", "--phases", "dense", "--seeds", "1", "--name", "own"];
     let file = ["--set", "data.csv.train=reviews.csv"];
@@ -152,10 +152,19 @@ fn an_ablation_on_a_file_of_ones_own_has_the_config_of_training_on_it() {
     let train =
         ["train", "--data", "reviews.csv", "phases/dense", "--keep-test", "--threads", "1", "--out", "run"];
     let trained = here(&folder, &[&train[..], &short].concat()).well();
-    for ended in [planned, trained] {
-        let note = "note: 48 training texts: the recipe is datasets/csv with rows/to-2000 over it";
-        assert!(ended.stderr.contains(note), "{}", ended.stderr);
+    let notes = |said: &str| {
+        let notes = said.lines().filter(|line| line.starts_with("note: "));
+        notes.map(str::to_owned).collect::<std::collections::BTreeSet<_>>()
+    };
+    let planned = notes(&planned.stderr);
+    for note in [
+        "note: 48 training texts: the recipe is datasets/csv with rows/to-2000 over it",
+        "note: reviews.csv: column `Review` taken for `text`",
+        "note: reviews.csv: 1 of 61 rows cannot be used and are skipped: reviews.csv:62: the text is empty",
+    ] {
+        assert!(planned.contains(note), "{planned:?}");
     }
+    assert!(planned.is_superset(&notes(&trained.stderr)), "{planned:?} but {}", trained.stderr);
     let read = |file: &str| fs::read_to_string(folder.path().join(file)).unwrap();
     let plan: AblationPlan = serde_json::from_str(&read("runs/own/plan.json")).unwrap();
     assert_eq!(plan.cells[0].config, RunConfig::from_toml(&read("run/config.toml")).unwrap());

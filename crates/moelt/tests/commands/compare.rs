@@ -129,6 +129,7 @@ fn what_does_not_fit_is_refused_with_its_place() {
         ("id,label,prediction\n", "bad.csv:1: there is no prediction"),
         ("id,label,prediction\n1,x,x\n1,x,x\n", "bad.csv:3: id `1` comes twice, first in line 2"),
         ("id,label,prediction\n1,x,x\n3,y,y\n", "bad.csv:3: id `3` is not in "),
+        ("id,label,prediction\n0,x,x\n1,y,y\n", "ids are rows counted from 0"),
         ("id,label,prediction\n1,x,x\n", "good.csv:3: id `2` is not in "),
         ("id,label,prediction\n1,x,x\n2,z,x\n", "bad.csv:3: the label is `z`, but `y` in "),
         ("id,label,prediction\n1,x,0\n2,y,1\n", "bad.csv:2: no prediction is one of the labels"),
@@ -144,5 +145,28 @@ fn what_does_not_fit_is_refused_with_its_place() {
     refused(&[&good, &good, "--margin=1"], &["--margin 1: is 100 percentage points; one is 0.01"]);
     refused(&[&good, &good, "--alpha", "2"], &["alpha is 2"]);
     refused(&[&good, &good, "--collapse-rate", "0"], &["--collapse-rate: collapse.rate: is 0"]);
-    assert_eq!(compare(&[&good]).code, Some(2));
+    for (given, said) in [
+        (&[&good][..], "good.csv` alone is given, and two systems are compared"),
+        (&[], "nothing is given"),
+        (&[&good, &good, &good], "3 paths are given"),
+    ] {
+        let given: Vec<&str> = given.iter().map(|path| path.as_str()).collect();
+        refused(&given, &[said, "as in `moelt compare new.csv old.csv`", "--a and --b"]);
+    }
+}
+
+#[test]
+fn fields_are_separated_by_whatever_the_header_has() {
+    let folder = TempDir::new().unwrap();
+    let rows = "id,label,prediction\n".to_owned()
+        + &(0..40).map(|id| format!("{id},x,{}\n", ["x", "y"][id % 2])).collect::<String>();
+    let commas = file(&folder, "commas.csv", &rows);
+    let expected = compare(&[&commas, &commas, "--json"]).well().stdout;
+    for (name, delimiter) in [("semicolons.csv", ";"), ("tabs.tsv", "\t"), ("tabs.txt", "\t")] {
+        let other = file(&folder, name, &rows.replace(',', delimiter));
+        let report = compare(&[&commas, &other, "--json"]).well().stdout;
+        let [report, expected]: [Value; 2] =
+            [&report, &expected].map(|text| serde_json::from_str(text).unwrap());
+        assert_eq!(report["b"]["values"], expected["b"]["values"], "{name}");
+    }
 }

@@ -46,9 +46,10 @@ fn what_answers_has_trained_on_all_texts() {
     let folder = folder();
     let said = train(&folder, &[]).well().stdout;
     let refit = Path::new("run").join("refit");
-    let again = "trained again on all 60 texts, for predict and export: ";
-    assert!(said.contains("(n = 6)") && said.contains(again), "{said}");
-    assert!(said.ends_with(&format!(" → {}\n", refit.display())), "{said}");
+    assert!(said.contains("(n = 6)") && said.contains("\nTrained once more, on all 60 texts: "), "{said}");
+    let answers =
+        format!(" s → {}\n`predict`, `export` and `eval --file` use this model.\n", refit.display());
+    assert!(said.contains(&answers), "{said}");
     assert_eq!(result(&folder, "run")["splits"]["train"], 48);
     assert_eq!(result(&folder, "run/refit")["splits"]["train"], 60);
     let answers = predict(&folder, "run");

@@ -14,6 +14,7 @@ use toml::{Table, Value, de::DeTable};
 use super::{
     ConfigError, ConfigFiles, ConfigText, RunConfig, choice,
     error::shortened,
+    meant::meant,
     model::{pretrained, vectors},
     renamed::renamed,
 };
@@ -300,7 +301,9 @@ impl Layers {
             Some(field) if key != field && !key.ends_with(&format!(".{field}")) => format!("{key}.{field}"),
             _ => key.to_owned(),
         };
-        ConfigError::Key { place: self.place_of(&key), key: shortened(&key), message: shortened(message) }
+        let message = message.replace("expected a boolean", "expected true or false");
+        let message = format!("{}{}", shortened(&message), did_you_mean(&key, &message));
+        ConfigError::Key { place: self.place_of(&key), key: shortened(&key), message }
     }
 
     /// Where `key`, or the innermost table around it that was set as a whole, was set.
@@ -308,6 +311,21 @@ impl Layers {
         let outer = std::iter::successors(Some(key), |key| key.rsplit_once('.').map(|(outer, _)| outer));
         outer.filter_map(|key| self.places.get(key)).next().map_or("defaults", String::as_str).to_owned()
     }
+}
+
+/// The key that may have been meant by one that is an unknown field: of those beside it, which `message` lists, and of the
+/// default config.
+fn did_you_mean(key: &str, message: &str) -> String {
+    let unknown = message.strip_prefix("unknown field `");
+    let Some((_, beside)) = unknown.and_then(|rest| rest.split_once("`, ")) else { return String::new() };
+    let table = key.rsplit_once('.').map_or(String::new(), |(table, _)| format!("{table}."));
+    let defaults = Table::try_from(RunConfig::default()).expect("a config is a table of plain values");
+    let mut known = BTreeMap::new();
+    flatten(&defaults, "", &mut known);
+    let beside = beside.split('`').skip(1).step_by(2).map(|name| format!("{table}{name}"));
+    let known: BTreeSet<String> = known.into_keys().chain(beside).collect();
+    meant(key, known.iter().map(String::as_str))
+        .map_or(String::new(), |known| format!("; is `{known}` meant?"))
 }
 
 /// Lays `over` over `base`: tables are merged, everything else replaced. Of a key that holds one of several kinds
@@ -425,6 +443,36 @@ mod tests {
         let text = message(&[], &["model.top=1"]);
         assert!(text.contains("--set model.top=1: `model.top`: unknown field"), "{text}");
         assert!(message(&[], &["seed"]).contains("expected key=value"));
+    }
+
+    #[test]
+    fn an_unknown_key_is_told_which_one_may_be_meant() {
+        let text = message(&[], &["model.routing.top_k.k=2"]);
+        assert!(
+            text.starts_with("--set model.routing.top_k.k=2: `model.routing.top_k.k`: unknown"),
+            "{text}"
+        );
+        assert!(text.ends_with("; is `model.top_k` meant?"), "{text}");
+        assert!(message(&[], &["train.lr=1"]).ends_with("; is `optim.lr` meant?"));
+        let typed = message(&[], &["control.policy.rule.confrim=3"]);
+        assert!(typed.ends_with("; is `control.policy.rule.confirm` meant?"), "{typed}");
+        assert!(!message(&[], &["model.mood=3"]).contains("meant"));
+    }
+
+    #[test]
+    fn a_switch_is_true_or_false() {
+        let text = message(&[], &["model.expert_choice=yes"]);
+        let expected = "--set model.expert_choice=yes: `model.expert_choice`: invalid type: string \"yes\", expected true or false";
+        assert_eq!(text, expected);
+        let folder = tempfile::tempdir().unwrap();
+        let file = write(folder.path(), "a.toml", "[model]\nexpert_choice = 1\n");
+        let text = message(&[file], &[]);
+        assert!(
+            text.ends_with(
+                "a.toml:2: `model.expert_choice`: invalid type: integer `1`, expected true or false"
+            ),
+            "{text}"
+        );
     }
 
     #[test]

@@ -22,6 +22,13 @@ pub enum ExpertRole {
     Other,
 }
 
+impl ExpertRole {
+    /// Whether gradients move it. What is added to the router's logits is set from outside.
+    pub fn is_trained(self) -> bool {
+        !matches!(self, Self::RouterBias | Self::BalanceBias)
+    }
+}
+
 /// How the values of a new expert are drawn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RowInit {

@@ -50,9 +50,8 @@ fn updates(mut run: Run) -> Vec<(String, Vec<f64>)> {
         let moved = values(&before).zip(values(&run)).map(|(a, b)| f64::from((a - b).abs()) / LR).collect();
         (axis.param, moved)
     };
-    let trained = |axis: &moelt_surgery::schema::ExpertAxis| {
-        !matches!(axis.role, ExpertRole::RouterBias | ExpertRole::Other)
-    };
+    let trained =
+        |axis: &moelt_surgery::schema::ExpertAxis| axis.role.is_trained() && axis.role != ExpertRole::Other;
     run.toy().expert_axes().into_iter().filter(trained).map(of_axis).collect()
 }
 

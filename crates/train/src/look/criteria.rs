@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use burn::tensor::{Int, Tensor, TensorData};
+use burn::tensor::Tensor;
 use moelt_control::{ExpertGradients, LayerGradients, TestedExpert, TokensToTest, growth_criteria};
 use moelt_data::TokenBatch;
-use moelt_model::{Experts, RoutedTokens};
+use moelt_model::{Experts, RoutedTokens, rows_of};
 use moelt_schema::{Flops, GrowthCriteria, LayerId, Stream};
 
 use super::{Paid, model_input};
@@ -93,7 +93,7 @@ impl Seen {
         let mut flops = Flops::default();
         for position in 0..dispatch.loads().len() as u32 {
             let chosen = dispatch.experts().iter().enumerate().filter(|(_, expert)| **expert == position);
-            let pairs: Vec<usize> = chosen.map(|(pair, _)| pair).collect();
+            let pairs: Vec<u32> = chosen.map(|(pair, _)| pair as u32).collect();
             if pairs.is_empty() {
                 continue;
             }
@@ -104,9 +104,9 @@ impl Seen {
             if pairs.is_empty() {
                 continue;
             }
-            let tokens = rows(&inputs, pairs.iter().map(|pair| pair / k));
-            let weights = rows(&weights, pairs.iter().copied());
-            let gradient = rows(&gradient, pairs.iter().map(|pair| pair / k)) * weights;
+            let places: Vec<u32> = pairs.iter().map(|pair| pair / k as u32).collect();
+            let tokens = rows_of(&inputs, &places);
+            let gradient = rows_of(&gradient, &places) * rows_of(&weights, pairs);
             let sums = experts.hidden_sums(position as usize, tokens.clone());
             let back = experts.hidden_gradient(position as usize, sums.clone(), gradient.clone());
             let [_, d_sums] = back.dims();
@@ -131,13 +131,6 @@ impl Seen {
             experts: self.experts.into_values().collect(),
         }
     }
-}
-
-/// Some rows of a matrix.
-fn rows(of: &Tensor<2>, places: impl Iterator<Item = usize>) -> Tensor<2> {
-    let places: Vec<i64> = places.map(|place| place as i64).collect();
-    let n = places.len();
-    of.clone().select(0, Tensor::<1, Int>::from_data(TensorData::new(places, [n]), &of.device()))
 }
 
 fn nothing(experts: &Experts) -> ExpertGradients {

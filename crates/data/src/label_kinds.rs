@@ -1,0 +1,79 @@
+//! Labels that are numbers where classes have names, or the other way round.
+
+use crate::DataError;
+
+/// What to do about a label that is a number where no class is, or has a name where all classes are numbers; nothing
+/// where both are of a kind.
+pub(crate) fn other_kind(label: &str, classes: &[String]) -> Option<&'static str> {
+    let is_number = |name: &str| name.parse::<u64>().is_ok();
+    let numbered = classes.iter().filter(|class| is_number(class)).count();
+    if classes.is_empty() {
+        None
+    } else if is_number(label) && numbered == 0 {
+        Some(
+            "the labels are numbers and the classes have names: write the names into the column of labels (files that eval or \
+             training judges on may have places in this list instead, from 0)",
+        )
+    } else if !is_number(label) && numbered == classes.len() {
+        Some(
+            "the labels are names and the classes are numbers: write the numbers that were trained on into the column of labels",
+        )
+    } else {
+        None
+    }
+}
+
+/// Checks labels that stand beside predictions of `classes`, in a column of a file.
+///
+/// # Errors
+/// When none of them can be one of the classes: all are numbers and these have names, or the other way round.
+///
+/// ```
+/// let classes = ["ham", "spam"].map(str::to_owned);
+/// assert!(moelt_data::check_label_kind("a.csv", "label", ["spam", "0"], &classes).is_ok());
+/// let error = moelt_data::check_label_kind("a.csv", "label", ["1", "0"], &classes).unwrap_err().to_string();
+/// assert!(error.starts_with("a.csv: column `label` has labels such as `1`; the classes are `ham`, `spam`; the labels are"));
+/// ```
+pub fn check_label_kind<'a>(
+    file: &str,
+    column: &str,
+    labels: impl IntoIterator<Item = &'a str>,
+    classes: &[String],
+) -> Result<(), DataError> {
+    let mut labels = labels.into_iter();
+    let Some(first) = labels.next() else { return Ok(()) };
+    match other_kind(first, classes) {
+        Some(fix) if labels.all(|label| other_kind(label, classes).is_some()) => Err(DataError::LabelKind {
+            file: file.to_owned(),
+            column: column.to_owned(),
+            label: first.to_owned(),
+            known: classes.to_vec(),
+            fix,
+        }),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_and_names_are_told_apart() {
+        let begin = |label: &str, classes: &[&str]| {
+            let classes: Vec<String> = classes.iter().map(|class| (*class).to_owned()).collect();
+            other_kind(label, &classes).map(|fix| &fix[..22])
+        };
+        assert_eq!(begin("1", &["ham", "spam"]), Some("the labels are numbers"));
+        assert_eq!(begin("ham", &["0", "1"]), Some("the labels are names a"));
+        for (label, classes) in [
+            ("eggs", &["ham", "spam"][..]),
+            ("7", &["0", "1"]),
+            ("1", &["0", "spam"]),
+            ("ham", &["0", "spam"]),
+            ("ham", &[]),
+        ] {
+            assert_eq!(begin(label, classes), None, "{label}");
+        }
+    }
+}
