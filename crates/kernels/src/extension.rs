@@ -1,5 +1,10 @@
 //! Fused operations as operations of Burn: which tensors they are for, and how they go into the graph of gradients.
 
+#![expect(
+    clippy::too_many_arguments,
+    reason = "Burn finds the backend by tensors that are arguments of their own"
+)]
+
 use std::{fmt, sync::Arc};
 
 use burn::{

@@ -18,7 +18,7 @@ const ROUTINGS: [RoutingConfig; 3] = [DENSE, TOP_K, TOP_ANY];
 fn models() -> impl Iterator<Item = (RoutingConfig, Classifier)> {
     ROUTINGS.into_iter().flat_map(|routing| {
         [Activation::Relu, Activation::Swiglu]
-            .map(|activation| (routing.clone(), model_with(activation, routing.clone(), &Device::flex())))
+            .map(|activation| (routing, model_with(activation, routing, &Device::flex())))
     })
 }
 
@@ -109,7 +109,7 @@ fn every_parameter_of_a_layer_with_an_expert_axis_is_named() {
 fn gates_are_more_parameters_and_change_no_others() {
     for routing in ROUTINGS {
         let [without, with] = [Activation::Relu, Activation::Swiglu]
-            .map(|activation| params(&model_with(activation, routing.clone(), &Device::flex()), None));
+            .map(|activation| params(&model_with(activation, routing, &Device::flex()), None));
         let more = with.keys().filter(|path| !without.contains_key(*path)).map(String::as_str);
         let expected =
             [0, 1].map(|layer| ["b", "w"].map(|part| format!("layers.{layer}.experts.{part}_gate")));

@@ -9,7 +9,7 @@ use burn::tensor::Device;
 use moelt_optim::{HostTensor, Rows, export};
 use moelt_schema::{
     Activation, Edit, EventsPosition, Evidence, ExpertAxes, ExpertId, ExpertInit, ExpertRole, LayerId,
-    Limits, Plan, Probe, RampIn, RoutingConfig, RunConfig,
+    Limits, Plan, Probe, RampIn, RunConfig,
 };
 use moelt_train::{CheckpointStore, LoadedModel, Prepared, TrainState};
 use safetensors::SafeTensors;
@@ -49,11 +49,12 @@ struct Run {
 
 impl Run {
     fn new(ramping_in: u64) -> Self {
-        Self::of(|config| config.control.edits.ramp_in = ramping_in)
+        Self::with(Activation::Relu, ramping_in, |_| ())
     }
 
-    fn of(change: impl Fn(&mut RunConfig)) -> Self {
+    fn with(activation: Activation, ramping_in: u64, change: fn(&mut RunConfig)) -> Self {
         let mut config = RunConfig::from_toml(CONFIG).unwrap();
+        (config.model.activation, config.control.edits.ramp_in) = (activation, ramping_in);
         change(&mut config);
         let prepared = Prepared::new(&config).unwrap();
         let mut state = TrainState::new(&config, &prepared, &Device::flex());
@@ -137,9 +138,7 @@ fn reorder(run: &mut Run, orders: [Vec<ExpertId>; 2]) {
 #[test]
 fn surgery_that_cancels_out_leaves_a_run_bit_identical_to_a_frozen_one() {
     for activation in [Activation::Relu, Activation::Swiglu] {
-        let run =
-            || Run::of(|config| (config.control.edits.ramp_in, config.model.activation) = (60, activation));
-        assert_edits_cancel_out([run(), run()]);
+        assert_edits_cancel_out([0, 1].map(|_| Run::with(activation, 60, |_| ())));
     }
 }
 
@@ -217,8 +216,7 @@ fn an_edited_run_that_is_saved_and_loaded_goes_on_bit_by_bit() {
     const LAYER: LayerId = LayerId(0);
     for activation in ACTIVATIONS {
         let folder = TempDir::new().unwrap();
-        let mut run =
-            Run::of(|config| (config.control.edits.ramp_in, config.model.activation) = (3, activation));
+        let mut run = Run::with(activation, 3, |_| ());
         run.train(5);
         let before = run.bits();
         let copy = ExpertInit::Copy { parent: ExpertId(1), noise: 0.1 };
@@ -231,11 +229,10 @@ fn an_edited_run_that_is_saved_and_loaded_goes_on_bit_by_bit() {
             run.edit(vec![edit]);
             run.train(2);
             let loaded = LoadedModel::load(&run.save(folder.path()), &Device::flex().autodiff()).unwrap();
-            let mut resumed = Run::of(|config| config.clone_from(&run.config));
+            let mut resumed = Run::with(activation, 3, |_| ());
             resumed.state = TrainState::restore(loaded);
-            for run in [&mut run, &mut resumed] {
-                run.train(3);
-            }
+            run.train(3);
+            resumed.train(3);
             assert_eq!(resumed.bits(), run.bits(), "{activation:?}");
         }
         assert_ne!(run.bits(), before);
@@ -247,10 +244,7 @@ fn an_edited_run_that_is_saved_and_loaded_goes_on_bit_by_bit() {
 #[test]
 fn a_split_keeps_the_function() {
     for activation in ACTIVATIONS {
-        let mut run = Run::of(|config| {
-            (config.control.edits.ramp_in, config.model.activation) = (0, activation);
-            (config.model.top_k, config.model.routing) = (16, RoutingConfig::TopK { n_experts: 4 });
-        });
+        let mut run = Run::with(activation, 0, |config| config.model.top_k = 16);
         run.train(20);
         let before = run.probe();
         run.grow(&ExpertInit::Split { parent: ExpertId(2) });
@@ -369,10 +363,7 @@ fn a_ramp_in_does_not_stay_in_those_that_are_merged() {
 #[test]
 fn the_first_update_of_a_new_expert_and_its_router_row_is_at_most_lr() {
     for (activation, axes) in [(Activation::Relu, 5), (Activation::Swiglu, 7)] {
-        let run = Run::of(|config| {
-            (config.control.edits.ramp_in, config.optim.weight_decay) = (0, 0.0);
-            config.model.activation = activation;
-        });
+        let run = Run::with(activation, 0, |config| config.optim.weight_decay = 0.0);
         assert_first_update_is_at_most_lr(run, axes);
     }
 }
