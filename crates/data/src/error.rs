@@ -136,8 +136,9 @@ pub enum DataError {
     },
     /// Labels that are numbers where classes have names, or the other way round.
     #[error(
-        "{file}: column `{column}` has labels such as `{label}`; the classes are {}; {fix}",
-        quoted(known)
+        "{file}: column `{column}` has labels such as `{label}`; the classes are {}{}",
+        quoted(known),
+        kind(label, known)
     )]
     LabelKind {
         /// The file.
@@ -148,8 +149,6 @@ pub enum DataError {
         label: String,
         /// The classes.
         known: Vec<String>,
-        /// What sets them apart, and what to do.
-        fix: &'static str,
     },
     /// A file that most likely was misunderstood.
     #[error(

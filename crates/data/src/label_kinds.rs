@@ -1,7 +1,5 @@
 //! Labels that are numbers where classes have names, or the other way round.
 
-use crate::DataError;
-
 /// What to do about a label that is a number where no class is, or has a name where all classes are numbers; nothing
 /// where both are of a kind.
 pub(crate) fn other_kind(label: &str, classes: &[String]) -> Option<&'static str> {
@@ -20,37 +18,6 @@ pub(crate) fn other_kind(label: &str, classes: &[String]) -> Option<&'static str
         )
     } else {
         None
-    }
-}
-
-/// Checks labels that stand beside predictions of `classes`, in a column of a file.
-///
-/// # Errors
-/// When none of them can be one of the classes: all are numbers and these have names, or the other way round.
-///
-/// ```
-/// let classes = ["ham", "spam"].map(str::to_owned);
-/// assert!(moelt_data::check_label_kind("a.csv", "label", ["spam", "0"], &classes).is_ok());
-/// let error = moelt_data::check_label_kind("a.csv", "label", ["1", "0"], &classes).unwrap_err().to_string();
-/// assert!(error.starts_with("a.csv: column `label` has labels such as `1`; the classes are `ham`, `spam`; the labels are"));
-/// ```
-pub fn check_label_kind<'a>(
-    file: &str,
-    column: &str,
-    labels: impl IntoIterator<Item = &'a str>,
-    classes: &[String],
-) -> Result<(), DataError> {
-    let mut labels = labels.into_iter();
-    let Some(first) = labels.next() else { return Ok(()) };
-    match other_kind(first, classes) {
-        Some(fix) if labels.all(|label| other_kind(label, classes).is_some()) => Err(DataError::LabelKind {
-            file: file.to_owned(),
-            column: column.to_owned(),
-            label: first.to_owned(),
-            known: classes.to_vec(),
-            fix,
-        }),
-        _ => Ok(()),
     }
 }
 

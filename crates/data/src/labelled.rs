@@ -12,6 +12,7 @@ use crate::{
     DataError, Example,
     bad_lines::{Faults, RowFault},
     error::shorten,
+    label_kinds::other_kind,
     source::Source,
     table::{Row, read_columns},
 };
@@ -93,6 +94,33 @@ fn strangers(file: &str, labels: BTreeMap<String, usize>, classes: &[String]) ->
     (texts > 0).then(|| {
         format!("{file}: {texts} texts are left out of every figure, since training does not know their labels: {list}")
     })
+}
+
+/// Checks labels that stand beside predictions of `classes`, in a column of a file.
+///
+/// # Errors
+/// When none of them can be one of the classes: all are numbers and these have names, or the other way round.
+///
+/// ```
+/// let classes = ["ham", "spam"].map(str::to_owned);
+/// assert!(moelt_data::check_label_kind("a.csv", "label", ["spam", "0"], &classes).is_ok());
+/// let error = moelt_data::check_label_kind("a.csv", "label", ["1", "0"], &classes).unwrap_err().to_string();
+/// assert!(error.starts_with("a.csv: column `label` has labels such as `1`; the classes are `ham`, `spam`; the labels are"));
+/// ```
+pub fn check_label_kind<'a>(
+    file: &str,
+    column: &str,
+    labels: impl IntoIterator<Item = &'a str>,
+    classes: &[String],
+) -> Result<(), DataError> {
+    let mut labels = labels.into_iter();
+    let Some(first) = labels.next() else { return Ok(()) };
+    let is_other = |label: &str| other_kind(label, classes).is_some();
+    if !is_other(first) || !labels.all(is_other) {
+        return Ok(());
+    }
+    let (file, column, label) = (file.to_owned(), column.to_owned(), first.to_owned());
+    Err(DataError::LabelKind { file, column, label, known: classes.to_vec() })
 }
 
 /// What a training file holds, and the names in it.

@@ -127,7 +127,7 @@ pub enum CheckpointError {
         /// `trained` or `averaged`.
         weights: &'static str,
         /// Which probe input.
-        input: usize,
+        input: u32,
         /// Logits at save.
         saved: Vec<f32>,
         /// Logits now.

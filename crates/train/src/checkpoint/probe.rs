@@ -72,7 +72,7 @@ pub(crate) fn check_probe(
         Some(input) => Err(CheckpointError::Probe {
             path: path.into(),
             weights,
-            input,
+            input: input as u32,
             saved: row(saved, input),
             now: row(&now, input),
             tolerance,
