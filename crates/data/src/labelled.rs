@@ -105,7 +105,7 @@ fn strangers(file: &str, labels: BTreeMap<String, usize>, classes: &[String]) ->
 /// let classes = ["ham", "spam"].map(str::to_owned);
 /// assert!(moelt_data::check_label_kind("a.csv", "label", ["spam", "0"], &classes).is_ok());
 /// let error = moelt_data::check_label_kind("a.csv", "label", ["1", "0"], &classes).unwrap_err().to_string();
-/// assert!(error.starts_with("a.csv: column `label` has labels such as `1`; the classes are `ham`, `spam`; the labels are"));
+/// assert!(error.starts_with("a.csv: column `label` has labels such as `1`; the classes are `ham`, `spam`; a number is"));
 /// ```
 pub fn check_label_kind<'a>(
     file: &str,

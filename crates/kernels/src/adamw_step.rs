@@ -62,9 +62,17 @@ pub fn adamw_step(
     rows: AdamWRows,
 ) -> AdamWValues {
     let [n] = gradient.dims();
+    let AdamWValues { weights, moment_1, moment_2 } = &values;
     assert_eq!(rows.view.iter().product::<usize>(), n, "rows {:?} of {n} values", rows.view);
+    assert_eq!(
+        [weights, moment_1, moment_2].map(Tensor::dims),
+        [[n]; 3],
+        "weights and moments of {n} values"
+    );
+    let of_rows = [Some(rows.step.dims()), Some(rows.root.dims()), rows.touched.as_ref().map(Tensor::dims)];
+    assert!(of_rows.into_iter().flatten().all(|dims| dims == [rows.view[1]]), "rows {:?}", rows.view);
     #[cfg(feature = "cube")]
-    if crate::cube::is_on_gpu(&values.weights) {
+    if crate::cube::is_on_cube(&values.weights) && !values.weights.is_autodiff() {
         return cube::adamw_step(values, gradient, constants, rows);
     }
     composed::adamw_step(values, gradient, constants, rows)

@@ -19,7 +19,7 @@ pub fn exact_product(x: Tensor<2>, w: Tensor<2>) -> Tensor<2> {
     let [[_, width], [_, width_of_w]] = [x.dims(), w.dims()];
     assert_eq!(width, width_of_w, "rows of {width} values with rows of {width_of_w}");
     #[cfg(feature = "cube")]
-    if [&x, &w].into_iter().all(crate::cube::is_on_gpu) {
+    if [&x, &w].into_iter().all(crate::cube::is_on_cube) {
         return cube::exact_product(x, w);
     }
     x.matmul(w.transpose())

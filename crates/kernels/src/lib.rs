@@ -1,11 +1,12 @@
 //! Differentiable operations of Mixture-of-Experts layers.
 //!
-//! Each has two forms. The *composed* one is made of ordinary tensor operations: it runs on every backend, Burn derives its
+//! Those of layers have two forms. The *composed* one is made of ordinary tensor operations: it runs on every backend, Burn derives its
 //! gradients, and it says what the operation is. The *fused* one is written by hand for Burn's CPU backend, with its own
 //! backward pass, and must agree with the composed one to rounding. An operation takes the fused form where all its tensors
 //! are `f32` on that backend, and the composed one elsewhere. The forms of [`composed`] are there to compare with.
-//! Some have a third, a kernel for GPUs (feature `cube`): [`sum_rows`], through which goes all that moves rows, [`adamw_step`],
-//! [`touched_rows`], [`square_sum`] and [`exact_product`].
+//!
+//! For GPUs there are kernels (feature `cube`): of [`sum_rows`], through which goes what moves rows in a layer, there and back, and of what has no
+//! fused form: [`exact_product`], and, without a gradient, [`adamw_step`], [`touched_rows`] and [`ordered_sum`].
 //!
 //! Results do not depend on how many threads compute them: what is divided among threads are rows that know nothing of one
 //! another, and sums have a fixed order.
@@ -48,10 +49,10 @@ mod layer_norm;
 #[cfg(feature = "flex")]
 mod matrix;
 mod max_rows;
+mod ordered_sum;
 #[cfg(feature = "flex")]
 mod rows;
 mod self_attention;
-mod square_sum;
 mod stretches;
 mod sum_rows;
 mod touched_rows;
@@ -62,8 +63,8 @@ pub use feed_forward::{ExpertGate, ExpertOutput, StackedExperts, expert_feed_for
 pub use layer_norm::layer_norm;
 pub use max_rows::max_rows;
 pub use moelt_schema::Activation;
+pub use ordered_sum::ordered_sum;
 pub use self_attention::self_attention;
-pub use square_sum::square_sum;
 pub use sum_rows::sum_rows;
 pub use touched_rows::touched_rows;
 

@@ -29,7 +29,7 @@ pub fn sum_rows(x: Tensor<2>, from: &[u32], into: &[u32], n_sums: usize) -> Tens
         return fused::sum_rows(x, from, into, n_sums);
     }
     #[cfg(feature = "cube")]
-    if crate::cube::is_on_gpu(&x) {
+    if crate::cube::is_on_cube(&x) {
         check(&x, from, into, n_sums);
         return cube::sum_rows(x, from, into, n_sums);
     }

@@ -13,14 +13,18 @@ use burn::tensor::{Bool, Tensor};
 pub fn touched_rows(values: Tensor<1>, view: [usize; 3]) -> Tensor<1, Bool> {
     let ([n], in_view) = (values.dims(), view.iter().product::<usize>());
     assert_eq!(in_view, n, "rows {view:?} of {n} values");
-    largest(values, view).not_equal_elem(0.0)
+    match n {
+        0 => Tensor::<1>::zeros([view[1]], &values.device()),
+        _ => largest(values, view),
+    }
+    .not_equal_elem(0.0)
 }
 
 /// A number for each row, `[rows]`, which is 0 where all of its values are.
 fn largest(values: Tensor<1>, view: [usize; 3]) -> Tensor<1> {
     #[cfg(feature = "cube")]
-    if crate::cube::is_on_gpu(&values) {
-        return crate::lanes::of_lanes(values, view, crate::lanes::OfLane::Flag).max_dim(1).reshape([-1]);
+    if crate::cube::is_on_cube(&values) && !values.is_autodiff() {
+        return crate::lanes::of_rows(values, view, crate::lanes::Found::Flag);
     }
     values.reshape(view).max_abs_dim(0).max_dim(2).reshape([-1])
 }

@@ -10,7 +10,7 @@
 use burn::tensor::{Device, Tensor, TensorData};
 use moelt_kernels::{
     Activation, AdamWConstants, AdamWRows, AdamWValues, ExpertGate, StackedExperts, adamw_step,
-    exact_product, expert_feed_forward, layer_norm, max_rows, self_attention, square_sum, sum_rows,
+    exact_product, expert_feed_forward, layer_norm, max_rows, ordered_sum, self_attention, sum_rows,
     touched_rows,
 };
 use moelt_schema::{Stream, Streams, uniform};
@@ -169,7 +169,8 @@ fn exact_products() {
 }
 
 /// Rows along each axis, some of them zeros; with widths of every number of columns at once.
-const VIEWS: [[usize; 3]; 5] = [[1, 6, 40], [3, 4, 5], [1, 1, 1000], [5, 7, 1], [1, 300, 6]];
+const VIEWS: [[usize; 3]; 7] =
+    [[1, 6, 40], [3, 4, 5], [1, 1, 1000], [5, 7, 1], [1, 300, 6], [1, 3, 200_000], [2, 5, 60_001]];
 
 /// Values of which those of every third row are 0.
 fn with_rows_of_zeros(values: Vec<f32>, [_, rows, inner]: [usize; 3]) -> Vec<f32> {
@@ -183,12 +184,24 @@ fn rows_with_a_gradient_and_their_norms() {
     for view in VIEWS {
         let n = view.iter().product();
         let values = with_rows_of_zeros(draws.values(n), view);
-        compare(&format!("touched_rows and square_sum {view:?}"), false, |device| {
+        compare(&format!("touched_rows and ordered_sum {view:?}"), false, |device| {
             let values =
                 Tensor::<1>::from_data(TensorData::new(values.clone(), [n]), &device.clone().inner());
             let touched = touched_rows(values.clone(), view).float();
-            vec![touched.into_data(), square_sum(values).into_data()]
+            vec![touched.into_data(), ordered_sum(values.square()).into_data()]
         });
+    }
+}
+
+#[test]
+fn a_gradient_that_is_not_a_number_is_one() {
+    for (name, device, _) in devices() {
+        let values = Tensor::<1>::from_data([0.0, -0.0, 0.0, f32::NAN], &device);
+        let touched = touched_rows(values, [1, 2, 2]).int().try_into_vec_as::<i64>().unwrap();
+        assert_eq!(touched, [0, 1], "{name}");
+        let empty = Tensor::<1>::zeros([0], &device);
+        assert_eq!(touched_rows(empty.clone(), [1, 3, 0]).dims(), [3]);
+        assert_eq!(ordered_sum(empty).into_scalar::<f32>(), 0.0);
     }
 }
 

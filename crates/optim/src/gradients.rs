@@ -6,7 +6,7 @@ use burn::{
     module::{Module, ModuleVisitor, Param},
     tensor::{Bool, Gradients, Tensor, TensorData},
 };
-use moelt_kernels::square_sum;
+use moelt_kernels::ordered_sum;
 
 use crate::{
     Rows,
@@ -237,7 +237,7 @@ impl NamedGradients {
             assert_eq!(gradient.rows, other.rows, "gradients of `{path}` are those of other rows");
             match (&gradient.values, &other.values) {
                 (Values::Resident(one), Values::Resident(other)) => {
-                    resident.push((one.clone() * other.clone()).sum());
+                    resident.push(ordered_sum(one.clone() * other.clone()));
                 }
                 _ => sum += parallel::dot(gradient.values(), other.values()),
             }
@@ -259,7 +259,7 @@ impl NamedGradients {
     /// Reads the squares of the norms of gradients on a device back, in one go.
     fn read_squares(gradients: &[&Gradient]) {
         let square = |gradient: &&Gradient| match &gradient.values {
-            Values::Resident(values) => Some(square_sum(values.clone())),
+            Values::Resident(values) => Some(ordered_sum(values.clone().square())),
             Values::Host(_) => None,
         };
         let squares = read_sums(gradients.iter().filter_map(square).collect());

@@ -4,7 +4,7 @@ use std::path::Path;
 
 /// Delimiter and quotes of a file of texts or of predictions.
 ///
-/// Comma- and semicolon-separated fields may be quoted; in tab-separated files a double quote is a
+/// Comma- and semicolon-separated fields may be quoted; in tab-separated files of texts a double quote is a
 /// character like any other, as in GLUE.
 ///
 /// ```
@@ -31,7 +31,7 @@ impl Dialect {
         if matches!(extension.as_str(), "tsv" | "tab") {
             return Self::TAB;
         }
-        let header = text.lines().find(|line| !line.is_empty()).unwrap_or_default();
+        let header = text.split(['\r', '\n']).find(|line| !line.is_empty()).unwrap_or_default();
         let count = |delimiter: u8| count_unquoted(header, delimiter);
         // Of equals, the last one.
         let candidates = if extension == "csv" { *b";\t," } else { *b";,\t" };

@@ -2,16 +2,20 @@
 
 use moelt_schema::Cell;
 
+/// Seconds before the limit at which Slurm tells a cell to stop.
+const STOPPED_BEFORE: f64 = 90.0;
+
 /// What to say of a limit that stops cells on their way, as far as `finished` cells tell: arms with the seconds that a cell of
 /// theirs trained. Nothing where none of an arm is finished, or Slurm alone can tell what the limit means.
 pub(super) fn warning(limit: &str, open: &[&Cell], finished: &[(&str, f64)]) -> Option<String> {
-    let most = seconds(limit)? as f64;
+    // 0 is no limit.
+    let most = seconds(limit).filter(|limit| *limit > 0)? as f64 - STOPPED_BEFORE;
     let is_open = |arm: &str| open.iter().any(|cell| cell.arm == arm);
     let longest =
         finished.iter().filter(|(arm, _)| is_open(arm)).max_by(|one, other| one.1.total_cmp(&other.1));
     longest.filter(|(_, took)| *took > most).map(|(arm, took)| {
         format!(
-            "warning: --time {limit} is less than the {took:.0} s that a cell of {arm} took here: cells like it are stopped 90 seconds \
+            "warning: --time {limit} is too short for the {took:.0} s that a cell of {arm} took here: cells like it are stopped 90 seconds \
              before the limit, queued again and go on from their checkpoints, as often as it takes; a longer limit saves that"
         )
     })
@@ -65,15 +69,16 @@ mod tests {
     fn only_what_is_known_of_the_same_arm_counts() {
         let cell = |arm: &str| Cell::new(RunConfig { arm: arm.to_owned(), ..RunConfig::default() });
         let (moe, rule) = (cell("moe"), cell("rule"));
-        let finished = [("moe", 40.0), ("moe", 61.0), ("dense", 900.0)];
+        let finished = [("moe", 40.0), ("moe", 91.0), ("dense", 900.0)];
         let said = |limit, open: &[&Cell]| warning(limit, open, &finished);
-        let warned = said("1", &[&moe, &rule]).unwrap();
+        let warned = said("3", &[&moe, &rule]).unwrap();
         assert!(
-            warned.starts_with("warning: --time 1 is less than the 61 s that a cell of moe took"),
+            warned.starts_with("warning: --time 3 is too short for the 91 s that a cell of moe took"),
             "{warned}"
         );
-        assert_eq!(said("1:01", &[&moe]), None);
+        assert_eq!(said("3:01", &[&moe]), None);
         assert_eq!(said("1", &[&rule]), None);
+        assert_eq!(said("0", &[&moe]), None);
         assert_eq!(said("UNLIMITED", &[&moe]), None);
     }
 }

@@ -6,13 +6,13 @@ use burn::{
 };
 use burn_cubecl::{
     CubeBackend,
-    cubecl::{self, calculate_cube_count_elemwise, prelude::*},
+    cubecl::{self, prelude::*},
     kernel::into_contiguous,
     tensor::CubeTensor,
 };
 
 use super::{AdamWConstants, AdamWRows, AdamWValues};
-use crate::cube::columns_at_once;
+use crate::cube::{columns_at_once, launch};
 
 /// What [`adamw_step`](crate::adamw_step) gives, by a kernel.
 pub(super) fn adamw_step(
@@ -67,10 +67,10 @@ impl AdamWSteps for CubeBackend {
         let threads = n / columns;
         if threads > 0 {
             let AdamWConstants { beta1, beta2, eps, shrink, scale } = constants;
-            let cube_dim = CubeDim::new(&client, threads);
+            let (cube_count, cube_dim) = launch(&client, threads);
             step::launch(
                 &client,
-                calculate_cube_count_elemwise(&client, threads, cube_dim),
+                cube_count,
                 cube_dim,
                 columns,
                 weights.clone().into_buffer_arg(),

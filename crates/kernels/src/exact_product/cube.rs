@@ -15,13 +15,13 @@ use burn::{
 };
 use burn_cubecl::{
     CubeBackend,
-    cubecl::{self, calculate_cube_count_elemwise, prelude::*},
+    cubecl::{self, prelude::*},
     kernel::into_contiguous,
     ops::numeric::{empty_device_contiguous_dtype, zeros},
     tensor::CubeTensor,
 };
 
-use crate::cube::columns_at_once;
+use crate::cube::{columns_at_once, launch};
 
 /// What [`exact_product`](crate::exact_product) gives, by a kernel.
 pub(super) fn exact_product(x: Tensor<2>, w: Tensor<2>) -> Tensor<2> {
@@ -48,10 +48,10 @@ impl ExactProducts for CubeBackend {
         }
         let columns = columns_at_once(width);
         let y = empty_device_contiguous_dtype(client.clone(), device, shape.clone(), dtype);
-        let cube_dim = CubeDim::new(&client, threads);
+        let (cube_count, cube_dim) = launch(&client, threads);
         multiply::launch(
             &client,
-            calculate_cube_count_elemwise(&client, threads, cube_dim),
+            cube_count,
             cube_dim,
             columns,
             into_contiguous(x).into_buffer_arg(),

@@ -16,14 +16,14 @@ use burn::{
 };
 use burn_cubecl::{
     CubeBackend,
-    cubecl::{self, calculate_cube_count_elemwise, prelude::*},
+    cubecl::{self, prelude::*},
     kernel::into_contiguous,
     ops::numeric::{empty_device_contiguous_dtype, zeros},
     tensor::CubeTensor,
 };
 
 use super::pairs::Pairs;
-use crate::cube::columns_at_once;
+use crate::cube::{columns_at_once, launch};
 
 /// What [`sum_rows`](crate::sum_rows) gives, by a kernel.
 pub(super) fn sum_rows(x: Tensor<2>, from: &[u32], into: &[u32], n_sums: usize) -> Tensor<2> {
@@ -58,10 +58,10 @@ impl RowSums for CubeBackend {
         let columns = columns_at_once(width);
         let sums = empty_device_contiguous_dtype(client.clone(), device.clone(), shape, x.dtype);
         let threads = pairs.n_sums * width / columns;
-        let cube_dim = CubeDim::new(&client, threads);
+        let (cube_count, cube_dim) = launch(&client, threads);
         add_up::launch(
             &client,
-            calculate_cube_count_elemwise(&client, threads, cube_dim),
+            cube_count,
             cube_dim,
             columns,
             x.into_buffer_arg(),

@@ -31,6 +31,8 @@ pub(crate) fn run(files: &ConfigFiles, args: &BenchArgs) -> anyhow::Result<()> {
     for _ in 0..args.repetitions {
         let since = Instant::now();
         state = steps(state, &config, batches.iter());
+        // A GPU may still be at the last step's work.
+        device.sync()?;
         step_ms.push(1e3 * since.elapsed().as_secs_f64() / batches.len() as f64);
     }
     let step_flops = (state.progress.flops.computed - before) / (step_ms.len() * batches.len()) as u64;

@@ -7,10 +7,11 @@ use std::{
 };
 
 use anyhow::{Context, bail, ensure};
+use clap::{CommandFactory, error::ErrorKind};
 use moelt_eval::{Columns, PredictionFile, System, SystemsQuestion};
 use moelt_schema::{AtomicFile, CollapseRule, Metric, RunDir, read_text};
 
-use crate::cli::{CompareArgs, MetricArg};
+use crate::cli::{Cli, CompareArgs, MetricArg};
 
 pub(crate) fn run(args: &CompareArgs) -> anyhow::Result<()> {
     let [a, b] = systems(args)?;
@@ -54,7 +55,7 @@ fn write(path: &Path, text: &str) -> io::Result<()> {
 /// A and B.
 fn systems(args: &CompareArgs) -> anyhow::Result<[System; 2]> {
     let columns = Columns::from(args.columns.clone());
-    let [a, b] = sides(args)?.map(|paths| {
+    let [a, b] = sides(args).map(|paths| {
         let files: Vec<PathBuf> =
             paths.iter().map(|path| files_of(path)).collect::<anyhow::Result<Vec<_>>>()?.concat();
         let files = files.iter().map(|file| read(file, &columns)).collect::<anyhow::Result<_>>()?;
@@ -75,12 +76,12 @@ fn systems(args: &CompareArgs) -> anyhow::Result<[System; 2]> {
     Ok([a, b])
 }
 
-/// The paths that were given for A and for B.
-fn sides(args: &CompareArgs) -> anyhow::Result<[&[PathBuf]; 2]> {
+/// The paths that were given for A and for B. Any other number of them is a command line that cannot be understood.
+fn sides(args: &CompareArgs) -> [&[PathBuf]; 2] {
     match args.systems.as_slice() {
-        [a, b] => Ok([std::slice::from_ref(a), std::slice::from_ref(b)]),
-        [] if !args.a.is_empty() => Ok([&args.a, &args.b]),
-        given => bail!(
+        [a, b] => [std::slice::from_ref(a), std::slice::from_ref(b)],
+        [] if !args.a.is_empty() => [&args.a, &args.b],
+        given => refuse(format!(
             "{} given, and two systems are compared: name the predictions of each, as in `moelt compare new.csv old.csv`; several \
              seeds of a system go behind --a and --b, as in `moelt compare --a new-*.csv --b old-*.csv`",
             match given {
@@ -88,8 +89,12 @@ fn sides(args: &CompareArgs) -> anyhow::Result<[&[PathBuf]; 2]> {
                 [one] => format!("`{}` alone is", one.display()),
                 more => format!("{} paths are", more.len()),
             }
-        ),
+        )),
     }
+}
+
+fn refuse(message: String) -> ! {
+    Cli::command().error(ErrorKind::WrongNumberOfValues, message).exit()
 }
 
 /// The files that a path means, one per seed.

@@ -151,7 +151,11 @@ fn what_does_not_fit_is_refused_with_its_place() {
         (&[&good, &good, &good], "3 paths are given"),
     ] {
         let given: Vec<&str> = given.iter().map(|path| path.as_str()).collect();
-        refused(&given, &[said, "as in `moelt compare new.csv old.csv`", "--a and --b"]);
+        let ended = compare(&given);
+        assert_eq!(ended.code, Some(2));
+        for part in [said, "as in `moelt compare new.csv old.csv`", "--a and --b"] {
+            assert!(ended.stderr.contains(part), "{}", ended.stderr);
+        }
     }
 }
 
@@ -162,6 +166,9 @@ fn fields_are_separated_by_whatever_the_header_has() {
         + &(0..40).map(|id| format!("{id},x,{}\n", ["x", "y"][id % 2])).collect::<String>();
     let commas = file(&folder, "commas.csv", &rows);
     let expected = compare(&[&commas, &commas, "--json"]).well().stdout;
+    let with_classes = rows.replace("\n", ",0\n").replace("prediction,0", "prediction,a;b;c;d;e");
+    let with_classes = file(&folder, "classes.csv", &with_classes);
+    compare(&[&with_classes, &commas]).well();
     for (name, delimiter) in [("semicolons.csv", ";"), ("tabs.tsv", "\t"), ("tabs.txt", "\t")] {
         let other = file(&folder, name, &rows.replace(',', delimiter));
         let report = compare(&[&commas, &other, "--json"]).well().stdout;

@@ -302,7 +302,7 @@ impl Layers {
             _ => key.to_owned(),
         };
         let message = message.replace("expected a boolean", "expected true or false");
-        let message = format!("{}{}", shortened(&message), did_you_mean(&key, &message));
+        let message = format!("{}{}", shortened(&message), self.did_you_mean(&key, &message));
         ConfigError::Key { place: self.place_of(&key), key: shortened(&key), message }
     }
 
@@ -311,21 +311,32 @@ impl Layers {
         let outer = std::iter::successors(Some(key), |key| key.rsplit_once('.').map(|(outer, _)| outer));
         outer.filter_map(|key| self.places.get(key)).next().map_or("defaults", String::as_str).to_owned()
     }
-}
 
-/// The key that may have been meant by one that is an unknown field: of those beside it, which `message` lists, and of the
-/// default config.
-fn did_you_mean(key: &str, message: &str) -> String {
-    let unknown = message.strip_prefix("unknown field `");
-    let Some((_, beside)) = unknown.and_then(|rest| rest.split_once("`, ")) else { return String::new() };
-    let table = key.rsplit_once('.').map_or(String::new(), |(table, _)| format!("{table}."));
-    let defaults = Table::try_from(RunConfig::default()).expect("a config is a table of plain values");
-    let mut known = BTreeMap::new();
-    flatten(&defaults, "", &mut known);
-    let beside = beside.split('`').skip(1).step_by(2).map(|name| format!("{table}{name}"));
-    let known: BTreeSet<String> = known.into_keys().chain(beside).collect();
-    meant(key, known.iter().map(String::as_str))
-        .map_or(String::new(), |known| format!("; is `{known}` meant?"))
+    /// The key that may have been meant by one that is an unknown field: of those beside it, which `message` lists, and of the
+    /// default config, as far as other kinds were not chosen.
+    fn did_you_mean(&self, key: &str, message: &str) -> String {
+        let unknown = message.strip_prefix("unknown field `");
+        let Some((_, beside)) = unknown.and_then(|rest| rest.split_once("`, ")) else { return String::new() };
+        let table = key.rsplit_once('.').map_or(String::new(), |(table, _)| format!("{table}."));
+        let defaults = Table::try_from(RunConfig::default()).expect("a config is a table of plain values");
+        let mut known = BTreeMap::new();
+        flatten(&defaults, "", &mut known);
+        let beside = beside.split('`').skip(1).step_by(2).map(|name| format!("{table}{name}"));
+        let known = known.into_keys().filter(|known| self.is_open(known));
+        let known: BTreeSet<String> = known.chain(beside).collect();
+        meant(key, known.iter().map(String::as_str))
+            .map_or(String::new(), |known| format!("; is `{known}` meant?"))
+    }
+
+    /// Whether no choice on the way to a key of the default config was another one.
+    fn is_open(&self, key: &str) -> bool {
+        let mut table = Some(&self.table);
+        let parts: Vec<&str> = key.split('.').collect();
+        parts.windows(2).all(|pair| {
+            table = table.and_then(|table| table.get(pair[0])).and_then(Value::as_table);
+            !choice::is_choice(pair[0]) || table.is_none_or(|chosen| chosen.contains_key(pair[1]))
+        })
+    }
 }
 
 /// Lays `over` over `base`: tables are merged, everything else replaced. Of a key that holds one of several kinds

@@ -23,7 +23,7 @@ pub enum ExpertRole {
 }
 
 impl ExpertRole {
-    /// Whether gradients move it. What is added to the router's logits is set from outside.
+    /// Whether gradients may move it. What is added to the router's logits is set from outside; of [`Self::Other`] only the module knows.
     pub fn is_trained(self) -> bool {
         !matches!(self, Self::RouterBias | Self::BalanceBias)
     }

@@ -17,7 +17,7 @@ impl Manifest {
     pub const MAX_PROBES: usize = 4;
 
     /// The coarsest rounding of products that a probe may have: that of seven bits behind the leading one.
-    const MOST_ROUNDING: f32 = 0.004;
+    pub const MOST_ROUNDING: f32 = 0.004;
 
     /// Refuses a manifest that is not of `config`, or that no run can have written.
     ///

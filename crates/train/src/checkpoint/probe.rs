@@ -47,8 +47,11 @@ pub(crate) fn tolerance(probe: &Probe, model: &Classifier) -> f32 {
     TOLERANCE.max(ROUNDINGS * probe.rounding.max(rounding(model)))
 }
 
+/// That of the products of a model's device; 0 where it is beyond all reason, so that a device that multiplies wrongly finds no
+/// tolerance.
 fn rounding(model: &Classifier) -> f32 {
-    model.devices().first().map_or(0.0, |device| of_products(&device.clone().inner()))
+    let measured = model.devices().first().map_or(0.0, |device| of_products(&device.clone().inner()));
+    if measured <= Manifest::MOST_ROUNDING { measured } else { 0.0 }
 }
 
 /// Refuses a model that does not compute what the probe says. `weights` names it in the error.
