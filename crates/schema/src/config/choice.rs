@@ -19,6 +19,16 @@ pub(super) fn is_choice(key: &str) -> bool {
     CHOICES.contains(&key)
 }
 
+/// Whether no choice on the way to a key was made for another kind in this table.
+pub(super) fn leaves_open(table: &Table, key: &str) -> bool {
+    let mut table = Some(table);
+    let parts: Vec<&str> = key.split('.').collect();
+    parts.windows(2).all(|pair| {
+        table = table.and_then(|table| table.get(pair[0])).and_then(Value::as_table);
+        !is_choice(pair[0]) || table.is_none_or(|chosen| chosen.contains_key(pair[1]))
+    })
+}
+
 /// Lays a choice over the one that was there: the same kind keeps the parameters that are not set again.
 pub(super) fn lay_over(base: Option<Value>, over: Value) -> (Option<Value>, Value) {
     let over = as_table(over);

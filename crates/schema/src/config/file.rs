@@ -322,20 +322,10 @@ impl Layers {
         let mut known = BTreeMap::new();
         flatten(&defaults, "", &mut known);
         let beside = beside.split('`').skip(1).step_by(2).map(|name| format!("{table}{name}"));
-        let known = known.into_keys().filter(|known| self.is_open(known));
+        let known = known.into_keys().filter(|known| choice::leaves_open(&self.table, known));
         let known: BTreeSet<String> = known.chain(beside).collect();
         meant(key, known.iter().map(String::as_str))
             .map_or(String::new(), |known| format!("; is `{known}` meant?"))
-    }
-
-    /// Whether no choice on the way to a key of the default config was another one.
-    fn is_open(&self, key: &str) -> bool {
-        let mut table = Some(&self.table);
-        let parts: Vec<&str> = key.split('.').collect();
-        parts.windows(2).all(|pair| {
-            table = table.and_then(|table| table.get(pair[0])).and_then(Value::as_table);
-            !choice::is_choice(pair[0]) || table.is_none_or(|chosen| chosen.contains_key(pair[1]))
-        })
     }
 }
 
