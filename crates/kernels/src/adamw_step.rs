@@ -72,7 +72,7 @@ pub fn adamw_step(
     let of_rows = [Some(rows.step.dims()), Some(rows.root.dims()), rows.touched.as_ref().map(Tensor::dims)];
     assert!(of_rows.into_iter().flatten().all(|dims| dims == [rows.view[1]]), "rows {:?}", rows.view);
     #[cfg(feature = "cube")]
-    if crate::cube::is_on_cube(&values.weights) && !values.weights.is_autodiff() {
+    if crate::cube::is_untracked_on_cube(&values.weights) {
         return cube::adamw_step(values, gradient, constants, rows);
     }
     composed::adamw_step(values, gradient, constants, rows)

@@ -14,6 +14,11 @@ pub(crate) fn is_on_cube<const D: usize>(x: &Tensor<D>) -> bool {
     matches!(x.device().inner().as_dispatch(), DispatchDevice::Cube(_)) && x.dtype() == DType::F32
 }
 
+/// The same where there is no graph of gradients, for kernels that have no way back.
+pub(crate) fn is_untracked_on_cube<const D: usize>(x: &Tensor<D>) -> bool {
+    is_on_cube(x) && !x.is_autodiff()
+}
+
 /// How many neighbouring columns of `width` a thread takes at once.
 pub(crate) fn columns_at_once(width: usize) -> usize {
     COLUMNS.into_iter().find(|n| width.is_multiple_of(*n)).unwrap_or(1)

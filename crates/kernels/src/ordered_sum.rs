@@ -12,7 +12,7 @@ use burn::tensor::Tensor;
 /// When there are more than 2³² values on a GPU.
 pub fn ordered_sum(values: Tensor<1>) -> Tensor<1> {
     #[cfg(feature = "cube")]
-    if crate::cube::is_on_cube(&values) && !values.is_autodiff() {
+    if crate::cube::is_untracked_on_cube(&values) {
         let [n] = values.dims();
         return match n {
             0 => Tensor::zeros([1], &values.device()),

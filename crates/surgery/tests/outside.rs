@@ -42,23 +42,17 @@ fn features_of_the_workspace(manifest: &Path) -> String {
     let asked = tree(&[&["--edges", "normal,dev,no-proc-macro"][..], &selected[..]].concat());
     let differs = |line: &&String| !used.contains(line.as_str()) && !line.starts_with("burn ");
     let names: BTreeSet<&str> = used.iter().map(|line| package(line)).collect();
-    let dependency = |(index, line): (usize, &String)| {
+    let dependency = |line: &String| {
         let (name, version) = package(line).split_once(" v").unwrap();
         let version = version.split('+').next().unwrap();
         let features = line[package(line).len()..].trim().split(',').filter(|feature| !feature.is_empty());
         let features: Vec<String> = features.map(|feature| format!("{feature:?}")).collect();
-        let (features, key) = (features.join(", "), format!("as-in-the-workspace-{index}"));
+        let (features, key) = (features.join(", "), format!("{name}-{}", version.replace('.', "-")));
         format!(
             "{key} = {{ package = \"{name}\", version = \"={version}\", default-features = false, features = [{features}] }}\n"
         )
     };
-    asked
-        .iter()
-        .filter(differs)
-        .filter(|line| names.contains(package(line)))
-        .enumerate()
-        .map(dependency)
-        .collect()
+    asked.iter().filter(differs).filter(|line| names.contains(package(line))).map(dependency).collect()
 }
 
 /// A copy of the fixture with moelt-surgery by its absolute path and the workspace's locked versions.
@@ -73,8 +67,12 @@ fn copied_crate(target_tmp: &Path) -> PathBuf {
     fs::write(&path, &manifest).unwrap();
     fs::copy(fixture.join("src/main.rs"), copy.join("src/main.rs")).unwrap();
     fs::copy(surgery.join("../../Cargo.lock"), copy.join("Cargo.lock")).unwrap();
-    let dependencies = format!("[dependencies]\n{}", features_of_the_workspace(&path));
-    fs::write(&path, manifest.replace("[dependencies]\n", &dependencies)).unwrap();
+    let mut dependencies = "[dependencies]\n".to_owned();
+    // Features bring crates along, which have features of their own.
+    for _ in 0..3 {
+        dependencies += &features_of_the_workspace(&path);
+        fs::write(&path, manifest.replace("[dependencies]\n", &dependencies)).unwrap();
+    }
     path
 }
 

@@ -33,12 +33,9 @@ pub(super) fn adamw_step(
     AdamWValues { weights, moment_1, moment_2 }
 }
 
-/// Weights and both moments.
-type Stepped<B> = (FloatTensor<B>, FloatTensor<B>, FloatTensor<B>);
-
 #[backend_extension(Cube, Fusion)]
 trait AdamWSteps: Backend {
-    /// `of_rows` is `[3 · rows]`: step, root, and 1 for what is stepped or 0.
+    /// Weights and both moments. `of_rows` is `[3 · rows]`: step, root, and 1 for what is stepped or 0.
     #[fusion(meta = |weights, moment_1, moment_2, _, _, _, _| (weights.clone(), moment_1.clone(), moment_2.clone()))]
     fn stepped(
         weights: FloatTensor<Self>,
@@ -60,7 +57,7 @@ impl AdamWSteps for CubeBackend {
         of_rows: CubeTensor,
         view: [usize; 3],
         constants: AdamWConstants,
-    ) -> Stepped<Self> {
+    ) -> (CubeTensor, CubeTensor, CubeTensor) {
         let [weights, moment_1, moment_2] = [weights, moment_1, moment_2].map(to_write_to);
         let ([_, rows, inner], client, n) = (view, weights.client.clone(), weights.shape().num_elements());
         let columns = columns_at_once(inner);
