@@ -47,12 +47,15 @@ pub struct Trial {
     /// Whether each candidate trains in an order of batches, and with dropout, of its own. Otherwise all train on what the
     /// fork that keeps trains on.
     pub own_orders: bool,
+    /// Steps over which the weights of forks are averaged for the comparison, where the run itself does not average: single steps
+    /// scatter more than sizes differ. 0: forks are compared as they are.
+    pub averaged_over: u64,
 }
 
 impl Trial {
     /// All candidates train so many steps, once.
     pub fn new(candidates: Vec<Vec<Edit>>, steps: u64) -> Self {
-        Self { candidates, steps, race: None, replicate: false, own_orders: false }
+        Self { candidates, steps, race: None, replicate: false, own_orders: false, averaged_over: 0 }
     }
 }
 

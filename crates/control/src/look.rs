@@ -118,7 +118,8 @@ pub struct FiringUnits {
 /// Greedy backward elimination: from all experts, always goes the one without which the loss is lowest, until one is left or all
 /// that are left are locked. `loss` judges a set, given as a word for each expert whether it is there.
 ///
-/// It takes `n (n + 1) / 2` judgements for `n` experts.
+/// It takes `n (n + 1) / 2` judgements for `n` experts up to sixteen. Of more, up to an eighth go before the others are judged anew:
+/// 64 experts take 605 judgements in place of 2,080.
 ///
 /// ```
 /// use moelt_control::eliminate;
@@ -130,21 +131,34 @@ pub struct FiringUnits {
 /// assert_eq!((sets.len(), sets[2].1), (3, 1.0));
 /// ```
 pub fn eliminate(locked: &[bool], mut loss: impl FnMut(&[bool]) -> f64) -> Vec<(Vec<bool>, f64)> {
+    /// One of so many goes before the others are judged anew.
+    const OF: usize = 8;
     let mut there = vec![true; locked.len()];
     let mut sets = vec![(there.clone(), loss(&there))];
-    for _ in 1..locked.len() {
-        let candidates = (0..locked.len()).filter(|expert| there[*expert] && !locked[*expert]);
-        let without = candidates.map(|expert| {
-            let mut fewer = there.clone();
-            fewer[expert] = false;
-            let loss = Some(loss(&fewer)).filter(|loss| loss.is_finite());
-            (fewer, loss.unwrap_or(f64::INFINITY))
-        });
-        let Some(best) = without.min_by(|one, other| one.1.total_cmp(&other.1)) else { break };
-        there.clone_from(&best.0);
-        sets.push(best);
+    while sets.len() < locked.len() {
+        let left = locked.len() - sets.len();
+        let mut without = Vec::new();
+        for expert in (0..locked.len()).filter(|expert| !locked[*expert]) {
+            if std::mem::replace(&mut there[expert], false) {
+                without.push((expert, or_worst(loss(&there))));
+                there[expert] = true;
+            }
+        }
+        without.sort_by(|one, other| one.1.total_cmp(&other.1));
+        if without.is_empty() {
+            break;
+        }
+        for (at, (expert, alone)) in without.into_iter().take((left / OF).max(1)).enumerate() {
+            there[expert] = false;
+            sets.push((there.clone(), if at == 0 { alone } else { or_worst(loss(&there)) }));
+        }
     }
     sets
+}
+
+/// A loss that is no number is the worst.
+fn or_worst(loss: f64) -> f64 {
+    if loss.is_finite() { loss } else { f64::INFINITY }
 }
 
 /// Backward elimination in a given order: from all experts, one after the other goes, until one is left or all that are left are
@@ -167,8 +181,7 @@ pub fn eliminate_in_order(
     while sets.len() < locked.len() {
         let Some(expert) = goes.next() else { break };
         there[expert] = false;
-        let loss = Some(loss(&there)).filter(|loss| loss.is_finite());
-        sets.push((there.clone(), loss.unwrap_or(f64::INFINITY)));
+        sets.push((there.clone(), or_worst(loss(&there))));
     }
     sets
 }
@@ -209,6 +222,21 @@ mod tests {
         let there: Vec<Vec<bool>> = sets.iter().map(|(there, _)| there.clone()).collect();
         assert_eq!(there, [vec![true; 3], vec![false, true, true], vec![false, true, false]]);
         assert_eq!(sets[1].1, f64::INFINITY, "a loss that is no number is the worst");
+    }
+
+    /// Of 17 experts two go at once: 17 sets of 16, one of 15, and then one goes at a time.
+    #[test]
+    fn of_many_experts_some_go_together() {
+        let judged = std::cell::Cell::new(0);
+        let loss = |there: &[bool]| {
+            judged.set(judged.get() + 1);
+            // What expert e saves: e.
+            there.iter().enumerate().filter(|(_, there)| !**there).map(|(expert, _)| expert as f64).sum()
+        };
+        let sets = eliminate(&[false; 17], loss);
+        let losses: Vec<f64> = sets.iter().map(|(_, loss)| *loss).collect();
+        assert_eq!(losses, (0..17).map(|n| (n * (n - 1) / 2) as f64).collect::<Vec<_>>());
+        assert_eq!(judged.get(), 1 + 17 + 1 + (2..=15).sum::<i32>());
     }
 
     /// Without 0 the loss is lowest; then 2 goes, because 1 and 2 do the same and 1 does it better.

@@ -4,8 +4,8 @@
 //! texts that the run may see, in an order of their own and with dropout of their own: a trial says what an edit does in
 //! coming steps like the run's, and not what it does with the luck of the very steps to come. Where the data drifts, texts are
 //! those that the run would see if it drifted no more. A fork is looked at as the run will be judged: by the average of
-//! its weights, where the run averages. That is the average since the fork, so that what is older does not blur what
-//! the edit does.
+//! its weights, where the run averages or the trial asks for it. That is the average since the fork, so that what is older does not
+//! blur what the edit does.
 //!
 //! One fork is in memory at a time. Between two legs of a race the others wait in files.
 
@@ -72,12 +72,9 @@ impl Arena<'_> {
     ) -> Result<Vec<MeasuredEffect>, TrainError> {
         // After the last step of the run there is nothing to be gained.
         let steps = trial.steps.min(self.total_steps.saturating_sub(state.step));
-        // Without training an expert whose share rises gradually would do nothing at all.
-        let ramping_in = if trial.steps == 0 { 0 } else { self.config.control.edits.ramp_in };
         let start = &*state;
         let race = |first_batch, texts| {
-            let track = Track::new(self, start, first_batch, texts, ramping_in);
-            Forks::of(track, trial).run(steps)
+            Forks::of(Track::new(self, start, first_batch, texts, trial), trial).run(steps)
         };
         if !trial.replicate {
             let (seen, flops) = race(state.step, self.validation)?;

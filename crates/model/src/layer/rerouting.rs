@@ -79,9 +79,11 @@ impl DensePass {
         let left = there.iter().filter(|there| **there).count();
         assert!(left > 0, "an expert must be there");
         let [tokens, d_model] = self.x.dims();
-        let probs = self.probs(&vec![0.0; self.n_experts], there);
-        let scores = self.probs(&self.balance_biases, there);
-        let dispatch = Dispatch::top_k(&scores, self.n_experts, self.top_k.min(left));
+        let probs = self.probs(None, there);
+        let is_biased = self.balance_biases.iter().any(|bias| *bias != 0.0);
+        let scores = is_biased.then(|| self.probs(Some(&self.balance_biases), there));
+        let dispatch =
+            Dispatch::top_k(scores.as_ref().unwrap_or(&probs), self.n_experts, self.top_k.min(left));
         let k = dispatch.k();
         let pairs =
             || dispatch.experts().iter().enumerate().map(|(pair, expert)| (pair / k, *expert as usize));
@@ -100,26 +102,30 @@ impl DensePass {
     ///
     /// # Shapes
     /// - output: `[tokens, n_experts]`, row-major
-    fn probs(&self, added: &[f32], there: &[bool]) -> Vec<f32> {
-        let of_token = |logits: &[f32]| {
-            let logits: Vec<f32> = logits.iter().zip(added).map(|(logit, added)| logit + added).collect();
-            softmax_of(&logits, there)
-        };
-        self.router_logits.chunks_exact(self.n_experts).flat_map(of_token).collect()
+    fn probs(&self, added: Option<&[f32]>, there: &[bool]) -> Vec<f32> {
+        let mut probs = self.router_logits.clone();
+        for of_token in probs.chunks_exact_mut(self.n_experts) {
+            let biases = added.into_iter().flatten();
+            of_token.iter_mut().zip(biases).for_each(|(logit, bias)| *logit += bias);
+            softmax(of_token, there);
+        }
+        probs
     }
 }
 
 /// Softmax over the experts that are there; 0 for the others. Experts that are there always have a larger probability, so that none
 /// of the others is chosen.
-fn softmax_of(logits: &[f32], there: &[bool]) -> Vec<f32> {
-    let is_there = || logits.iter().zip(there).filter(|(_, there)| **there);
-    let largest = is_there().fold(f32::NEG_INFINITY, |largest, (logit, _)| largest.max(*logit));
-    let sum: f32 = is_there().map(|(logit, _)| (logit - largest).exp()).sum();
-    let prob = |(logit, there): (&f32, &bool)| match there {
-        true => ((logit - largest).exp() / sum).max(f32::MIN_POSITIVE),
-        false => 0.0,
-    };
-    logits.iter().zip(there).map(prob).collect()
+fn softmax(logits: &mut [f32], there: &[bool]) {
+    let of_those_there = logits.iter().zip(there).filter(|(_, there)| **there);
+    let largest = of_those_there.fold(f32::NEG_INFINITY, |largest, (logit, _)| largest.max(*logit));
+    let mut sum = 0.0;
+    for (logit, there) in logits.iter_mut().zip(there) {
+        *logit = if *there { (*logit - largest).exp() } else { 0.0 };
+        sum += *logit;
+    }
+    for (exp, _) in logits.iter_mut().zip(there).filter(|(_, there)| **there) {
+        *exp = (*exp / sum).max(f32::MIN_POSITIVE);
+    }
 }
 
 #[cfg(test)]

@@ -1,7 +1,8 @@
 //! Forks, and how one is taken through a part of a race.
 
+use moelt_control::Trial;
 use moelt_data::Batches;
-use moelt_schema::{Edit, Evidence, Flops, Plan};
+use moelt_schema::{Edit, Evidence, Flops, OptimConfig, Plan};
 
 use super::{Arena, waiting::Waiting};
 use crate::{Split, TrainError, TrainState, effect::Outputs};
@@ -46,6 +47,8 @@ pub(super) struct Track<'a> {
     texts: &'a Split,
     /// Steps over which a new expert's share rises.
     ramping_in: u64,
+    /// How weights are averaged.
+    optim: OptimConfig,
     /// Of all that was done.
     pub(super) flops: Flops,
 }
@@ -75,10 +78,13 @@ impl<'a> Track<'a> {
         start: &'a TrainState,
         first_batch: u64,
         texts: &'a Split,
-        ramping_in: u64,
+        trial: &Trial,
     ) -> Self {
         let batches = arena.prepared.train.clone().rehearsal(start.step);
-        Self { arena, start, batches, first_batch, texts, ramping_in, flops: Flops::default() }
+        // Without training an expert whose share rises gradually would do nothing at all.
+        let ramping_in = if trial.steps == 0 { 0 } else { arena.config.control.edits.ramp_in };
+        let optim = averaging(&arena.config.optim, trial.averaged_over);
+        Self { arena, start, batches, first_batch, texts, ramping_in, optim, flops: Flops::default() }
     }
 
     /// Takes a fork through a leg and asks it about the texts. If another leg follows it waits in a file:
@@ -124,7 +130,7 @@ impl<'a> Track<'a> {
         }
         // An edit is made with the run's own chance; what follows is a rehearsal with another.
         fork.streams = fork.streams.rehearsal(self.start.step);
-        Ok(fork.with_new_average(&config.optim))
+        Ok(fork.with_new_average(&self.optim))
     }
 
     /// One step, the `step`-th since the fork began, on batches of its `own` where it has some; false when its loss was no
@@ -141,4 +147,11 @@ impl<'a> Track<'a> {
         self.flops += fork.progress.flops.since(before);
         (fork, report.is_finite())
     }
+}
+
+/// Averages as the run does, or else over so many steps; 0: not at all.
+fn averaging(optim: &OptimConfig, steps: u64) -> OptimConfig {
+    let own = if steps == 0 { 0.0 } else { 1.0 - 1.0 / steps as f64 };
+    let ema_decay = if optim.ema_decay > 0.0 { optim.ema_decay } else { own };
+    OptimConfig { ema_decay, ..optim.clone() }
 }

@@ -113,8 +113,7 @@ fn replicated_race(candidates: Vec<Vec<Edit>>, steps: u64) -> Trial {
 }
 
 fn race_of<'a>(arena: &'a Arena<'a>, state: &'a TrainState, trial: &Trial) -> Forks<'a> {
-    let track = Track::new(arena, state, state.step, arena.validation, arena.config.control.edits.ramp_in);
-    Forks::of(track, trial)
+    Forks::of(Track::new(arena, state, state.step, arena.validation, trial), trial)
 }
 
 /// A fork of which every weight is no number.
@@ -220,11 +219,19 @@ fn forks_see_nothing_of_a_domain_that_has_yet_to_come() {
 
 #[test]
 fn a_fork_is_judged_by_the_average_since_it_is_one() {
-    let run = Run::new(|config| (config.optim.ema_decay, config.optim.ema_every) = (0.9, 10));
+    // The run averages, or the trial asks for it.
+    for (of_run, averaged_over) in [(0.9, 0), (0.0, 10)] {
+        let run = Run::new(|config| (config.optim.ema_decay, config.optim.ema_every) = (of_run, 10));
+        judged_by_the_average_since(&run, averaged_over);
+    }
+}
+
+fn judged_by_the_average_since(run: &Run, averaged_over: u64) {
     let arena = run.arena();
     let expert = run.state.layout.layers()[0].experts[0];
     let edits = vec![Edit::Prune { layer: LayerId(0), expert }];
-    let mut track = Track::new(&arena, &run.state, run.state.step, arena.validation, 0);
+    let trial = Trial { averaged_over, ..Trial::new(Vec::new(), 0) };
+    let mut track = Track::new(&arena, &run.state, run.state.step, arena.validation, &trial);
     for edits in [vec![], edits] {
         let mut fork = track.begin(&edits).unwrap();
         let judged = |fork: &TrainState| export(&fork.evaluated().unwrap());
@@ -290,7 +297,8 @@ fn a_fork_that_waits_is_taken_up_bit_by_bit() {
     let arena = run.arena();
     let expert = run.state.layout.layers()[0].experts[0];
     let edits = [Edit::Prune { layer: LayerId(0), expert }];
-    let mut track = Track::new(&arena, &run.state, run.state.step, arena.validation, 4);
+    let trial = Trial::new(Vec::new(), 3);
+    let mut track = Track::new(&arena, &run.state, run.state.step, arena.validation, &trial);
     let mut fork = track.begin(&edits).unwrap();
     for step in 1..=3 {
         fork = track.step(fork, None, step).0;

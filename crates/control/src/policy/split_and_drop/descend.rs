@@ -5,11 +5,8 @@ use moelt_schema::{DescentConfig, Edit, EliminationOrder, ExpertId, LayerId, Sta
 use super::{Moment, SplitAndDrop, drop::pruned};
 use crate::{Decision, Eliminated, Elimination, Look, MeasuredEffect, Race, StopRule, Trial};
 
-/// A set may be so much further behind at the end of a race than half-way, nats: a gap that grows does not close.
-const SLACK: f64 = 0.0005;
-/// Half-way those stop that are further behind than this many times the bound, and [`FAR`] nats more.
-const TIMES: f64 = 6.0;
-const FAR: f64 = 0.02;
+/// Half-way those stop that are further behind than this many times the bound.
+const HOPELESS: f64 = 10.0;
 /// No further descent begins that would end after this fraction of training.
 const END: f64 = 0.7;
 
@@ -68,10 +65,11 @@ impl SplitAndDrop {
             return Decision::keep("there is no descent", moment.evidence);
         };
         let steps = self.steps(horizon).max(2);
-        let stop = StopRule::Clear { expert_cost: 0.0, confidence: 1.0, training_luck: TIMES * loss + FAR };
+        let stop = StopRule::Clear { expert_cost: 0.0, confidence: 1.0, training_luck: HOPELESS * loss };
         let race = Race { every: steps.div_ceil(2), stop };
         let candidates = self.candidates(&moment, layer, sets);
-        let trial = Trial { race: Some(race), ..Trial::new(candidates, steps) };
+        let trial =
+            Trial { race: Some(race), averaged_over: steps.div_ceil(4), ..Trial::new(candidates, steps) };
         Decision::measure(trial, "races smaller sets against the one that is there", moment.evidence)
     }
 
@@ -80,7 +78,7 @@ impl SplitAndDrop {
         sets.iter().map(|left| pruned(layer, all, left)).collect()
     }
 
-    /// The smallest set that is about as good as the best goes on. Where that is the smallest of all, fewer still are tried later.
+    /// The smallest set that is about as good as the best goes on, and fewer still are tried later.
     pub(super) fn finish_race(
         &mut self,
         mut moment: Moment<'_>,
@@ -92,27 +90,24 @@ impl SplitAndDrop {
         let Some(descent) = self.config.descends().cloned() else {
             return Decision::keep("there is no descent", moment.evidence);
         };
-        let excesses = Excess::of(effects);
+        let excesses = excesses(effects);
         for (set, excess) in sets.iter().zip(&excesses) {
-            moment.note(layer, format!("excess of {}", set.len()), excess.nats);
+            moment.note(layer, format!("excess of {}", set.len()), *excess);
         }
         let settled =
             self.memory().lowest_loss.map_or(f64::INFINITY, |lowest| lowest + descent.settled * descent.loss);
         let left = descent.loss - self.memory().descended;
-        let passes = |at: &usize| {
-            excesses[*at].is_within(left) && loss_of_all + effects[*at].loss_increase() <= settled
-        };
+        let passes =
+            |at: &usize| excesses[*at] <= left && loss_of_all + effects[*at].loss_increase() <= settled;
         let smallest = (0..excesses.len()).find(passes);
         let Some(smallest) = smallest else {
             self.descend_from(&moment, LayerId(layer.0 + 1), moment.step + 1);
             return moment.apply(Vec::new(), "no smaller set is as good");
         };
-        self.memory_mut().descended += excesses[smallest].nats.max(0.0);
+        self.memory_mut().descended += excesses[smallest];
         let edits = self.candidates(&moment, layer, sets).swap_remove(smallest);
         let (n, horizon) = (sets[smallest].len(), self.steps(descent.horizon).max(1));
-        let tries_again = smallest == 0
-            && n > self.edits.limits().min.max(1)
-            && moment.step + 2 * horizon < self.steps(END);
+        let tries_again = n > self.edits.limits().min.max(1) && moment.step + 2 * horizon < self.steps(END);
         if tries_again {
             self.memory_mut().next = Some((moment.step + horizon, Stage::Order { layer }));
         } else {
@@ -122,30 +117,11 @@ impl SplitAndDrop {
     }
 }
 
-/// How far a set is behind the best of a race.
-struct Excess {
-    nats: f64,
-    /// The same half-way.
-    before: f64,
-}
-
-impl Excess {
-    fn of(effects: &[MeasuredEffect]) -> Vec<Self> {
-        let lowest =
-            |increases: &[f64]| increases.iter().copied().filter(|nats| nats.is_finite()).fold(0.0, f64::min);
-        let now: Vec<f64> = effects.iter().map(MeasuredEffect::loss_increase).collect();
-        let before: Vec<f64> = effects
-            .iter()
-            .map(|effect| effect.loss_increase_before.unwrap_or(effect.loss_increase()))
-            .collect();
-        let (best, best_before) = (lowest(&now), lowest(&before));
-        let excess = |(now, before): (&f64, &f64)| Self { nats: now - best, before: before - best_before };
-        now.iter().zip(&before).map(excess).collect()
-    }
-
-    fn is_within(&self, bound: f64) -> bool {
-        self.nats <= bound && self.nats <= self.before + SLACK
-    }
+/// How far each set is behind the best of a race, nats.
+fn excesses(effects: &[MeasuredEffect]) -> Vec<f64> {
+    let increases = || effects.iter().map(MeasuredEffect::loss_increase);
+    let lowest = increases().filter(|nats| nats.is_finite()).fold(0.0, f64::min);
+    increases().map(|nats| nats - lowest).collect()
 }
 
 /// Sizes that race against `n` experts.

@@ -169,14 +169,14 @@ fn after_a_silent_time_it_descends() {
     assert_eq!((candidates, steps, race.unwrap().every), (vec![prunes(&[3, 4, 5]), prunes(&[4, 5])], 80, 40));
 }
 
-fn effect(loss: f64, before: f64) -> MeasuredEffect {
+fn effect(loss: f64) -> MeasuredEffect {
     MeasuredEffect {
         edits: Vec::new(),
         steps: 80,
         loss_keep: 0.5,
         loss,
         standard_error: 0.001,
-        loss_increase_before: Some(before),
+        loss_increase_before: None,
         replicate: None,
     }
 }
@@ -200,7 +200,7 @@ fn finish(effects: &[MeasuredEffect]) -> (Run, Action) {
 
 #[test]
 fn the_smallest_set_that_is_as_good_goes_on_and_a_smaller_one_is_tried() {
-    let (run, action) = finish(&[effect(0.505, 0.006), effect(0.5, 0.0)]);
+    let (run, action) = finish(&[effect(0.505), effect(0.5)]);
     assert_eq!(action, Action::Apply(prunes(&[3, 4, 5])));
     assert_eq!(run.next_after(303), Some(383), "a horizon later fewer still race");
     assert!((run.policy.memory().descended - 0.005).abs() < 1e-12 && !run.policy.is_settled());
@@ -208,14 +208,12 @@ fn the_smallest_set_that_is_as_good_goes_on_and_a_smaller_one_is_tried() {
 
 #[test]
 fn a_set_that_falls_behind_does_not_go_on() {
-    // 3 experts: too far behind; and, within the bound, but further behind than half-way.
-    for effects in [[effect(0.51, 0.02), effect(0.5, 0.0)], [effect(0.505, 0.001), effect(0.5, 0.0)]] {
-        let (run, action) = finish(&effects);
-        assert_eq!(action, Action::Apply(prunes(&[4, 5])));
-        assert!(run.policy.is_settled() && run.next_after(303).is_none());
-    }
+    // 3 experts are 0.01 nats behind, 4 are not.
+    let (run, action) = finish(&[effect(0.51), effect(0.5)]);
+    assert_eq!(action, Action::Apply(prunes(&[4, 5])));
+    assert!(run.policy.is_settled() && run.next_after(303).is_none());
     // All sets are compared with the best of them, and with the lowest loss that was seen.
-    for effects in [[effect(0.6, 0.1), effect(f64::NAN, 0.0)], [effect(0.53, 0.0), effect(0.53, 0.0)]] {
+    for effects in [[effect(0.6), effect(f64::NAN)], [effect(0.53), effect(0.53)]] {
         let (run, action) = finish(&effects);
         assert_eq!(action, Action::Keep);
         assert!(run.policy.is_settled());
@@ -229,6 +227,25 @@ fn it_descends_at_half_of_training_at_the_latest() {
     assert_eq!(run.next_after(301), Some(500));
     assert_eq!(run.see(500, &elimination(&[0, 1], &[0.5, 0.9])), Action::Keep);
     assert!(matches!(run.decide(501).action, Action::Measure(_)));
+}
+
+/// `descend`: as many experts as a layer may have, and one descent.
+#[test]
+fn it_widens_before_the_second_step_and_then_descends() {
+    let mut config = SplitAndDropConfig { widen: true, times: Vec::new(), ..SplitAndDropConfig::default() };
+    (config.split.most, config.descent.latest) = (0, 0.3);
+    let mut run = Run::new(config, 14);
+    assert_eq!((run.next_after(0), run.policy.is_settled()), (Some(1), false));
+    let fresh = |id| Edit::Grow { layer: LAYER, new: expert(id), init: ExpertInit::Fresh };
+    assert_eq!(run.decide(1).action, Action::Apply(vec![fresh(14), fresh(15)]));
+    assert_eq!(run.next_after(1), Some(300));
+    // One that widens and does nothing else rests then.
+    let mut config = SplitAndDropConfig { widen: true, times: Vec::new(), ..SplitAndDropConfig::default() };
+    config.descent.horizon = 0.0;
+    let mut run = Run::new(config, 16);
+    assert!(!run.policy.is_settled());
+    assert_eq!(run.decide(1).action, Action::Keep);
+    assert!(run.policy.is_settled() && run.next_after(1).is_none());
 }
 
 #[test]

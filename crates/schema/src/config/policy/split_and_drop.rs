@@ -14,6 +14,8 @@ use crate::config::{
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct SplitAndDropConfig {
+    /// Before the second step every layer gets fresh experts up to `control.edits.max_experts`, so that a descent begins there.
+    pub widen: bool,
     /// When experts are dropped and tested: fractions of training, ascending.
     pub times: Vec<f64>,
     /// Validation texts on which sets of experts are judged, spread evenly.
@@ -29,6 +31,7 @@ pub struct SplitAndDropConfig {
 impl Default for SplitAndDropConfig {
     fn default() -> Self {
         Self {
+            widen: false,
             times: vec![0.06, 0.09, 0.12, 0.16, 0.2, 0.25, 0.3, 0.36, 0.42],
             texts: 1000,
             drop: DropConfig::default(),
@@ -63,7 +66,8 @@ impl Default for DropConfig {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum EliminationOrder {
-    /// Next goes the one without which the loss is lowest: of `n` experts `n (n + 1) / 2` sets are judged.
+    /// Next goes the one without which the loss is lowest: of `n` experts `n (n + 1) / 2` sets are judged, of more than sixteen
+    /// fewer, as some go together.
     #[default]
     Loss,
     /// By the mean of router weight × output norm over the tokens of an expert, the least first (REAP, Lasby et al. 2025): one more
@@ -147,7 +151,7 @@ pub struct DescentConfig {
 
 impl Default for DescentConfig {
     fn default() -> Self {
-        Self { quiet: 1, quiet_from: 0.19, latest: 0.5, horizon: 0.08, loss: 0.007, settled: 2.0 }
+        Self { quiet: 1, quiet_from: 0.19, latest: 0.5, horizon: 0.08, loss: 0.005, settled: 2.0 }
     }
 }
 
