@@ -227,7 +227,7 @@ pub(crate) struct EvalArgs {
     /// Split of the data set the model was trained on.
     #[arg(long, value_enum, default_value_t, conflicts_with = "file")]
     pub(crate) split: SplitName,
-    /// A labelled CSV or TSV file instead.
+    /// A labelled CSV or TSV file instead. Its labels are the names of the classes, or places in the list of them from 0.
     #[arg(long, value_name = "FILE")]
     pub(crate) file: Option<PathBuf>,
     /// Header of the text column of --file; default: as in the file that it was trained on, or one with a usual name.
