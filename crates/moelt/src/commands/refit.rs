@@ -3,6 +3,8 @@
 
 use moelt_schema::{Budget, CellResult, CsvConfig, DataConfig, RunConfig, RunDir, StartConfig};
 
+use super::words::percent;
+
 /// The config of the refit.
 ///
 /// # Errors
@@ -50,8 +52,8 @@ pub(super) fn summary(again: &CellResult, judged: &CellResult, refit: &RunDir) -
         String::new()
     } else {
         format!(
-            "Its last checkpoint is used; in the run before, the last checkpoint had {:.2} % on the test.\n",
-            100.0 * judged.last.test
+            "Its last checkpoint is used; in the run before, the last checkpoint had {} on the test.\n",
+            percent(judged.last.test)
         )
     };
     format!(
