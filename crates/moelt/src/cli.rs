@@ -140,7 +140,8 @@ pub(crate) enum Command {
     #[command(after_help = "Examples:\n  \
         moelt edit runs/first --prune 0:3 --out edited/without-3\n  \
         moelt edit runs/first --grow 0 --grow 0:1 --merge 0:3:2 --out edited/other\n  \
-        moelt edit runs/dense --upcycle 0:4 --top-k 2 --out edited/four\n\n\
+        moelt edit runs/dense --upcycle 0:4 --top-k 2 --out edited/four\n  \
+        moelt edit runs/first --freeze-shared --freeze 0:1 --out edited/at-rest\n\n\
         L is a layer, from 0; the other numbers are ids of experts as `moelt inspect` shows them, all as they \
         are before the edits. New experts get the next free ids, in the order typed. DIR can be given wherever \
         a checkpoint can: to inspect, eval, predict and edit, and to train by --set start.weights.run=DIR.")]
