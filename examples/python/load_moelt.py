@@ -22,7 +22,8 @@ class Classifier:
     def __init__(self, folder):
         folder = Path(folder)
         self.config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        self.groups = Groups(folder / "groups.json") if (folder / "groups.json").is_file() else None
+        assigned = any(layer["kind"] == "assigned" for layer in self.config["layers"])
+        self.groups = Groups(folder / "groups.json") if assigned else None
         self.vocabulary, self.w = Vocabulary(folder / "vocabulary.json"), load_file(folder / "model.safetensors")
         self.model = self.config["model"]
         self.transformer = self.model["encoder"].get("transformer", {"norm": "pre"})

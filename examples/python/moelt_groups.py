@@ -1,6 +1,6 @@
 """Which group a text belongs to, where experts are assigned by groups and no router learns the way."""
 
-import json, unicodedata
+import json, sys, unicodedata
 from math import inf, log
 
 # What stands in crates/data/src/text_groups: n-grams of up to LONGEST characters, of the first LETTERS of a text.
@@ -24,6 +24,8 @@ class Groups:
     """The groups.json of an export or of a checkpoint: naive Bayes over n-grams."""
 
     def __init__(self, path):
+        if not path.is_file():
+            sys.exit(f"{path} is missing, by which texts are assigned to experts; copy it from the export, or run `moelt export` again")
         file = json.loads(path.read_text(encoding="utf-8"))
         texts, counts = sum(file["texts"]), file["counts"]
         self.groups = [log(n / texts) if n else -inf for n in file["texts"]]

@@ -150,6 +150,25 @@ pub enum DataError {
         /// The classes.
         known: Vec<String>,
     },
+    /// A label that is no place in the list of classes, in a file that has such places.
+    #[error(
+        "{file}:{line}: label `{label}` lies beyond the {} classes, whose places are counted from 0, so that other numbers, such as \
+         {place}, are most likely no places either; write the names into the column of labels: {}",
+        known.len(),
+        quoted(known)
+    )]
+    NoPlace {
+        /// The file.
+        file: String,
+        /// Line where the row begins.
+        line: u64,
+        /// The label.
+        label: String,
+        /// One that is a place.
+        place: u32,
+        /// The classes.
+        known: Vec<String>,
+    },
     /// A file that most likely was misunderstood.
     #[error(
         "{first}. Of {rows} rows {bad} cannot be used; when it is more than half, none is skipped. Are the \

@@ -13,6 +13,7 @@ use crate::{
     bad_lines::{Faults, RowFault},
     error::shorten,
     label_kinds::other_kind,
+    lookup::Lookup,
     source::Source,
     table::{Row, read_columns},
 };
@@ -32,12 +33,13 @@ pub struct Labelled {
 }
 
 /// Reads the labelled texts of another file for a model that knows `classes`. Labels are class names
-/// or, when no class is named by a number, positions in `classes` from 0 (GLUE's `0` and `1`). Rows that cannot be
+/// or, when no class is named by a number, places in `classes` from 0 (GLUE's `0` and `1`), which a note says. Rows that cannot be
 /// used, a label that is none of the classes included, are left out or an error, as `config.bad_lines` says. A text of a
 /// domain that is none of `domains` has none, and is counted in a note.
 ///
 /// # Errors
-/// When the file cannot be read, lacks a column, has an open quote or more bad rows than may be left out.
+/// When the file cannot be read, lacks a column, has an open quote or more bad rows than may be left out, or has labels that are places
+/// in `classes` beside others that lie beyond them.
 pub fn read_examples(
     file: &str,
     classes: &[String],
@@ -46,6 +48,8 @@ pub fn read_examples(
 ) -> Result<Labelled, DataError> {
     let (rows, mut notes) = read_rows(file, config)?;
     let lookup = Lookup::new(classes);
+    let labels = rows.iter().filter_map(|(line, row)| Some((*line, row.as_ref().ok()?.label.as_str())));
+    notes.extend(lookup.places_note(file, &config.label_column, labels)?);
     let domains: HashMap<&String, u32> = domains.iter().zip(0..).collect();
     let mut unknown = 0;
     let mut known_domain = |name: String| {
@@ -256,40 +260,9 @@ fn classes_of(file: &str, rows: &[(u64, LabelledRow)], column: &str) -> Result<V
     }
 }
 
-/// Classes by name.
-struct Lookup<'a> {
-    by_name: HashMap<&'a str, u32>,
-    /// Some class is named by a number, so that a number is no position.
-    numbered: bool,
-}
-
-impl<'a> Lookup<'a> {
-    fn new(classes: &'a [String]) -> Self {
-        let by_name = classes.iter().map(String::as_str).zip(0..).collect();
-        Self { by_name, numbered: classes.iter().any(|class| class.parse::<u64>().is_ok()) }
-    }
-
-    /// The class that a label names, by name or else by position.
-    fn class(&self, label: &str) -> Option<u32> {
-        let position =
-            || label.parse().ok().filter(|at| !self.numbered && (*at as usize) < self.by_name.len());
-        self.by_name.get(label).copied().or_else(position)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn labels_name_a_class_or_its_position() {
-        let class = |label: &str, names: [&str; 2]| Lookup::new(&names.map(str::to_owned)).class(label);
-        assert_eq!(class("positive", ["negative", "positive"]), Some(1));
-        assert_eq!(class("1", ["negative", "positive"]), Some(1));
-        assert_eq!(class("2", ["negative", "positive"]), None);
-        assert_eq!(class("1", ["1", "2"]), Some(0));
-        assert_eq!(class("0", ["1", "2"]), None);
-    }
 
     #[test]
     fn labels_that_training_does_not_know_are_counted() {

@@ -22,6 +22,7 @@ mod glue;
 mod key;
 mod label_kinds;
 mod labelled;
+mod lookup;
 mod notes;
 mod own_texts;
 mod phrases;

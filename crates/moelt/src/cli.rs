@@ -140,7 +140,8 @@ pub(crate) enum Command {
     #[command(after_help = "Examples:\n  \
         moelt edit runs/first --prune 0:3 --out edited/without-3\n  \
         moelt edit runs/first --grow 0 --grow 0:1 --merge 0:3:2 --out edited/other\n  \
-        moelt edit runs/dense --upcycle 0:4 --top-k 2 --out edited/four\n\n\
+        moelt edit runs/dense --upcycle 0:4 --top-k 2 --out edited/four\n  \
+        moelt edit runs/first --freeze-shared --freeze 0:1 --out edited/at-rest\n\n\
         L is a layer, from 0; the other numbers are ids of experts as `moelt inspect` shows them, all as they \
         are before the edits. New experts get the next free ids, in the order typed. DIR can be given wherever \
         a checkpoint can: to inspect, eval, predict and edit, and to train by --set start.weights.run=DIR.")]
@@ -227,7 +228,7 @@ pub(crate) struct EvalArgs {
     /// Split of the data set the model was trained on.
     #[arg(long, value_enum, default_value_t, conflicts_with = "file")]
     pub(crate) split: SplitName,
-    /// A labelled CSV or TSV file instead.
+    /// A labelled CSV or TSV file instead. Its labels are the names of the classes, or places in the list of them from 0.
     #[arg(long, value_name = "FILE")]
     pub(crate) file: Option<PathBuf>,
     /// Header of the text column of --file; default: as in the file that it was trained on, or one with a usual name.

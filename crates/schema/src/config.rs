@@ -40,7 +40,7 @@ pub use self::{
     model::{
         AssignedBy, ConvConfig, EncoderConfig, ExpertBlockRule, ExpertBlocks, ModelConfig, NormPlacement,
         Pooling, Positions, PretrainedFiles, RouterInput, RoutingConfig, TransformerConfig, Unit,
-        UpcycleConfig, VectorFiles,
+        UpcycleConfig, VectorFiles, other_files,
     },
     optim::{EmbeddingUpdate, OptimConfig, ScheduleKind},
     policy::{

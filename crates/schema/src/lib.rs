@@ -28,7 +28,7 @@ pub use self::{
         PolicyConfig, Pooling, Positions, PretrainedFiles, RouterInput, RoutingConfig, RuleConfig, RunConfig,
         RunRef, Saliency, ScheduleKind, SplitAndDropConfig, SplitConfig, Sst2Config, StartConfig, StreamKind,
         Stretch, StudyConfig, SubwordConfig, Takes, TaskStart, TextConfig, TrainConfig, TransformerConfig,
-        Unit, UpcycleConfig, VectorFiles, config_differences, load_config, resolved_toml,
+        Unit, UpcycleConfig, VectorFiles, config_differences, load_config, other_files, resolved_toml,
     },
     dialect::Dialect,
     digest::{Digest, DigestError},

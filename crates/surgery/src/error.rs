@@ -62,6 +62,15 @@ pub enum SurgeryError {
         /// Hidden units of an expert.
         n_units: usize,
     },
+    /// A bias of hidden units that is not listed behind its weights, whose units are to be drawn anew with it.
+    #[error(
+        "`{param}` is a bias of hidden units that does not follow its weights; expert_axes() has to list every bias behind the weights \
+         into the same units, before other weights"
+    )]
+    NoWeights {
+        /// The bias.
+        param: String,
+    },
     /// The direction of a new router row has another length than a row.
     #[error("a new router row of `{param}` has {expected} values, the plan's direction {found}")]
     Direction {

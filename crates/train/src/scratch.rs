@@ -6,7 +6,7 @@ use burn::tensor::Device;
 use moelt_model::{PretrainedEncoder, WordVectors};
 use moelt_schema::{
     CheckedPlan, Digest, Edit, Evidence, ExpertId, LayerId, Layout, Limits, Plan, PretrainedFiles, RunConfig,
-    UpcycleConfig, VectorFiles,
+    UpcycleConfig, VectorFiles, other_files,
 };
 
 use crate::{Prepared, TrainError, TrainState, memory};
@@ -102,9 +102,7 @@ fn same_files(
     let refused = |message: String| Err(TrainError::Start { key, path: Path::new(path).into(), message });
     match (found, expected) {
         (Err(message), _) => refused(format!("cannot be read: {message}")),
-        (Ok(found), Some(expected)) if expected != found => {
-            refused(format!("holds other files than those of the config: {found}, not {expected}"))
-        }
+        (Ok(found), Some(expected)) if expected != found => refused(other_files(found, expected)),
         _ => Ok(()),
     }
 }

@@ -15,11 +15,22 @@ pub(crate) enum EditKind {
     Upcycle,
     Freeze,
     Thaw,
+    FreezeShared,
+    ThawShared,
 }
 
 impl EditKind {
-    const ALL: [Self; 7] =
-        [Self::Grow, Self::Split, Self::Prune, Self::Merge, Self::Upcycle, Self::Freeze, Self::Thaw];
+    const ALL: [Self; 9] = [
+        Self::Grow,
+        Self::Split,
+        Self::Prune,
+        Self::Merge,
+        Self::Upcycle,
+        Self::Freeze,
+        Self::Thaw,
+        Self::FreezeShared,
+        Self::ThawShared,
+    ];
 
     fn name(self) -> &'static str {
         match self {
@@ -30,17 +41,20 @@ impl EditKind {
             Self::Upcycle => "upcycle",
             Self::Freeze => "freeze",
             Self::Thaw => "thaw",
+            Self::FreezeShared => "freeze-shared",
+            Self::ThawShared => "thaw-shared",
         }
     }
 
-    /// What stands after the option.
-    pub(crate) fn form(self) -> &'static str {
+    /// What stands after the option, if anything does.
+    pub(crate) fn form(self) -> Option<&'static str> {
         match self {
-            Self::Grow => "L[:PARENT]",
-            Self::Split => "L:PARENT",
-            Self::Prune | Self::Freeze | Self::Thaw => "L:ID",
-            Self::Merge => "L:FROM:INTO",
-            Self::Upcycle => "L:N",
+            Self::Grow => Some("L[:PARENT]"),
+            Self::Split => Some("L:PARENT"),
+            Self::Prune | Self::Freeze | Self::Thaw => Some("L:ID"),
+            Self::Merge => Some("L:FROM:INTO"),
+            Self::Upcycle => Some("L:N"),
+            Self::FreezeShared | Self::ThawShared => None,
         }
     }
 
@@ -55,13 +69,22 @@ impl EditKind {
             }
             Self::Freeze => "A run that starts from these weights does not train the expert. Repeatable.",
             Self::Thaw => "A run that starts from these weights trains the frozen expert. Repeatable.",
+            Self::FreezeShared => {
+                "A run that starts from these weights trains nothing but experts and routers: embeddings, attention, norms, the \
+                 classifier and all else that experts share keep their values."
+            }
+            Self::ThawShared => "A run that starts from these weights trains again what experts share.",
             Self::Upcycle => "The dense layer L becomes N experts behind a router. Repeatable.",
         }
     }
 
     fn arg(self) -> Arg {
-        let arg = Arg::new(self.name()).long(self.name()).value_name(self.form()).help(self.help());
-        arg.action(ArgAction::Append)
+        let arg = Arg::new(self.name()).long(self.name()).help(self.help()).action(ArgAction::Append);
+        match self.form() {
+            Some(form) => arg.value_name(form),
+            // A flag with an empty value, so that it has its place among the others.
+            None => arg.num_args(0).default_missing_value(""),
+        }
     }
 }
 
@@ -69,12 +92,14 @@ impl EditKind {
 #[derive(Clone, Debug)]
 pub(crate) struct TypedEdit {
     pub(crate) kind: EditKind,
+    /// What stands after the option; empty where nothing does.
     pub(crate) value: String,
 }
 
 impl fmt::Display for TypedEdit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "--{} {}", self.kind.name(), self.value)
+        write!(f, "--{}", self.kind.name())?;
+        if self.value.is_empty() { Ok(()) } else { write!(f, " {}", self.value) }
     }
 }
 

@@ -13,7 +13,7 @@ use moelt_train::{LoadedModel, Prepared, Split, predict};
 
 use super::{
     load,
-    words::{judged, plain},
+    words::{judged, percent, plain},
 };
 use crate::cli::{EvalArgs, SplitName};
 
@@ -137,8 +137,7 @@ fn confusion_table(metrics: &Metrics, classes: &[String]) -> Table {
     let said = classes.iter().map(|class| Column::right(&format!("said {class}")));
     let columns = [Column::left("true class")].into_iter().chain(said).chain([Column::right("right")]);
     let row = |(class, counts): (usize, &Vec<usize>)| {
-        let right =
-            metrics.per_class_accuracy[class].map_or("–".to_owned(), |a| format!("{:.2} %", 100.0 * a));
+        let right = metrics.per_class_accuracy[class].map_or("–".to_owned(), percent);
         let counts = counts.iter().map(usize::to_string);
         [classes[class].clone()].into_iter().chain(counts).chain([right]).collect()
     };

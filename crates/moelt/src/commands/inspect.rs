@@ -67,9 +67,8 @@ fn head(loaded: &LoadedModel) -> Vec<String> {
         format!("parameters  {}, {active} active", loaded.trained.n_params()),
     ];
     if let Some(validation) = &manifest.validation {
-        let percent = 100.0 * validation.accuracy;
-        lines
-            .push(format!("validation   {percent:.2} % (n = {}), loss {:.4}", validation.n, validation.loss));
+        let accuracy = words::plain(validation.accuracy, validation.n);
+        lines.push(format!("validation   {accuracy}, loss {:.4}", validation.loss));
     }
     lines
 }
@@ -99,7 +98,7 @@ fn counted(sums: &LayerSums, expert_choice: bool) -> String {
     let RoutingStats { tokens, unrouted, dropped, .. } = RoutingStats::from_sums(sums);
     let chosen = if expert_choice { " of training, in which experts chose them" } else { "" };
     let share = |part: f64, what: &str| {
-        if part > 0.0 { format!("; {:.2} % of {what}", 100.0 * part) } else { String::new() }
+        if part > 0.0 { format!("; {} of {what}", words::percent(part)) } else { String::new() }
     };
     let unrouted = share(unrouted, "the tokens unrouted");
     format!("; statistics of {tokens} tokens{chosen}{unrouted}{}", share(dropped, "their choices dropped"))

@@ -1,7 +1,11 @@
 //! A refit: when a file of one's own has been trained on and judged, the same recipe on all of its texts, for the model that answers.
 //! Nobody has judged it; what was judged is the recipe, on fewer texts.
 
-use moelt_schema::{Budget, CellResult, CsvConfig, DataConfig, RunConfig, RunDir, StartConfig};
+use anyhow::ensure;
+use moelt_data::Dataset;
+use moelt_schema::{Budget, CellResult, CsvConfig, DataConfig, Digest, RunConfig, RunDir, StartConfig};
+
+use super::words::percent;
 
 /// The config of the refit.
 ///
@@ -17,6 +21,21 @@ pub(super) fn config(judged: &RunConfig, result: &CellResult) -> Result<RunConfi
         config.train.patience = 0;
     }
     Ok(config)
+}
+
+/// Refuses texts that have changed since the run that was judged on them, whose texts have the hash `judged_on`: the figures of
+/// that run would be told of a model of other texts.
+pub(super) fn check_texts(judged: &RunConfig, judged_on: Digest) -> anyhow::Result<()> {
+    let found = judged.data.splits(&judged.text)?.digest();
+    let file = judged.data.csv().map_or("the data set", |csv| csv.train.as_str());
+    ensure!(
+        found == judged_on,
+        "{file}: has changed while its run trained (hash {}…, now {}…), so that it is not trained again on all texts; put the file \
+         back as it was and repeat the command, or train anew on this one with another --out",
+        judged_on.short(),
+        found.short()
+    );
+    Ok(())
 }
 
 /// What run and refit take together, where the run takes 1.
@@ -50,8 +69,8 @@ pub(super) fn summary(again: &CellResult, judged: &CellResult, refit: &RunDir) -
         String::new()
     } else {
         format!(
-            "Its last checkpoint is used; in the run before, the last checkpoint had {:.2} % on the test.\n",
-            100.0 * judged.last.test
+            "Its last checkpoint is used; in the run before, the last checkpoint had {} on the test.\n",
+            percent(judged.last.test)
         )
     };
     format!(
@@ -66,6 +85,25 @@ mod tests {
 
     fn judged(csv: CsvConfig) -> RunConfig {
         RunConfig { data: DataConfig::Csv(csv), ..RunConfig::default() }
+    }
+
+    #[test]
+    fn a_file_that_changes_before_the_refit_is_refused() -> anyhow::Result<()> {
+        let folder = tempfile::tempdir()?;
+        let file = folder.path().join("reviews.csv");
+        let write = |word: &str| {
+            let rows: String = (0..40).map(|i| format!("{word} {i},{}\n", ["neg", "pos"][i % 2])).collect();
+            std::fs::write(&file, format!("text,label\n{rows}"))
+        };
+        write("film")?;
+        let config = judged(CsvConfig { train: file.display().to_string(), ..CsvConfig::default() });
+        let before = config.data.splits(&config.text)?.digest();
+        check_texts(&config, before)?;
+        write("book")?;
+        let error = check_texts(&config, before).expect_err("other texts").to_string();
+        assert!(error.contains("reviews.csv: has changed while its run trained (hash "), "{error}");
+        assert!(error.contains("put the file back") && error.contains("another --out"), "{error}");
+        Ok(())
     }
 
     #[test]

@@ -55,6 +55,7 @@ pub(crate) fn run(files: &ConfigFiles, policies: &OwnPolicies, args: &TrainArgs)
             return Ok(ExitCode::SUCCESS);
         }
     };
+    refit::check_texts(&config, result.data)?;
     let Some(again) = to_the_end(&refit, &run.refit())? else { return Ok(ExitCode::from(INTERRUPTED)) };
     say(refit::summary(&again, &result, &run.refit()))?;
     Ok(ExitCode::SUCCESS)

@@ -28,13 +28,21 @@ pub(super) fn accuracy(metrics: &Metrics) -> String {
 
 /// `83.72 % (n = 872)`.
 pub(super) fn plain(accuracy: f64, n: usize) -> String {
-    format!("{:.2} % (n = {n})", 100.0 * accuracy)
+    format!("{} (n = {n})", percent(accuracy))
+}
+
+/// `83.72 %`, and `<0.01 %` for a share that would look like none.
+pub(super) fn percent(share: f64) -> String {
+    match format!("{:.2}", 100.0 * share) {
+        rounded if share > 0.0 && rounded == "0.00" => "<0.01 %".to_owned(),
+        rounded => rounded + " %",
+    }
 }
 
 /// `84.06 % [81.48, 86.34] (n = 872)`: with the interval over texts, for an accuracy by which nothing was chosen.
 pub(super) fn judged(accuracy: f64, n: usize) -> String {
     let Interval { lower, upper, .. } = Interval::of_share(accuracy, n, LEVEL);
-    format!("{:.2} % [{:.2}, {:.2}] (n = {n})", 100.0 * accuracy, 100.0 * lower, 100.0 * upper)
+    format!("{} [{:.2}, {:.2}] (n = {n})", percent(accuracy), 100.0 * lower, 100.0 * upper)
 }
 
 /// How far an edit moved the logits.
@@ -98,5 +106,11 @@ mod tests {
         assert_eq!(judged(733.0 / 872.0, 872), "84.06 % [81.48, 86.34] (n = 872)");
         assert_eq!(judged(1.0, 6), "100.00 % [60.97, 100.00] (n = 6)");
         assert_eq!(judged(0.0, 1), "0.00 % [0.00, 79.35] (n = 1)");
+    }
+
+    #[test]
+    fn a_share_that_is_there_does_not_look_like_none() {
+        let shares = [0.0, 1e-9, 0.000_049, 0.000_051, 0.125, 1.0].map(percent);
+        assert_eq!(shares, ["0.00 %", "<0.01 %", "<0.01 %", "0.01 %", "12.50 %", "100.00 %"]);
     }
 }

@@ -7,18 +7,18 @@ mod files;
 mod manifest;
 mod sizes;
 
-use std::{ffi::OsStr, path::Path, process::Command};
+use std::{ffi::OsStr, path::Path};
 
 use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::{
     damage::{edit_manifest, rehash, trained},
-    support::{Ended, Run, files, moelt},
+    support::{Ended, Run, files, moelt, under},
 };
 
-/// Of address space, in KiB: 200 MB.
-const LIMIT: &str = "195312";
+/// 200 MB of address space.
+const LIMIT: &str = "ulimit -v 195312";
 
 /// What is done to a checkpoint folder, and what the error must say of it.
 struct Case {
@@ -42,14 +42,6 @@ fn put(json: &mut Value, pointer: &str, value: Value) {
     *json.pointer_mut(pointer).unwrap_or_else(|| panic!("there is no {pointer}")) = value;
 }
 
-/// A command under the memory limit.
-fn limited(command: &Command) -> Command {
-    let mut limited = Command::new("sh");
-    limited.args(["-c", r#"ulimit -v "$0" && exec "$@""#, LIMIT]);
-    limited.arg(command.get_program()).args(command.get_args());
-    limited
-}
-
 /// Every command that opens a checkpoint, under the limit, on the latest one of `run`.
 fn readers(run: &Run) -> Vec<(&'static str, Ended)> {
     let path = run.checkpoint("latest");
@@ -57,10 +49,10 @@ fn readers(run: &Run) -> Vec<(&'static str, Ended)> {
     let read = |name: &'static str, more: &[&OsStr]| {
         let mut command = moelt([name.as_ref(), path.as_os_str()]);
         command.args(["--threads", "1"]).args(more);
-        (name, Ended::of(limited(&command), ""))
+        (name, Ended::of(under(LIMIT, &command), ""))
     };
     vec![
-        ("train", Ended::of(limited(&run.command()), "")),
+        ("train", Ended::of(under(LIMIT, &run.command()), "")),
         read("eval", &[]),
         read("predict", &[]),
         read("inspect", &[]),

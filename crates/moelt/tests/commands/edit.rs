@@ -236,6 +236,41 @@ fn a_run_starts_from_an_edited_checkpoint() {
     is_read_by_every_command(run.dir.path());
 }
 
+#[test]
+fn what_experts_share_is_frozen_and_thawed() {
+    let out = TRAINED.out("shared");
+    let ended = edit(&TRAINED.run.checkpoint("latest"), &["--freeze", "0:1", "--freeze-shared"], &out).well();
+    assert!(
+        ended.stdout.contains("edits       shared parts frozen; layer 0: 1 frozen\n"),
+        "{}",
+        ended.stdout
+    );
+    is_read_by_every_command(&out);
+    let again = edit(&out, &["--freeze", "0:2", "--freeze-shared"], &TRAINED.out("twice"));
+    again.with_error("twice", &["--freeze-shared: what experts share is frozen already"]);
+
+    let folder = TempDir::new().unwrap();
+    let run = Run::new(folder.path(), "on", TINY).set(format!("start.weights.run={}", out.display()));
+    let run = run.set("train.keep_last=9");
+    run.train().well();
+    let steps = fs::read_dir(run.dir.checkpoints()).unwrap().map(|entry| entry.unwrap().path());
+    let first = steps.filter(|path| path.is_dir()).min().unwrap();
+    let (before, after) = (tensors(&first), tensors(&run.pointed_folder("latest")));
+    for (name, bytes) in before.iter().filter(|(name, _)| name.starts_with("model/")) {
+        let frozen = !name.contains(".expert.") || of_expert(name, 1);
+        assert!(!frozen || after[name] == *bytes, "{name}");
+    }
+    let trained = "model/layers.0.experts.w_in.expert.0";
+    assert_ne!(before[trained], after[trained]);
+
+    let thawed = TRAINED.out("thawed");
+    edit(&out, &["--thaw-shared", "--thaw", "0:1"], &thawed).well();
+    let latest = TRAINED.run.pointed_folder("latest");
+    let layout = |folder: &Path| manifest(folder)["layout"].clone();
+    assert_ne!(layout(&out), layout(&latest));
+    assert_eq!(layout(&thawed), layout(&latest));
+}
+
 /// The experts of a run that starts from another are that one's, whatever its config says.
 #[test]
 fn a_policy_trains_what_was_upcycled_and_refuses_more_experts_than_it_allows() {

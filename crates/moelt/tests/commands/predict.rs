@@ -198,21 +198,32 @@ fn labels_beside_predictions_make_what_compare_reads() {
 fn labels_of_another_kind_than_the_classes_are_told_with_both() {
     let folder = TempDir::new().unwrap();
     let table = folder.path().join("numbers.csv");
-    let told = |args: &[&str], labels: [usize; 2]| {
+    let told = |args: &[&str], labels: [usize; 2], parts: &[&str]| {
         let [good, bad] = labels;
         fs::write(&table, format!("review,label\na good film,{good}\na bad film,{bad}\n")).unwrap();
         let (run, table) = (TRAINED.run.to_str().unwrap(), table.to_str().unwrap());
         let args = args.iter().map(|arg| arg.replace("RUN", run).replace("FILE", table));
         let ended = Ended::moelt(args);
-        for part in
-            ["numbers.csv:", "the classes are `blame`, `praise`", "a number is none of them: write the names"]
-        {
-            assert!(ended.stderr.contains(part), "{}", ended.stderr);
+        for part in parts {
+            assert!(ended.stderr.contains(part), "{part}: {}", ended.stderr);
         }
         ended.code
     };
-    assert_eq!(told(&["predict", "RUN", "FILE", "--label-column", "label"], [1, 0]), Some(0));
-    assert_eq!(told(&["eval", "RUN", "--file", "FILE", "--label-column", "label"], [3, 2]), Some(1));
+    let none =
+        ["numbers.csv:", "the classes are `blame`, `praise`", "a number is none of them: write the names"];
+    let predict = ["predict", "RUN", "FILE", "--label-column", "label"];
+    let eval = ["eval", "RUN", "--file", "FILE", "--label-column", "label"];
+    assert_eq!(told(&predict, [1, 0], &none), Some(0));
+    assert_eq!(told(&eval, [3, 2], &none), Some(1));
+    let read = [
+        "note: ",
+        "numbers.csv: column `label` has numbers, which are read as places",
+        "0 as `blame`, 1 as `praise`",
+    ];
+    assert_eq!(told(&eval, [1, 0], &read), Some(0));
+    let from_1 =
+        ["numbers.csv:2: label `2` lies beyond the 2 classes", "write the names", "`blame`, `praise`"];
+    assert_eq!(told(&eval, [2, 1], &from_1), Some(1));
 }
 
 #[test]

@@ -11,7 +11,7 @@ pub use self::{
     encoder::{
         ConvConfig, EncoderConfig, ExpertBlockRule, ExpertBlocks, NormPlacement, Positions, TransformerConfig,
     },
-    pretrained::{PretrainedFiles, UpcycleConfig},
+    pretrained::{PretrainedFiles, UpcycleConfig, other_files},
     routing::{AssignedBy, RoutingConfig},
     vectors::VectorFiles,
 };

@@ -5,8 +5,8 @@ use crate::{LayerId, Layout};
 /// What an expert-axis parameter is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ExpertRole {
-    /// Into the hidden units of the expert, or into their gates: weights or bias. Where there are several weights, their biases come
-    /// in the same order.
+    /// Into the hidden units of the expert, or into their gates: weights or bias. A bias is listed behind the weights that it belongs
+    /// to, before other weights into hidden units.
     Input,
     /// Out of the hidden units: weights or bias. All zero means: the expert adds nothing.
     Output,
@@ -84,7 +84,7 @@ impl ExpertAxis {
         Self::new(param, Some(2), ExpertRole::Input, RowInit::ByShape)
     }
 
-    /// Biases of the hidden units or their gates, `[n_experts, d_hidden]`; 0 in a fresh expert.
+    /// Biases of the hidden units or their gates, `[n_experts, d_hidden]`, to be listed behind their weights; 0 in a fresh expert.
     pub fn input_bias(param: impl Into<String>) -> Self {
         Self::new(param, Some(1), ExpertRole::Input, RowInit::Zeros)
     }

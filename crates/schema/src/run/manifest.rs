@@ -292,10 +292,16 @@ impl Unrouted {
 }
 
 impl LayerSums {
-    /// The sums of the same steps for the experts after an edit.
+    /// The sums of the same steps for the experts after an edit: what was summed per expert goes with its expert, what is of the
+    /// tokens stays. Whose pairs were dropped is not counted: experts that go take as large a part of them as of all pairs, so that
+    /// the share of dropped pairs stays what it was.
     pub fn remapped(&self, map: &RowMap) -> Self {
+        let tokens_per_expert = map.remap_sums(&self.tokens_per_expert);
+        let pairs = |sums: &[f64]| sums.iter().sum::<f64>();
+        let stays = pairs(&tokens_per_expert) / pairs(&self.tokens_per_expert).max(1.0);
         Self {
-            tokens_per_expert: map.remap_sums(&self.tokens_per_expert),
+            tokens_per_expert,
+            dropped: self.dropped * stays,
             expert_weight: map.remap_sums(&self.expert_weight),
             weighted_norm: map.remap_sums(&self.weighted_norm),
             mass: map.remap_sums(&self.mass),
@@ -381,6 +387,7 @@ mod tests {
     use std::{fs, path::Path};
 
     use super::*;
+    use crate::RowSource;
 
     #[test]
     fn the_docs_name_the_format_that_is_written() {
@@ -393,6 +400,34 @@ mod tests {
         };
         assert_eq!(after("Format version "), [CHECKPOINT_FORMAT]);
         assert!(after("reads format ").iter().all(|format| *format == CHECKPOINT_FORMAT));
+    }
+
+    /// 10 tokens, top-1: 6 for an expert that is pruned and 4 for one that stays. Half of all pairs were dropped; all 5 of them
+    /// would be 125 % of the 4 that are left.
+    #[test]
+    fn experts_that_go_take_their_part_of_the_dropped_pairs() {
+        let sums = LayerSums {
+            tokens: 10.0,
+            tokens_per_expert: vec![6.0, 4.0],
+            entropy: 3.0,
+            dropped: 5.0,
+            unrouted: Unrouted { tokens: 1.0, sum: vec![0.5] },
+            ..LayerSums::zeros(2)
+        };
+        let after = sums.remapped(&RowMap { n_old: 2, rows: vec![RowSource::Keep(1)] });
+        let expected = LayerSums {
+            tokens: 10.0,
+            tokens_per_expert: vec![4.0],
+            entropy: 3.0,
+            dropped: 2.0,
+            unrouted: Unrouted { tokens: 1.0, sum: vec![0.5] },
+            ..LayerSums::zeros(1)
+        };
+        assert_eq!(after, expected);
+        let all = RowMap { n_old: 2, rows: vec![RowSource::Keep(1), RowSource::Keep(0)] };
+        assert_eq!(sums.remapped(&all).dropped, 5.0);
+        let none = LayerSums::zeros(2).remapped(&all);
+        assert_eq!(none, LayerSums::zeros(2));
     }
 
     #[test]

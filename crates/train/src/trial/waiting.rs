@@ -7,7 +7,7 @@ use std::{
     path::Path,
 };
 
-use moelt_optim::{ParamState, export, import};
+use moelt_optim::{AverageState, HostTensor, ParamState, export, import};
 use moelt_schema::LoopState;
 
 use crate::TrainState;
@@ -20,8 +20,8 @@ pub(super) struct Waiting {
     progress: LoopState,
     /// Shape and steps of each parameter that the optimizer knows.
     optimized: BTreeMap<String, (Vec<usize>, Vec<u64>)>,
-    /// Updates of each average.
-    averaged: BTreeMap<String, Vec<u64>>,
+    /// Each average without its weights.
+    averaged: BTreeMap<String, AverageState>,
 }
 
 impl Waiting {
@@ -42,7 +42,9 @@ impl Waiting {
         }
         for (path, state) in fork.trainable.average.iter().flat_map(|average| average.state()) {
             write(&mut out, &state.weights.data)?;
-            averaged.insert(path.clone(), state.updates.clone());
+            let weights = HostTensor { shape: state.weights.shape.clone(), data: Vec::new() };
+            let (row_axis, updates) = (state.row_axis, state.updates.clone());
+            averaged.insert(path.clone(), AverageState { weights, row_axis, updates });
         }
         let file = out.into_inner().map_err(io::IntoInnerError::into_error)?;
         Ok(Self { file, step: fork.step, progress: fork.progress.clone(), optimized, averaged })
@@ -67,9 +69,13 @@ impl Waiting {
             optimized.insert(path, state);
         }
         fork.trainable.optimizer = fork.trainable.optimizer.with_state(optimized);
-        for (path, state) in fork.trainable.average.iter_mut().flat_map(|average| average.state_mut()) {
-            read(&mut from, &mut state.weights.data)?;
-            state.updates.clone_from(&self.averaged[path]);
+        if let Some(average) = &mut fork.trainable.average {
+            for (path, mut state) in self.averaged {
+                let HostTensor { shape, data } = &mut state.weights;
+                data.resize(shape.iter().product(), 0.0);
+                read(&mut from, data)?;
+                average.set_state_of(&path, Some(state));
+            }
         }
         (fork.step, fork.progress) = (self.step, self.progress);
         Ok(fork)

@@ -50,6 +50,14 @@ struct Planner<'a> {
 
 impl Planner<'_> {
     fn edit(&mut self, typed: &TypedEdit) -> anyhow::Result<Edit> {
+        match typed.kind {
+            EditKind::FreezeShared => Ok(Edit::FreezeShared {}),
+            EditKind::ThawShared => Ok(Edit::ThawShared {}),
+            _ => self.edit_of_layer(typed),
+        }
+    }
+
+    fn edit_of_layer(&mut self, typed: &TypedEdit) -> anyhow::Result<Edit> {
         let malformed = || anyhow!("{typed}: expected {}", expected(typed.kind));
         let (layer, experts) = numbers(&typed.value).ok_or_else(malformed)?;
         Ok(match (typed.kind, experts.as_slice()) {
@@ -128,6 +136,7 @@ fn expected(kind: EditKind) -> &'static str {
         EditKind::Prune | EditKind::Freeze | EditKind::Thaw => "L:ID, such as 0:3",
         EditKind::Merge => "L:FROM:INTO, such as 0:3:1",
         EditKind::Upcycle => "L:N, such as 0:4",
+        EditKind::FreezeShared | EditKind::ThawShared => "nothing behind it",
     }
 }
 

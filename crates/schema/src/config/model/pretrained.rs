@@ -1,6 +1,7 @@
 //! Encoders in a folder as Hugging Face has it, and what is made of them.
 
 use std::{
+    fmt::Display,
     fs, io,
     path::{Path, PathBuf},
 };
@@ -249,6 +250,11 @@ pub(super) fn digest_of<const N: usize>(files: [&PathBuf; N]) -> Result<Digest, 
     Ok(Digest::of_json(&digests))
 }
 
+/// Why files are refused whose hash is another than the config notes.
+pub fn other_files(found: impl Display, known: impl Display) -> String {
+    format!("holds other files than those of the config: {found}, not {known}")
+}
+
 /// Notes under `key` of `section` which files are in a place, if the `[model]` section that names it knows of no others.
 pub(super) fn noted(
     model: &Table,
@@ -260,7 +266,7 @@ pub(super) fn noted(
     let found = found.to_string();
     match model.get(key) {
         Some(Value::String(known)) if *known != found => {
-            Err(format!("{place} holds other files than those of the config: {found}, not {known}"))
+            Err(format!("{place} {}", other_files(found, known)))
         }
         _ => {
             section.insert(key.to_owned(), Value::String(found));
