@@ -75,12 +75,13 @@ pub(crate) enum Command {
         files.\n\n\
         Ctrl-C writes a checkpoint; the same command goes on from it.")]
     Train(TrainArgs),
-    /// How many experts do your texts need? Trains a model whose experts are split and dropped by evidence, and says what was found.
+    /// How many experts do your texts need? Trains a model that begins with many, lets smaller sets race, and says what was found.
     #[command(after_help = "Examples:\n  \
         moelt size reviews.csv\n  \
-        moelt size reviews.csv --minutes 5 --out runs/reviews\n\n\
+        moelt size reviews.csv --minutes 5 --out runs/reviews\n  \
+        moelt size reviews.csv --set control.edits.max_experts=64    from 64 experts down, not from 16\n\n\
         The model that was trained is left in the run folder, for predict, eval and inspect.\n\n\
-        How it works: docs/split-and-drop.md. The size is that of the recipe `phases/split-and-drop`; --set \
+        How it works: docs/split-and-drop.md. The size is that of the recipe `phases/descend`; --set \
         control.policy.split_and_drop.… changes it.")]
     Size(SizeArgs),
     /// Evaluate a checkpoint on a split of its data set or on a labelled file.

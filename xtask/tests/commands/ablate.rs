@@ -280,7 +280,7 @@ fn what_cannot_be_planned_is_said_with_what_can() {
     let cases: [(&[&str], &str); 10] = [
         (
             &["--phases", "dense,q9"],
-            "no arm `q9` in configs/phases; there are: always-grow, averaged, clustered, cut-and-race, dense, dynmoe, early-halving, frozen-N, grow-at-jumps, grow-per-task, head, ",
+            "no arm `q9` in configs/phases; there are: always-grow, averaged, clustered, cut-and-race, dense, descend, dynmoe, early-halving, frozen-N, grow-at-jumps, grow-per-task, head, ",
         ),
         (&["--phases", "dense,dense"], "arm `dense` is named twice"),
         (&["--phases", "dense,q1"], "arm `dense` is named twice"),

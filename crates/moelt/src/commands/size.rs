@@ -11,7 +11,7 @@ use std::{
 use moelt_ablate::INTERRUPTED;
 use moelt_control::OwnPolicies;
 use moelt_eval::render::{Column, Document, Table};
-use moelt_schema::{ConfigFiles, Event, EventRecord, LayerEvidence, LayerId};
+use moelt_schema::{ConfigFiles, Event, EventRecord, LayerId};
 
 use super::{
     minutes::shorten,
@@ -21,7 +21,7 @@ use super::{
 use crate::cli::SizeArgs;
 
 /// The recipe that finds the size.
-const PHASE: &str = "phases/split-and-drop";
+const PHASE: &str = "phases/descend";
 
 /// What a step of the recipe takes, looks and races included, in plain steps.
 const OVERHEAD: f64 = 1.6;
@@ -40,9 +40,9 @@ pub(crate) fn run(files: &ConfigFiles, policies: &OwnPolicies, args: &SizeArgs) 
     };
     let log = fs::read_to_string(run.events())?;
     let events: Vec<EventRecord> = log.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
-    let mut document = Document::default();
+    let (mut document, most) = (Document::default(), config.control.edits.max_experts);
     for (layer, n) in (0..).map(LayerId).zip(result.layout.layers().iter().map(|layer| layer.n_experts())) {
-        Neighbours::of(layer, &events).describe(&mut document, layer, n);
+        Neighbours::of(layer, &events).describe(&mut document, layer, n, most);
     }
     let mut text = document.to_terminal();
     if !args.run.quiet {
@@ -57,8 +57,6 @@ pub(crate) fn run(files: &ConfigFiles, policies: &OwnPolicies, args: &SizeArgs) 
 struct Neighbours {
     /// Loss above the best of the last race, nats, by number of experts.
     raced: BTreeMap<usize, f64>,
-    /// What the last split test promised to save with one more expert, nats per token, with its standard error.
-    one_more: Option<(f64, f64)>,
 }
 
 impl Neighbours {
@@ -72,14 +70,23 @@ impl Neighbours {
             let excess =
                 |(name, nats): (&String, &f64)| Some((name.strip_prefix("excess of ")?.parse().ok()?, *nats));
             found.raced.extend(evidence.numbers.iter().filter_map(excess));
-            found.one_more = best_split(evidence).or(found.one_more);
         }
         found
     }
 
-    fn describe(&self, document: &mut Document, layer: LayerId, n: usize) {
+    /// What was found of a layer that ended with `n` experts of at most `most`.
+    fn describe(&self, document: &mut Document, layer: LayerId, n: usize, most: usize) {
         let many = if n == 1 { "expert is" } else { "experts are" };
-        document.paragraph(format!("Layer {}: {n} {many} enough.", layer.0));
+        document.paragraph(if n < most {
+            format!("Layer {}: {n} {many} enough.", layer.0)
+        } else {
+            format!(
+                "Layer {}: fewer than {n} experts are worse, and it may have no more; to try it with more: --set \
+                 control.edits.max_experts={}",
+                layer.0,
+                2 * most
+            )
+        });
         let mut table =
             Table { columns: vec![Column::right("experts"), Column::left("evidence")], rows: Vec::new() };
         for (size, nats) in self.raced.iter().filter(|(size, _)| **size != n) {
@@ -87,56 +94,45 @@ impl Neighbours {
                 .rows
                 .push(vec![size.to_string(), format!("{nats:.4} nats of loss above the best of the race")]);
         }
-        if let Some((gain, error)) = self.one_more {
-            let enough = if gain > 0.0 { ", too little to be sure of" } else { "" };
-            let words = format!(
-                "{gain:.4} ± {error:.4} nats of loss per token to save, by the last split test{enough}"
-            );
-            table.rows.push(vec![(n + 1).to_string(), words]);
-        }
         if !table.rows.is_empty() {
             document.table(table);
         }
     }
 }
 
-/// The split that promises most, nats per token of the layer, with its standard error.
-fn best_split(evidence: &LayerEvidence) -> Option<(f64, f64)> {
-    let of_expert = |(name, gain): (&String, &f64)| {
-        let expert = name.strip_suffix("gain")?;
-        let number = |what: &str| evidence.numbers.get(&format!("{expert}{what}")).copied();
-        let share = number("utilization")?;
-        Some((share * gain, share * number("standard error")?))
-    };
-    evidence.numbers.iter().filter_map(of_expert).max_by(|one, other| one.0.total_cmp(&other.0))
-}
-
 #[cfg(test)]
 mod tests {
-    use moelt_schema::{DecisionKind, Evidence, Flops, Wall};
+    use moelt_schema::{DecisionKind, Evidence, Flops, LayerEvidence, Wall};
 
     use super::*;
 
-    /// Expert 0 promises 0.5 · 0.02 nats, expert 1 0.25 · 0.03; the race is another decision.
+    /// Four of eight are as good; of the race after it two are not.
     #[test]
     fn neighbours_are_read_from_decisions() {
-        let mut tested = LayerEvidence::new(LayerId(0), 2);
-        for (expert, share, gain) in [(0, 0.5, 0.02), (1, 0.25, 0.03)] {
-            tested.note(format!("expert {expert}: utilization"), share);
-            tested.note(format!("expert {expert}: gain"), gain);
-            tested.note(format!("expert {expert}: standard error"), 0.01);
-        }
-        let mut raced = LayerEvidence::new(LayerId(0), 2);
-        raced.note("excess of 1", 0.03);
-        let events: Vec<EventRecord> = [tested, raced].into_iter().map(record).collect();
+        let race = |n: usize, sizes: [(usize, f64); 2]| {
+            let mut raced = LayerEvidence::new(LayerId(0), n);
+            for (size, excess) in sizes {
+                raced.note(format!("excess of {size}"), excess);
+            }
+            record(raced)
+        };
+        let events = [race(8, [(4, 0.001), (5, 0.0)]), race(4, [(1, 0.3), (2, 0.03)])];
         let found = Neighbours::of(LayerId(0), &events);
-        assert_eq!(found, Neighbours { raced: BTreeMap::from([(1, 0.03)]), one_more: Some((0.01, 0.005)) });
+        assert_eq!(found, Neighbours { raced: BTreeMap::from([(1, 0.3), (2, 0.03), (4, 0.001), (5, 0.0)]) });
         assert_eq!(Neighbours::of(LayerId(1), &events), Neighbours::default());
-        let mut document = Document::default();
-        found.describe(&mut document, LayerId(0), 2);
-        let text = document.to_terminal();
-        assert!(text.contains("2 experts are enough") && text.contains("0.0300 nats"), "{text}");
-        assert!(text.contains("0.0100 ± 0.0050 nats of loss per token to save"), "{text}");
+        let said = |n, most| {
+            let mut document = Document::default();
+            found.describe(&mut document, LayerId(0), n, most);
+            document.to_terminal()
+        };
+        assert!(
+            said(4, 8).contains("4 experts are enough") && said(4, 8).contains("0.0300 nats"),
+            "{}",
+            said(4, 8)
+        );
+        assert!(
+            said(8, 8).contains("fewer than 8 experts are worse") && said(8, 8).contains("max_experts=16")
+        );
     }
 
     fn record(layer: LayerEvidence) -> EventRecord {
