@@ -164,8 +164,6 @@ pub struct MeasuredEffect {
     pub loss: f64,
     /// Standard error of `loss - loss_keep`, from the differences of single texts, nats.
     pub standard_error: f64,
-    /// [`Self::loss_increase`] at the look before the last one of a race, nats.
-    pub loss_increase_before: Option<f64>,
     /// The measurement once more, in a study.
     pub replicate: Option<Replicate>,
 }

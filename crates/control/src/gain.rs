@@ -111,7 +111,6 @@ mod tests {
             loss_keep: 0.75,
             loss: 0.5,
             standard_error: 0.125,
-            loss_increase_before: None,
             replicate: Some(Replicate { difference: 0.5, standard_error: 0.25 }),
         };
         assert_eq!(Gain::of(&effect, 0.125), gain(0.125, 0.125));

@@ -68,15 +68,7 @@ impl<R: Rng> Dice<R> {
         let loss = if self.unit() < 0.1 { f64::NAN } else { 1.0 + 0.3 * (self.unit() - 0.5) };
         let standard_error = 0.05 * self.unit();
         let replicate = (self.unit() < 0.5).then_some(Replicate { difference: loss - 1.0, standard_error });
-        MeasuredEffect {
-            edits,
-            steps,
-            loss_keep: 1.0,
-            loss,
-            standard_error,
-            loss_increase_before: None,
-            replicate,
-        }
+        MeasuredEffect { edits, steps, loss_keep: 1.0, loss, standard_error, replicate }
     }
 }
 

@@ -48,8 +48,6 @@ struct Seen {
     loss_keep: f64,
     loss: f64,
     difference: PairedLoss,
-    /// Of the look before, nats.
-    difference_before: Option<f64>,
 }
 
 /// All candidates of a trial, and the fork that keeps its experts.
@@ -123,7 +121,6 @@ impl Seen {
         loss_keep: f64::NAN,
         loss: f64::NAN,
         difference: PairedLoss { mean: f64::NAN, standard_error: f64::NAN },
-        difference_before: None,
     };
 
     /// How a fork compares with the one that keeps; a fork that diverged, or is to be compared with one, gave no
@@ -134,7 +131,7 @@ impl Seen {
             (Some(outputs), Some(keep)) => {
                 let difference = outputs.against(keep);
                 let (loss_keep, loss) = (keep.loss(), outputs.loss());
-                Self { steps, loss_keep, loss, difference, difference_before: None }
+                Self { steps, loss_keep, loss, difference }
             }
             _ => Self { steps, ..Self::NOTHING },
         }
@@ -147,7 +144,6 @@ impl Seen {
             loss_keep: self.loss_keep,
             loss: self.loss,
             standard_error: self.difference.standard_error,
-            loss_increase_before: self.difference_before,
             replicate: None,
         }
     }
@@ -187,8 +183,7 @@ impl<'a> Forks<'a> {
                 None => Came { steps: keep.steps, outputs: None },
             };
             racer.runs = came.outputs.is_some();
-            let before = Some(racer.seen.difference.mean).filter(|nats| nats.is_finite());
-            racer.seen = Seen { difference_before: before, ..Seen::of(&came, &keep) };
+            racer.seen = Seen::of(&came, &keep);
         }
         Ok(())
     }

@@ -89,15 +89,7 @@ mod tests {
 
     fn effect(edits: Vec<Edit>, steps: u64, loss: f64) -> MeasuredEffect {
         let (loss_keep, standard_error) = (0.5, 0.01);
-        MeasuredEffect {
-            edits,
-            steps,
-            loss_keep,
-            loss,
-            standard_error,
-            loss_increase_before: None,
-            replicate: None,
-        }
+        MeasuredEffect { edits, steps, loss_keep, loss, standard_error, replicate: None }
     }
 
     #[test]

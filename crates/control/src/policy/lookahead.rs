@@ -90,15 +90,7 @@ mod tests {
 
     fn effect(edits: &[Edit], loss: f64) -> MeasuredEffect {
         let edits = edits.to_vec();
-        MeasuredEffect {
-            edits,
-            steps: 30,
-            loss_keep: 0.5,
-            loss,
-            standard_error: 0.01,
-            loss_increase_before: None,
-            replicate: None,
-        }
+        MeasuredEffect { edits, steps: 30, loss_keep: 0.5, loss, standard_error: 0.01, replicate: None }
     }
 
     /// Experts 0 to 3 with 4, 3, 2 and 1 tokens.

@@ -83,15 +83,7 @@ mod tests {
 
     fn effect(gain: f64) -> MeasuredEffect {
         let (loss_keep, loss, standard_error) = (1.0, 1.0 - gain, 0.01);
-        MeasuredEffect {
-            edits: Vec::new(),
-            steps: 50,
-            loss_keep,
-            loss,
-            standard_error,
-            loss_increase_before: None,
-            replicate: None,
-        }
+        MeasuredEffect { edits: Vec::new(), steps: 50, loss_keep, loss, standard_error, replicate: None }
     }
 
     #[test]

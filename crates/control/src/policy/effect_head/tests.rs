@@ -67,7 +67,6 @@ impl Run {
             steps: trial.steps,
             loss_keep: 0.5,
             standard_error: 0.001,
-            loss_increase_before: None,
             replicate: None,
         };
         let effects: Vec<_> = trial.candidates.into_iter().map(effect).collect();

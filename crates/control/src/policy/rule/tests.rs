@@ -69,15 +69,7 @@ impl Run {
 fn effect(edits: Vec<Edit>, increase: impl Fn(ExpertId) -> f64) -> MeasuredEffect {
     let [Edit::Prune { expert, .. }] = edits[..] else { panic!("{edits:?}") };
     let loss = 0.5 + increase(expert);
-    MeasuredEffect {
-        edits,
-        steps: 0,
-        loss_keep: 0.5,
-        loss,
-        standard_error: 0.01,
-        loss_increase_before: None,
-        replicate: None,
-    }
+    MeasuredEffect { edits, steps: 0, loss_keep: 0.5, loss, standard_error: 0.01, replicate: None }
 }
 
 /// A window with these tokens per expert and this part of the largest routing entropy.

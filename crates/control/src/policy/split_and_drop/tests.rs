@@ -176,7 +176,6 @@ fn effect(loss: f64) -> MeasuredEffect {
         loss_keep: 0.5,
         loss,
         standard_error: 0.001,
-        loss_increase_before: None,
         replicate: None,
     }
 }
