@@ -47,8 +47,8 @@ pub struct Trial {
     /// Whether each candidate trains in an order of batches, and with dropout, of its own. Otherwise all train on what the
     /// fork that keeps trains on.
     pub own_orders: bool,
-    /// Steps over which the weights of forks are averaged for the comparison, where the run itself does not average: single steps
-    /// scatter more than sizes differ. 0: forks are compared as they are.
+    /// Steps over which the weights of forks are averaged for the comparison, or fewer where the run itself averages over fewer:
+    /// single steps scatter more than sizes differ. 0: as the run averages, if it does.
     pub averaged_over: u64,
 }
 

@@ -1,10 +1,6 @@
 //! What every policy needs to write edits down.
 
-use std::iter::repeat_n;
-
-use moelt_schema::{Edit, ExpertId, ExpertInit, LayerKind, Layout, Limits};
-
-use crate::layer_view::LayerView;
+use moelt_schema::{Edit, ExpertId, ExpertInit, Layout, Limits};
 
 /// Ids for new experts, counted on over all layers of one decision.
 pub(crate) struct NewIds(ExpertId);
@@ -24,14 +20,6 @@ impl NewIds {
 /// Whether a layer may have `n` experts.
 pub(crate) fn allows(limits: &Limits, n: usize) -> bool {
     (limits.min.max(1)..=limits.max).contains(&n)
-}
-
-/// Every layer with a router gets fresh experts until it has `n`.
-pub(crate) fn grown(layers: &[LayerView<'_>], layout: &Layout, n: usize) -> Vec<Edit> {
-    let mut new_ids = NewIds::of(layout);
-    let routed = layers.iter().filter(|layer| layer.layout.kind != LayerKind::Assigned);
-    let missing = routed.flat_map(|layer| repeat_n(layer.id, n.saturating_sub(layer.n())));
-    missing.map(|layer| Edit::Grow { layer, new: new_ids.take(), init: ExpertInit::Fresh }).collect()
 }
 
 /// How many experts edits add.

@@ -79,7 +79,8 @@ pub(crate) enum Command {
     #[command(after_help = "Examples:\n  \
         moelt size reviews.csv\n  \
         moelt size reviews.csv --minutes 5 --out runs/reviews\n  \
-        moelt size reviews.csv --set control.edits.max_experts=64    from 64 experts down, not from 16\n\n\
+        moelt size reviews.csv --set model.routing.top_k.n_experts=64 --set control.edits.max_experts=64\n\n\
+        It begins with 16 experts, or with as many as the last example says, and at 30 % of training smaller sets race.\n\
         The model that was trained is left in the run folder, for predict, eval and inspect.\n\n\
         How it works: docs/split-and-drop.md. The size is that of the recipe `phases/descend`; --set \
         control.policy.split_and_drop.… changes it.")]

@@ -104,6 +104,25 @@ fn does_everything_and_goes_on(config: &RunConfig) {
     goes_on_from_every_decision(config, &whole, folder.path());
 }
 
+/// `descend`, with races that smaller sets always win.
+#[test]
+fn races_alone_go_on_bit_by_bit() {
+    let races = "
+[control.policy.split_and_drop]
+times = []
+texts = 60
+split.most = 0
+descent = { latest = 0.3, horizon = 0.1, loss = 10.0, settled = 100.0 }
+";
+    let folder = TempDir::new().unwrap();
+    let config = run_of(races, |_| ());
+    let whole = finish(&config, &RunDir::new(folder.path().join("whole")));
+    assert!(edits(&whole).len() > 2 && edits(&whole).iter().all(|edit| matches!(edit, Edit::Prune { .. })));
+    let actions = whole.actions();
+    assert!(actions.iter().filter(|(_, action)| *action == DecisionKind::Measure).count() > 1, "{actions:?}");
+    goes_on_from_every_decision(&config, &whole, folder.path());
+}
+
 /// `zero-shot-cut`, with a bound that nothing exceeds.
 #[test]
 fn a_late_cut_by_saliency_goes_on_bit_by_bit() {

@@ -131,7 +131,7 @@ fn shown<'a>(args: &[&'a str]) -> Vec<&'a str> {
     match args[0] {
         // Its one word is a file of texts.
         "size" => {
-            layers = vec!["datasets/csv", "phases/split-and-drop"];
+            layers = vec!["datasets/csv", "phases/descend"];
             sets.extend(["--set", "data.csv.train=reviews.csv"]);
         }
         "bench" if layers.is_empty() => layers.push("bench"),

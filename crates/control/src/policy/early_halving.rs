@@ -1,10 +1,10 @@
 //! Successive halving of the sizes: the opponent that a policy must beat in regret at equal cost, or in cost at equal regret.
 
-use moelt_schema::{EarlyHalvingConfig, Edit, EditsConfig, Layout, PolicyState};
+use moelt_schema::{EarlyHalvingConfig, Edit, EditsConfig, ExpertInit, LayerKind, Layout, PolicyState};
 
 use crate::{
     Decision, MeasuredEffect, Policy, Race, StatsWindow, StopRule, Trial,
-    edits::{allows, describe_all, grown},
+    edits::{NewIds, allows, describe_all},
     layer_view::LayerView,
 };
 
@@ -28,6 +28,15 @@ impl EarlyHalving {
     ) -> Self {
         Self { config, edits, total_steps, state }
     }
+
+    /// Every layer with a router gets fresh experts until it has `size`.
+    fn grown(layers: &[LayerView<'_>], layout: &Layout, size: usize) -> Vec<Edit> {
+        let mut new_ids = NewIds::of(layout);
+        let routed = layers.iter().filter(|layer| layer.layout.kind != LayerKind::Assigned);
+        let of_layer = |layer: &LayerView<'_>| std::iter::repeat_n(layer.id, size.saturating_sub(layer.n()));
+        let missing = routed.flat_map(of_layer);
+        missing.map(|layer| Edit::Grow { layer, new: new_ids.take(), init: ExpertInit::Fresh }).collect()
+    }
 }
 
 impl Policy for EarlyHalving {
@@ -37,7 +46,7 @@ impl Policy for EarlyHalving {
         let evidence = LayerView::evidence_of(&layers);
         let limits = self.edits.limits();
         let sizes = self.config.sizes.iter().filter(|size| allows(&limits, **size));
-        let candidates = sizes.map(|size| grown(&layers, layout, *size));
+        let candidates = sizes.map(|size| Self::grown(&layers, layout, *size));
         let candidates: Vec<Vec<Edit>> = candidates.filter(|edits| !edits.is_empty()).collect();
         if candidates.is_empty() {
             return Decision::keep("no size is larger", evidence);
@@ -82,7 +91,7 @@ impl Policy for EarlyHalving {
 
 #[cfg(test)]
 mod tests {
-    use moelt_schema::{ExpertId, ExpertInit, LayerId, LayerKind, LayerSums};
+    use moelt_schema::{ExpertId, LayerId, LayerSums};
 
     use super::*;
     use crate::Action;

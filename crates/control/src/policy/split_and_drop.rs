@@ -1,6 +1,6 @@
-//! Splits by evidence, drops by re-routing, and one descent.
+//! Splits by evidence, drops by re-routing, and races of smaller sets; or these races alone.
 //!
-//! Where it widens, every layer first gets as many experts as it may have. At each of its times it looks twice, a step apart: which experts nobody would miss (they go), and for which experts two would
+//! At each of its times it looks twice, a step apart: which experts nobody would miss (they go), and for which experts two would
 //! serve their tokens better than one (they are split, along the direction that the test found). A step later the hidden units that
 //! do not fire on the tokens of their half are drawn anew. When the test has been silent for long enough, smaller sets race against
 //! the one that is there, and the smallest that is about as good goes on. Every look and every race is a decision of its own, so
@@ -20,13 +20,8 @@ use moelt_schema::{
 };
 
 use crate::{
-    Decision, Findings, Look, MeasuredEffect, Policy, StatsWindow,
-    edits::{describe_all, grown},
-    layer_view::LayerView,
+    Decision, Findings, Look, MeasuredEffect, Policy, StatsWindow, edits::describe_all, layer_view::LayerView,
 };
-
-/// The step after which it widens: fresh experts are then what they would have been from the start.
-const START: u64 = 1;
 
 /// Remembers in [`SplitAndDropState`] what is next.
 pub(super) struct SplitAndDrop {
@@ -39,7 +34,6 @@ pub(super) struct SplitAndDrop {
 /// What is to be done at a step.
 enum Due {
     Nothing,
-    Widen,
     Drop,
     Stage(Stage),
 }
@@ -113,7 +107,6 @@ impl SplitAndDrop {
         let memory = self.memory();
         match &memory.next {
             _ if memory.done => Due::Nothing,
-            _ if self.config.widen && step == START => Due::Widen,
             Some((at, stage)) if *at == step => Due::Stage(stage.clone()),
             Some((_, Stage::Order { .. } | Stage::Race { .. })) => Due::Nothing,
             _ if self.is_latest(step) => Due::Stage(Stage::Order { layer: LayerId(0) }),
@@ -132,13 +125,6 @@ impl SplitAndDrop {
 
     fn is_latest(&self, step: u64) -> bool {
         self.config.descends().is_some_and(|descent| self.steps(descent.latest) <= step)
-    }
-
-    /// Every layer is as wide as it may be, as if it had begun so.
-    fn widen(&mut self, moment: Moment<'_>) -> Decision {
-        self.memory_mut().done = self.config.times.is_empty() && self.config.descends().is_none();
-        let edits = grown(&moment.layers, moment.layout, self.edits.limits().max);
-        moment.apply(edits, "begins with as many experts as a layer may have")
     }
 
     /// What is done before the next step.
@@ -165,7 +151,6 @@ impl SplitAndDrop {
     fn begin(&mut self, moment: Moment<'_>, due: Due) -> Decision {
         match due {
             Due::Nothing => Decision::keep("nothing is due", moment.evidence),
-            Due::Widen => self.widen(moment),
             Due::Drop => self.look_for_drops(moment),
             Due::Stage(Stage::Test {}) => self.look_for_splits(moment),
             Due::Stage(Stage::Redraw { halves }) => {
@@ -221,8 +206,7 @@ impl Policy for SplitAndDrop {
     }
 
     fn is_settled(&self) -> bool {
-        let has_no_stage = self.config.times.is_empty() && self.config.descends().is_none();
-        self.memory().done || (has_no_stage && !self.config.widen)
+        self.memory().done || (self.config.times.is_empty() && self.config.descends().is_none())
     }
 
     fn state(&self) -> PolicyState {

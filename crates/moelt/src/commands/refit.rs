@@ -30,7 +30,7 @@ pub(super) fn check_texts(judged: &RunConfig, judged_on: Digest) -> anyhow::Resu
     let file = judged.data.csv().map_or("the data set", |csv| csv.train.as_str());
     ensure!(
         found == judged_on,
-        "{file}: has changed while its run trained (hash {}…, now {}…), so that it is not trained again on all texts; put the file \
+        "{file}: has changed since its run began to train (hash {}…, now {}…), so that it is not trained again on all texts; put the file \
          back as it was and repeat the command, or train anew on this one with another --out",
         judged_on.short(),
         found.short()
@@ -101,7 +101,7 @@ mod tests {
         check_texts(&config, before)?;
         write("book")?;
         let error = check_texts(&config, before).expect_err("other texts").to_string();
-        assert!(error.contains("reviews.csv: has changed while its run trained (hash "), "{error}");
+        assert!(error.contains("reviews.csv: has changed since its run began to train (hash "), "{error}");
         assert!(error.contains("put the file back") && error.contains("another --out"), "{error}");
         Ok(())
     }

@@ -40,9 +40,9 @@ pub(crate) fn run(files: &ConfigFiles, policies: &OwnPolicies, args: &SizeArgs) 
     };
     let log = fs::read_to_string(run.events())?;
     let events: Vec<EventRecord> = log.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
-    let (mut document, most) = (Document::default(), config.control.edits.max_experts);
+    let (mut document, most) = (Document::default(), config.model.routing.n_experts());
     for (layer, n) in (0..).map(LayerId).zip(result.layout.layers().iter().map(|layer| layer.n_experts())) {
-        Neighbours::of(layer, &events).describe(&mut document, layer, n, most);
+        Raced::of(layer, &events).describe(&mut document, layer, n, most);
     }
     let mut text = document.to_terminal();
     if !args.run.quiet {
@@ -52,47 +52,48 @@ pub(crate) fn run(files: &ConfigFiles, policies: &OwnPolicies, args: &SizeArgs) 
     Ok(ExitCode::SUCCESS)
 }
 
-/// What a run found out about other sizes of a layer.
+/// What a run found out about other sizes of a layer: loss above the best of the last race that they were in, nats, and among how many
+/// experts that was.
 #[derive(Debug, Default, PartialEq)]
-struct Neighbours {
-    /// Loss above the best of the last race, nats, by number of experts.
-    raced: BTreeMap<usize, f64>,
-}
+struct Raced(BTreeMap<usize, (f64, usize)>);
 
-impl Neighbours {
+impl Raced {
     fn of(layer: LayerId, events: &[EventRecord]) -> Self {
-        let mut found = Self::default();
+        let mut raced = BTreeMap::new();
         for record in events {
             let Event::Decision { evidence, .. } = &record.event else { continue };
             let Some(evidence) = evidence.layers.iter().find(|evidence| evidence.layer == layer) else {
                 continue;
             };
-            let excess =
-                |(name, nats): (&String, &f64)| Some((name.strip_prefix("excess of ")?.parse().ok()?, *nats));
-            found.raced.extend(evidence.numbers.iter().filter_map(excess));
+            for (name, nats) in &evidence.numbers {
+                let size = name.strip_prefix("excess of ").and_then(|size| size.parse().ok());
+                raced.extend(size.map(|size: usize| (size, (*nats, evidence.n_experts))));
+            }
         }
-        found
+        Self(raced)
     }
 
-    /// What was found of a layer that ended with `n` experts of at most `most`.
+    /// What was found of a layer that began with `most` experts and ended with `n`.
     fn describe(&self, document: &mut Document, layer: LayerId, n: usize, most: usize) {
-        let many = if n == 1 { "expert is" } else { "experts are" };
-        document.paragraph(if n < most {
-            format!("Layer {}: {n} {many} enough.", layer.0)
+        let found = if self.0.is_empty() {
+            format!(
+                "it still has {n}, as no smaller set raced; a longer run tells more (--minutes, --set train.budget.epochs=…)"
+            )
+        } else if n < most {
+            format!("{n} {} enough.", if n == 1 { "expert is" } else { "experts are" })
         } else {
             format!(
-                "Layer {}: fewer than {n} experts are worse, and it may have no more; to try it with more: --set \
-                 control.edits.max_experts={}",
-                layer.0,
-                2 * most
+                "none of the smaller sets is as good as all {n}; from more on: --set model.routing.top_k.n_experts={more} --set \
+                 control.edits.max_experts={more}",
+                more = 2 * n
             )
-        });
+        };
+        document.paragraph(format!("Layer {}: {found}", layer.0));
         let mut table =
             Table { columns: vec![Column::right("experts"), Column::left("evidence")], rows: Vec::new() };
-        for (size, nats) in self.raced.iter().filter(|(size, _)| **size != n) {
-            table
-                .rows
-                .push(vec![size.to_string(), format!("{nats:.4} nats of loss above the best of the race")]);
+        for (size, (nats, of)) in self.0.iter().filter(|(size, _)| **size != n) {
+            let words = format!("{nats:.4} nats of loss above the best, in a race against {of}");
+            table.rows.push(vec![size.to_string(), words]);
         }
         if !table.rows.is_empty() {
             document.table(table);
@@ -108,31 +109,30 @@ mod tests {
 
     /// Four of eight are as good; of the race after it two are not.
     #[test]
-    fn neighbours_are_read_from_decisions() {
+    fn what_raced_is_read_from_decisions() {
         let race = |n: usize, sizes: [(usize, f64); 2]| {
             let mut raced = LayerEvidence::new(LayerId(0), n);
-            for (size, excess) in sizes {
-                raced.note(format!("excess of {size}"), excess);
-            }
+            sizes.iter().for_each(|(size, excess)| raced.note(format!("excess of {size}"), *excess));
             record(raced)
         };
         let events = [race(8, [(4, 0.001), (5, 0.0)]), race(4, [(1, 0.3), (2, 0.03)])];
-        let found = Neighbours::of(LayerId(0), &events);
-        assert_eq!(found, Neighbours { raced: BTreeMap::from([(1, 0.3), (2, 0.03), (4, 0.001), (5, 0.0)]) });
-        assert_eq!(Neighbours::of(LayerId(1), &events), Neighbours::default());
-        let said = |n, most| {
+        let raced = Raced::of(LayerId(0), &events);
+        assert_eq!(raced.0, BTreeMap::from([(1, (0.3, 4)), (2, (0.03, 4)), (4, (0.001, 8)), (5, (0.0, 8))]));
+        assert_eq!(Raced::of(LayerId(1), &events), Raced::default());
+        let said = |raced: &Raced, n, most| {
             let mut document = Document::default();
-            found.describe(&mut document, LayerId(0), n, most);
+            raced.describe(&mut document, LayerId(0), n, most);
             document.to_terminal()
         };
+        let four = said(&raced, 4, 8);
         assert!(
-            said(4, 8).contains("4 experts are enough") && said(4, 8).contains("0.0300 nats"),
-            "{}",
-            said(4, 8)
+            four.contains("4 experts are enough.")
+                && four.contains("0.0300 nats of loss above the best, in a race against 4")
         );
-        assert!(
-            said(8, 8).contains("fewer than 8 experts are worse") && said(8, 8).contains("max_experts=16")
-        );
+        assert!(!four.contains("0.0010"), "four is what it has");
+        assert!(said(&raced, 1, 8).contains("1 expert is enough."));
+        assert!(said(&raced, 8, 8).contains("none of the smaller sets is as good as all 8; from more on: --set model.routing.top_k.n_experts=16"));
+        assert!(said(&Raced::default(), 8, 8).contains("still has 8, as no smaller set raced"));
     }
 
     fn record(layer: LayerEvidence) -> EventRecord {

@@ -15,6 +15,7 @@ use crate::{
     Split, TrainState,
     effect::cross_entropies,
     evaluate::{BATCH, pass},
+    interrupt::Interrupt,
     trial::Arena,
 };
 
@@ -23,14 +24,18 @@ type Saliencies = BTreeMap<LayerId, Vec<f64>>;
 
 /// A layer whose tokens can be sent another way, and how often that was done.
 struct Judge<'a> {
+    interrupt: Interrupt<'a>,
     model: &'a Classifier,
     reroutings: Vec<(Rerouting<'a>, &'a [u32])>,
     flops: Flops,
 }
 
 impl Judge<'_> {
-    /// Mean loss with these experts alone, nats.
+    /// Mean loss with these experts alone, nats; no number when the run is asked to stop.
     fn loss(&mut self, there: &[bool]) -> f64 {
+        if self.interrupt.check().is_err() {
+            return f64::NAN;
+        }
         let (mut sum, mut n) = (0.0, 0);
         for (rerouting, labels) in &self.reroutings {
             let (logits, flops) = self.model.rerouted(rerouting, there);
@@ -58,13 +63,13 @@ impl Arena<'_> {
         };
         let mut found = Vec::new();
         for layer in layers {
-            self.interrupt.check()?;
             let experts = state.layout.layer(*layer).map_or(&[][..], |layer| &layer.experts);
             let stays = |expert: &ExpertId| locked.contains(&(*layer, *expert));
             let locked: Vec<bool> = experts.iter().map(stays).collect();
             let saliency = saliencies.get(layer).map(Vec::as_slice);
             let order = saliency.map(least_first);
-            let (sets, cost) = sets(&model, *layer, &texts, &locked, order.as_deref());
+            let (sets, cost) = self.sets(&model, *layer, &texts, &locked, order.as_deref());
+            self.interrupt.check()?;
             flops += cost;
             let names = |there: Vec<bool>| {
                 let left = experts.iter().zip(there).filter(|(_, there)| *there);
@@ -75,6 +80,33 @@ impl Arena<'_> {
             found.push(Elimination { layer: *layer, sets: sets.collect(), saliency });
         }
         Ok((found, flops))
+    }
+
+    /// Sets of fewer and fewer experts: those go first that `order` names first, or that are missed least.
+    fn sets(
+        &self,
+        model: &Classifier,
+        layer: LayerId,
+        texts: &Split,
+        locked: &[bool],
+        order: Option<&[usize]>,
+    ) -> (Vec<(Vec<bool>, f64)>, Flops) {
+        let batches = in_order(&texts.texts, &texts.labels, BATCH);
+        let inputs: Vec<ModelInput> = batches.iter().map(model_input).collect();
+        let reroutings: Option<Vec<_>> = inputs
+            .iter()
+            .zip(&batches)
+            .map(|(input, batch)| Some((model.rerouting(input, layer)?, batch.labels.as_slice())))
+            .collect();
+        let Some(reroutings) = reroutings else { return (Vec::new(), Flops::default()) };
+        let flops = reroutings.iter().fold(Flops::default(), |sum, (rerouting, _)| sum + rerouting.flops);
+        let mut judge = Judge { interrupt: self.interrupt, model, reroutings, flops };
+        let loss = |there: &[bool]| judge.loss(there);
+        let sets = match order {
+            Some(order) => eliminate_in_order(order, locked, loss),
+            None => eliminate(locked, loss),
+        };
+        (sets, judge.flops)
     }
 
     /// What each expert carries: mean of router weight × output norm over the tokens that it gets of the texts, 0 without any.
@@ -99,32 +131,6 @@ fn shares(experts: &[ExpertId], saliency: &[f64]) -> BTreeMap<ExpertId, f64> {
     let even = saliency.iter().sum::<f64>() / saliency.len().max(1) as f64;
     let share = |(expert, carried): (&ExpertId, &f64)| (*expert, carried / even);
     experts.iter().zip(saliency).map(share).filter(|(_, share)| share.is_finite()).collect()
-}
-
-/// Sets of fewer and fewer experts: those go first that `order` names first, or that are missed least.
-fn sets(
-    model: &Classifier,
-    layer: LayerId,
-    texts: &Split,
-    locked: &[bool],
-    order: Option<&[usize]>,
-) -> (Vec<(Vec<bool>, f64)>, Flops) {
-    let batches = in_order(&texts.texts, &texts.labels, BATCH);
-    let inputs: Vec<ModelInput> = batches.iter().map(model_input).collect();
-    let reroutings: Option<Vec<_>> = inputs
-        .iter()
-        .zip(&batches)
-        .map(|(input, batch)| Some((model.rerouting(input, layer)?, batch.labels.as_slice())))
-        .collect();
-    let Some(reroutings) = reroutings else { return (Vec::new(), Flops::default()) };
-    let flops = reroutings.iter().fold(Flops::default(), |sum, (rerouting, _)| sum + rerouting.flops);
-    let mut judge = Judge { model, reroutings, flops };
-    let loss = |there: &[bool]| judge.loss(there);
-    let sets = match order {
-        Some(order) => eliminate_in_order(order, locked, loss),
-        None => eliminate(locked, loss),
-    };
-    (sets, judge.flops)
 }
 
 #[cfg(test)]

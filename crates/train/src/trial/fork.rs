@@ -149,9 +149,9 @@ impl<'a> Track<'a> {
     }
 }
 
-/// Averages as the run does, or else over so many steps; 0: not at all.
+/// Averages as the run does, and where `steps` are asked for over no more than these.
 fn averaging(optim: &OptimConfig, steps: u64) -> OptimConfig {
-    let own = if steps == 0 { 0.0 } else { 1.0 - 1.0 / steps as f64 };
-    let ema_decay = if optim.ema_decay > 0.0 { optim.ema_decay } else { own };
+    let of_run = if optim.ema_decay > 0.0 { optim.ema_decay } else { 1.0 };
+    let ema_decay = if steps == 0 { optim.ema_decay } else { of_run.min(1.0 - 1.0 / steps as f64) };
     OptimConfig { ema_decay, ..optim.clone() }
 }

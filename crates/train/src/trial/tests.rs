@@ -220,7 +220,7 @@ fn forks_see_nothing_of_a_domain_that_has_yet_to_come() {
 #[test]
 fn a_fork_is_judged_by_the_average_since_it_is_one() {
     // The run averages, or the trial asks for it.
-    for (of_run, averaged_over) in [(0.9, 0), (0.0, 10)] {
+    for (of_run, averaged_over) in [(0.9, 0), (0.0, 10), (0.999, 10)] {
         let run = Run::new(|config| (config.optim.ema_decay, config.optim.ema_every) = (of_run, 10));
         judged_by_the_average_since(&run, averaged_over);
     }
@@ -291,13 +291,19 @@ fn legs_end_at_every_look_and_at_the_end() {
 
 #[test]
 fn a_fork_that_waits_is_taken_up_bit_by_bit() {
-    let run = Run::new(|config| {
-        (config.optim.ema_decay, config.control.edits.ramp_in) = (0.9, 4);
-    });
+    for (of_run, averaged_over) in [(0.9, 0), (0.0, 10)] {
+        let run = Run::new(|config| {
+            (config.optim.ema_decay, config.control.edits.ramp_in) = (of_run, 4);
+        });
+        waits_and_is_taken_up(&run, averaged_over);
+    }
+}
+
+fn waits_and_is_taken_up(run: &Run, averaged_over: u64) {
     let arena = run.arena();
     let expert = run.state.layout.layers()[0].experts[0];
     let edits = [Edit::Prune { layer: LayerId(0), expert }];
-    let trial = Trial::new(Vec::new(), 3);
+    let trial = Trial { averaged_over, ..Trial::new(Vec::new(), 3) };
     let mut track = Track::new(&arena, &run.state, run.state.step, arena.validation, &trial);
     let mut fork = track.begin(&edits).unwrap();
     for step in 1..=3 {

@@ -69,13 +69,13 @@ impl Waiting {
             optimized.insert(path, state);
         }
         fork.trainable.optimizer = fork.trainable.optimizer.with_state(optimized);
-        if let Some(average) = &mut fork.trainable.average {
-            for (path, mut state) in self.averaged {
-                let HostTensor { shape, data } = &mut state.weights;
-                data.resize(shape.iter().product(), 0.0);
-                read(&mut from, data)?;
-                average.set_state_of(&path, Some(state));
-            }
+        for (path, mut state) in self.averaged {
+            let HostTensor { shape, data } = &mut state.weights;
+            data.resize(shape.iter().product(), 0.0);
+            read(&mut from, data)?;
+            let average =
+                fork.trainable.average.as_mut().expect("a fork that averaged begins with an average");
+            average.set_state_of(&path, Some(state));
         }
         (fork.step, fork.progress) = (self.step, self.progress);
         Ok(fork)

@@ -5,7 +5,7 @@ use moelt_schema::{DescentConfig, Edit, EliminationOrder, ExpertId, LayerId, Sta
 use super::{Moment, SplitAndDrop, drop::pruned};
 use crate::{Decision, Eliminated, Elimination, Look, MeasuredEffect, Race, StopRule, Trial};
 
-/// Half-way those stop that are further behind than this many times the bound.
+/// Half-way those stop that are further behind than about this many times the bound.
 const HOPELESS: f64 = 10.0;
 /// No further descent begins that would end after this fraction of training.
 const END: f64 = 0.7;
@@ -125,7 +125,7 @@ fn excesses(effects: &[MeasuredEffect]) -> Vec<f64> {
 }
 
 /// Sizes that race against `n` experts.
-fn sizes(n: usize, least: usize) -> Vec<usize> {
+pub(super) fn sizes(n: usize, least: usize) -> Vec<usize> {
     let quarter = if n > 11 { n / 4 } else { 0 };
     let one = usize::from(n <= 4);
     let sizes = [2 * n / 3, n / 2, quarter, one];

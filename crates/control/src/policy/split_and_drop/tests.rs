@@ -228,23 +228,25 @@ fn it_descends_at_half_of_training_at_the_latest() {
     assert!(matches!(run.decide(501).action, Action::Measure(_)));
 }
 
-/// `descend`: as many experts as a layer may have, and one descent.
+/// `descend`: nothing before the races.
 #[test]
-fn it_widens_before_the_second_step_and_then_descends() {
-    let mut config = SplitAndDropConfig { widen: true, times: Vec::new(), ..SplitAndDropConfig::default() };
+fn races_alone_begin_where_they_are_told() {
+    let mut config = SplitAndDropConfig { times: Vec::new(), ..SplitAndDropConfig::default() };
     (config.split.most, config.descent.latest) = (0, 0.3);
-    let mut run = Run::new(config, 14);
-    assert_eq!((run.next_after(0), run.policy.is_settled()), (Some(1), false));
-    let fresh = |id| Edit::Grow { layer: LAYER, new: expert(id), init: ExpertInit::Fresh };
-    assert_eq!(run.decide(1).action, Action::Apply(vec![fresh(14), fresh(15)]));
-    assert_eq!(run.next_after(1), Some(300));
-    // One that widens and does nothing else rests then.
-    let mut config = SplitAndDropConfig { widen: true, times: Vec::new(), ..SplitAndDropConfig::default() };
-    config.descent.horizon = 0.0;
-    let mut run = Run::new(config, 16);
-    assert!(!run.policy.is_settled());
-    assert_eq!(run.decide(1).action, Action::Keep);
-    assert!(run.policy.is_settled() && run.next_after(1).is_none());
+    let mut run = Run::new(config, 4);
+    assert_eq!((run.next_after(0), run.policy.is_settled()), (Some(300), false));
+    assert_eq!(run.see(300, &elimination(&[0, 1, 2, 3], &[0.5, 0.6, 0.7, 0.8])), Action::Keep);
+    let Action::Measure(trial) = run.decide(301).action else { panic!() };
+    assert_eq!(trial.candidates, [prunes(&[1, 2, 3]), prunes(&[2, 3])]);
+    assert_eq!((trial.steps, trial.averaged_over), (80, 20));
+}
+
+#[test]
+fn two_thirds_a_half_and_where_that_is_far_less_a_quarter_or_one_race() {
+    let racing = |n, least| descend::sizes(n, least);
+    assert_eq!((racing(2, 1), racing(3, 1), racing(4, 1)), (vec![1], vec![2, 1], vec![2, 1]));
+    assert_eq!((racing(5, 1), racing(12, 1), racing(64, 1)), (vec![3, 2], vec![8, 6, 3], vec![42, 32, 16]));
+    assert_eq!((racing(12, 4), racing(2, 2), racing(1, 1)), (vec![8, 6], vec![], vec![]));
 }
 
 #[test]
