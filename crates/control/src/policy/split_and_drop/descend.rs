@@ -128,8 +128,10 @@ fn excesses(effects: &[MeasuredEffect]) -> Vec<f64> {
 pub(super) fn sizes(n: usize, least: usize) -> Vec<usize> {
     let quarter = if n > 11 { n / 4 } else { 0 };
     let one = usize::from(n <= 4);
-    let sizes = [2 * n / 3, n / 2, quarter, one];
-    sizes.into_iter().filter(|size| (least.max(1)..n).contains(size)).collect()
+    let sizes = [2 * n / 3, n / 2, quarter, one].into_iter();
+    let mut sizes: Vec<usize> = sizes.filter(|size| (least.max(1)..n).contains(size)).collect();
+    sizes.dedup();
+    sizes
 }
 
 fn words(sets: &[&Eliminated]) -> String {

@@ -199,10 +199,10 @@ fn finish(effects: &[MeasuredEffect]) -> (Run, Action) {
 
 #[test]
 fn the_smallest_set_that_is_as_good_goes_on_and_a_smaller_one_is_tried() {
-    let (run, action) = finish(&[effect(0.505), effect(0.5)]);
+    let (run, action) = finish(&[effect(0.504), effect(0.5)]);
     assert_eq!(action, Action::Apply(prunes(&[3, 4, 5])));
     assert_eq!(run.next_after(303), Some(383), "a horizon later fewer still race");
-    assert!((run.policy.memory().descended - 0.005).abs() < 1e-12 && !run.policy.is_settled());
+    assert!((run.policy.memory().descended - 0.004).abs() < 1e-12 && !run.policy.is_settled());
 }
 
 #[test]
@@ -210,7 +210,7 @@ fn a_set_that_falls_behind_does_not_go_on() {
     // 3 experts are 0.01 nats behind, 4 are not.
     let (run, action) = finish(&[effect(0.51), effect(0.5)]);
     assert_eq!(action, Action::Apply(prunes(&[4, 5])));
-    assert!(run.policy.is_settled() && run.next_after(303).is_none());
+    assert_eq!(run.next_after(303), Some(383), "of 4 fewer race a horizon later");
     // All sets are compared with the best of them, and with the lowest loss that was seen.
     for effects in [[effect(0.6), effect(f64::NAN)], [effect(0.53), effect(0.53)]] {
         let (run, action) = finish(&effects);
