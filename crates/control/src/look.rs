@@ -135,22 +135,19 @@ pub fn eliminate(locked: &[bool], mut loss: impl FnMut(&[bool]) -> f64) -> Vec<(
     const FEW: usize = 16;
     let mut there = vec![true; locked.len()];
     let mut sets = vec![(there.clone(), loss(&there))];
+    let mut may_go: Vec<usize> = (0..locked.len()).filter(|expert| !locked[*expert]).collect();
     let mut open: Vec<Without> = Vec::new();
     while sets.len() < locked.len() {
         let now = sets[sets.len() - 1].1;
-        let mut judge = |expert| {
+        let judge = |expert| {
             there[expert] = false;
             let without = or_worst(loss(&there));
             there[expert] = true;
             Without { expert, loss: without, cost: or_worst(without - now) }
         };
         let left = locked.len() + 1 - sets.len();
-        if sets.len() == 1 {
-            open = (0..locked.len()).filter(|expert| !locked[*expert]).map(judge).collect();
-            open.sort_by(|one, other| one.loss.total_cmp(&other.loss));
-        } else if left <= FEW {
-            open.sort_by_key(|without| without.expert);
-            open = open.iter().map(|without| judge(without.expert)).collect();
+        if sets.len() == 1 || left <= FEW {
+            open = may_go.iter().copied().map(judge).collect();
             open.sort_by(|one, other| one.loss.total_cmp(&other.loss));
         } else {
             bring_cheapest_forward(&mut open, judge);
@@ -159,6 +156,7 @@ pub fn eliminate(locked: &[bool], mut loss: impl FnMut(&[bool]) -> f64) -> Vec<(
             break;
         }
         let gone = open.remove(0);
+        may_go.retain(|expert| *expert != gone.expert);
         there[gone.expert] = false;
         sets.push((there.clone(), gone.loss));
     }
